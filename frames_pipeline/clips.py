@@ -1,0 +1,147 @@
+"""Clips: spans of a video, and the ways to cut one into them.
+
+A clip is a span, not a file: cutting reads headers and costs nothing.
+
+    video     |0 s ··············································· 25 s|
+    whole     [--------------------------------------------------------)
+    stride    [---- 10 s ----)[---- 10 s ----)[---- 5 s ---)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Protocol
+
+import numpy as np
+
+from frames_pipeline.errors import ConfigError, NoFramesError, TooShortError
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.signature import as_rate
+
+Seconds = Fraction | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A half-open span of one video, [start, stop), in pts."""
+
+    video_key: str
+    """Which video: its path relative to the source's root."""
+    start: int
+    """First timestamp inside, in `time_base` units."""
+    stop: int
+    """First timestamp after, in `time_base` units."""
+    time_base: Fraction
+    """Seconds per unit."""
+    num_frames: int
+    """Shown frames inside."""
+
+    @property
+    def clip_id(self) -> str:
+        """What identifies the clip within a batch."""
+        return f"{self.video_key}#{self.start}-{self.stop}"
+
+    @property
+    def start_seconds(self) -> float:
+        """Where the clip starts on the video's own clock."""
+        return float(self.start * self.time_base)
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long it is."""
+        return float((self.stop - self.start) * self.time_base)
+
+
+class Cutting(Protocol):
+    """A way to cut a video into clips."""
+
+    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+        """The clips of a video, by time.
+
+        Raises:
+            NoFramesError: The video shows no frame.
+            TooShortError: None of its clips is long enough.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class WholeVideo:
+    """One clip: the whole video."""
+
+    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+        start, stop = _extent(index)
+        return (_clip(index, video_key, start, stop),)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStride:
+    """A clip of the same length at every stride, as NeMo Curator's fixed-stride stage cuts."""
+
+    clip_len_s: Seconds = 10
+    """Seconds of a clip."""
+    clip_stride_s: Seconds = 10
+    """Seconds from the start of one clip to the start of the next."""
+    min_clip_length_s: Seconds = 2
+    """Seconds below which the last, shorter clips are left out."""
+    limit_clips: int = 0
+    """The most clips per video; 0: all."""
+
+    def __post_init__(self) -> None:
+        """Take every length exactly as it is written."""
+        for name in ("clip_len_s", "clip_stride_s"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
+        if self.min_clip_length_s:
+            shortest = _seconds("min_clip_length_s", self.min_clip_length_s)
+            object.__setattr__(self, "min_clip_length_s", shortest)
+        if self.limit_clips < 0:
+            message = f"limit_clips={self.limit_clips} must be 0, for all clips, or above"
+            raise ConfigError(message)
+
+    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+        start, stop = _extent(index)
+        length, stride, shortest = (
+            Fraction(seconds) / index.time_base
+            for seconds in (self.clip_len_s, self.clip_stride_s, self.min_clip_length_s)
+        )
+        clips: list[Clip] = []
+        for number in range(math.ceil((stop - start) / stride)):
+            if len(clips) == self.limit_clips > 0:
+                break
+            begin = start + number * stride
+            end = min(begin + length, Fraction(stop))
+            clip = _clip(index, video_key, math.ceil(begin), math.ceil(end))
+            if end - begin >= shortest and clip.num_frames:
+                clips.append(clip)
+        if not clips:
+            seconds = float((stop - start) * index.time_base)
+            message = f"{seconds:.3f} s long, and clips have at least {self.min_clip_length_s} s"
+            raise TooShortError(message)
+        return tuple(clips)
+
+
+CUTTINGS: Final = {"whole": WholeVideo, "fixed_stride": FixedStride}
+"""Ways to cut, by the name users choose them by."""
+
+
+def _seconds(name: str, value: Seconds) -> Fraction:
+    try:
+        return as_rate(value)
+    except ConfigError as error:
+        message = f"{name}={value!r} must be a number of seconds above zero"
+        raise ConfigError(message) from error
+
+
+def _extent(index: PacketIndex) -> tuple[int, int]:
+    """First timestamp of a video, and the first after it."""
+    if not index.num_frames:
+        message = "the video shows no frame at all"
+        raise NoFramesError(message)
+    pts = index.shown_pts
+    return int(pts[0]), int(pts[-1]) + max(index.last_duration, 1)
+
+
+def _clip(index: PacketIndex, video_key: str, start: int, stop: int) -> Clip:
+    first, last = np.searchsorted(index.shown_pts, (start, stop))
+    return Clip(video_key, start, stop, index.time_base, int(last - first))

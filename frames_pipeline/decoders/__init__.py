@@ -1,0 +1,38 @@
+"""Decoder backends by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from frames_pipeline.decoders.base import Decoded, Decoder, Tally
+from frames_pipeline.decoders.pyav import PyavDecoder
+from frames_pipeline.errors import ConfigError, DecoderUnavailableError
+
+__all__ = ["DECODERS", "Decoded", "Decoder", "PyavDecoder", "Tally", "open_decoder"]
+
+
+def _no_nvdec() -> Decoder:
+    message = "decoder 'nvdec' is not part of this version yet; choose pyav"
+    raise DecoderUnavailableError(message)
+
+
+DECODERS: Final[dict[str, Callable[[], Decoder]]] = {"pyav": PyavDecoder, "nvdec": _no_nvdec}
+"""Backends by the name users choose them by."""
+
+
+def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
+    """A decoder by name, or the one given; `None` is the CPU's.
+
+    Raises:
+        ConfigError: There is none of that name.
+        DecoderUnavailableError: It cannot run on this machine.
+    """
+    if decoder is None:
+        return PyavDecoder()
+    if not isinstance(decoder, str):
+        return decoder
+    if decoder not in DECODERS:
+        message = f"no decoder {decoder!r}; choose one of {', '.join(DECODERS)}"
+        raise ConfigError(message)
+    return DECODERS[decoder]()

@@ -1,0 +1,49 @@
+"""What every decoder backend does: packets of a plan in, frames with their rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from av.video.frame import VideoFrame
+
+from frames_pipeline.media import Media
+
+
+class Decoded(NamedTuple):
+    """What became of a packet."""
+
+    row: int
+    """Row of the packet that the frame is of, or that could not be decoded."""
+    frame: VideoFrame | None
+    """The frame, or `None` where the decoder reported an error instead."""
+    error: str = ""
+    """What it reported."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a decoder has done so far."""
+
+    packets_fed: int = 0
+    frames_decoded: int = 0
+
+
+class Decoder(Protocol):
+    """A backend. One that cannot give the CPU's pixels to the bit has a signature of its own."""
+
+    @property
+    def name(self) -> str:
+        """The name users choose it by."""
+
+    @property
+    def device(self) -> str:
+        """Where it decodes: `cpu`, or a GPU by name."""
+
+    def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
+        """Feed the packets of some rows, drain the decoder, and leave it ready for other rows.
+
+        Every frame that comes out is passed on, wanted or not, and so is every error: whoever
+        reads them needs to know what a frame may have been predicted from.
+        """

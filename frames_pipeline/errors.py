@@ -1,0 +1,151 @@
+"""The one family of errors raised on purpose, grouped by what a handler would do.
+
+```
+FramesPipelineError
+├── ConfigError                  the request is wrong: change it; nothing was decoded
+│   └── DecoderUnavailableError  the decoder asked for is not on this machine
+├── SourceError                  these bytes cannot give it, now or later: record it, go on
+│   ├── SourceNotFoundError      there is no such file or object
+│   ├── SourceChangedError       it was written while it was worked on
+│   ├── UnsupportedSourceError   not a video, or not one that may be opened
+│   ├── NoVideoStreamError       a media file without moving pictures
+│   ├── NoFramesError            not a single frame of the clip decodes
+│   ├── TooShortError            shorter than the shortest clip that is wanted
+│   ├── LimitExceededError       larger than the limits allow
+│   └── CaptionError             a model has nothing to say of it (in `models.captioning`)
+├── WorkerError                  the process that did the work is gone: record it, go on
+│   ├── WorkerCrashedError       it died
+│   └── WorkerTimeoutError       it ran past its wall-clock limit and was killed
+├── TransientError               try again: network, throttling, an unreachable store
+└── StoreError                   the store cannot do its part: look at it
+    ├── StoreAccessError         permission, a full disk, a missing bucket
+    ├── CommitNotFoundError      nothing is committed under that name
+    ├── IntegrityError           an object is missing, or is not the one committed
+    └── ConflictError            the place is taken by something else
+```
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FramesPipelineError(Exception):
+    """The base of every error raised on purpose."""
+
+    reason: ClassVar[str] = "error"
+    """How an outcome table names this kind of failure."""
+
+
+class ConfigError(FramesPipelineError, ValueError):
+    """The request is wrong. Raised before anything is decoded."""
+
+    reason = "config"
+
+
+class DecoderUnavailableError(ConfigError):
+    """The decoder asked for cannot run on this machine."""
+
+    reason = "decoder_unavailable"
+
+
+class SourceError(FramesPipelineError):
+    """The source cannot give what was asked, whatever is tried, while its bytes are the same."""
+
+    reason = "source"
+
+
+class SourceNotFoundError(SourceError):
+    """There is no such file or object, or it is not a regular file."""
+
+    reason = "not_found"
+
+
+class SourceChangedError(SourceError):
+    """The bytes are not those that were observed: it was written while it was worked on."""
+
+    reason = "changed"
+
+
+class UnsupportedSourceError(SourceError):
+    """The bytes are not a video, or not one in a format and codec that may be opened."""
+
+    reason = "unsupported"
+
+
+class NoVideoStreamError(SourceError):
+    """The media file has no moving pictures: audio alone, or a cover image."""
+
+    reason = "no_video"
+
+
+class NoFramesError(SourceError):
+    """Not a single frame of the clip decodes, or no frame lies in its span."""
+
+    reason = "no_frames"
+
+
+class TooShortError(SourceError):
+    """The video is shorter than the shortest clip that is wanted."""
+
+    reason = "too_short"
+
+
+class LimitExceededError(SourceError):
+    """The source, or what was asked of it, is larger than the limits allow."""
+
+    reason = "too_large"
+
+
+class WorkerError(FramesPipelineError):
+    """The worker process that had the clip is gone."""
+
+    reason = "worker"
+
+
+class WorkerCrashedError(WorkerError):
+    """The worker process died."""
+
+    reason = "crashed"
+
+
+class WorkerTimeoutError(WorkerError):
+    """The worker process ran past its wall-clock limit and was killed."""
+
+    reason = "timed_out"
+
+
+class TransientError(FramesPipelineError):
+    """A fault that may pass: network, throttling, an unreachable store."""
+
+    reason = "transient"
+
+
+class StoreError(FramesPipelineError):
+    """The store cannot do its part."""
+
+    reason = "store"
+
+
+class StoreAccessError(StoreError):
+    """The store may not be used, or cannot take more: permission, a full disk, no such bucket."""
+
+    reason = "store_access"
+
+
+class CommitNotFoundError(StoreError):
+    """Nothing is committed under that name."""
+
+    reason = "not_committed"
+
+
+class IntegrityError(StoreError):
+    """A committed object is missing, or is not the one that was committed."""
+
+    reason = "integrity"
+
+
+class ConflictError(StoreError):
+    """The place is taken by something that is not the same."""
+
+    reason = "conflict"

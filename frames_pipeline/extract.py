@@ -1,0 +1,245 @@
+"""From a video to the frames that signatures ask for. Read this first.
+
+    open   ->  index    ->  select    ->  plan  ->  decode     ->  convert
+    media      packets      sampling      plan      decoders       convert
+               index        gather                  sweep          gather
+
+The file is opened once and its packets are read once. Every signature, for every clip, says which
+positions it wants; one plan covers them all; one pass decodes; a frame is converted once per size
+and written straight to where it belongs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from frames_pipeline.convert import Converter, orientation
+from frames_pipeline.decoders import Decoder, Tally, open_decoder
+from frames_pipeline.errors import ConfigError, SourceError
+from frames_pipeline.frames import DecodeReport
+from frames_pipeline.gather import Batches, Collection, Converted, Span
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import Limits, Media, Source, open_media
+from frames_pipeline.plan import DecodePlan, Rows, plan_decode, plan_linear
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sweep import Arrival, PlanFailedError, Settled, Sweep
+
+Seconds = Fraction | int | float
+
+
+def extract_frames(
+    source: Source,
+    signatures: Iterable[FrameExtractionSignature],
+    *,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    decoder: Decoder | str | None = None,
+    limits: Limits | None = None,
+) -> Batches:
+    """The frames that each signature asks of a video, or of a part of it.
+
+    Args:
+        source: A path, an fsspec URL, the bytes of a file, or a binary file object.
+        signatures: What is wanted. The answer for one never depends on the others.
+        start: Seconds from which frames count, on the video's own clock.
+        end: Seconds at which the part ends; a frame at that time is outside.
+        decoder: A decoder or its name; the CPU's if it is not given.
+        limits: What the source may take.
+
+    Returns:
+        A batch per signature. Wanted frames that do not decode are missing from it, and are
+        listed in its outcome.
+
+    Raises:
+        ConfigError: The request cannot be met. Raised before anything is decoded.
+        SourceError: The source cannot give it: no such file, not a video, no frames, too large.
+
+    >>> signature = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
+    >>> extract_frames("video.mp4", [signature])[signature].frames.shape  # doctest: +SKIP
+    (21, 224, 224, 3)
+    """
+    wanted = _checked(signatures)
+    backend = open_decoder(decoder)
+    if start is not None and end is not None and end <= start:
+        message = f"the part from {start} s to {end} s is empty; end must be after start"
+        raise ConfigError(message)
+    with open_media(source, limits) as media:
+        time_base = media.index.time_base
+        span = Span(
+            None if start is None else ticks(start, time_base),
+            None if end is None else ticks(end, time_base),
+        )
+        [(_, result)] = extract_spans(media, [span], wanted, decoder=backend)
+        if isinstance(result, SourceError):
+            raise type(result)(f"{media.name}: {result}") from result
+        return result
+
+
+def extract_spans(
+    media: Media,
+    spans: Sequence[Span],
+    signatures: Sequence[FrameExtractionSignature],
+    *,
+    decoder: Decoder,
+) -> Iterator[tuple[int, Batches | SourceError]]:
+    """The frames of several clips of one video, in one pass.
+
+    Yields:
+        The number of a span, as soon as it is done, with its batches or why there are none.
+    """
+    clips: dict[int, Collection] = {}
+    for number, span in enumerate(spans):
+        try:
+            clips[number] = Collection(media.index, span, signatures, media.limits)
+        except SourceError as error:
+            yield number, error
+    plan = plan_decode(media.index, _wanted_rows(media.index, clips))
+    ledger = _Ledger(decoder, plan)
+    try:
+        yield from _decode(media, plan, clips, decoder, ledger)
+    except PlanFailedError:
+        for clip in clips.values():
+            clip.reset()
+        rows = _wanted_rows(media.index, clips)
+        plan = plan_linear(media.index, rows, reason="damage was met")
+        yield from _decode(media, plan, clips, decoder, ledger)
+
+
+def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:
+    """What a video holds, told from its packets. One frame is decoded, for its size and rotation.
+
+    Raises:
+        SourceError: The source cannot be read: no such file, not a video, too large.
+    """
+    with open_media(source, limits) as media:
+        return probe_media(media)
+
+
+def probe_media(media: Media) -> PacketIndex:
+    """What an open video holds; where no frame decodes, its size is what the container says."""
+    index = media.index
+    rows = index.presentation[:1]
+    for frame in _frames(media, plan_decode(index, rows)):
+        turn = orientation(frame, name=media.name)
+        return replace(index, width=frame.width, height=frame.height, rotation=turn.degrees)
+    return index
+
+
+def ticks(seconds: Seconds, time_base: Fraction) -> int:
+    """The first timestamp at or after a time.
+
+    A float that is the nearest one to a timestamp means that timestamp, so that seconds which
+    were read off a frame lead back to it.
+
+    >>> ticks(0.1, Fraction(1, 30)), ticks(Fraction(1, 10), Fraction(1, 30))
+    (3, 3)
+    >>> ticks(0.11, Fraction(1, 30))
+    4
+    """
+    exact = Fraction(seconds) / time_base
+    nearest = round(exact)
+    if isinstance(seconds, float) and float(nearest * time_base) == seconds:
+        return nearest
+    return math.ceil(exact)
+
+
+def _decode(
+    media: Media,
+    plan: DecodePlan,
+    clips: dict[int, Collection],
+    decoder: Decoder,
+    ledger: _Ledger,
+) -> Iterator[tuple[int, Batches | SourceError]]:
+    """One pass: every frame goes to the clips that want it; those that are done are taken out."""
+    sweep, converter = Sweep(media, plan), Converter(media.name)
+    takers = _takers(media.index, clips)
+
+    def finish(before: int) -> Iterator[tuple[int, Batches | SourceError]]:
+        for number in [number for number, clip in clips.items() if clip.last_row < before]:
+            result = clips.pop(number).finish(
+                ledger.report(plan, before),
+                is_suspect=sweep.is_suspect,
+                complaint=sweep.complaint,
+            )
+            yield number, result
+
+    for event in sweep.frames(decoder, ledger.tally):
+        match event:
+            case Settled(before):
+                yield from finish(before)
+            case Arrival(row, frame):
+                converted = Converted(frame, converter)
+                for position, clip in takers.get(row, ()):
+                    clip.put(position, converted)
+    yield from finish(len(media.index.order))
+
+
+class _Ledger:
+    """What was planned and done, and how much of it is reported already."""
+
+    def __init__(self, decoder: Decoder, plan: DecodePlan) -> None:
+        self.tally = Tally()
+        self._decoder = decoder
+        self._planned_rows = np.concatenate([np.empty(0, np.int64), *plan.runs])
+        self._reported = (0, 0, 0)
+
+    def report(self, plan: DecodePlan, before: int) -> DecodeReport:
+        """What was planned and done for rows before one, less what was reported."""
+        planned = int(np.searchsorted(self._planned_rows, before))
+        now = (planned, self.tally.packets_fed, self.tally.frames_decoded)
+        packets_planned, packets_fed, frames_decoded = np.subtract(now, self._reported).tolist()
+        self._reported = now
+        return DecodeReport(
+            decoder=self._decoder.name,
+            device=self._decoder.device,
+            packets_planned=packets_planned,
+            packets_fed=packets_fed,
+            frames_decoded=frames_decoded,
+            fallback=plan.reason,
+        )
+
+
+def _wanted_rows(index: PacketIndex, clips: dict[int, Collection]) -> Rows:
+    positions = [clip.positions for clip in clips.values()]
+    return np.unique(index.presentation[np.concatenate([np.empty(0, np.int64), *positions])])
+
+
+def _takers(
+    index: PacketIndex, clips: dict[int, Collection]
+) -> dict[int, list[tuple[int, Collection]]]:
+    """Who wants the frame of a row, and at which position."""
+    takers: dict[int, list[tuple[int, Collection]]] = {}
+    for clip in clips.values():
+        rows = index.presentation[clip.positions].tolist()
+        for row, position in zip(rows, clip.positions.tolist(), strict=True):
+            takers.setdefault(row, []).append((position, clip))
+    return takers
+
+
+def _frames(media: Media, plan: DecodePlan) -> Iterator[VideoFrame]:
+    """Frames of a plan, whatever they are worth."""
+    for run in plan.runs:
+        for decoded in open_decoder().decode(media, run.tolist(), Tally()):
+            if decoded.frame is not None:
+                yield decoded.frame
+
+
+def _checked(
+    signatures: Iterable[FrameExtractionSignature],
+) -> tuple[FrameExtractionSignature, ...]:
+    wanted = tuple(dict.fromkeys(signatures))
+    for item in cast(tuple[object, ...], wanted):
+        if not isinstance(item, FrameExtractionSignature):
+            message = f"{item!r} is not a FrameExtractionSignature"
+            raise ConfigError(message)
+    if not wanted:
+        message = "no signature given; say which frames are wanted"
+        raise ConfigError(message)
+    return wanted

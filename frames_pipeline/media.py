@@ -1,0 +1,270 @@
+"""The one hardened door through which every media file is opened.
+
+Files come from strangers, and FFmpeg would gladly follow a playlist to the neighbour's file or to
+the network, or decode a picture of 16000x16000 while it probes. So: formats by allow-list, one
+protocol, regular files only, limits on what is decoded, at the probe and at the decode alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn, cast
+
+import av
+from av.codec.codec import Properties
+from av.container import InputContainer
+from av.error import ArgumentError, FFmpegError
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from frames_pipeline.bitstream import output_order
+from frames_pipeline.errors import (
+    ConfigError,
+    LimitExceededError,
+    NoVideoStreamError,
+    SourceNotFoundError,
+    UnsupportedSourceError,
+)
+from frames_pipeline.index import PacketIndex, StreamFacts, build_index
+from frames_pipeline.packets import Packets
+from frames_pipeline.videos import staged_url
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A local path, an fsspec URL, the bytes of a file, or a binary file object."""
+
+FORMATS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,apng,ivf,obu,"
+    "h264,hevc,m4v,mpegvideo"
+)
+"""FFmpeg's names of the container formats that may be opened: none of them refers to others."""
+
+_GENERATE_PTS: Final = 1  # AVFMT_FLAG_GENPTS: PyAV sets it, and it invents missing timestamps
+_RATE_OF_RAW_STREAMS: Final = Fraction(25)
+"""What FFmpeg assumes of a stream that does not say."""
+_PROBE: Final = {"probesize": "5000000", "analyzeduration": "5000000", "max_streams": "64"}
+_TIMEOUT: Final = (10.0, 30.0)
+"""Seconds that opening, and reading one packet, may take."""
+_MAY_REORDER: Final = cast(int, Properties.REORDER.value)
+_UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
+"""What PyAV raises for bytes that are not what they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one source, and one clip of it, may take. Exceeding any is a `LimitExceededError`."""
+
+    max_file_bytes: int = 64 << 30
+    """Bytes of a source file."""
+    max_pixels: int = 8192 * 8192
+    """Width times height of a stored frame."""
+    max_packets: int = 5_000_000
+    """Coded frames of one stream: 46 hours at 30 frames per second."""
+    max_frames: int = 100_000
+    """Frames that one signature may ask of one clip."""
+    max_clip_bytes: int = 8 << 30
+    """Bytes of the frames that one signature may ask of one clip."""
+    packet_memory: int = 256 << 20
+    """Bytes of packets that are held in memory; those of a larger stream are read again."""
+
+    def __post_init__(self) -> None:
+        """Refuse a limit below zero."""
+        for name in self.__slots__:
+            if getattr(self, name) < 0:
+                message = f"limit {name}={getattr(self, name)} is below zero"
+                raise ConfigError(message)
+
+
+class Media:
+    """An open media file and its video stream.
+
+    The stream is the first one that moves: cover images are passed over, and where a file carries
+    several videos the first counts, as it does for FFmpeg's `0:V:0`.
+    """
+
+    def __init__(self, connect: Callable[[], InputContainer], *, name: str, limits: Limits) -> None:
+        """Open the container; `open_media` is the way to come by one."""
+        self.name = name
+        self.limits = limits
+        self._connect = connect
+        self._container = connect()
+        self.stream = self._first_video()
+        context = self.stream.codec_context
+        if context.width * context.height > limits.max_pixels:
+            size = f"{context.width}x{context.height}"
+            message = f"{name} has frames of {size}, and the limit is {limits.max_pixels} pixels"
+            raise LimitExceededError(message)
+        context.options = {"max_pixels": str(limits.max_pixels)}
+
+    def close(self) -> None:
+        """Release the file."""
+        if "packets" in self.__dict__:
+            self.packets.close()
+        self._container.close()
+
+    @cached_property
+    def packets(self) -> Packets:
+        """The packets of the stream, read once."""
+        return Packets(
+            self._container,
+            self.stream,
+            reopen=self._connect,
+            memory=self.limits.packet_memory,
+            max_packets=self.limits.max_packets,
+            name=self.name,
+        )
+
+    @cached_property
+    def index(self) -> PacketIndex:
+        """One row per coded frame, told from packets and their headers alone.
+
+        Raises:
+            LimitExceededError: More packets than the limits allow.
+            UnsupportedSourceError: The stream is encrypted, or its frames cannot be ordered.
+        """
+        packets, context = self.packets, self.stream.codec_context
+        codec = context.codec
+        facts = StreamFacts(
+            codec=codec.canonical_name,
+            width=context.width,
+            height=context.height,
+            time_base=self.stream.time_base or Fraction(1, 1000),
+            average_rate=_rate(self.stream),
+            reorders=bool(codec.properties & _MAY_REORDER),
+        )
+        extradata, flags = context.extradata or b"", packets.columns.flags
+        try:
+            return build_index(
+                facts,
+                packets.columns,
+                lambda: output_order(facts.codec, extradata, packets.headers(), flags.tolist()),
+            )
+        except UnsupportedSourceError as error:
+            message = f"{self.name}: {error}"
+            raise UnsupportedSourceError(message) from error
+
+    def _first_video(self) -> VideoStream:
+        videos = [s for s in self._container.streams.video if not _is_cover(s)]
+        if not videos:
+            found = "a cover image" if self._container.streams.video else "no video"
+            message = f"{self.name} has {found} among its {len(self._container.streams)} streams"
+            raise NoVideoStreamError(message)
+        context: VideoCodecContext | None = videos[0].codec_context
+        if context is None:
+            message = f"{self.name}: there is no decoder for its video stream"
+            raise UnsupportedSourceError(message)
+        return videos[0]
+
+
+@contextlib.contextmanager
+def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
+    """An open media file, for the time of a `with` block.
+
+    Raises:
+        SourceNotFoundError: There is no such file, or it is a folder, a pipe or a device.
+        UnsupportedSourceError: The bytes are not a video, or not in a format that may be opened.
+        NoVideoStreamError: There is audio alone, or a cover image.
+        LimitExceededError: The file or its frames are larger than the limits allow.
+    """
+    limits = limits or Limits()
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, str) and "://" in source:
+            source = stack.enter_context(staged_url(source, max_bytes=limits.max_file_bytes))
+        if isinstance(source, str | os.PathLike):
+            path = _checked_file(Path(source), limits)
+            target, name, protocols = f"file:{path}", Path(source).name, "file"
+            media = Media(lambda: _open(target, name, protocols, limits), name=name, limits=limits)
+        else:
+            file, name = _as_file(source)
+            media = Media(lambda: _open(file, name, "none", limits), name=name, limits=limits)
+        stack.callback(media.close)
+        yield media
+
+
+def _checked_file(path: Path, limits: Limits) -> Path:
+    """The real path of a regular file within the limits."""
+    try:
+        real = path.resolve(strict=True)
+        info = real.stat()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise SourceNotFoundError(message) from error
+    if not stat.S_ISREG(info.st_mode):
+        kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+        message = f"cannot read {path}: it is {kind}"
+        raise SourceNotFoundError(message)
+    if info.st_size == 0:
+        message = f"{path.name} is empty (0 bytes)"
+        raise UnsupportedSourceError(message)
+    if info.st_size > limits.max_file_bytes:
+        message = f"{path.name} has {info.st_size} bytes, and the limit is {limits.max_file_bytes}"
+        raise LimitExceededError(message)
+    return real
+
+
+def _as_file(source: bytes | BinaryIO) -> tuple[BinaryIO, str]:
+    """A nameless file, so that no name can be taken for a playlist's."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source), f"<{len(source)} bytes>"
+    if not hasattr(source, "read"):
+        message = f"cannot read a video from {source!r}; give a path, a URL, bytes or a binary file"
+        raise ConfigError(message)
+    return source, f"<{type(source).__name__}>"
+
+
+class _Nameless:
+    """A binary file without its name."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _open(target: str | BinaryIO, name: str, protocols: str, limits: Limits) -> InputContainer:
+    """Open without decoding a probe frame, and say what is wrong where that fails."""
+    if not isinstance(target, str):
+        target.seek(0)
+    try:
+        container = av.open(
+            target if isinstance(target, str) else _Nameless(target),
+            mode="r",
+            container_options=_PROBE
+            | {"protocol_whitelist": protocols, "format_whitelist": FORMATS},
+            options={"skip_frame": "all", "max_pixels": str(limits.max_pixels)},
+            metadata_errors="replace",
+            timeout=_TIMEOUT,
+        )
+    except _UNREADABLE as error:
+        _refuse(name, error)
+    container.flags &= ~_GENERATE_PTS
+    return container
+
+
+def _refuse(name: str, error: Exception) -> NoReturn:
+    if isinstance(error, MemoryError):
+        message = f"{name} asks for more memory than there is"
+        raise LimitExceededError(message) from error
+    if isinstance(error, ArgumentError):
+        message = f"{name} is in a format that may not be opened; allowed are {FORMATS}"
+        raise UnsupportedSourceError(message) from error
+    what = getattr(error, "strerror", None) or error
+    message = f"{name} is not a video that can be read: {what}"
+    raise UnsupportedSourceError(message) from error
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate:
+            return rate
+    return _RATE_OF_RAW_STREAMS

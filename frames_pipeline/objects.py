@@ -1,0 +1,491 @@
+"""Whole objects under one root, on local disk or anywhere fsspec reaches.
+
+An object is put whole or not at all: on disk by a temporary file and a rename, in an object store
+by one PUT. Durable local files are synced before they get their name, and the folders above them
+after it, so that a name never outlives its bytes and an object that was put stays put.
+
+Faults come out as the family in `errors`: `TransientError` where trying again may help,
+`StoreAccessError` where it will not, `FileNotFoundError` where there is no such object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from frames_pipeline.errors import (
+    ConfigError,
+    FramesPipelineError,
+    StoreAccessError,
+    TransientError,
+)
+
+T = TypeVar("T")
+
+_TEMPORARY: Final = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""What an unfinished local write leaves behind if its process is killed."""
+
+_S3_DEFAULTS: Final = {"max_concurrency": 1, "use_listings_cache": False}
+"""s3fs sends a HEAD before every whole-object GET unless it may not split the object, and caches
+listings that other writers make stale."""
+
+_REMOTE_REQUESTS: Final = 16
+"""Requests in flight where many objects are wanted from a remote store."""
+
+_CREATE_TRIES: Final = 20
+"""A folder may be pruned by a concurrent `delete` between its making and its first file."""
+
+_CREATE_PAUSE: Final = 0.002
+"""Seconds before another try, at most."""
+
+_TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""HTTP answers that ask for another try; 409 is how S3 answers writes that ran into each other."""
+
+_TRANSIENT_ERRNO: Final = frozenset({errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)})
+"""What s3fs makes of 503 and 500."""
+
+_TRANSIENT_TYPES: Final = frozenset(
+    {
+        "aiohttp.client_exceptions.ClientConnectionError",
+        "aiohttp.client_exceptions.ClientPayloadError",
+        "azure.core.exceptions.ServiceRequestError",
+        "azure.core.exceptions.ServiceResponseError",
+        "botocore.exceptions.ConnectionError",
+        "botocore.exceptions.HTTPClientError",
+        "botocore.exceptions.IncompleteReadError",
+    }
+)
+"""Network faults that are no `OSError`, by name so that no client library is imported for them."""
+
+_CREDENTIAL_TYPES: Final = frozenset(
+    {
+        "botocore.exceptions.NoCredentialsError",
+        "botocore.exceptions.PartialCredentialsError",
+        "botocore.exceptions.TokenRetrievalError",
+    }
+)
+
+_sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+"""macOS has no fdatasync."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One stored object, as a listing has it."""
+
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch; 0 where the store does not say."""
+    etag: str = ""
+    """What an object store calls these very bytes; empty where it does not say."""
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether a listed key is no object, but what a killed local writer left behind.
+
+    >>> is_unfinished("commits/a.json.0f1e2d3c.tmp"), is_unfinished("commits/a.json")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(key) is not None
+
+
+class Objects:
+    """The objects under one URL, by key relative to it.
+
+    The connection is made where it is first needed, once per process: an instance may be pickled
+    to another process or inherited by a fork.
+    """
+
+    url: str
+    """The root as it was given, without a slash at its end."""
+    local_path: Path | None
+    """The root as an absolute path where it is a local folder, else `None`."""
+    storage_options: Mapping[str, Any]
+    """What fsspec gets to reach it."""
+    durable: bool
+    """Whether local files are synced before they become visible."""
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Name the root; nothing is touched yet.
+
+        Args:
+            url: A path or an fsspec URL, without credentials.
+            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            durable: Sync local files to disk before they become visible.
+
+        Raises:
+            ConfigError: The URL carries credentials, or no fsspec package speaks its protocol.
+        """
+        protocol, rest = _split_url(os.fspath(url))
+        filesystem = _filesystem_class(protocol)
+        self.url = f"{protocol}://{rest}" if protocol else rest
+        is_local = issubclass(filesystem, LocalFileSystem)
+        self.local_path = Path(filesystem._strip_protocol(self.url)) if is_local else None
+        defaults = _S3_DEFAULTS if protocol in ("s3", "s3a") else {}
+        self.storage_options = {**defaults, **(storage_options or {})}
+        self.durable = durable
+        self._connection: tuple[int, fsspec.AbstractFileSystem, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the connection behind: each process makes its own."""
+        return self.__dict__ | {"_connection": None}
+
+    def __repr__(self) -> str:
+        """The URL alone: options may hold secrets."""
+        return f"{type(self).__name__}({self.url!r})"
+
+    def child(self, prefix: str) -> Objects:
+        """The objects under a prefix, with the same options."""
+        return Objects(f"{self.url}/{prefix}", self.storage_options, durable=self.durable)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        with self.faults(key):
+            if self.local_path is not None:
+                return Path(self.local_path, key).read_bytes()
+            fs, root = self._connect()
+            return bytes(fs.cat_file(f"{root}/{key}"))
+
+    def info(self, key: str) -> ObjectInfo:
+        """What a listing says of one object.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        with self.faults(key):
+            if self.local_path is not None:
+                status = Path(self.local_path, key).stat()
+                return ObjectInfo(size=status.st_size, modified=status.st_mtime)
+            fs, root = self._connect()
+            return _object_info(fs.info(f"{root}/{key}"))
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Copy an object to a local file, without holding it in memory.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        with self.faults(key):
+            fs, root = self._connect()
+            fs.get_file(f"{root}/{key}", str(path))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of objects by key, side by side where the store is remote.
+
+        Those that are not there are left out.
+        """
+        keys = list(keys)
+        found = zip(keys, self._map(self._get_or_none, keys), strict=True)
+        return {key: data for key, data in found if data is not None}
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, in place of any that is there: a reader sees the old or the new one."""
+        with self.faults(key), _with_place(self.url, key):
+            if self.local_path is not None:
+                _put_file(Path(self.local_path, key), data, durable=self.durable)
+            else:
+                fs, root = self._connect()
+                fs.pipe_file(f"{root}/{key}", data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object if there is none yet; say whether this call wrote it."""
+        with self.faults(key), _with_place(self.url, key):
+            if self.local_path is not None:
+                return _put_new_file(Path(self.local_path, key), data, durable=self.durable)
+            fs, root = self._connect()
+            try:
+                fs.pipe_file(f"{root}/{key}", data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    def list(self, prefix: str = "") -> dict[str, ObjectInfo]:
+        """Every object in the folder `prefix` and below, unfinished local writes included.
+
+        A folder that is not there is empty; one that may not be listed is an error.
+        """
+        with self.faults(prefix):
+            if self.local_path is not None:
+                return _list_files(self.local_path, prefix)
+            fs, root = self._connect()
+            try:
+                found = fs.find(_join(root, prefix), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {path[len(root) + 1 :]: _object_info(info) for path, info in found.items()}
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """The names of the folders right under the folder `prefix`, sorted."""
+        with self.faults(prefix):
+            if self.local_path is not None:
+                return _list_folders(Path(self.local_path, prefix))
+            fs, root = self._connect()
+            try:
+                found = fs.ls(_join(root, prefix), detail=True)
+            except FileNotFoundError:
+                return []
+            paths = [info["name"].rstrip("/") for info in found if info["type"] == "directory"]
+            return sorted(path.rpartition("/")[2] for path in paths)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects, and local folders that this leaves empty.
+
+        An object that is already gone is no error.
+        """
+        self._map(self._delete, list(keys))
+
+    def faults(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Let faults of others who reach for the object come out as they do here."""
+        return _named(self.url, key)
+
+    def _get_or_none(self, key: str) -> bytes | None:
+        try:
+            return self.get(key)
+        except FileNotFoundError:
+            return None
+
+    def _delete(self, key: str) -> None:
+        with self.faults(key):
+            if self.local_path is not None:
+                _remove_file(Path(self.local_path, key), root=self.local_path)
+                return
+            fs, root = self._connect()
+            with contextlib.suppress(FileNotFoundError):
+                fs.rm_file(f"{root}/{key}")
+
+    def _map(self, function: Callable[[str], T], keys: Sequence[str]) -> Sequence[T]:
+        if self.local_path is not None or len(keys) <= 1:
+            return [function(key) for key in keys]
+        self._connect()
+        with ThreadPoolExecutor(min(_REMOTE_REQUESTS, len(keys))) as pool:
+            return list(pool.map(function, keys))
+
+    def _connect(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        pid = os.getpid()
+        if self._connection is None or self._connection[0] != pid:
+            fs, root = url_to_fs(self.url, **self.storage_options)
+            self._connection = (pid, fs, root.rstrip("/"))
+        return self._connection[1], self._connection[2]
+
+
+def _split_url(url: str) -> tuple[str, str]:
+    """Protocol and the rest without a slash at its end; a path has no protocol."""
+    protocol, separator, rest = url.partition("://")
+    if not separator:
+        protocol, rest = "", url
+    if not url:
+        message = "the store's URL is empty; give a folder or an fsspec URL such as s3://bucket/dir"
+        raise ConfigError(message)
+    if protocol and "@" in rest.partition("/")[0]:
+        message = f"the {protocol} URL carries credentials; put them into storage_options"
+        raise ConfigError(message)
+    return protocol, rest.rstrip("/") or rest[:1]
+
+
+def _filesystem_class(protocol: str) -> type[fsspec.AbstractFileSystem]:
+    try:
+        found: type[fsspec.AbstractFileSystem] = fsspec.get_filesystem_class(protocol or "file")
+    except (ValueError, ImportError) as error:
+        message = f"cannot reach {protocol}:// URLs: {error}"
+        raise ConfigError(message) from error
+    return found
+
+
+def _join(root: str, prefix: str) -> str:
+    return f"{root}/{prefix}".rstrip("/")
+
+
+def _object_info(info: Mapping[str, Any]) -> ObjectInfo:
+    names = ("mtime", "LastModified", "last_modified", "updated", "created")
+    modified = next((info[name] for name in names if info.get(name)), 0.0)
+    if isinstance(modified, str):
+        modified = datetime.fromisoformat(modified)
+    if isinstance(modified, datetime):
+        modified = modified.timestamp()
+    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return ObjectInfo(size=int(info["size"] or 0), modified=float(modified), etag=etag)
+
+
+def _list_files(root: Path, prefix: str) -> dict[str, ObjectInfo]:
+    """As `fs.find`, which takes a folder that it may not read for an empty one."""
+    found = {}
+    for folder, _, names in os.walk(root / prefix, onerror=_raise_unless_missing):
+        parent = Path(folder).relative_to(root)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = Path(folder, name).stat()
+                info = ObjectInfo(size=status.st_size, modified=status.st_mtime)
+                found[(parent / name).as_posix()] = info
+    return dict(sorted(found.items()))
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _list_folders(folder: Path) -> Sequence[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _put_file(path: Path, data: bytes, *, durable: bool) -> None:
+    with _temporary_file(path, data, durable=durable) as temporary:
+        temporary.replace(path)
+
+
+def _put_new_file(path: Path, data: bytes, *, durable: bool) -> bool:
+    with _temporary_file(path, data, durable=durable) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _temporary_file(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
+    """A whole file beside `path`, for the caller to name; the folders are synced after that."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    file, changed = _create_file(temporary)
+    try:
+        with file:
+            file.write(data)
+            if durable:
+                file.flush()
+                _sync_file(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        for folder in changed:
+            _sync_folder(folder)
+
+
+def _create_file(path: Path) -> tuple[BinaryIO, Sequence[Path]]:
+    """A new file, and the folders that got a new entry by it, its own first."""
+    changed = [path.parent]
+    for _ in range(_CREATE_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            changed += _make_folders(path.parent)
+            return path.open("xb"), changed
+        # Two that run in step would go on forever.
+        time.sleep(random.uniform(0, _CREATE_PAUSE))
+    message = f"folder {path.parent} is removed as fast as it is made; let one program own it"
+    raise StoreAccessError(message)
+
+
+def _make_folders(folder: Path) -> Sequence[Path]:
+    """Make a folder and the missing ones above it; return the parents of those that were made."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+    return [new.parent for new in missing]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_file(path: Path, *, root: Path) -> None:
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for folder in path.parents:
+            if folder == root:
+                return
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _with_place(url: str, key: str) -> Iterator[None]:
+    """Nothing is missing where something is written, unless the bucket is."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"no place to write {url}/{key}: {error}; create the bucket or folder first"
+        raise StoreAccessError(message) from error
+
+
+@contextlib.contextmanager
+def _named(url: str, key: str) -> Iterator[None]:
+    """Say which object a fault is about, and whether trying again may help."""
+    try:
+        yield
+    except (FramesPipelineError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if any(_may_pass(cause) for cause in _causes(error)):
+            message = f"cannot reach {url}/{key} now: {error}"
+            raise TransientError(message) from error
+        if isinstance(error, PermissionError) or _is_one_of(error, _CREDENTIAL_TYPES):
+            message = f"not allowed to reach {url}/{key}: {error}; check credentials and policy"
+            raise StoreAccessError(message) from error
+        if isinstance(error, OSError):
+            message = f"cannot use {url}/{key}: {error}"
+            raise StoreAccessError(message) from error
+        raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from: s3fs keeps the HTTP answer there."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO:
+        return True
+    return _http_status(error) in _TRANSIENT_STATUS or _is_one_of(error, _TRANSIENT_TYPES)
+
+
+def _is_one_of(error: BaseException, names: frozenset[str]) -> bool:
+    return any(f"{kind.__module__}.{kind.__qualname__}" in names for kind in type(error).__mro__)
+
+
+def _http_status(error: BaseException) -> object:
+    """The answer behind an error of botocore, aiohttp, Azure or gcsfs, each in its own place."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    found = (getattr(error, name, None) for name in ("status", "status_code", "code"))
+    return next((value for value in found if isinstance(value, int)), None)

@@ -1,0 +1,229 @@
+"""The packets of one stream: read once into an index, then handed out by row.
+
+They stay in memory while they fit. Those of a larger stream are read a second time, through a
+second container that seeks where that saves reading, and checks where it landed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from frames_pipeline.bitstream import HeaderReader, header_reader
+from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
+from frames_pipeline.index import NO_PTS, PacketColumns
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+
+_SEEK_OVER: Final = 512
+"""Packets that are rather sought over than read."""
+
+
+class Packets:
+    """The packets of a stream, by row in decode order."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        reopen: Callable[[], InputContainer],
+        memory: int,
+        max_packets: int,
+        name: str,
+    ) -> None:
+        """Read the whole stream once.
+
+        Args:
+            container: Where the stream is read from.
+            stream: The stream.
+            reopen: Opens the container again, for a stream that does not stay in memory.
+            memory: The most bytes of packets to hold.
+            max_packets: The most packets that a stream may have.
+            name: What errors call the source.
+
+        Raises:
+            LimitExceededError: The stream has more packets than that.
+            UnsupportedSourceError: The stream is encrypted.
+        """
+        self._stream_index = stream.index
+        self._reopen = reopen
+        self._name = name
+        self._held: list[VideoPacket] | None = []
+        self._cursor: _Cursor | None = None
+        self._seekable = True
+        self.ended_early = ""
+        """Why the container could not be read to its end; empty if it could."""
+        rows: list[tuple[int, int, int, int, bool, bool, bool, int]] = []
+        reader = _reader(stream)
+        size = 0
+        for packet in self._demux_all(container):
+            if packet.has_sidedata("encryption_info"):
+                message = f"{name} is encrypted; decrypt it first"
+                raise UnsupportedSourceError(message)
+            if len(rows) >= max_packets:
+                message = f"{name} has more than {max_packets} packets; raise the limit if meant"
+                raise LimitExceededError(message)
+            rows.append(_row(packet, reader))
+            size += packet.size
+            if size > memory:
+                self._held = None
+            if self._held is not None:
+                self._held.append(_stamped(packet, len(rows) - 1))
+        table = np.array(rows, np.int64).reshape(len(rows), 8).T
+        self.columns = PacketColumns(
+            pts=table[0],
+            dts=table[1],
+            duration=table[2],
+            size=table[3],
+            key=table[4].astype(np.bool_),
+            discard=table[5].astype(np.bool_),
+            corrupt=table[6].astype(np.bool_),
+            flags=table[7],
+        )
+
+    def _demux_all(self, container: InputContainer) -> Iterator[VideoPacket]:
+        """Every packet; where the container cannot be read to its end, what could be, and why."""
+        try:
+            yield from _demux(container, self._stream_index)
+        except (FFmpegError, ValueError) as error:
+            self.ended_early = f"the container cannot be read to its end: {error}"
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.columns)
+
+    def headers(self) -> Iterator[memoryview]:
+        """The bytes of every packet, in decode order."""
+        for _, packet in self.read(range(len(self))):
+            yield memoryview(packet)
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        """Rows with their packets, each stamped with its row for a timestamp.
+
+        Decoders hand a packet's timestamp on to its frame, so every frame says which row it is
+        of, whatever the container's timestamps are worth.
+        """
+        for row in rows:
+            yield row, self._held[row] if self._held is not None else self._read_again(row)
+
+    def close(self) -> None:
+        """Release the packets, and the second container where there is one."""
+        self._held = []
+        if self._cursor is not None:
+            self._cursor.close()
+
+    def _read_again(self, row: int) -> VideoPacket:
+        packet = self._cursor_before(row).advance(row)
+        if packet is None or packet.size != self.columns.size[row]:
+            message = f"{self._name} changed while it was read; run it again"
+            raise SourceError(message)
+        return _stamped(packet, row)
+
+    def _cursor_before(self, row: int) -> _Cursor:
+        """The cursor, at or before a row: moved by seeking only where the landing is certain."""
+        if self._cursor is None:
+            self._cursor = _Cursor(self._reopen(), self._stream_index)
+        if 0 <= row - self._cursor.next_row <= _SEEK_OVER:
+            return self._cursor
+        if self._seekable and self.columns.dts[row] != NO_PTS:
+            self._seekable = self._cursor.seek(
+                int(self.columns.dts[row]), self._row_of, at_most=row
+            )
+            if self._seekable:
+                return self._cursor
+            self._cursor.next_row = row + 1  # nobody knows where it is
+        if row < self._cursor.next_row:
+            self._cursor.close()
+            self._cursor = _Cursor(self._reopen(), self._stream_index)
+        return self._cursor
+
+    def _row_of(self, packet: VideoPacket) -> int | None:
+        """The only row that a packet can be of, or `None`."""
+        if packet.dts is None or packet.pts is None:
+            return None
+        is_same = (self.columns.dts == packet.dts) & (self.columns.pts == packet.pts)
+        rows = np.flatnonzero(is_same & (self.columns.size == packet.size))
+        return int(rows[0]) if len(rows) == 1 else None
+
+
+class _Cursor:
+    """A place in a container that is read a second time."""
+
+    def __init__(self, container: InputContainer, stream_index: int) -> None:
+        self._container = container
+        self._stream_index = stream_index
+        self._packets = _demux(container, stream_index)
+        self._pending: VideoPacket | None = None
+        self.next_row = 0
+
+    def seek(self, dts: int, row_of: Callable[[VideoPacket], int | None], *, at_most: int) -> bool:
+        """Go to the key packet at or before a decode time; say whether that can be relied on."""
+        stream = self._container.streams[self._stream_index]
+        try:
+            self._container.seek(dts, stream=stream)
+        except (FFmpegError, OSError):
+            return False
+        self._packets = _demux(self._container, self._stream_index)
+        self._pending = next(self._packets, None)
+        row = None if self._pending is None else row_of(self._pending)
+        if row is None or row > at_most:
+            return False
+        self.next_row = row
+        return True
+
+    def advance(self, row: int) -> VideoPacket | None:
+        """The packet of a row at or behind the cursor."""
+        while True:
+            packet = self._pending or next(self._packets, None)
+            self._pending = None
+            self.next_row += 1
+            if packet is None or self.next_row > row:
+                return packet
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _reader(stream: VideoStream) -> HeaderReader:
+    context = stream.codec_context
+    codec = context.codec
+    return header_reader(
+        codec.canonical_name, context.extradata or b"", intra_only=codec.intra_only
+    )
+
+
+def _row(
+    packet: VideoPacket, reader: HeaderReader
+) -> tuple[int, int, int, int, bool, bool, bool, int]:
+    key = packet.is_keyframe
+    return (
+        NO_PTS if packet.pts is None else packet.pts,
+        NO_PTS if packet.dts is None else packet.dts,
+        packet.duration or 0,
+        packet.size,
+        key,
+        packet.is_discard,
+        packet.is_corrupt,
+        reader.read(memoryview(packet), key=key),
+    )
+
+
+def _demux(container: InputContainer, stream_index: int) -> Iterator[VideoPacket]:
+    """The packets of a stream that hold data: an empty one would end a decode."""
+    stream = container.streams[stream_index]
+    for packet in container.demux(stream):
+        if packet.size:
+            yield cast("VideoPacket", packet)
+
+
+def _stamped(packet: VideoPacket, row: int) -> VideoPacket:
+    packet.pts = packet.dts = row
+    return packet

@@ -1,0 +1,45 @@
+"""The steps from a folder of videos to a catalog, each a function on one batch.
+
+    discover -> observe_videos -> cut_clips -> extract_batch -> embed_batch   -> catalog_batch
+                                                             -> measure_batch
+                                                             -> caption_batch
+
+Dagster's assets call them, one each; so does anyone who wants the same without Dagster.
+"""
+
+from __future__ import annotations
+
+from frames_pipeline.pipeline.catalog import catalog_batch
+from frames_pipeline.pipeline.derive import (
+    DerivedReport,
+    caption_batch,
+    embed_batch,
+    measure_batch,
+)
+from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
+from frames_pipeline.pipeline.ingest import (
+    Discovery,
+    cut_clips,
+    discover,
+    observe_videos,
+    videos_version,
+)
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.sheet import sheet_of_batch
+
+__all__ = [
+    "DerivedReport",
+    "Discovery",
+    "FramesReport",
+    "Places",
+    "caption_batch",
+    "catalog_batch",
+    "cut_clips",
+    "discover",
+    "embed_batch",
+    "extract_batch",
+    "measure_batch",
+    "observe_videos",
+    "sheet_of_batch",
+    "videos_version",
+]

@@ -1,0 +1,111 @@
+"""The catalog: one row per clip of a batch, with what is known of it and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit
+from frames_pipeline.tables import CATALOG, TableInfo, table_of
+
+_MEANS: Final = {
+    "sharpness": "sharpness",
+    "exposure": "exposure",
+    "colourfulness": "colourfulness",
+    "motion": "motion",
+    "black": "black_share",
+    "duplicate": "duplicate_share",
+}
+"""Measures of frames, and the column that has their mean over a clip."""
+_WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
+
+
+def catalog_batch(
+    batch: str, signatures: Mapping[str, FrameExtractionSignature], places: Places
+) -> tuple[pa.Table, TableInfo]:
+    """Join what the other steps left, and publish it as the table `catalog`.
+
+    What was not made yet is empty.
+    """
+    outcomes = {
+        name: {row["clip_id"]: row for row in places.rows("outcomes", batch, part=signature.key)}
+        for name, signature in signatures.items()
+    }
+    commits = {name: _commits(batch, signature, places) for name, signature in signatures.items()}
+    uris = {row["video_key"]: row["uri"] for row in places.rows("videos", batch)}
+    measures = _means(places.table("quality", batch))
+    vectors = _counts(places.table("embeddings", batch))
+    captions = {row["clip_id"]: row for row in places.rows("captions", batch)}
+    rows = []
+    for clip in places.rows("clips", batch):
+        clip_id = clip["clip_id"]
+        told = [outcomes[name].get(clip_id) for name in signatures]
+        caption = captions.get(clip_id, {})
+        rows.append(
+            {name: clip[name] for name in CATALOG.names if name in clip}
+            | _worst([clip, *(row for row in told if row is not None)])
+            | {
+                "batch": batch,
+                "uri": uris.get(clip["video_key"], ""),
+                "names": list(signatures),
+                "signatures": [signature.key for signature in signatures.values()],
+                "frame_statuses": [row["status"] if row else "" for row in told],
+                "frame_counts": [row["frames"] if row else 0 for row in told],
+                "frame_paths": [
+                    _path(batch, signature, commits[name].get(clip_id))
+                    for name, signature in signatures.items()
+                ],
+                "embeddings": vectors.get(clip_id, 0),
+                "caption": caption.get("text", ""),
+                "caption_model": caption.get("model", ""),
+            }
+            | measures.get(clip_id, dict.fromkeys(_MEANS.values()))
+        )
+    table = table_of(rows, CATALOG)
+    return table, places.tables.write("catalog", batch, table)
+
+
+def _commits(
+    batch: str, signature: FrameExtractionSignature, places: Places
+) -> Mapping[str, ClipCommit]:
+    try:
+        return places.store.manifest(batch, signature).clips
+    except CommitNotFoundError:
+        return {}
+
+
+def _worst(rows: Sequence[Row]) -> Row:
+    """Status, reason and detail of the row that came out worst."""
+    worst = min(rows, key=lambda row: _WORST_FIRST.index(row["status"]))
+    return {name: worst[name] for name in ("status", "reason", "detail")}
+
+
+def _path(batch: str, signature: FrameExtractionSignature, commit: ClipCommit | None) -> str:
+    return "" if commit is None else f"frames/{batch}/{signature.key}/{commit.path}"
+
+
+def _means(quality: pa.Table | None) -> dict[str, Row]:
+    """Means over the frames of each clip."""
+    if quality is None or not quality.num_rows:
+        return {}
+    columns = {name: pc.cast(quality[name], pa.float64()) for name in _MEANS}
+    table = pa.table({"clip_id": quality["clip_id"], **columns})
+    means = table.group_by("clip_id").aggregate([(name, "mean") for name in _MEANS])
+    return {
+        row["clip_id"]: {column: row[f"{name}_mean"] for name, column in _MEANS.items()}
+        for row in means.to_pylist()
+    }
+
+
+def _counts(table: pa.Table | None) -> dict[str, int]:
+    """Rows of each clip."""
+    if table is None:
+        return {}
+    counted = pc.value_counts(table["clip_id"]).to_pylist()
+    return {entry["values"]: entry["counts"] for entry in counted}

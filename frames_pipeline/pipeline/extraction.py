@@ -1,0 +1,255 @@
+"""From the clips of a batch to frames in the store: every signature in one decode.
+
+What is done is not done again. A clip whose frames are committed for a signature, from the same
+bytes of its video, is passed over; so is one that failed and would fail again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+
+from frames_pipeline.batches import Batch
+from frames_pipeline.clips import Clip
+from frames_pipeline.decoders import Decoder, open_decoder
+from frames_pipeline.errors import (
+    CommitNotFoundError,
+    ConfigError,
+    FramesPipelineError,
+    SourceChangedError,
+    SourceError,
+    SourceNotFoundError,
+    WorkerError,
+)
+from frames_pipeline.media import Limits
+from frames_pipeline.pipeline.ingest import clip_of, video_of
+from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
+from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.work import Job, Task, run_task
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, Manifest
+from frames_pipeline.tables import OUTCOMES, table_of
+from frames_pipeline.videos import Video
+from frames_pipeline.workers import Workers
+
+_CLIPS_PER_TASK: Final = 32
+"""Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
+_RETRIED: Final = (SourceChangedError.reason, SourceNotFoundError.reason)
+"""Failures that need not last as long as the bytes do."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of clips that are done, and of those to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesReport:
+    """How a batch came out for one signature."""
+
+    signature: FrameExtractionSignature
+    """The signature."""
+    manifest: Manifest
+    """What is published: clips with their frames."""
+    outcomes: pa.Table
+    """One row per clip, with the columns of `OUTCOMES`."""
+    extracted: int
+    """Clips that were decoded for it now; the others were done before."""
+    packets_fed: int
+    """Packets that were fed to a decoder now, for all signatures that were asked for together."""
+    frames_decoded: int
+    """Frames that came out of it, likewise."""
+    seconds: float
+    """Wall-clock seconds that it took, likewise."""
+
+
+def extract_batch(
+    batch: Batch | str,
+    signatures: Iterable[FrameExtractionSignature],
+    places: Places,
+    *,
+    decoder: Decoder | str | None = None,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> dict[FrameExtractionSignature, FramesReport]:
+    """Extract, store and publish the frames of a batch's clips.
+
+    A clip that cannot be decoded is an outcome in a table; the others are not affected.
+
+    Args:
+        batch: A batch whose clips are cut.
+        signatures: What is wanted; all of it comes from one decode.
+        places: Where videos, frames and tables are.
+        decoder: A decoder or its name; the CPU's if it is not given.
+        limits: What one source, and one clip of it, may take.
+        workers: How many processes, and how long one clip may take.
+        retry_failed: Try clips again that failed with the same bytes.
+        progress: Told whenever clips are done.
+
+    Raises:
+        ConfigError: The request cannot be met. Raised before anything is decoded.
+        TransientError: Something could not be reached. What was done stays done.
+        StoreError: Frames cannot be stored.
+    """
+    since = time.monotonic()
+    key = batch if isinstance(batch, str) else batch.key
+    job = Job(places.source, places.store, key, open_decoder(decoder), limits or Limits())
+    wanted = tuple(dict.fromkeys(signatures))
+    if not wanted:
+        message = "no signature given; say which frames are wanted"
+        raise ConfigError(message)
+    cut = places.rows("clips", key)
+    before: Results = {}
+    for signature in wanted:
+        before |= _done_before(signature, key, cut, places, retry_failed=retry_failed)
+    videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
+    tasks = list(_tasks(job, cut, videos, wanted, done=before))
+    now = _run(tasks, workers or Workers(), progress)
+    seconds = time.monotonic() - since
+    return {
+        signature: _publish(signature, key, cut, places, before=before, now=now, seconds=seconds)
+        for signature in wanted
+    }
+
+
+def _done_before(
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    *,
+    retry_failed: bool,
+) -> Results:
+    """What stands: committed from the same bytes, or failed with them."""
+    told = {row["clip_id"]: row for row in places.rows("outcomes", batch, part=signature.key)}
+    commits = _commits(signature, batch, cut, places)
+    done: Results = {}
+    for clip in cut:
+        clip_id = clip["clip_id"]
+        row = told.get(clip_id, {})
+        stands = row.get("fingerprint") == clip["fingerprint"]
+        if commit := commits.get(clip_id):
+            is_told = stands and row["status"] in ("ok", "partial")
+            done[signature, clip_id] = (
+                Result(row, commit) if is_told else stored(clip["video_key"], commit)
+            )
+        elif clip["status"] != "ok":
+            done[signature, clip_id] = _not_cut(clip, signature)
+        elif stands and not retry_failed and row["reason"] not in _RETRIED:
+            done[signature, clip_id] = Result(row, None)
+    return done
+
+
+def _commits(
+    signature: FrameExtractionSignature, batch: str, cut: Sequence[Row], places: Places
+) -> dict[str, ClipCommit]:
+    """Commits of the batch's clips, from the bytes that they have now.
+
+    The manifest is one request. Clips that it does not have may be committed all the same: a run
+    that was killed before it published leaves such.
+    """
+    wanted = {row["clip_id"]: row["fingerprint"] for row in cut if row["status"] == "ok"}
+
+    def current(commits: Mapping[str, ClipCommit]) -> dict[str, ClipCommit]:
+        return {
+            clip_id: commits[clip_id]
+            for clip_id, fingerprint in wanted.items()
+            if clip_id in commits and commits[clip_id].fingerprint == fingerprint
+        }
+
+    try:
+        published = current(places.store.manifest(batch, signature).clips)
+    except CommitNotFoundError:
+        published = {}
+    if len(published) == len(wanted):
+        return published
+    return current(places.store.clips(batch, signature))
+
+
+def _tasks(
+    job: Job,
+    cut: Sequence[Row],
+    videos: Mapping[str, Video],
+    signatures: Sequence[FrameExtractionSignature],
+    *,
+    done: Results,
+) -> Iterator[Task]:
+    """What is left to do, in passes over one video each."""
+    passes: dict[tuple[str, str, tuple[FrameExtractionSignature, ...]], list[Clip]] = {}
+    for row in cut:
+        lacking = tuple(s for s in signatures if (s, row["clip_id"]) not in done)
+        if lacking:
+            one_pass = (row["video_key"], row["fingerprint"], lacking)
+            passes.setdefault(one_pass, []).append(clip_of(row))
+    for (video, fingerprint, lacking), clips in passes.items():
+        for start in range(0, len(clips), _CLIPS_PER_TASK):
+            part = tuple(clips[start : start + _CLIPS_PER_TASK])
+            yield Task(job, videos[video], fingerprint, part, lacking)
+
+
+def _run(tasks: Sequence[Task], workers: Workers, progress: Progress | None) -> Results:
+    """Do the tasks; those that took their worker along are done again, one clip at a time."""
+    results: Results = {}
+    total, done = sum(len(task.clips) for task in tasks), 0
+    again: list[Task] = []
+    for queue in (tasks, again):
+        for task, found in workers.map(run_task, queue, weight=lambda task: len(task.clips)):
+            if isinstance(found, WorkerError) and len(task.clips) > 1:
+                again += [replace(task, clips=(clip,)) for clip in task.clips]
+                continue
+            if isinstance(found, SourceError | WorkerError):
+                results |= task.fail(found)
+            elif isinstance(found, FramesPipelineError):
+                raise found
+            else:
+                results |= found
+            done += len(task.clips)
+            if progress is not None:
+                progress(done, total)
+    return results
+
+
+def _publish(
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    *,
+    before: Results,
+    now: Results,
+    seconds: float,
+) -> FramesReport:
+    """Publish the manifest and the table of outcomes."""
+    results = {clip["clip_id"]: (before | now)[signature, clip["clip_id"]] for clip in cut}
+    committed = [clip_id for clip_id, result in results.items() if result.commit]
+    manifest = places.store.commit_batch(batch, signature, committed)
+    outcomes = table_of([result.row for result in results.values()], OUTCOMES)
+    places.tables.write("outcomes", batch, outcomes, part=signature.key)
+    decoded = {
+        clip: result.commit.outcome.decode for (_, clip), result in now.items() if result.commit
+    }
+    return FramesReport(
+        signature=signature,
+        manifest=manifest,
+        outcomes=outcomes,
+        extracted=sum(done_for == signature for done_for, _ in now),
+        packets_fed=sum(report.packets_fed for report in decoded.values()),
+        frames_decoded=sum(report.frames_decoded for report in decoded.values()),
+        seconds=seconds,
+    )
+
+
+def _not_cut(clip: Row, signature: FrameExtractionSignature) -> Result:
+    return failed(
+        clip["clip_id"],
+        clip["video_key"],
+        clip["fingerprint"],
+        signature,
+        status=clip["status"],
+        reason=clip["reason"],
+        detail=clip["detail"],
+    )

@@ -1,0 +1,52 @@
+"""A contact sheet of what is stored for a batch: only the frames that it shows are read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frames_pipeline.contact_sheet import sheet_of
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import Manifest, StoredClip
+
+
+def sheet_of_batch(
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    max_tiles: int = 24,
+    max_bytes: int = 200_000,
+) -> bytes:
+    """A JPEG of frames spread evenly over the clips of a published batch."""
+    names = list(manifest.clips)
+    shown = [names[i] for i in _spread(len(names), max_tiles)]
+    per_clip = max(1, max_tiles // max(len(shown), 1))
+    clips = {
+        name: _some(places.store.open(manifest.batch_key, signature, name), per_clip)
+        for name in shown
+    }
+    title = f"{manifest.batch_key} · {signature.key}"
+    return sheet_of(clips, title=title, max_tiles=max_tiles, max_bytes=max_bytes)
+
+
+def _some(clip: StoredClip, count: int) -> FrameBatch:
+    """A few frames of a clip, spread evenly."""
+    chosen = _spread(len(clip.pts), count)
+    flags = {name: np.asarray(clip.attributes[name], np.bool_) for name in ("key_frame", "corrupt")}
+    return FrameBatch(
+        frames=np.stack([np.asarray(clip.frames[i]) for i in chosen]),
+        pts=clip.pts[chosen],
+        time_base=clip.time_base,
+        positions=clip.positions[chosen],
+        key_frame=flags["key_frame"][chosen],
+        corrupt=flags["corrupt"][chosen],
+        outcome=clip.commit.outcome,
+    )
+
+
+def _spread(n: int, count: int) -> list[int]:
+    """Up to `count` of n indices, the centres of equal stretches."""
+    count = min(n, count)
+    return [(2 * i + 1) * n // (2 * count) for i in range(count)]

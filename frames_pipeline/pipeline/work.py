@@ -1,0 +1,145 @@
+"""What a worker process does: decode some clips of one video, and commit their frames."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import av
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.decoders import Decoder
+from frames_pipeline.errors import (
+    FramesPipelineError,
+    NoFramesError,
+    SourceChangedError,
+    SourceError,
+)
+from frames_pipeline.extract import extract_spans
+from frames_pipeline.gather import Batches, Span
+from frames_pipeline.media import Limits, open_media
+from frames_pipeline.pipeline.outcomes import Results, failed, stored
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import FrameStore
+from frames_pipeline.videos import Video, VideoSource
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is the same for every clip of a batch."""
+
+    source: VideoSource
+    """Where the videos are."""
+    store: FrameStore
+    """Where their frames go."""
+    batch: str
+    """Key of the batch."""
+    decoder: Decoder
+    """What decodes."""
+    limits: Limits
+    """What one source, and one clip of it, may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Clips of one video to decode in one pass, for the signatures that all of them lack."""
+
+    job: Job
+    """What it is part of."""
+    video: Video
+    """The video, as it was observed."""
+    fingerprint: str
+    """What its bytes were then."""
+    clips: tuple[Clip, ...]
+    """The clips."""
+    signatures: tuple[FrameExtractionSignature, ...]
+    """The signatures."""
+
+    def fail(self, error: FramesPipelineError) -> Results:
+        """Every clip came to nothing, for the same reason."""
+        results: Results = {}
+        for clip in self.clips:
+            results |= fail(self, clip, error)
+        return results
+
+
+def run_task(task: Task) -> Results:
+    """Decode and commit the clips of a task.
+
+    Raises:
+        SourceError: The video cannot be read at all.
+        TransientError: Something cannot be reached.
+        StoreError: Frames cannot be stored.
+    """
+    results: Results = {}
+    _check_unchanged(task)
+    with (
+        task.job.source.staged(task.video, max_bytes=task.job.limits.max_file_bytes) as path,
+        open_media(path, task.job.limits) as media,
+    ):
+        spans = [Span(clip.start, clip.stop) for clip in task.clips]
+        since = time.monotonic()
+        for number, found in extract_spans(media, spans, task.signatures, decoder=task.job.decoder):
+            clip = task.clips[number]
+            if isinstance(found, SourceError):
+                results |= fail(task, clip, found)
+            else:
+                results |= _commit(task, clip, found, since)
+            since = time.monotonic()
+    return results
+
+
+def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
+    """A clip came to nothing, for every signature."""
+    return {
+        (signature, clip.clip_id): failed(
+            clip.clip_id,
+            task.video.key,
+            task.fingerprint,
+            signature,
+            reason=error.reason,
+            detail=str(error),
+        )
+        for signature in task.signatures
+    }
+
+
+def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
+    """Commit a clip's frames, unless the file changed under the decoder."""
+    _check_unchanged(task)
+    results: Results = {}
+    for signature, frames in found.items():
+        if not len(frames):
+            error = NoFramesError(frames.outcome.detail or "none of its wanted frames decodes")
+            results[signature, clip.clip_id] = fail(task, clip, error)[signature, clip.clip_id]
+    commits = task.job.store.write_clip(
+        task.job.batch,
+        clip,
+        {signature: frames for signature, frames in found.items() if len(frames)},
+        fingerprint=task.fingerprint,
+        provenance=_provenance(task),
+    )
+    seconds = time.monotonic() - since
+    for signature, commit in commits.items():
+        results[signature, clip.clip_id] = stored(task.video.key, commit, seconds=seconds)
+    return results
+
+
+def _check_unchanged(task: Task) -> None:
+    """Frames are committed under the fingerprint of the bytes that they came from, or not at all.
+
+    Raises:
+        SourceChangedError: The file was written since it was observed.
+    """
+    if not task.job.source.find(task.video.key).is_same_file(task.video):
+        message = f"{task.video.key} changed since it was observed; observe the batch again"
+        raise SourceChangedError(message)
+
+
+def _provenance(task: Task) -> dict[str, str]:
+    return {
+        "video_key": task.video.key,
+        "source": task.job.source.url,
+        "av": av.__version__,
+        "ffmpeg": av.ffmpeg_version_info,
+    }

@@ -1,0 +1,328 @@
+"""What decides the pixels, and the key that stands for it.
+
+A `FrameExtractionSignature` is complete: two of them have one key if and only if they ask for
+the same pixels. It is written as a canonical JSON document (sorted keys, no spaces, ASCII, no
+floats), and its key is a human slug with the first 16 hex digits of a SHA-256 over it:
+
+    sequence-2fps-224x224-5f0c…        only the hash identifies; the slug is for people
+
+Fields added after the first release enter the document only where they differ from their
+default, so that keys given out earlier stand.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, Literal, cast, get_args
+
+from frames_pipeline.errors import ConfigError
+
+Rate = int | float | str | Decimal | Fraction
+"""A rate as people write it: `2`, `0.5`, `"30000/1001"`, `Fraction(30000, 1001)`."""
+
+ResizeMode = Literal["stretch", "fit", "pad", "crop"]
+Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
+Colour = Literal["ffmpeg", "accurate"]
+Rotation = Literal["apply", "ignore"]
+Pixels = Literal["swscale", "cuda"]
+
+REVISION: Final = 1
+"""Raised whenever the same fields would give other bytes than before."""
+
+_HASH_PREFIX: Final = b"frame-signature/v1\n"
+_SEED_DEFAULT_RATE: Final = Fraction(2)
+
+
+class FrameExtractionPolicy(enum.StrEnum):
+    """How frames are chosen from a clip of n shown frames, counted from 0."""
+
+    first = enum.auto()
+    """Frame 0."""
+    middle = enum.auto()
+    """Frame (n - 1) // 2."""
+    last = enum.auto()
+    """Frame n - 1."""
+    sequence = enum.auto()
+    """The frames nearest in time to a regular grid of `target_fps`."""
+    uniform = enum.auto()
+    """`num_frames` frames spread over the clip: frame floor((2i + 1) * n / 2m) for i < m."""
+    keyframes = enum.auto()
+    """Every key frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameExtractionSignature:
+    """Everything that decides the pixels of an extraction.
+
+    >>> signature = FrameExtractionSignature(policy="sequence", target_fps=2, target_res=(224, 224))
+    >>> signature.key
+    'sequence-2fps-224x224-7873b7e437c4ed46'
+    >>> FrameExtractionSignature.from_json(signature.canonical_json()) == signature
+    True
+    """
+
+    policy: FrameExtractionPolicy | str = FrameExtractionPolicy.sequence
+    """How frames are chosen."""
+    target_fps: Rate | None = None
+    """Frames per second, for `sequence` only; 2 where it is not given. Kept as a `Fraction`."""
+    num_frames: int | None = None
+    """How many frames, for `uniform` only."""
+    target_res: tuple[int | None, int | None] | None = None
+    """(height, width) in pixels; -1 or `None` on one side keeps the aspect; `None`: native."""
+    resize_mode: ResizeMode = "stretch"
+    """`stretch` to `target_res`; `fit` inside it, keeping the aspect; `pad`: fit, then fill with
+    black; `crop`: cover it, then cut the centre. Native frames, and those with one side free,
+    come out alike in every mode, and are kept as `stretch`."""
+    interpolation: Interpolation = "bicubic"
+    """How pixels are resampled where the size changes. Native frames are kept as `bicubic`."""
+    colour: Colour = "ffmpeg"
+    """How frames that keep their size become RGB: `ffmpeg` as its default does, which is what
+    other decoders give; `accurate` with full chroma interpolation and exact rounding, as frames
+    that change their size always are."""
+    rotation: Rotation = "apply"
+    """Whether the display matrix (rotation by right angles, mirroring) is applied."""
+    pixels: Pixels = "swscale"
+    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit,
+    or `cuda` on the device, within a tolerance."""
+    revision: int = REVISION
+    """Version of the algorithms behind these fields."""
+
+    def __post_init__(self) -> None:
+        """Normalise every field, and refuse what cannot be done."""
+        policy = _choice("policy", self.policy, FrameExtractionPolicy.__members__)
+        _set(self, "policy", FrameExtractionPolicy(policy))
+        for name, choices in _CHOICES.items():
+            _choice(name, getattr(self, name), choices)
+        _set(self, "target_fps", self._checked_rate())
+        _set(self, "num_frames", self._checked_num_frames())
+        _set(self, "target_res", _checked_resolution(self.target_res))
+        if self.target_res is None or None in self.target_res:
+            _set(self, "resize_mode", "stretch")
+        if self.target_res is None:
+            _set(self, "interpolation", "bicubic")
+        if self.revision != REVISION:
+            message = f"revision {self.revision!r} is not known; this version makes {REVISION}"
+            raise ConfigError(message)
+
+    def _checked_rate(self) -> Fraction | None:
+        if self.policy == FrameExtractionPolicy.sequence:
+            return _SEED_DEFAULT_RATE if self.target_fps is None else as_rate(self.target_fps)
+        if self.target_fps is not None:
+            message = f"target_fps={self.target_fps} has no meaning for policy '{self.policy}'"
+            raise ConfigError(message + "; leave it out, or use policy 'sequence'")
+        return None
+
+    def _checked_num_frames(self) -> int | None:
+        if self.policy == FrameExtractionPolicy.uniform:
+            return _positive_int("num_frames", self.num_frames)
+        if self.num_frames is not None:
+            message = f"num_frames={self.num_frames} has no meaning for policy '{self.policy}'"
+            raise ConfigError(message + "; leave it out, or use policy 'uniform'")
+        return None
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second of a `sequence`."""
+        return cast(Fraction, self.target_fps)
+
+    @property
+    def resolution(self) -> tuple[int | None, int | None]:
+        """(height, width), `None` where it is free."""
+        return self.target_res or (None, None)
+
+    def canonical_json(self) -> str:
+        """The document that identifies this signature: sorted keys, no spaces, ASCII, no floats."""
+        document = {
+            "colour": self.colour,
+            "interpolation": self.interpolation,
+            "num_frames": self.num_frames,
+            "pixels": self.pixels,
+            "policy": str(self.policy),
+            "resize_mode": self.resize_mode,
+            "revision": self.revision,
+            "rotation": self.rotation,
+            "target_fps": None if self.target_fps is None else str(self.target_fps),
+            "target_res": None if self.target_res is None else list(self.target_res),
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> FrameExtractionSignature:
+        """Read a canonical document back; a field that this version does not know is refused."""
+        try:
+            values = json.loads(document)
+        except ValueError as error:
+            message = f"not a signature document: {error}"
+            raise ConfigError(message) from error
+        return cls.from_mapping(values)
+
+    @classmethod
+    def from_mapping(cls, values: object) -> FrameExtractionSignature:
+        """Make a signature from plain values, as they come from JSON, YAML or run config."""
+        if not isinstance(values, Mapping):
+            message = f"a signature is a mapping of its fields, not {values!r}"
+            raise ConfigError(message)
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(map(str, values)) - set(known)):
+            message = f"no signature field {unknown[0]!r}; the fields are {', '.join(known)}"
+            raise ConfigError(message)
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        """Slug and hash: the name of this signature in stores and assets."""
+        digest = hashlib.sha256(_HASH_PREFIX + self.canonical_json().encode()).hexdigest()
+        return f"{self._slug()}-{digest[:16]}"
+
+    def _slug(self) -> str:
+        parts = [str(self.policy)]
+        if self.target_fps is not None:
+            parts.append(str(self.target_fps).replace("/", "-") + "fps")
+        if self.num_frames is not None:
+            parts.append(str(self.num_frames))
+        if self.target_res is None:
+            parts.append("native")
+        else:
+            parts.append(
+                "x".join("auto" if side is None else str(side) for side in self.resolution)
+            )
+        return "-".join(parts)
+
+    def seed_key(self) -> str:
+        """The key that NeMo Curator gives such frames, for those who come from there.
+
+        It names the policy and the rate in thousandths and nothing else, so different signatures
+        share one. A policy without a rate takes the seed's default of 2 frames per second.
+
+        >>> FrameExtractionSignature(target_fps=2, target_res=(224, 224)).seed_key()
+        'FrameExtractionPolicy.sequence-2000'
+        """
+        if self.policy not in _SEED_POLICIES:
+            message = f"NeMo Curator has no policy '{self.policy}', so there is no key for it"
+            raise ConfigError(message)
+        rate = _SEED_DEFAULT_RATE if self.target_fps is None else self.rate
+        return f"FrameExtractionPolicy.{self.policy}-{int(rate * 1000)}"
+
+    def __str__(self) -> str:
+        """The key."""
+        return self.key
+
+
+class FramePurpose(enum.Enum):
+    """What frames are for, as NeMo Curator has it: the value is the rate in frames per second."""
+
+    AESTHETICS = 1
+    EMBEDDINGS = 2
+
+    def signature(
+        self, target_res: tuple[int | None, int | None] | None = None
+    ) -> FrameExtractionSignature:
+        """The signature of a sequence at this purpose's rate."""
+        return FrameExtractionSignature(target_fps=self.value, target_res=target_res)
+
+
+def signatures_from_seed(
+    *,
+    extraction_policies: Iterable[FrameExtractionPolicy | str] = ("sequence",),
+    extract_purposes: Iterable[FramePurpose | str] | None = None,
+    target_res: tuple[int | None, int | None] | None = None,
+    target_fps: Iterable[Rate] | None = None,
+) -> tuple[FrameExtractionSignature, ...]:
+    """The signatures that NeMo Curator's stage parameters ask for, each once.
+
+    As there, `target_fps` wins over `extract_purposes`, and 2 stands in for both.
+
+    >>> [s.seed_key() for s in signatures_from_seed(extract_purposes=["AESTHETICS", "EMBEDDINGS"])]
+    ['FrameExtractionPolicy.sequence-1000', 'FrameExtractionPolicy.sequence-2000']
+    """
+    if target_fps is not None:
+        rates = [as_rate(rate) for rate in target_fps]
+    elif extract_purposes is not None:
+        rates = [Fraction(_purpose(purpose).value) for purpose in extract_purposes]
+    else:
+        rates = [_SEED_DEFAULT_RATE]
+    if not rates:
+        message = "no rate given: target_fps and extract_purposes may be left out, but not empty"
+        raise ConfigError(message)
+    signatures: dict[FrameExtractionSignature, None] = {}
+    for policy in extraction_policies:
+        per_policy = rates if policy == FrameExtractionPolicy.sequence else [None]
+        for rate in per_policy:
+            signature = FrameExtractionSignature(policy, target_fps=rate, target_res=target_res)
+            signatures[signature] = None
+    return tuple(signatures)
+
+
+def as_rate(value: Rate) -> Fraction:
+    """A positive rate, exactly as written: the float `0.1` is one tenth.
+
+    >>> as_rate("30000/1001"), as_rate(29.97)
+    (Fraction(30000, 1001), Fraction(2997, 100))
+    """
+    try:
+        # a float counts as it is written, not as it is stored
+        rate = Fraction(repr(float(value)) if isinstance(value, float) else str(value))
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        message = f"rate {value!r} is not a number; write it as 2, 0.5 or '30000/1001'"
+        raise ConfigError(message) from error
+    if rate <= 0:
+        message = f"rate {value!r} is not above zero; write it as 2, 0.5 or '30000/1001'"
+        raise ConfigError(message)
+    return rate
+
+
+_SEED_POLICIES: Final = ("first", "middle", "last", "sequence")
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "resize_mode": get_args(ResizeMode),
+    "interpolation": get_args(Interpolation),
+    "colour": get_args(Colour),
+    "rotation": get_args(Rotation),
+    "pixels": get_args(Pixels),
+}
+
+
+def _set(signature: FrameExtractionSignature, name: str, value: object) -> None:
+    object.__setattr__(signature, name, value)
+
+
+def _choice(name: str, value: object, choices: Iterable[str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        message = f"no {name} {value!r}; choose one of {', '.join(choices)}"
+        raise ConfigError(message)
+    return value
+
+
+def _purpose(purpose: FramePurpose | str) -> FramePurpose:
+    if isinstance(purpose, FramePurpose):
+        return purpose
+    return FramePurpose[_choice("purpose", purpose, FramePurpose.__members__)]
+
+
+def _positive_int(name: str, value: object) -> int:
+    number = operator.index(value) if hasattr(value, "__index__") else 0
+    if number < 1 or isinstance(value, bool):
+        message = f"{name}={value!r} must be a whole number above zero"
+        raise ConfigError(message)
+    return number
+
+
+def _checked_resolution(value: object) -> tuple[int | None, int | None] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        message = f"target_res={value!r} must be (height, width), with -1 for a side that is free"
+        raise ConfigError(message)
+    sides = [None if side in (None, -1) else side for side in value]
+    if len(sides) != 2:
+        message = f"target_res={value!r} must have two sides, (height, width)"
+        raise ConfigError(message)
+    height, width = (None if side is None else _positive_int("target_res", side) for side in sides)
+    return None if height is None and width is None else (height, width)

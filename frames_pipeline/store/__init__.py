@@ -1,0 +1,20 @@
+"""Frames in plain Zarr v3, one immutable group per attempt at a clip, published by one PUT."""
+
+from __future__ import annotations
+
+from frames_pipeline.store.commits import ClipCommit, Manifest, StoredObject
+from frames_pipeline.store.frame_store import FrameStore
+from frames_pipeline.store.gc import GarbageReport
+from frames_pipeline.store.reader import Fault, StoredClip
+from frames_pipeline.store.verify import VerifyReport
+
+__all__ = [
+    "ClipCommit",
+    "Fault",
+    "FrameStore",
+    "GarbageReport",
+    "Manifest",
+    "StoredClip",
+    "StoredObject",
+    "VerifyReport",
+]

@@ -1,0 +1,160 @@
+"""How arrays become objects and come back, in memory and one shard at a time.
+
+Zarr does the encoding, into a store that is a dict; what lies there is taken out and put by the
+caller. So every object is known whole before it is written, and none is written twice.
+
+```
+frames    | 0 | 1 | 2 | 3 | 4 | 5 | 6 |      one chunk per frame
+shards    |       0       |     1     |      as many frames as 64 MiB hold, at most the clip
+objects   c/0/0/0/0       c/1/0/0/0          each assigned once, whole
+```
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.codec import BytesBytesCodec
+from zarr.buffer.cpu import Buffer
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
+
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.store.commits import dump
+
+SHARD_BYTES: Final = 64 * 2**20
+"""Raw bytes of a shard, at most; a frame that is larger is a shard of its own. Writing one takes
+up to four times as much memory."""
+
+CODECS: Final[Mapping[str, BytesBytesCodec]] = {
+    "zstd": ZstdCodec(level=1, checksum=True),
+    "none": Crc32cCodec(),
+}
+"""What a chunk goes through, by name. Each ends in a checksum, so that no reader takes damaged
+pixels for good ones. All are in the Zarr v3 core: every implementation reads them."""
+
+DIMENSIONS: Final = ("time", "y", "x", "channel")
+
+METADATA: Final = "zarr.json"
+"""Key of the document that makes a folder an array or a group."""
+
+Encoded = Iterator[tuple[str, bytes]]
+"""Keys relative to the array or group, and what is to be put there."""
+
+
+def checked_codec(name: str) -> str:
+    """The name, if there is such a codec."""
+    if name not in CODECS:
+        message = f"no codec {name!r}; choose one of {', '.join(sorted(CODECS))}"
+        raise ConfigError(message)
+    return name
+
+
+def frames_per_shard(shape: tuple[int, ...]) -> int:
+    """How many frames of an (n, height, width, channel) array make a shard.
+
+    >>> frames_per_shard((20, 224, 224, 3)), frames_per_shard((600, 1080, 1920, 3))
+    (20, 10)
+    """
+    return min(shape[0], max(1, SHARD_BYTES // math.prod(shape[1:])))
+
+
+def encode_frames(frames: NDArray[np.uint8], *, codec: str) -> Encoded:
+    """The objects of the `frames` array; a shard is encoded when it is asked for."""
+    per_shard = frames_per_shard(frames.shape)
+    objects: dict[str, Buffer] = {}
+    array = zarr.create_array(
+        MemoryStore(cast(Any, objects)),
+        shape=frames.shape,
+        dtype="uint8",
+        chunks=(1, *frames.shape[1:]),
+        shards=(per_shard, *frames.shape[1:]),
+        compressors=CODECS[codec],
+        filters=(),
+        fill_value=0,
+        dimension_names=DIMENSIONS,
+        attributes={"channel_order": "RGB", "color_space": "sRGB"},
+        # Black frames equal the fill value, and would be left out.
+        config={"write_empty_chunks": True},
+        zarr_format=3,
+    )
+    yield from _taken(objects)
+    for start in range(0, len(frames), per_shard):
+        shard = slice(start, start + per_shard)
+        array[shard] = frames[shard]
+        yield from _taken(objects)
+
+
+def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
+    """The objects of the `time` array, which is the coordinate of `frames` for xarray."""
+    objects: dict[str, Buffer] = {}
+    array = zarr.create_array(
+        MemoryStore(cast(Any, objects)),
+        shape=seconds.shape,
+        dtype="float64",
+        chunks=seconds.shape,
+        compressors=CODECS[codec],
+        filters=(),
+        fill_value=0,
+        dimension_names=DIMENSIONS[:1],
+        attributes={"units": "s"},
+        config={"write_empty_chunks": True},
+        zarr_format=3,
+    )
+    array[:] = seconds
+    yield from _taken(objects)
+
+
+def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]) -> Encoded:
+    """The objects of a group: those of its arrays by name, then the document that makes it one.
+
+    The arrays' metadata stands in it once more, which spares readers a request for each.
+    """
+    metadata = {}
+    for name, encoded in arrays.items():
+        for key, data in encoded:
+            if key == METADATA:
+                metadata[name] = json.loads(data)
+            yield f"{name}/{key}", data
+            del data  # before the next shard is encoded
+    document = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": attributes,
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": metadata,
+        },
+    }
+    yield METADATA, dump(document)
+
+
+def decode_frames(get: Callable[[str], bytes]) -> NDArray[np.uint8]:
+    """The pixels of a `frames` array, whose objects `get` gives by key relative to it.
+
+    Every shard is asked for: one that is not there is for `get` to refuse, never black frames.
+    """
+    objects = {METADATA: Buffer.from_bytes(get(METADATA))}
+    store = MemoryStore(cast(Any, objects), read_only=True)
+    array = zarr.open_array(store, mode="r", zarr_format=3)
+    frames = np.empty(array.shape, dtype=np.uint8)
+    per_shard = (array.shards or array.chunks)[0]
+    for index, start in enumerate(range(0, len(frames), per_shard)):
+        key = array.metadata.encode_chunk_key((index, 0, 0, 0))
+        objects[key] = Buffer.from_bytes(get(key))
+        shard = slice(start, start + per_shard)
+        frames[shard] = array[shard]
+        del objects[key]
+    return frames
+
+
+def _taken(objects: dict[str, Buffer]) -> Encoded:
+    for key in list(objects):
+        yield key, objects.pop(key).to_bytes()

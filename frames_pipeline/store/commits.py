@@ -1,0 +1,228 @@
+"""What is said about stored clips: a clip's commit, a batch's manifest, and their JSON.
+
+Documents may gain members; readers ignore what they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeVar
+
+from frames_pipeline.errors import IntegrityError
+from frames_pipeline.frames import DecodeReport, Outcome
+from frames_pipeline.store.layout import AttemptPath, clip_key, digest_of_clips
+
+Document = Mapping[str, Any]
+"""A JSON object."""
+
+T = TypeVar("T")
+
+COMMIT_FORMAT: Final = "frames-commit/1"
+MANIFEST_FORMAT: Final = "frames-manifest/1"
+
+
+class StoredObject(NamedTuple):
+    """What an object of an attempt is; `[size, sha256]` in JSON."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of those bytes, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipCommit:
+    """Which attempt is the clip, and what its objects are."""
+
+    clip_id: str
+    """The clip."""
+    path: str
+    """The attempt's folder, relative to its signature's."""
+    objects: Mapping[str, StoredObject] = field(repr=False)
+    """Every object of the attempt, by key relative to `path`."""
+    num_frames: int
+    """Frames, repeats included."""
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    digest: str
+    """`FrameBatch.digest()` of what was written: alike for every attempt with the same frames."""
+    fingerprint: str
+    """What the source's bytes were, as the writer was told; empty if it was not."""
+    signature_key: str
+    """The signature that the frames answer."""
+    outcome: Outcome
+    """How the extraction came out."""
+    created: datetime
+    """When it was written."""
+
+    @property
+    def bytes(self) -> int:
+        """Stored bytes of the attempt."""
+        return sum(stored.size for stored in self.objects.values())
+
+    def to_document(self) -> Document:
+        """The document that `commits/{clip_key}.json` holds."""
+        return {
+            "format": COMMIT_FORMAT,
+            "clip_id": self.clip_id,
+            "path": self.path,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "num_frames": self.num_frames,
+            "height": self.height,
+            "width": self.width,
+            "digest": self.digest,
+            "fingerprint": self.fingerprint,
+            "signature": self.signature_key,
+            "outcome": outcome_document(self.outcome),
+            "created": self.created.isoformat(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Document) -> ClipCommit:
+        """The commit that a document is.
+
+        Raises:
+            ValueError: It is none.
+        """
+        _check_format(document, COMMIT_FORMAT)
+        attempt = AttemptPath.parse(document["path"])
+        if attempt is None or attempt.path != document["path"]:
+            message = f"path {document['path']!r} is no attempt"
+            raise ValueError(message)
+        if attempt.clip_key != clip_key(document["clip_id"]):
+            message = f"path {attempt.path!r} is not of clip {document['clip_id']!r}"
+            raise ValueError(message)
+        return cls(
+            clip_id=document["clip_id"],
+            path=attempt.path,
+            objects={key: StoredObject(*stored) for key, stored in document["objects"].items()},
+            num_frames=document["num_frames"],
+            height=document["height"],
+            width=document["width"],
+            digest=document["digest"],
+            fingerprint=document["fingerprint"],
+            signature_key=document["signature"],
+            outcome=outcome_from_document(document["outcome"]),
+            created=datetime.fromisoformat(document["created"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The commits that are a batch: a snapshot, which later writes leave as it is."""
+
+    batch_key: str
+    """The batch."""
+    signature_key: str
+    """The signature."""
+    signature: Document
+    """The signature's full document, so that a later version can still read it."""
+    clips: Mapping[str, ClipCommit] = field(repr=False)
+    """Commits by clip id."""
+    created: datetime
+    """When it was written."""
+
+    @property
+    def digest(self) -> str:
+        """Data version: the same for the same frames of the same clips, whatever the attempts."""
+        return digest_of_clips((clip, commit.digest) for clip, commit in self.clips.items())
+
+    def to_document(self) -> Document:
+        """The document that `manifest.json` holds."""
+        return {
+            "format": MANIFEST_FORMAT,
+            "batch": self.batch_key,
+            "signature": self.signature,
+            "signature_key": self.signature_key,
+            "clips": {clip: commit.to_document() for clip, commit in self.clips.items()},
+            "digest": self.digest,
+            "created": self.created.isoformat(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Document) -> Manifest:
+        """The manifest that a document is.
+
+        Raises:
+            ValueError: It is none, or its digest is not that of its clips.
+        """
+        _check_format(document, MANIFEST_FORMAT)
+        clips = document["clips"]
+        manifest = cls(
+            batch_key=document["batch"],
+            signature_key=document["signature_key"],
+            signature=document["signature"],
+            clips={clip: ClipCommit.from_document(commit) for clip, commit in clips.items()},
+            created=datetime.fromisoformat(document["created"]),
+        )
+        if manifest.digest != document["digest"]:
+            message = f"digest {document['digest']} is not that of its clips, {manifest.digest}"
+            raise ValueError(message)
+        return manifest
+
+
+def now() -> datetime:
+    """The time that documents carry."""
+    return datetime.now(UTC)
+
+
+def dump(document: Document) -> bytes:
+    """A document as it is stored.
+
+    Raises:
+        TypeError, ValueError: It holds what JSON has no word for.
+    """
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
+    """The value that stored bytes are.
+
+    Raises:
+        IntegrityError: They are no such document; `name` says which object it is.
+    """
+    try:
+        return make(json.loads(data))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = (
+            f"{name} is not the document it should be ({error!r}); delete it and write it again"
+        )
+        raise IntegrityError(message) from error
+
+
+def outcome_document(outcome: Outcome) -> Document:
+    """An outcome in JSON: its fields, and what people ask for first."""
+    return {
+        "status": outcome.status,
+        "decoder": outcome.decode.decoder,
+        **asdict(outcome),
+        "missing": [int(position) for position in outcome.missing],
+        "corrupt": [int(position) for position in outcome.corrupt],
+    }
+
+
+def outcome_from_document(document: Document) -> Outcome:
+    """The outcome that a document is."""
+    values = _known(Outcome, document) | {
+        "decode": DecodeReport(**_known(DecodeReport, document["decode"])),
+        "missing": tuple(document["missing"]),
+        "corrupt": tuple(document["corrupt"]),
+    }
+    return Outcome(**values)
+
+
+def _known(kind: type[Outcome | DecodeReport], document: Document) -> dict[str, Any]:
+    names = [item.name for item in fields(kind)]
+    return {name: document[name] for name in names if name in document}
+
+
+def _check_format(document: Document, expected: str) -> None:
+    if document["format"] != expected:
+        message = f"format {document['format']!r} is not {expected!r}"
+        raise ValueError(message)

@@ -1,0 +1,219 @@
+"""FrameStore: frames of batches in Zarr, under any path or URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.objects import Objects
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import gc, reader, verify, writer
+from frames_pipeline.store.codecs import checked_codec
+from frames_pipeline.store.commits import ClipCommit, Manifest
+from frames_pipeline.store.layout import (
+    ROOT,
+    HasClipId,
+    HasKey,
+    SignatureFolder,
+    batch_key,
+    clip_id,
+    is_signature_key,
+    signature_folder,
+)
+
+Batch = str | HasKey
+"""A batch, or its key."""
+
+Clip = str | HasClipId
+"""A clip, or its id."""
+
+Signature = FrameExtractionSignature | str
+"""A signature, or its key."""
+
+
+class FrameStore:
+    """Frames by batch, signature and clip.
+
+    >>> store = FrameStore("memory://frames-store-example")
+    >>> store.clips("2024-05", "sequence-2fps-224x224-ec4308a3cf5f1e07")
+    {}
+
+    Any number of processes may write, read and collect garbage at the same time; an instance may
+    be pickled to them, or inherited by a fork.
+    """
+
+    objects: Objects
+    """Where everything is kept."""
+    codec: str
+    """What new frames go through. It is recorded, and no part of what identifies them."""
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        codec: str = "zstd",
+        durable: bool = True,
+    ) -> None:
+        """Name the store; nothing is touched yet.
+
+        Args:
+            url: A path or an fsspec URL, without credentials.
+            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            codec: `zstd`, or `none` for no compression.
+            durable: Sync local files before they become visible, so that what is committed
+                outlives a power failure.
+
+        Raises:
+            ConfigError: The URL or the codec cannot be used.
+        """
+        self.objects = Objects(url, storage_options, durable=durable)
+        self.codec = checked_codec(codec)
+
+    def __repr__(self) -> str:
+        """The URL and the codec."""
+        return f"FrameStore({self.objects.url!r}, codec={self.codec!r})"
+
+    def write_clip(
+        self,
+        batch: Batch,
+        clip: Clip,
+        frames: Mapping[FrameExtractionSignature, FrameBatch],
+        *,
+        fingerprint: str = "",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> dict[FrameExtractionSignature, ClipCommit]:
+        """Store a clip's frames by signature, and commit each when it is whole.
+
+        What was committed before is replaced for those who look from now on; whoever holds the
+        old commit can still read it.
+
+        Args:
+            batch: The batch.
+            clip: The clip.
+            frames: The frames for each signature; none of them empty.
+            fingerprint: What the source's bytes were, for those who ask whether it is done.
+            provenance: JSON values to keep with the frames, such as library versions.
+
+        Raises:
+            ConfigError: There are no frames, or a name cannot be used. Nothing was written.
+            ConflictError: Another signature has this one's key.
+        """
+        writes = {
+            signature_folder(batch, signature): writer.ClipWrite(
+                clip_id=clip_id(clip),
+                signature=signature,
+                frames=pixels,
+                codec=self.codec,
+                fingerprint=fingerprint,
+                provenance=provenance or {},
+            )
+            for signature, pixels in frames.items()
+        }
+        return {
+            write.signature: writer.write_clip(self.objects, folder, write)
+            for folder, write in writes.items()
+        }
+
+    def clips(self, batch: Batch, signature: Signature) -> dict[str, ClipCommit]:
+        """Every clip's current commit, by clip id: one listing, and one request per clip."""
+        return reader.read_commits(self.objects, signature_folder(batch, signature))
+
+    def read(self, batch: Batch, signature: Signature, clip: Clip) -> FrameBatch:
+        """A clip's frames, as they were given to `write_clip`.
+
+        Raises:
+            CommitNotFoundError: The clip is not committed.
+            IntegrityError: An object is missing, or is not the one committed.
+        """
+        folder = signature_folder(batch, signature)
+        commit = reader.find_commit(self.objects, folder, clip_id(clip))
+        return reader.read_clip(self.objects, folder, commit)
+
+    def read_commit(self, batch: Batch, signature: Signature, commit: ClipCommit) -> FrameBatch:
+        """The frames of a commit that the caller holds, whatever was committed since.
+
+        Raises:
+            IntegrityError: An object is missing, or is not the one committed.
+        """
+        return reader.read_clip(self.objects, signature_folder(batch, signature), commit)
+
+    def open(self, batch: Batch, signature: Signature, clip: Clip) -> reader.StoredClip:
+        """A clip to be indexed: every object is there in its size; pixels are read lazily.
+
+        Raises:
+            CommitNotFoundError: The clip is not committed.
+            IntegrityError: An object is missing, or has not the size committed.
+        """
+        folder = signature_folder(batch, signature)
+        commit = reader.find_commit(self.objects, folder, clip_id(clip))
+        return reader.open_clip(self.objects, folder, commit)
+
+    def commit_batch(
+        self,
+        batch: Batch,
+        signature: FrameExtractionSignature,
+        clips: Iterable[Clip] | None = None,
+    ) -> Manifest:
+        """Publish the clips committed so far, or just those named, as the batch.
+
+        Raises:
+            CommitNotFoundError: A named clip is not committed.
+        """
+        folder = signature_folder(batch, signature)
+        names = None if clips is None else [clip_id(clip) for clip in clips]
+        return writer.commit_batch(self.objects, folder, signature, clips=names)
+
+    def manifest(self, batch: Batch, signature: Signature) -> Manifest:
+        """The batch as it was last published: a snapshot to read clips from.
+
+        Raises:
+            CommitNotFoundError: It was never published.
+        """
+        return reader.find_manifest(self.objects, signature_folder(batch, signature))
+
+    def verify(
+        self, batch: Batch, signature: Signature | None = None, *, deep: bool = False
+    ) -> verify.VerifyReport:
+        """Compare what is stored for a batch with what was committed.
+
+        Args:
+            batch: The batch.
+            signature: One signature of it; every one if it is left out.
+            deep: Read every object, compare its hash, and decode the frames and compare theirs.
+                Otherwise sizes are compared, from a listing.
+        """
+        key = batch_key(batch)
+        if signature is None:
+            folders = [SignatureFolder(key, name) for name in self._signature_keys(key)]
+        else:
+            folders = [signature_folder(key, signature)]
+        return verify.verify(self.objects, folders, deep=deep)
+
+    def collect_garbage(
+        self,
+        batch: Batch | None = None,
+        *,
+        grace_seconds: float = 86400,
+        dry_run: bool = True,
+    ) -> gc.GarbageReport:
+        """Find, and unless it is a dry run delete, what no commit and no manifest names.
+
+        Writers and readers may be at work: what was worked on or replaced within the grace
+        period stays.
+
+        Args:
+            batch: One batch; every one if it is left out.
+            grace_seconds: Longer than a clip takes to write, and than a reader holds a manifest.
+            dry_run: Only say what would be deleted.
+        """
+        batches = self.objects.folders(ROOT) if batch is None else [batch_key(batch)]
+        return gc.collect_garbage(
+            self.objects, batches, grace_seconds=grace_seconds, dry_run=dry_run
+        )
+
+    def _signature_keys(self, batch: str) -> list[str]:
+        names = self.objects.folders(f"{ROOT}/{batch}")
+        return [name for name in names if is_signature_key(name)]

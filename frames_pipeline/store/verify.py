@@ -1,0 +1,110 @@
+"""Compare what is stored with what was committed, and say everything that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from frames_pipeline.errors import IntegrityError
+from frames_pipeline.objects import ObjectInfo, Objects
+from frames_pipeline.store.commits import ClipCommit
+from frames_pipeline.store.layout import SignatureFolder, is_document_of
+from frames_pipeline.store.reader import (
+    CommittedObjects,
+    Fault,
+    commit_keys,
+    parse_commit,
+    parse_manifest,
+    read_clip,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was looked at, and what is wrong with it."""
+
+    attempts: int
+    """Attempts that commits or manifests name: a clip that was extracted again after its batch
+    was committed has two."""
+    objects: int
+    """Objects that those commits name."""
+    bytes: int
+    """Their bytes, as committed."""
+    faults: tuple[Fault, ...]
+    """Everything that is not as it was committed."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def verify(objects: Objects, folders: Iterable[SignatureFolder], *, deep: bool) -> VerifyReport:
+    """Compare every object with its commit: by size in a listing or, deep, by all of its bytes."""
+    commits: list[ClipCommit] = []
+    faults: list[Fault] = []
+    for folder in folders:
+        faults += _signature_faults(objects, folder)
+        named, unreadable = _named(objects, folder)
+        # The listing comes after the commits: what they name was there before them.
+        listing = objects.list(f"{folder.path}/clips")
+        commits += named.values()
+        faults += unreadable
+        for commit in named.values():
+            faults += _clip_faults(CommittedObjects(objects, folder, commit), listing, deep=deep)
+    return VerifyReport(
+        attempts=len(commits),
+        objects=sum(len(commit.objects) for commit in commits),
+        bytes=sum(commit.bytes for commit in commits),
+        faults=tuple(faults),
+    )
+
+
+def _signature_faults(objects: Objects, folder: SignatureFolder) -> list[Fault]:
+    try:
+        data = objects.get(folder.signature)
+    except FileNotFoundError:
+        return [Fault(folder.signature, "is missing")]
+    if is_document_of(folder.signature_key, data):
+        return []
+    return [Fault(folder.signature, f"is not the document of {folder.signature_key}")]
+
+
+def _named(
+    objects: Objects, folder: SignatureFolder
+) -> tuple[Mapping[str, ClipCommit], list[Fault]]:
+    """The commits that may be read, by attempt, and what is wrong with the other documents."""
+    named: dict[str, ClipCommit] = {}
+    faults: list[Fault] = []
+    keys = [*commit_keys(objects, folder), folder.manifest]
+    for key, data in objects.get_many(keys).items():
+        try:
+            for commit in _commits(folder, key, data):
+                named[commit.path] = commit
+        except IntegrityError as error:
+            faults.append(Fault(key, f"cannot be read ({error.__cause__!r})"))
+    return named, faults
+
+
+def _commits(folder: SignatureFolder, key: str, data: bytes) -> Iterable[ClipCommit]:
+    if key == folder.manifest:
+        return parse_manifest(folder, data).clips.values()
+    return [parse_commit(folder, key, data)]
+
+
+def _clip_faults(
+    attempt: CommittedObjects, listing: Mapping[str, ObjectInfo], *, deep: bool
+) -> list[Fault]:
+    faults = list(attempt.faults(listing))
+    return faults if faults or not deep else _content_faults(attempt)
+
+
+def _content_faults(attempt: CommittedObjects) -> list[Fault]:
+    try:
+        frames = read_clip(attempt.objects, attempt.folder, attempt.commit)
+    except IntegrityError as error:
+        return [Fault(attempt.path, str(error), clip_id=attempt.commit.clip_id)]
+    if frames.digest() != attempt.commit.digest:
+        found = f"holds frames with digest {frames.digest()}, not {attempt.commit.digest}"
+        return [Fault(attempt.path, found, clip_id=attempt.commit.clip_id)]
+    return []

@@ -1,0 +1,119 @@
+"""One pass of a decoder over a plan: frames by row, and what damage may have touched them.
+
+A decoder conceals what it cannot decode, and predicts the next frames from that. So whatever goes
+wrong at a row is held against every frame between whose entry point and itself it stands:
+
+    rows       I0  P4  b1  b2  P8  b5  b6  I9  P13
+    damage         x
+    suspect        x   x   x   x   x   x               P4, and all that may be predicted from it
+
+Wrong is: an error for a packet, a frame that the decoder calls corrupt, bytes that the demuxer
+knows to be lost, and a frame that was due and did not come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from frames_pipeline.decoders import Decoded, Decoder, Tally
+from frames_pipeline.media import Media
+from frames_pipeline.plan import DecodePlan, Rows, entry_rows
+
+
+class Arrival(NamedTuple):
+    """A frame came out of the decoder."""
+
+    row: int
+    frame: VideoFrame
+
+
+class Settled(NamedTuple):
+    """Nothing more will come of the rows before this one, and their damage is known."""
+
+    before: int
+
+
+class PlanFailedError(Exception):
+    """Damage was met while only chosen packets were fed: only a linear decode can be trusted."""
+
+
+class Sweep:
+    """A pass over a plan, and the damage that it met."""
+
+    def __init__(self, media: Media, plan: DecodePlan) -> None:
+        """Prepare a pass; nothing is decoded yet."""
+        self._media = media
+        self._plan = plan
+        self._index = media.index
+        self._entries = entry_rows(media.index)
+        self._damaged = media.index.corrupt.copy()
+        # where bytes are lost, so may be whole packets behind them, which others refer to
+        self._is_harmless = media.index.disposable & ~media.index.corrupt
+        self._arrived = np.zeros(len(self._entries), np.bool_)
+        self._settled = 0  # how many rows of the present run are
+        self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
+        """The first thing that went wrong, for a person; empty if nothing did."""
+
+    def frames(self, decoder: Decoder, tally: Tally) -> Iterator[Arrival | Settled]:
+        """What comes out of the decoder: in presentation order, one group of pictures at a time.
+
+        Raises:
+            PlanFailedError: Damage was met, and the plan is not linear.
+        """
+        for run in self._plan.runs:
+            entry, self._settled = int(run[0]), 0
+            for decoded in decoder.decode(self._media, run.tolist(), tally):
+                arrival = self._judge(decoded, run)
+                if arrival is None:
+                    continue
+                if self._entries[arrival.row] > entry:
+                    entry = int(self._entries[arrival.row])
+                    yield self._settle(run, before=entry)
+                yield arrival
+            yield self._settle(run, before=int(run[-1]) + 1)
+
+    def is_suspect(self, row: int) -> bool:
+        """Whether damage may have touched the frame of a settled row."""
+        span = slice(int(self._entries[row]), row)
+        touching = self._damaged[span] & ~self._is_harmless[span]
+        return bool(self._damaged[row] or touching.any())
+
+    def _judge(self, decoded: Decoded, run: Rows) -> Arrival | None:
+        """The frame, if it is one that this run is for; an error is noted."""
+        row, frame, error = decoded
+        if not self._is_due(row, run):
+            return None
+        if frame is None or frame.is_corrupt:
+            self._damaged[row] = True
+            self.complaint = self.complaint or f"packet {row}: {error or 'decoded with errors'}"
+        if frame is None:
+            return None
+        self._arrived[row] = True
+        return Arrival(row, frame)
+
+    def _is_due(self, row: int, run: Rows) -> bool:
+        """Whether a run can give the row's frame.
+
+        A frame that is shown before the entry point of its run may be predicted from others.
+        """
+        return 0 <= row < len(self._entries) and bool(self._entries[row] >= run[0])
+
+    def _settle(self, run: Rows, *, before: int) -> Settled:
+        """Hold the rows up to an entry point to account: what was due has come by now."""
+        start, self._settled = self._settled, int(np.searchsorted(run, before))
+        rows = run[start : self._settled]
+        due = rows[(self._entries[rows] >= run[0]) & self._index.shown[rows]]
+        self._damaged[due[~self._arrived[due]]] = True
+        if not self._plan.is_linear and self._damaged[rows].any():
+            raise PlanFailedError
+        return Settled(before)
+
+
+def _lost_bytes(corrupt: NDArray[np.bool_]) -> str:
+    rows = np.flatnonzero(corrupt)
+    return f"packet {rows[0]}: bytes are lost, as of {len(rows)} in all" if len(rows) else ""

@@ -1,0 +1,587 @@
+"""Parquet tables beside the frames, by table and batch, and the rows that go into them.
+
+    {root}/tables/{table}/{batch_key}/part-{part}.parquet
+
+Most tables have one part per batch, `00000`; one that is made for each signature by itself has a
+part for each. A part is published by one PUT, so a reader sees the old one or the new one, never a
+mixture. Any tool reads them: `SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
+
+Rows that were made from frames say which: batch, clip, signature, position, timestamp, and the
+digest of the frames that the provider was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from frames_pipeline.errors import (
+    CommitNotFoundError,
+    ConfigError,
+    FramesPipelineError,
+    IntegrityError,
+)
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.models import Provider
+from frames_pipeline.models.captioning import Caption, CaptionProvider
+from frames_pipeline.models.embedding import EmbeddingProvider
+from frames_pipeline.models.quality import FrameQuality
+from frames_pipeline.objects import Objects
+
+_ROOT: Final = "tables"
+_WHOLE: Final = "00000"
+"""The part of a table that has only one per batch."""
+_MAX_NAME: Final = 128
+_DIGEST_FORMAT: Final = b"frames-table/1\n"
+_DIGEST_KEY: Final = b"frames_pipeline.digest"
+"""Where a file keeps the digest of its rows, in the metadata of its schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """One published table of one batch."""
+
+    path: str
+    """Where it is: a path or an fsspec URL."""
+    rows: int
+    """Number of rows."""
+    bytes: int
+    """Size of the Parquet file."""
+    digest: str
+    """What the rows are, as `table_digest` has it: the Dagster data version."""
+
+
+class FrameTables:
+    """The tables under one root, by table name and batch key."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Name the root; nothing is touched yet.
+
+        Args:
+            url: The store's root, a path or an fsspec URL: tables lie beside the frames.
+            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+        """
+        self._objects = Objects(url, storage_options)
+
+    def write(self, table: str, batch: str, rows: pa.Table, *, part: str = "") -> TableInfo:
+        """Publish a batch's rows, in place of any that are there.
+
+        Args:
+            table: Name of the table.
+            batch: Key of the batch.
+            rows: All of them.
+            part: Which part they are, where the batch has several: the key of a signature.
+        """
+        key, digest = _key(table, batch, part), table_digest(rows)
+        sink = pa.BufferOutputStream()
+        metadata = {**(rows.schema.metadata or {}), _DIGEST_KEY: digest}
+        pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        self._objects.put(key, data)
+        path = f"{self._objects.url}/{key}"
+        return TableInfo(path, rows=rows.num_rows, bytes=len(data), digest=digest)
+
+    def read(self, table: str, batch: str, *, part: str = "") -> pa.Table:
+        """A batch's rows.
+
+        Raises:
+            CommitNotFoundError: There are none.
+            IntegrityError: What is stored is not what was written.
+        """
+        key = _key(table, batch, part)
+        try:
+            data = self._objects.get(key)
+        except FileNotFoundError as error:
+            message = (
+                f"no table {table!r} of batch {batch!r}: {self._objects.url}/{key} is not there"
+            )
+            raise CommitNotFoundError(message) from error
+        try:
+            return _verified(pq.read_table(pa.BufferReader(data)))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            message = f"{self._objects.url}/{key} is damaged ({error}); write it again"
+            raise IntegrityError(message) from error
+
+    def exists(self, table: str, batch: str, *, part: str = "") -> bool:
+        """Whether the batch's rows are there."""
+        try:
+            self._objects.info(_key(table, batch, part))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def batches(self, table: str) -> list[str]:
+        """Keys of the batches that have any part of the table, sorted."""
+        folder = f"{_ROOT}/{_segment('table', table)}/"
+        keys = (key.removeprefix(folder) for key in self._objects.list(folder.rstrip("/")))
+        return sorted({key.partition("/")[0] for key in keys if key.endswith(".parquet")})
+
+    def delete(self, table: str, batch: str, *, part: str = "") -> None:
+        """Remove a batch's rows; that there are none is no error."""
+        self._objects.delete([_key(table, batch, part)])
+
+
+def table_digest(rows: pa.Table) -> str:
+    """SHA-256 over names, types and values, whatever the encoding, chunking and library.
+
+    Descriptions of columns do not enter. The order of rows does, so sort them, and leave out what
+    differs between equal runs: `table_digest(rows.drop_columns(["seconds"]))`.
+    """
+    sha = hashlib.sha256(_DIGEST_FORMAT)
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        sha.update(f"{name} {_type_name(column.type)} {len(column)}\n".encode())
+        for part in _canonical_bytes(column.combine_chunks()):
+            sha.update(part)
+    return sha.hexdigest()
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """A table of these rows, with exactly the columns of the schema.
+
+    Text that is not Unicode, as file names can be, is stored with the odd bytes as escapes.
+
+    Raises:
+        ConfigError: A row lacks a column, has one too many, or has a value of another type.
+    """
+    rows = list(rows)
+    for row in rows:
+        if odd := set(row) ^ set(schema.names):
+            message = f"row and schema differ in {', '.join(sorted(odd))}; give each column once"
+            raise ConfigError(message)
+    try:
+        columns = {name: [_storable(row[name]) for row in rows] for name in schema.names}
+        return _without_nulls_where_forbidden(pa.Table.from_pydict(columns, schema=schema))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        message = f"rows do not fit their schema: {error}"
+        raise ConfigError(message) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lineage:
+    """Which frames a provider was given."""
+
+    batch: str
+    """Key of the batch."""
+    clip_id: str
+    """The clip, within the batch."""
+    signature: str
+    """Key of the signature that the frames were extracted with."""
+    frames_digest: str
+    """`FrameBatch.digest()` of the frames."""
+    positions: NDArray[np.int64]
+    """Position of each frame in its stream. Shape (n,)."""
+    pts: NDArray[np.int64]
+    """Timestamp of each frame, in `time_base` units. Shape (n,)."""
+    time_base: Fraction
+    """Seconds per unit of `pts`."""
+
+    @classmethod
+    def of(
+        cls,
+        frames: FrameBatch,
+        *,
+        batch: str,
+        clip_id: str,
+        signature: str,
+        frames_digest: str | None = None,
+    ) -> Lineage:
+        """The lineage of what is made from these frames.
+
+        Args:
+            frames: The frames.
+            batch: Key of their batch.
+            clip_id: Their clip.
+            signature: Key of their signature.
+            frames_digest: Their digest where it is known; taken from the pixels where not.
+        """
+        return cls(
+            batch=batch,
+            clip_id=clip_id,
+            signature=signature,
+            frames_digest=frames.digest() if frames_digest is None else frames_digest,
+            positions=frames.positions,
+            pts=frames.pts,
+            time_base=frames.time_base,
+        )
+
+
+def embedding_rows(
+    lineage: Lineage, vectors: NDArray[np.float32], *, provider: EmbeddingProvider
+) -> pa.Table:
+    """One row per frame, for the table of embeddings.
+
+    Raises:
+        ConfigError: The vectors are not one per frame of the provider's length.
+    """
+    expected = (len(lineage.positions), provider.dimensions)
+    if vectors.shape != expected:
+        message = f"{provider.name} gave vectors of shape {vectors.shape}, not {expected}"
+        raise ConfigError(message)
+    values = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    embedding = pa.FixedSizeListArray.from_arrays(values, provider.dimensions)
+    columns = _frame_columns(lineage, provider) | {"embedding": embedding}
+    return pa.Table.from_pydict(columns, schema=embeddings_schema(provider.dimensions))
+
+
+def quality_rows(lineage: Lineage, quality: FrameQuality, *, provider: Provider) -> pa.Table:
+    """One row per frame, for the table of quality measures.
+
+    Raises:
+        ConfigError: The measures are not one per frame.
+    """
+    if len(quality) != len(lineage.positions):
+        message = f"{provider.name} measured {len(quality)} frames, not {len(lineage.positions)}"
+        raise ConfigError(message)
+    measures = {name: getattr(quality, name) for name in _MEASURES}
+    return pa.Table.from_pydict(_frame_columns(lineage, provider) | measures, schema=QUALITY)
+
+
+def caption_rows(lineage: Lineage, caption: Caption, *, provider: CaptionProvider) -> pa.Table:
+    """One row, for the table of captions."""
+    said = {
+        "positions": list(caption.positions),
+        "pts": list(caption.pts),
+        "model": caption.model,
+        "text": caption.text,
+        "prompt_tokens": caption.prompt_tokens,
+        "completion_tokens": caption.completion_tokens,
+        "finish_reason": caption.finish_reason,
+    }
+    return table_of([_caption_columns(lineage, provider) | said], CAPTIONS)
+
+
+def failed_caption_rows(
+    lineage: Lineage, error: FramesPipelineError, *, provider: CaptionProvider
+) -> pa.Table:
+    """One row, for the table of captions, that says why the clip has none."""
+    why = {"status": "failed", "reason": error.reason, "detail": str(error)}
+    return table_of([_caption_columns(lineage, provider) | why], CAPTIONS)
+
+
+def provider_parameters(provider: Provider) -> str:
+    """What identifies a provider's answers, as canonical JSON."""
+    return json.dumps(provider.parameters(), sort_keys=True, separators=(",", ":"))
+
+
+def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+
+
+_TEXT: Final = pa.string()
+_INT: Final = pa.int64()
+_FLOAT: Final = pa.float64()
+_BOOL: Final = pa.bool_()
+_INTS: Final = pa.list_(pa.field("element", _INT, nullable=False))
+
+_VIDEO_KEY: Final = _column("video_key", _TEXT, "Video: its path relative to the source's root.")
+_FINGERPRINT: Final = _column("fingerprint", _TEXT, "What the video's bytes are.")
+_STATUS: Final = _column(
+    "status", _TEXT, "ok, partial, failed, or skipped because it is too short."
+)
+_DETAIL: Final = _column("detail", _TEXT, "Why it is not ok, for a person; empty if it is.")
+_REASON: Final = _column("reason", _TEXT, "The kind of failure; empty if there is none.")
+_BATCH: Final = _column("batch", _TEXT, "Key of the batch, which is the Dagster partition.")
+_CLIP_ID: Final = _column("clip_id", _TEXT, "Clip: a span of one video, unique in its batch.")
+_SIGNATURE: Final = _column("signature", _TEXT, "Key of the signature that decides the pixels.")
+_TIME_BASE: Final = (
+    _column("time_base_num", _INT, "Seconds per unit of pts: numerator."),
+    _column("time_base_den", _INT, "Seconds per unit of pts: denominator."),
+)
+_PROVIDER: Final = (
+    _column("frames_digest", _TEXT, "SHA-256 of the frames that the provider was given."),
+    _column("provider", _TEXT, "What made the row."),
+    _column("provider_revision", _INT, "Version of its algorithm."),
+    _column("provider_parameters", _TEXT, "What else identifies its answers, as JSON."),
+)
+_FRAME: Final = (
+    _BATCH,
+    _CLIP_ID,
+    _SIGNATURE,
+    _column("position", _INT, "Index of the frame among the shown frames of its stream."),
+    _column("pts", _INT, "Presentation timestamp of the frame, in time_base units."),
+    *_TIME_BASE,
+    *_PROVIDER,
+)
+
+VIDEOS: Final = pa.schema(
+    [
+        _VIDEO_KEY,
+        _column("uri", _TEXT, "Where the video is."),
+        _column("size", _INT, "Bytes.", nullable=True),
+        _column("modified", _FLOAT, "When it changed, in seconds since 1970.", nullable=True),
+        _column("etag", _TEXT, "What the object store calls these bytes; empty on a disk."),
+        _FINGERPRINT,
+        _STATUS,
+        _DETAIL,
+    ]
+)
+"""One row per video of the batch."""
+
+CLIPS: Final = pa.schema(
+    [
+        _CLIP_ID,
+        _VIDEO_KEY,
+        _FINGERPRINT,
+        _column("start_pts", _INT, "First timestamp inside, in time_base units.", nullable=True),
+        _column("end_pts", _INT, "First timestamp after, in time_base units.", nullable=True),
+        *(field.with_nullable(True) for field in _TIME_BASE),
+        _column("start_seconds", _FLOAT, "Start on the video's clock.", nullable=True),
+        _column("duration_seconds", _FLOAT, "Length.", nullable=True),
+        _column("num_frames", _INT, "Shown frames inside.", nullable=True),
+        _column("width", _INT, "Pixels, as the stream is coded.", nullable=True),
+        _column("height", _INT, "Pixels, as the stream is coded.", nullable=True),
+        _column("codec", _TEXT, "Name of the codec.", nullable=True),
+        _column("rotation", _INT, "Degrees that a player turns the picture.", nullable=True),
+        _column("timestamps", _TEXT, "container, or counted where it has none.", nullable=True),
+        _STATUS,
+        _REASON,
+        _DETAIL,
+    ]
+)
+"""One row per clip of the batch. A video that cannot be cut has one, with nulls and the reason."""
+
+OUTCOMES: Final = pa.schema(
+    [
+        _CLIP_ID,
+        _VIDEO_KEY,
+        _FINGERPRINT,
+        _SIGNATURE,
+        _STATUS,
+        _REASON,
+        _DETAIL,
+        _column("frames", _INT, "Frames stored, repeats included."),
+        _column("missing", _INTS, "Wanted positions that did not decode."),
+        _column("corrupt", _INTS, "Stored positions whose pixels damage may have touched."),
+        _column("timestamps", _TEXT, "container, or counted where it has none."),
+        _column("decoder", _TEXT, "Decoder that ran."),
+        _column("fallback", _TEXT, "Why the plan was given up for a linear decode."),
+        _column("packets_fed", _INT, "Packets fed to the decoder."),
+        _column("frames_decoded", _INT, "Frames that came out of it."),
+        _column("bytes", _INT, "Bytes stored."),
+        _column("seconds", _FLOAT, "Wall-clock seconds it took."),
+    ]
+)
+"""One row per clip and signature: how the extraction came out."""
+
+_MEASURES: Final[dict[str, pa.Field]] = {
+    field.name: field
+    for field in (
+        _column("sharpness", _FLOAT, "Variance of the Laplacian of luma, in squared levels."),
+        _column("exposure", _FLOAT, "Mean luma, 0 to 1."),
+        _column("clipped_dark", _FLOAT, "Share of pixels too dark to hold detail, 0 to 1."),
+        _column("clipped_bright", _FLOAT, "Share of pixels too bright to hold detail, 0 to 1."),
+        _column("contrast", _FLOAT, "Standard deviation of luma, 0 to 0.5."),
+        _column("colourfulness", _FLOAT, "Hasler and Suesstrunk's M3; 0 is grey."),
+        _column("black_pixels", _FLOAT, "Share of pixels that count as black, 0 to 1."),
+        _column("black", _BOOL, "Whether the frame counts as black."),
+        _column("motion", _FLOAT, "Mean absolute difference to the previous frame, 0 to 1."),
+        _column("duplicate", _BOOL, "Whether the frame repeats the previous one."),
+    )
+}
+
+QUALITY: Final = pa.schema([*_FRAME, *_MEASURES.values()])
+"""One row per frame: what was measured of its pixels."""
+
+CAPTIONS: Final = pa.schema(
+    [
+        _BATCH,
+        _CLIP_ID,
+        _SIGNATURE,
+        _column("positions", _INTS, "Positions of the frames that the model was shown."),
+        _column("pts", _INTS, "Their presentation timestamps, in time_base units."),
+        *_TIME_BASE,
+        *_PROVIDER,
+        _column("model", _TEXT, "Model that answered, or was asked where none did."),
+        _column("prompt_sha256", _TEXT, "SHA-256 of the prompt."),
+        _column("text", _TEXT, "The caption; empty if there is none."),
+        _column("finish_reason", _TEXT, "Why the model stopped; length: the text is cut off."),
+        _column("prompt_tokens", _INT, "Tokens of the question.", nullable=True),
+        _column("completion_tokens", _INT, "Tokens of the answer.", nullable=True),
+        _STATUS,
+        _REASON,
+        _DETAIL,
+    ]
+)
+"""One row per clip: what a model said about it, or why it said nothing."""
+
+
+_TEXTS: Final = pa.list_(pa.field("element", _TEXT, nullable=False))
+
+CATALOG: Final = pa.schema(
+    [
+        _BATCH,
+        _CLIP_ID,
+        _VIDEO_KEY,
+        _column("uri", _TEXT, "Where the video is."),
+        _FINGERPRINT,
+        _column("start_seconds", _FLOAT, "Start on the video's clock.", nullable=True),
+        _column("duration_seconds", _FLOAT, "Length.", nullable=True),
+        _column("width", _INT, "Pixels, as the stream is coded.", nullable=True),
+        _column("height", _INT, "Pixels, as the stream is coded.", nullable=True),
+        _column("codec", _TEXT, "Name of the codec.", nullable=True),
+        _STATUS,
+        _REASON,
+        _DETAIL,
+        _column("names", _TEXTS, "Names of the signatures; the lists that follow go with them."),
+        _column("signatures", _TEXTS, "Keys of the signatures."),
+        _column("frame_statuses", _TEXTS, "How the frames came out."),
+        _column("frame_counts", _INTS, "Frames stored."),
+        _column("frame_paths", _TEXTS, "Zarr groups, relative to the root; empty where none is."),
+        _column("embeddings", _INT, "Vectors in the table of embeddings."),
+        _column("sharpness", _FLOAT, "Mean over the clip's frames.", nullable=True),
+        _column("exposure", _FLOAT, "Mean over the clip's frames.", nullable=True),
+        _column("colourfulness", _FLOAT, "Mean over the clip's frames.", nullable=True),
+        _column("motion", _FLOAT, "Mean over the clip's frames.", nullable=True),
+        _column("black_share", _FLOAT, "Share of frames that count as black.", nullable=True),
+        _column("duplicate_share", _FLOAT, "Share that repeats the one before.", nullable=True),
+        _column("caption", _TEXT, "What a model says about it; empty if none did."),
+        _column("caption_model", _TEXT, "Which model."),
+    ]
+)
+"""One row per clip of the batch: what is known of it, and where it is."""
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """One row per frame: its vector of that length."""
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dimensions)
+    return pa.schema([*_FRAME, _column("embedding", vector, "Vector of unit length.")])
+
+
+def _frame_columns(lineage: Lineage, provider: Provider) -> dict[str, Any]:
+    """What every table of frames has, as columns."""
+    same = {
+        "batch": lineage.batch,
+        "clip_id": lineage.clip_id,
+        "signature": lineage.signature,
+        "time_base_num": lineage.time_base.numerator,
+        "time_base_den": lineage.time_base.denominator,
+        "frames_digest": lineage.frames_digest,
+        "provider": provider.name,
+        "provider_revision": provider.revision,
+        "provider_parameters": provider_parameters(provider),
+    }
+    n = len(lineage.positions)
+    columns = {name: [_storable(value)] * n for name, value in same.items()}
+    return columns | {"position": lineage.positions, "pts": lineage.pts}
+
+
+def _caption_columns(lineage: Lineage, provider: CaptionProvider) -> dict[str, Any]:
+    """A row of a clip without a caption."""
+    return {
+        "batch": lineage.batch,
+        "clip_id": lineage.clip_id,
+        "signature": lineage.signature,
+        "positions": [],
+        "pts": [],
+        "time_base_num": lineage.time_base.numerator,
+        "time_base_den": lineage.time_base.denominator,
+        "frames_digest": lineage.frames_digest,
+        "provider": provider.name,
+        "provider_revision": provider.revision,
+        "provider_parameters": provider_parameters(provider),
+        "model": provider.model,
+        "prompt_sha256": hashlib.sha256(provider.prompt.encode()).hexdigest(),
+        "text": "",
+        "finish_reason": "",
+        "prompt_tokens": None,
+        "completion_tokens": None,
+        "status": "ok",
+        "reason": "",
+        "detail": "",
+    }
+
+
+def _storable(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _without_nulls_where_forbidden(rows: pa.Table) -> pa.Table:
+    for field, column in zip(rows.schema, rows.columns, strict=True):
+        if column.null_count and not field.nullable:
+            message = f"column {field.name!r} has {column.null_count} nulls; give every row a value"
+            raise ConfigError(message)
+    return rows
+
+
+def _verified(rows: pa.Table) -> pa.Table:
+    """The rows without the digest that they were stored with, if they still have it."""
+    metadata = dict(rows.schema.metadata or {})
+    stored, found = metadata.pop(_DIGEST_KEY, b"none").decode(), table_digest(rows)
+    if stored != found:
+        message = f"its rows have digest {found}, and were stored with {stored}"
+        raise ValueError(message)
+    return rows.replace_schema_metadata(metadata)
+
+
+def _key(table: str, batch: str, part: str) -> str:
+    folder = f"{_ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
+    return f"{folder}/part-{_segment('part', part or _WHOLE)}.parquet"
+
+
+def _segment(kind: str, name: str) -> str:
+    """A name that can be a folder anywhere."""
+    is_plain = name.isprintable() and not name.startswith(".") and not set(name) & set("/\\")
+    if not is_plain or not 1 <= len(name.encode()) <= _MAX_NAME:
+        message = f"{kind} {name!r} cannot name a folder; use up to {_MAX_NAME} printable "
+        raise ConfigError(message + "characters without slashes and without a dot in front")
+    return name
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """The type as far as values go: which of Arrow's layouts holds them is no matter."""
+    if pa.types.is_dictionary(kind):
+        return _type_name(kind.value_type)
+    if _is_list(kind):
+        return f"list<{_type_name(kind.value_type)}>"
+    if _is_text(kind):
+        return "string"
+    return str(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _canonical_bytes(array: pa.Array) -> Iterator[bytes]:
+    """Which values are null, then the values; lists and text as lengths, then what is in them."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    yield np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if _is_list(array.type):
+        yield _little_endian(pc.list_value_length(array).cast(pa.int64()))
+        yield from _canonical_bytes(array.flatten())
+    elif _is_text(array.type):
+        yield _little_endian(pc.binary_length(array).cast(pa.int64()))
+        yield "".join(text for text in array.to_pylist() if text is not None).encode()
+    else:
+        yield _little_endian(array)
+
+
+def _little_endian(array: pa.Array) -> bytes:
+    """Numbers as bytes, nulls as zeros; every NaN and every zero alike."""
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        array = array.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        message = f"a table column of type {kind} has no digest; use numbers, text or lists of them"
+        raise ConfigError(message)
+    values = array.fill_null(0).to_numpy(zero_copy_only=False).copy()
+    if np.issubdtype(values.dtype, np.floating):
+        values[np.isnan(values)] = np.nan
+        values[values == 0] = 0
+    return bytes(values.astype(values.dtype.newbyteorder("<")).tobytes())

@@ -1,0 +1,148 @@
+"""Videos: what lies under a source, what its bytes are, and how they come onto this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from frames_pipeline.errors import LimitExceededError, SourceNotFoundError
+from frames_pipeline.objects import ObjectInfo, Objects
+
+SUFFIXES: Final = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
+    ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
+)  # fmt: skip
+"""File names that are taken for videos, whatever their case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video as its source lists it."""
+
+    key: str
+    """Path relative to the source's root: what identifies it."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch."""
+    etag: str = ""
+    """What an object store calls these very bytes; empty on a disk."""
+
+    def is_same_file(self, other: Video) -> bool:
+        """Whether nothing says that the bytes are others: the fingerprint need not be taken."""
+        return (self.size, self.modified, self.etag) == (other.size, other.modified, other.etag)
+
+
+class VideoSource:
+    """The videos under a folder or a bucket's prefix."""
+
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        suffixes: tuple[str, ...] = SUFFIXES,
+    ) -> None:
+        """Name the root; nothing is touched yet.
+
+        Args:
+            url: A path or an fsspec URL, without credentials.
+            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            suffixes: File names that are taken for videos.
+        """
+        self._objects = Objects(url, storage_options)
+        self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+
+    @property
+    def url(self) -> str:
+        """The root."""
+        return self._objects.url
+
+    def list(self) -> tuple[Video, ...]:
+        """Every video under the root, by key.
+
+        Raises:
+            SourceNotFoundError: The root is a folder that is not there.
+            StoreError: The root may not be listed.
+            TransientError: It cannot be reached now.
+        """
+        root = self._objects.local_path
+        if root is not None and not root.is_dir():
+            message = f"cannot list videos: {root} is not a folder"
+            raise SourceNotFoundError(message)
+        found = self._objects.list()
+        return tuple(_video(key, info) for key, info in sorted(found.items()) if self._takes(key))
+
+    def find(self, key: str) -> Video:
+        """One video.
+
+        Raises:
+            SourceNotFoundError: It is not there.
+        """
+        try:
+            return _video(key, self._objects.info(key))
+        except FileNotFoundError as error:
+            message = f"{key} is gone from {self.url}"
+            raise SourceNotFoundError(message) from error
+
+    def fingerprint(self, video: Video) -> str:
+        """What a video's bytes are: a hash of them, or what the object store calls them."""
+        if video.etag:
+            return f"etag:{video.etag}-{video.size}"
+        with self.staged(video) as path, path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+    @contextlib.contextmanager
+    def staged(self, video: Video, *, max_bytes: int | None = None) -> Iterator[Path]:
+        """A video as a local file, for the time of a `with` block.
+
+        A remote one is copied into a folder of its own, which no other file shares.
+        """
+        with _staged(self._objects, video.key, video.size, max_bytes) as path:
+            yield path
+
+    def _takes(self, key: str) -> bool:
+        path = PurePosixPath(key)
+        is_hidden = any(part.startswith(".") for part in path.parts)
+        return path.suffix.lower() in self._suffixes and not is_hidden
+
+
+@contextlib.contextmanager
+def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
+    """What a URL names, as a local file, for the time of a `with` block."""
+    root, _, key = url.rpartition("/")
+    objects = Objects(root)
+    try:
+        size = objects.info(key).size
+    except FileNotFoundError as error:
+        message = f"cannot read {url}: there is nothing there"
+        raise SourceNotFoundError(message) from error
+    with _staged(objects, key, size, max_bytes) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _staged(objects: Objects, key: str, size: int, max_bytes: int | None) -> Iterator[Path]:
+    if max_bytes is not None and size > max_bytes:
+        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
+        raise LimitExceededError(message)
+    if objects.local_path is not None:
+        yield objects.local_path / key
+        return
+    with tempfile.TemporaryDirectory(prefix="frames-") as folder:
+        path = Path(folder) / f"video{PurePosixPath(key).suffix}"
+        try:
+            objects.fetch(key, path)
+        except FileNotFoundError as error:
+            message = f"{key} is gone from {objects.url}"
+            raise SourceNotFoundError(message) from error
+        yield path
+
+
+def _video(key: str, info: ObjectInfo) -> Video:
+    return Video(key, info.size, info.modified, info.etag)

@@ -1,0 +1,22 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.videos import X264, make_video
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 numbered frames at 25 per second, H.264 with B-frames, a key frame every 12."""
+    return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", options=X264)
+
+
+@pytest.fixture(scope="session")
+def video_25s(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """125 numbered frames at 5 per second, H.264 with B-frames, a key frame every 12."""
+    path = tmp_path_factory.mktemp("videos") / "video_25s.mp4"
+    return make_video(path, frames=125, rate=5, options=X264)

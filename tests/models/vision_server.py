@@ -1,0 +1,125 @@
+"""A small OpenAI-compatible server on the loopback, which looks at the images it is sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer given in place of a caption."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the server saw."""
+
+    size: tuple[int, int]
+    """Width and height."""
+    colour: tuple[int, int, int]
+    """Mean RGB."""
+
+
+@dataclass
+class VisionServer:
+    """What the server was asked, and what it is to answer."""
+
+    url: str
+    replies: list[Reply] = field(default_factory=list)
+    """Answers to give first, in order; after them comes what the server saw."""
+    silent: threading.Event = field(default_factory=threading.Event)
+    """While set, no answer comes."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    pictures: list[list[Picture]] = field(default_factory=list)
+    """What each request showed."""
+
+    def see(self, request: dict[str, Any]) -> Reply:
+        """Decode the images of a request, and say what is in them."""
+        parts = request["messages"][0]["content"]
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        seen = [look(url) for url in urls]
+        self.pictures.append(seen)
+        return self.replies.pop(0) if self.replies else completion(f" {len(seen)} images \n")
+
+
+def look(url: str) -> Picture:
+    """Decode one data URL."""
+    header, _, data = url.partition(",")
+    assert header == "data:image/jpeg;base64"
+    image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+    assert (image.format, image.mode) == ("JPEG", "RGB")
+    red, green, blue = np.asarray(image).reshape(-1, 3).mean(axis=0).round().astype(int).tolist()
+    return Picture(size=image.size, colour=(red, green, blue))
+
+
+def completion(content: str | None, *, finish_reason: str = "stop", **message: object) -> Reply:
+    """A chat completion."""
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": content, **message},
+    }
+    document = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "stub-vl-7b",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 321, "completion_tokens": 12, "total_tokens": 333},
+    }
+    return Reply(body=json.dumps(document).encode())
+
+
+@contextmanager
+def running_server() -> Iterator[VisionServer]:
+    """A server for the time of a `with` block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            vision.headers.append({name.lower(): value for name, value in self.headers.items()})
+            vision.requests.append({"path": self.path, **json.loads(body)})
+            while vision.silent.wait(0) and not stopped.wait(0.01):
+                pass
+            reply = vision.see(json.loads(body))
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.send_header("Retry-After-Ms", "1")
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that hung up is no error here."""
+
+    stopped = threading.Event()
+    with Server(("127.0.0.1", 0), Handler) as server:
+        vision = VisionServer(url=f"http://127.0.0.1:{server.server_address[1]}/v1")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield vision
+        finally:
+            stopped.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,182 @@
+"""Writers, readers and a collector for test_kill, each a process that is forked where this runs.
+
+Started with the store's path and the folder for totals; then one order per line of stdin, each
+answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`, `wait PID`,
+`check`.
+The pixels of a clip follow from its id and its fingerprint, so any process can tell what they
+should be, and a clip of two writes shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frames_pipeline.errors import CommitNotFoundError, FramesPipelineError
+from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, FrameStore, codecs
+
+CLIPS = ("one", "two", "three", "four")
+SIGNATURES = (FrameExtractionSignature(), FrameExtractionSignature(policy="first"))
+GRACE_SECONDS = 5
+"""Far above what a clip here takes to be written or read, and below what the test takes."""
+
+
+def frames_of(clip: str, signature: FrameExtractionSignature, fingerprint: str) -> FrameBatch:
+    """The frames of a clip, which follow from its names; several shards of two frames each."""
+    rng = np.random.default_rng([*f"{clip} {signature.key} {fingerprint}".encode()])
+    n, height, width = (int(side) for side in rng.integers((3, 30, 40), (9, 50, 60)))
+    frames = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+    index = np.arange(n, dtype=np.int64)
+    none = np.zeros(n, dtype=np.bool_)
+    outcome = Outcome(DecodeReport("test"), candidates=n)
+    codecs.SHARD_BYTES = 2 * 50 * 60 * 3
+    return FrameBatch(frames, index, Fraction(1, 25), index, none, none, outcome)
+
+
+def write(store: FrameStore, batch: str, seed: int) -> None:
+    """Write every clip again and again, until killed."""
+    order = random.Random(seed)
+    for turn in count():
+        for clip in order.sample(CLIPS, len(CLIPS)):
+            fingerprint = f"{seed}-{turn}"
+            frames = {s: frames_of(clip, s, fingerprint) for s in SIGNATURES}
+            store.write_clip(batch, clip, frames, fingerprint=fingerprint)
+        for signature in SIGNATURES:
+            store.commit_batch(batch, signature)
+
+
+def read(store: FrameStore, totals: Path) -> None:
+    """Compare everything that is visible, until told to stop."""
+    seen: dict[str, Any] = {"looks": 0, "bad": []}
+    for _ in until_stopped():
+        look(store, seen)
+    totals.write_text(json.dumps(seen))
+
+
+def collect(store: FrameStore, totals: Path) -> None:
+    """Collect garbage until told to stop."""
+    collected = 0
+    for _ in until_stopped():
+        report = store.collect_garbage(grace_seconds=GRACE_SECONDS, dry_run=False)
+        collected += len(report.attempts)
+    totals.write_text(json.dumps(collected))
+
+
+def until_stopped() -> Iterator[None]:
+    """Go on until this process gets a SIGTERM."""
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    while not stopped:
+        yield
+        time.sleep(0.02)
+
+
+def check(store: FrameStore) -> dict[str, Any]:
+    """Everything that is visible now, compared in every pixel."""
+    seen: dict[str, Any] = {"looks": 0, "bad": []}
+    look(store, seen)
+    for batch in batches(store):
+        seen["bad"] += [str(fault) for fault in store.verify(batch).faults]
+    return seen
+
+
+def look(store: FrameStore, seen: dict[str, Any]) -> None:
+    """Compare current clips as a whole and lazily, and those of the manifest."""
+    for batch, signature in product(batches(store), SIGNATURES):
+        for clip, commit in store.clips(batch, signature).items():
+            seen["bad"] += compare(store, batch, signature, commit)
+            seen["bad"] += lazily(store, batch, signature, clip)
+            seen["looks"] += 2
+        try:
+            manifest = store.manifest(batch, signature)
+        except CommitNotFoundError:
+            continue
+        for commit in manifest.clips.values():
+            seen["bad"] += compare(store, batch, signature, commit)
+            seen["looks"] += 1
+
+
+def batches(store: FrameStore) -> list[str]:
+    """The batches that were begun."""
+    return list(store.objects.folders("frames"))
+
+
+def compare(
+    store: FrameStore, batch: str, signature: FrameExtractionSignature, commit: ClipCommit
+) -> list[str]:
+    """What is wrong with a commit that is read as a whole."""
+    expected = frames_of(commit.clip_id, signature, commit.fingerprint)
+    try:
+        found = store.read_commit(batch, signature, commit)
+    except FramesPipelineError as error:
+        return [repr(error)]
+    same = np.array_equal(found.frames, expected.frames)
+    same &= found.digest() == expected.digest() == commit.digest
+    return [] if same else [f"other frames in {commit.path}"]
+
+
+def lazily(
+    store: FrameStore, batch: str, signature: FrameExtractionSignature, clip: str
+) -> list[str]:
+    """What is wrong with a clip that is opened, and then read by Zarr."""
+    try:
+        stored = store.open(batch, signature, clip)
+    except FramesPipelineError as error:
+        return [repr(error)]
+    expected = frames_of(clip, signature, stored.commit.fingerprint)
+    same = np.array_equal(stored.frames[:], expected.frames)
+    return [] if same else [f"other frames in {stored.url}"]
+
+
+def fork(work: Any, *arguments: Any) -> int:
+    """Do the work in a child; this process stays without threads, so that it may go on forking."""
+    child = os.fork()
+    if child:
+        return child
+    os.close(0)
+    try:
+        work(*arguments)
+    finally:
+        os._exit(0)
+
+
+def main(root: str, totals: str) -> None:
+    """Obey."""
+    for line in sys.stdin:
+        order, *arguments = line.split()
+        if order == "write":
+            batch, seed, durable = arguments
+            store = FrameStore(root, durable=durable == "True")
+            answer = fork(write, store, batch, int(seed))
+        elif order in ("read", "collect"):
+            work = {"read": read, "collect": collect}[order]
+            answer = fork(work, FrameStore(root), Path(totals, arguments[0]))
+        elif order == "wait":
+            os.waitpid(int(arguments[0]), 0)
+            answer = 0
+        else:
+            os.waitpid(fork(lambda: say(check(FrameStore(root)))), 0)
+            continue
+        say(answer)
+
+
+def say(answer: Any) -> None:
+    """Answer in one line."""
+    os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

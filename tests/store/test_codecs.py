@@ -1,0 +1,65 @@
+"""Arrays as objects: how many, of which size, and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.store import FrameStore
+from frames_pipeline.store.codecs import SHARD_BYTES, decode_frames, encode_frames, frames_per_shard
+
+sides = st.integers(1, 10_000)
+
+
+@given(n=st.integers(1, 10**6), height=sides, width=sides)
+def test_shards_hold_64_mib(n: int, height: int, width: int) -> None:
+    """As many whole frames as fit, at least one, at most the clip."""
+    frame = height * width * 3
+    count = frames_per_shard((n, height, width, 3))
+    assert 1 <= count <= n
+    assert count == 1 or count * frame <= SHARD_BYTES
+    assert count == n or (count + 1) * frame > SHARD_BYTES
+
+
+@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8])
+@pytest.mark.usefixtures("small_shards")
+def test_shards(n: int, codec: str) -> None:
+    """Each shard is one object, written once; black frames are written as others are."""
+    frames = np.zeros((n, 6, 8, 3), dtype=np.uint8)
+    encoded = list(encode_frames(frames, codec=codec))
+    objects = dict(encoded)
+    shards = -(-n // 2)
+    assert [key for key, _ in encoded] == [
+        "zarr.json",
+        *(f"c/{index}/0/0/0" for index in range(shards)),
+    ]
+    assert min(map(len, objects.values())) > 16
+    np.testing.assert_array_equal(decode_frames(objects.__getitem__), frames)
+    del objects[f"c/{shards - 1}/0/0/0"]
+    with pytest.raises(KeyError):
+        decode_frames(objects.__getitem__)
+
+
+@pytest.mark.parametrize(("codec", "inner"), [("zstd", "zstd"), ("none", "crc32c")])
+def test_every_codec_has_a_checksum(codec: str, inner: str) -> None:
+    """So that lazy readers, which do not hash, notice damage too."""
+    document = json.loads(
+        dict(encode_frames(np.zeros((1, 2, 2, 3), np.uint8), codec=codec))["zarr.json"]
+    )
+    [sharding] = document["codecs"]
+    assert [entry["name"] for entry in sharding["configuration"]["codecs"]] == ["bytes", inner]
+    if codec == "zstd":
+        configuration = sharding["configuration"]["codecs"][1]["configuration"]
+        assert configuration == {"level": 1, "checksum": True}
+
+
+def test_unknown_codec() -> None:
+    """A wrong name is refused when the store is named."""
+    with pytest.raises(ConfigError, match="no codec 'lzma'; choose one of none, zstd"):
+        FrameStore("memory://x", codec="lzma")

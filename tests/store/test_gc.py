@@ -1,0 +1,262 @@
+"""What is garbage, what is not, and what is not ours."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from frames_pipeline.errors import ConfigError, IntegrityError
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, FrameStore, gc
+
+MakeFrames = Callable[..., FrameBatch]
+AssertSame = Callable[[FrameBatch, FrameBatch], None]
+
+DAY = 86400
+
+
+@pytest.fixture
+def write(
+    store: FrameStore, signature: FrameExtractionSignature, make_frames: MakeFrames
+) -> Callable[[str, int], ClipCommit]:
+    """Write a clip to batch b."""
+
+    def write_clip(clip: str, seed: int) -> ClipCommit:
+        frames = make_frames(seed=seed)
+        return store.write_clip("b", clip, {signature: frames})[signature]
+
+    return write_clip
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let the collector's clock run ahead."""
+    clock = time.time
+
+    def shift(seconds: float) -> None:
+        monkeypatch.setattr(gc.time, "time", lambda: clock() + seconds)
+
+    return shift
+
+
+def folders(store: FrameStore, signature: FrameExtractionSignature) -> set[str]:
+    """The attempts that there are, relative to the signature's folder."""
+    found = store.objects.list(f"frames/b/{signature.key}/clips")
+    return {"/".join(key.split("/")[3:6]) for key in found}
+
+
+def test_dry_run_then_real(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    make_frames: MakeFrames,
+    assert_same: AssertSame,
+) -> None:
+    """A replaced attempt goes, in just the way that the dry run said."""
+    old, new, other = write("c", 0), write("c", 1), write("d", 2)
+    before = store.objects.list()
+    dry = store.collect_garbage(grace_seconds=0)
+    assert dry.dry_run
+    assert store.objects.list() == before
+    assert dry.attempts == (f"frames/b/{signature.key}/{old.path}",)
+    assert (dry.objects, dry.bytes) == (5, old.bytes)
+    real = store.collect_garbage("b", grace_seconds=0, dry_run=False)
+    assert (real.attempts, real.objects, real.dry_run) == (dry.attempts, dry.objects, False)
+    assert folders(store, signature) == {new.path, other.path}
+    assert_same(store.read("b", signature, "c"), make_frames(seed=1))
+    assert_same(store.read("b", signature, "d"), make_frames(seed=2))
+    with pytest.raises(IntegrityError, match="is missing; extract clip 'c' again"):
+        store.read_commit("b", signature, old)
+    assert store.collect_garbage(grace_seconds=0, dry_run=False).objects == 0
+
+
+def test_manifest_keeps_its_attempts(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    make_frames: MakeFrames,
+    assert_same: AssertSame,
+) -> None:
+    """As long as it is the current one, whatever was committed since."""
+    old = write("c", 0)
+    store.commit_batch("b", signature)
+    middle, new = write("c", 1), write("c", 2)
+    report = store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert [path.endswith(middle.path) for path in report.attempts] == [True]
+    commit = store.manifest("b", signature).clips["c"]
+    assert commit == old
+    assert_same(store.read_commit("b", signature, commit), make_frames(seed=0))
+    store.commit_batch("b", signature)
+    store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert folders(store, signature) == {new.path}
+
+
+def test_grace_protects_writers(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    later: Callable[[float], None],
+) -> None:
+    """An attempt without a commit may be one that is being written."""
+    commit = write("c", 0)
+    [key] = store.objects.list(f"frames/b/{signature.key}/commits")
+    store.objects.delete([key])
+    assert store.collect_garbage(dry_run=False).objects == 0
+    later(DAY - 60)
+    assert store.collect_garbage(dry_run=False).objects == 0
+    later(DAY + 60)
+    assert store.collect_garbage(dry_run=False).attempts[0].endswith(commit.path)
+    assert folders(store, signature) == set()
+
+
+def test_grace_counts_from_the_last_object(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    later: Callable[[float], None],
+) -> None:
+    """A clip may take longer to write than the grace period, as long as it is written to."""
+    write("c", 0)
+    commit = write("c", 1)
+    store.objects.delete(store.objects.list(f"frames/b/{signature.key}/commits"))
+    later(DAY + 60)
+    newest = store.objects.local_path / f"frames/b/{signature.key}/{commit.path}/zarr.json"
+    os.utime(newest, (time.time() + DAY, time.time() + DAY))
+    assert len(store.collect_garbage().attempts) == 1
+
+
+def test_grace_protects_readers(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    later: Callable[[float], None],
+) -> None:
+    """An old attempt that was replaced a moment ago may still be read by who held its commit."""
+    old = write("c", 0)
+    path = store.objects.local_path / f"frames/b/{signature.key}/{old.path}"
+    long_ago = time.time() - 10 * DAY
+    for file in path.rglob("*"):
+        os.utime(file, (long_ago, long_ago))
+    aged = path.with_name(f"{int(long_ago * 1000):012x}-00000000")
+    path.rename(aged)
+    write("c", 1)
+    assert store.collect_garbage().attempts == ()
+    later(DAY + 60)
+    assert store.collect_garbage().attempts == (
+        f"frames/b/{signature.key}/{aged.relative_to(path.parents[2])}",
+    )
+
+
+def test_grace_protects_readers_of_the_last_manifest(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    later: Callable[[float], None],
+) -> None:
+    """A batch that was published again a moment ago may still be read as it was."""
+    write("c", 0)
+    store.commit_batch("b", signature)
+    write("c", 1)
+    write("d", 0)
+    later(DAY + 60)
+    assert store.collect_garbage().attempts == ()
+    later(0)
+    store.commit_batch("b", signature)
+    later(DAY - 60)
+    assert store.collect_garbage().attempts == ()
+    later(DAY + 60)
+    assert len(store.collect_garbage().attempts) == 1
+
+
+def test_commit_between_listing_and_reading(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A clip that is replaced while garbage is looked for loses nothing that a reader may hold."""
+    old = write("c", 0)
+    listing = store.objects.list
+
+    def list_then_replace(prefix: str) -> object:
+        found = listing(prefix)
+        write("c", 1)
+        return found
+
+    time.sleep(0.2)
+    monkeypatch.setattr(store.objects, "list", list_then_replace)
+    assert store.collect_garbage(grace_seconds=0.1, dry_run=False).objects == 0
+    time.sleep(0.2)
+    monkeypatch.undo()
+    [path] = store.collect_garbage(grace_seconds=0.1, dry_run=False).attempts
+    assert path.endswith(old.path)
+
+
+def test_stray_temporary_files(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    write: Callable[[str, int], ClipCommit],
+    later: Callable[[float], None],
+) -> None:
+    """What killed writers left goes, but only what has a temporary file's name."""
+    write("c", 0)
+    old = write("c", 1)
+    write("c", 2)
+    folder = f"frames/b/{signature.key}"
+    strays = [f"{folder}/commits/c.json.0123abcd.tmp", f"{folder}/manifest.json.0123abcd.tmp"]
+    inside = f"{folder}/{old.path}/frames/c/0/0/0/0.0123abcd.tmp"
+    foreign = [
+        f"{folder}/notes.tmp",
+        f"{folder}/clips/readme.txt",
+        f"{folder}/clips/c-1/attempt/zarr.json",
+        "frames/b/notes/clips/x/0198c3a4b5c6-89abcdef/zarr.json",
+        "frames/notes.txt",
+        "tables/clips/b/part-0.parquet.0123abcd.tmp",
+    ]
+    for key in (*strays, inside, *foreign):
+        store.objects.put(key, b"12")
+    assert store.collect_garbage(dry_run=False).objects == 0
+    later(DAY + 60)
+    report = store.collect_garbage(dry_run=False)
+    assert set(report.temporary) == set(strays)
+    assert len(report.attempts) == 2
+    assert report.objects == 2 * 5 + 1 + 2
+    left = store.objects.list()
+    assert set(foreign) <= left.keys()
+    assert not left.keys() & {*strays, inside}
+    assert store.verify("b", deep=True).ok
+
+
+def test_unreadable_commit_stops_it(
+    store: FrameStore, signature: FrameExtractionSignature, write: Callable[[str, int], ClipCommit]
+) -> None:
+    """Who does not know what is named deletes nothing."""
+    write("c", 0)
+    before = folders(store, signature)
+    [key] = store.objects.list(f"frames/b/{signature.key}/commits")
+    store.objects.put(key, b"{")
+    with pytest.raises(IntegrityError, match="is not the document it should be"):
+        store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert folders(store, signature) == before
+
+
+def test_only_the_batch_that_is_named(
+    store: FrameStore, signature: FrameExtractionSignature, make_frames: MakeFrames
+) -> None:
+    """Others are not even listed."""
+    for batch in ("b", "b2"):
+        for seed in range(2):
+            store.write_clip(batch, "c", {signature: make_frames(seed=seed)})
+    assert len(store.collect_garbage("b", grace_seconds=0, dry_run=False).attempts) == 1
+    [left] = store.collect_garbage(grace_seconds=0, dry_run=False).attempts
+    assert left.startswith("frames/b2/")
+
+
+def test_negative_grace(store: FrameStore) -> None:
+    """It would put the horizon into the future."""
+    with pytest.raises(ConfigError, match="grace_seconds=-1 is below zero; a day is a good choice"):
+        store.collect_garbage(grace_seconds=-1)

@@ -1,0 +1,74 @@
+"""Batches are sealed once and never change."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from frames_pipeline import CommitNotFoundError, ConfigError, IntegrityError
+from frames_pipeline.batches import Batching, BatchRegistry
+from frames_pipeline.videos import Video
+
+
+def videos(count: int, modified: float = 0.0) -> list[Video]:
+    return [Video(f"v{number:03d}.mp4", 1, modified) for number in range(count)]
+
+
+def test_full_batches_are_sealed_at_once_and_the_rest_when_it_has_waited() -> None:
+    batching = Batching(batch_size=4, min_batch_size=2, max_wait_s=60)
+    assert [len(group) for group in batching.groups(videos(9), now=10)] == [4, 4]
+    assert [len(group) for group in batching.groups(videos(10), now=59)] == [4, 4]
+    assert [len(group) for group in batching.groups(videos(10), now=60)] == [4, 4, 2]
+    assert [len(group) for group in batching.groups(videos(9), now=1000)] == [4, 4]
+
+
+def test_a_sealed_batch_is_read_back(tmp_path: Path) -> None:
+    registry = BatchRegistry(str(tmp_path))
+    sealed = registry.seal(["b.mp4", "a.mp4"], source="somewhere")
+
+    assert sealed is not None
+    assert sealed.key == "batch-000001"
+    assert sealed.videos == ("a.mp4", "b.mp4")
+    assert registry.read(sealed.key) == sealed
+    assert registry.keys() == ["batch-000001"]
+    assert registry.sealed_videos() == {"a.mp4", "b.mp4"}
+
+
+def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> None:
+    registry = BatchRegistry(str(tmp_path))
+    wanted = [[f"{n}.mp4" for n in range(start, start + 5)] for start in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(registry.seal, wanted))
+
+    keys = registry.keys()
+    members = [video for key in keys for video in registry.read(key).videos]
+    assert sorted(members) == sorted({video for group in wanted for video in group})
+
+
+def test_nothing_left_over_seals_nothing(tmp_path: Path) -> None:
+    assert BatchRegistry(str(tmp_path)).seal([]) is None
+    assert BatchRegistry(str(tmp_path)).keys() == []
+
+
+def test_a_batch_that_is_not_there_or_not_readable_is_named(tmp_path: Path) -> None:
+    registry = BatchRegistry(str(tmp_path))
+    with pytest.raises(CommitNotFoundError, match="no batch 'batch-7'"):
+        registry.read("batch-7")
+    (tmp_path / "batches").mkdir()
+    (tmp_path / "batches" / "x.json").write_text("{")
+    with pytest.raises(IntegrityError, match="batch x cannot be read"):
+        registry.read("x")
+    (tmp_path / "batches" / "x.json").write_text(
+        '{"format": "video-batch/9", "key": "x", "videos": []}'
+    )
+    with pytest.raises(IntegrityError, match="batch x is in format 'video-batch/9'"):
+        registry.read("x")
+
+
+def test_batching_that_cannot_be_met_is_refused() -> None:
+    with pytest.raises(ConfigError, match="min_batch_size=5 must be between 1 and batch_size=4"):
+        Batching(batch_size=4, min_batch_size=5)
+    with pytest.raises(ConfigError, match="max_wait_s=-1 must not be below zero"):
+        Batching(max_wait_s=-1)

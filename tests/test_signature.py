@@ -1,0 +1,190 @@
+"""A signature stands for the pixels: one key if and only if the same pixels are asked for."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frames_pipeline import (
+    ConfigError,
+    FrameExtractionPolicy,
+    FrameExtractionSignature,
+    FramePurpose,
+    signatures_from_seed,
+)
+
+GOLDEN = {
+    "first-native-337fb89509fb0884": {"policy": "first"},
+    "sequence-2fps-224x224-7873b7e437c4ed46": {"target_fps": 2, "target_res": (224, 224)},
+}
+
+
+def signatures() -> st.SearchStrategy[FrameExtractionSignature]:
+    side = st.one_of(st.none(), st.integers(1, 4096))
+    common = {
+        "target_res": st.one_of(st.none(), st.tuples(side, side)),
+        "resize_mode": st.sampled_from(["stretch", "fit", "pad", "crop"]),
+        "interpolation": st.sampled_from(["bicubic", "bilinear", "area", "lanczos"]),
+        "colour": st.sampled_from(["ffmpeg", "accurate"]),
+        "rotation": st.sampled_from(["apply", "ignore"]),
+        "pixels": st.sampled_from(["swscale", "cuda"]),
+    }
+    policies: list[dict[str, st.SearchStrategy[Any]]] = [
+        {"policy": st.sampled_from(["first", "middle", "last", "keyframes"])},
+        {"policy": st.just("uniform"), "num_frames": st.integers(1, 1000)},
+        {
+            "policy": st.just("sequence"),
+            "target_fps": st.fractions(min_value=Fraction(1, 100), max_value=1000),
+        },
+    ]
+    return st.one_of(st.builds(FrameExtractionSignature, **policy, **common) for policy in policies)
+
+
+def pixels_asked_for(signature: FrameExtractionSignature) -> tuple[object, ...]:
+    """What decides the pixels, told without the class's own normalisation."""
+    height, width = signature.target_res or (None, None)
+    native, box = height is None and width is None, None not in (height, width)
+    return (
+        str(signature.policy),
+        signature.target_fps,
+        signature.num_frames,
+        (height, width),
+        signature.resize_mode if box else "",
+        "" if native else signature.interpolation,
+        signature.colour,
+        signature.rotation,
+        signature.pixels,
+    )
+
+
+@given(signatures(), signatures())
+def test_one_key_if_and_only_if_the_same_pixels(
+    one: FrameExtractionSignature, other: FrameExtractionSignature
+) -> None:
+    assert (one.key == other.key) == (pixels_asked_for(one) == pixels_asked_for(other))
+    assert (one == other) == (one.key == other.key)
+
+
+@given(signatures())
+def test_the_document_is_canonical_and_leads_back(signature: FrameExtractionSignature) -> None:
+    document = signature.canonical_json()
+
+    assert FrameExtractionSignature.from_json(document) == signature
+    assert document.isascii()
+    assert " " not in document
+    values = json.loads(document, parse_float=lambda text: pytest.fail(f"a float: {text}"))
+    assert list(values) == sorted(values)
+
+
+@pytest.mark.parametrize(("key", "fields"), GOLDEN.items())
+def test_keys_that_were_given_out_stand(key: str, fields: dict[str, Any]) -> None:
+    assert FrameExtractionSignature(**fields).key == key
+
+
+def test_the_document_spells_every_default_out() -> None:
+    assert FrameExtractionSignature(target_fps="30000/1001").canonical_json() == (
+        '{"colour":"ffmpeg","interpolation":"bicubic","num_frames":null,"pixels":"swscale",'
+        '"policy":"sequence","resize_mode":"stretch","revision":1,"rotation":"apply",'
+        '"target_fps":"30000/1001","target_res":null}'
+    )
+
+
+@pytest.mark.parametrize("rate", [2, 2.0, "2", "4/2", Fraction(2), Decimal(2)])
+def test_a_rate_is_what_is_written(rate: Any) -> None:
+    assert FrameExtractionSignature(target_fps=rate).rate == 2
+
+
+def test_a_float_rate_is_taken_as_its_decimal() -> None:
+    assert FrameExtractionSignature(target_fps=0.1).rate == Fraction(1, 10)
+    assert FrameExtractionSignature(target_fps=29.97).rate == Fraction(2997, 100)
+
+
+@pytest.mark.parametrize("free", [(224, -1), (224, None)])
+def test_a_free_side_may_be_written_either_way(free: Any) -> None:
+    signature = FrameExtractionSignature(target_fps=2, target_res=free)
+    assert signature.resolution == (224, None)
+    assert "224xauto" in signature.key
+    assert FrameExtractionSignature(target_fps=2, target_res=(-1, -1)).target_res is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"policy": "frist"}, "no policy 'frist'; choose one of first, middle, last, sequence"),
+        ({"target_fps": 0}, "rate 0 is not above zero"),
+        ({"target_fps": -1}, "rate -1 is not above zero"),
+        ({"target_fps": float("nan")}, "rate nan is not a number"),
+        ({"target_fps": "fast"}, "rate 'fast' is not a number; write it as 2, 0.5 or"),
+        ({"target_fps": True}, "rate True is not a number"),
+        ({"policy": "middle", "target_fps": 2}, "has no meaning for policy 'middle'"),
+        ({"policy": "first", "num_frames": 2}, "has no meaning for policy 'first'"),
+        ({"policy": "uniform"}, "num_frames=None must be a whole number above zero"),
+        ({"policy": "uniform", "num_frames": 0}, "num_frames=0 must be a whole number"),
+        ({"policy": "uniform", "num_frames": 1.5}, "num_frames=1.5 must be a whole number"),
+        ({"target_res": 224}, r"target_res=224 must be \(height, width\)"),
+        ({"target_res": (224,)}, "must have two sides"),
+        ({"target_res": (224, 0)}, "target_res=0 must be a whole number above zero"),
+        ({"target_res": (224, -2)}, "target_res=-2 must be a whole number above zero"),
+        ({"target_res": "224x224"}, "must be .height, width."),
+        ({"resize_mode": "zoom"}, "no resize_mode 'zoom'; choose one of stretch, fit, pad, crop"),
+        ({"interpolation": "cubic"}, "no interpolation 'cubic'"),
+        ({"colour": "hdr"}, "no colour 'hdr'; choose one of ffmpeg, accurate"),
+        ({"rotation": 90}, "no rotation 90; choose one of apply, ignore"),
+        ({"pixels": "metal"}, "no pixels 'metal'; choose one of swscale, cuda"),
+        ({"revision": 9}, "revision 9 is not known"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_what_can(fields: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        FrameExtractionSignature(**fields)
+
+
+def test_an_unknown_document_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no signature field 'codec'; the fields are policy"):
+        FrameExtractionSignature.from_json('{"policy":"first","codec":"h264"}')
+    with pytest.raises(ConfigError, match="not a signature document"):
+        FrameExtractionSignature.from_json("{")
+    with pytest.raises(ConfigError, match=r"a signature is a mapping of its fields, not \[\]"):
+        FrameExtractionSignature.from_json("[]")
+
+
+def test_seed_keys_are_the_seeds() -> None:
+    assert (
+        FrameExtractionSignature(target_fps=2).seed_key() == "FrameExtractionPolicy.sequence-2000"
+    )
+    assert FrameExtractionSignature(policy="middle").seed_key() == (
+        "FrameExtractionPolicy.middle-2000"
+    )
+    assert FrameExtractionSignature(target_fps="30000/1001").seed_key().endswith("-29970")
+    with pytest.raises(ConfigError, match="NeMo Curator has no policy 'keyframes'"):
+        FrameExtractionSignature(policy="keyframes").seed_key()
+
+
+def test_purposes_are_rates() -> None:
+    assert FramePurpose.AESTHETICS.signature().rate == 1
+    assert FramePurpose.EMBEDDINGS.signature((224, 224)).resolution == (224, 224)
+
+
+def test_the_seeds_parameters_map_one_to_one() -> None:
+    sequence = FrameExtractionPolicy.sequence
+    assert [s.rate for s in signatures_from_seed()] == [2]
+    assert [s.rate for s in signatures_from_seed(extract_purposes=list(FramePurpose))] == [1, 2]
+    both = signatures_from_seed(
+        extraction_policies=(sequence, "middle"), target_fps=[1, 4], target_res=(27, 48)
+    )
+    assert [(str(s.policy), s.target_fps) for s in both] == [
+        ("sequence", 1),
+        ("sequence", 4),
+        ("middle", None),
+    ]
+    assert {s.resolution for s in both} == {(27, 48)}
+    with pytest.raises(ConfigError, match="no rate given"):
+        signatures_from_seed(target_fps=[])
+    with pytest.raises(ConfigError, match="no purpose 'MOTION'; choose one of AESTHETICS"):
+        signatures_from_seed(extract_purposes=["MOTION"])

@@ -1,0 +1,94 @@
+"""Videos made on the spot: the picture of every frame says which frame it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+ROWS, COLUMNS = 3, 4
+"""A picture is a grid of black and white cells: the bits of its frame's number, lowest first."""
+
+
+def picture(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
+    """The picture of a frame. Shape (height, width, 3)."""
+    bits = [number >> bit & 1 for bit in range(ROWS * COLUMNS)]
+    cells = np.array(bits, np.uint8).reshape(ROWS, COLUMNS) * 235 + 10
+    rows = np.arange(height) * ROWS // height
+    columns = np.arange(width) * COLUMNS // width
+    return np.repeat(cells[rows][:, columns][..., None], 3, axis=2)
+
+
+def number_in(pixels: NDArray[np.uint8]) -> int:
+    """The number that a picture shows, whatever its size."""
+    height, width, _ = pixels.shape
+    number = 0
+    for bit in range(ROWS * COLUMNS):
+        row, column = divmod(bit, COLUMNS)
+        y = (2 * row + 1) * height // (2 * ROWS)
+        x = (2 * column + 1) * width // (2 * COLUMNS)
+        number |= int(pixels[y, x].mean() > 128) << bit
+    return number
+
+
+def numbers_in(frames: NDArray[np.uint8]) -> list[int]:
+    """The numbers that pictures show. `frames` has shape (n, height, width, 3)."""
+    return [number_in(frame) for frame in frames]
+
+
+def make_video(
+    path: Path,
+    *,
+    frames: int = 48,
+    size: tuple[int, int] = (48, 64),
+    rate: Fraction | int = 25,
+    codec: str = "libx264",
+    options: Mapping[str, str] | None = None,
+    pixel_format: str = "yuv420p",
+    pts: Sequence[int] | None = None,
+    time_base: Fraction | None = None,
+    rotation: int = 0,
+    first: int = 0,
+    container_options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a video of numbered pictures, and return its path.
+
+    Args:
+        path: Where; the suffix decides the container.
+        frames: How many.
+        size: (height, width) as stored.
+        rate: Frames per second.
+        codec: FFmpeg's name of the encoder.
+        options: The encoder's options.
+        pixel_format: FFmpeg's name of it.
+        pts: Timestamps in `time_base` units, for a variable rate.
+        time_base: Seconds per unit of `pts`.
+        rotation: Counter-clockwise degrees of the display matrix.
+        first: Number of the first picture.
+        container_options: The muxer's options.
+    """
+    height, width = size
+    base = time_base or 1 / Fraction(rate)
+    with av.open(str(path), "w", container_options=dict(container_options or {})) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.time_base = base
+        stream.codec_context.thread_count = 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(frames):
+            frame = VideoFrame.from_ndarray(picture(first + number, height, width), "rgb24")
+            frame.pts = number if pts is None else pts[number]
+            frame.time_base = base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+X264 = {"g": "12", "bf": "3", "x264-params": "keyint=12:scenecut=0:b-pyramid=normal:threads=1"}
+"""Groups of 12 with B-frames that others refer to, and B-frames that none does."""
