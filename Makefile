@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-DATA ?= $(CURDIR)/.data
-export DAGSTER_HOME ?= $(DATA)/dagster
+
+# Videos of one's own get data of their own: make demo VIDEOS=/a/folder; make dev VIDEOS=/a/folder
+NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
+DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
 .PHONY: install demo dev check test test-gpu bench clean help
 
@@ -16,11 +18,12 @@ help: ## Say what there is to make
 install: $(VENV)/.installed ## Make the environment in .venv
 
 demo: $(VENV)/.demo ## Run the main job on real footage, or on VIDEOS=/a/folder
-	@$(BIN)/python examples/demo.py --data $(DATA) $(if $(VIDEOS),--videos "$(VIDEOS)")
+	@$(BIN)/python examples/demo.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 dev: $(VENV)/.installed ## Open the Dagster UI on the same data
-	@mkdir -p $(DAGSTER_HOME)
-	@cp -n dagster.yaml $(DAGSTER_HOME)/dagster.yaml || true
+	@mkdir -p "$(DATA)/dagster" "$(DATA)/videos" && cp dagster.yaml "$(DATA)/dagster"
+	DAGSTER_HOME="$(DATA)/dagster" FRAMES_ROOT="$(DATA)/frames" \
+	FRAMES_SOURCE="$(or $(VIDEOS),$(DATA)/videos)" \
 	$(BIN)/dagster dev --workspace workspace.yaml
 
 check: $(VENV)/.dev ## Format, lint, types, layers
@@ -33,7 +36,7 @@ test: $(VENV)/.dev ## Run every test
 	$(BIN)/pytest -n auto
 
 clean: ## Remove the environment and the demo's data
-	rm -rf $(VENV) $(DATA)
+	rm -rf $(VENV) .data
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

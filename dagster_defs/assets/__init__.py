@@ -1,0 +1,1 @@
+"""The assets, each built from what the component's attributes say."""

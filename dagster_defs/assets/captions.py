@@ -1,0 +1,63 @@
+"""A caption per clip."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from dagster_defs.assets.frames import frames_key
+from dagster_defs.metadata import column_schema, of_rows, records, statuses
+from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.resources import PlacesResource
+from dagster_defs.retries import retrying_transients
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.models.captioning import CaptionProvider
+from frames_pipeline.pipeline import caption_batch
+from frames_pipeline.tables import CAPTIONS as COLUMNS
+
+CAPTIONS = dg.AssetKey("clip_captions")
+
+
+def build_captions(
+    name: str,
+    signature: FrameExtractionSignature,
+    open_provider: Callable[[], CaptionProvider],
+    *,
+    version: str,
+) -> dg.AssetsDefinition:
+    """The asset of captions, made from the frames of one named signature.
+
+    Args:
+        name: The signature's name.
+        signature: The signature.
+        open_provider: Makes the provider when the step runs, secrets and all.
+        version: What identifies its answers.
+    """
+
+    @dg.asset(
+        key=CAPTIONS,
+        deps=[frames_key(name)],
+        description="What a model says of each clip, with the frames that it was shown.",
+        group_name="downstream",
+        kinds={"parquet"},
+        partitions_def=VIDEO_BATCH,
+        code_version=version,
+        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+    )
+    def clip_captions(
+        context: dg.AssetExecutionContext, places: PlacesResource
+    ) -> dg.MaterializeResult[None]:
+        with retrying_transients():
+            provider = open_provider()
+            report = caption_batch(context.partition_key, signature, places.open(), provider)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(report.info.digest),
+            metadata={
+                **of_rows(report),
+                **statuses(report.rows),
+                "model": provider.model,
+                "prompt": provider.prompt,
+                "captions": records(report.rows.to_pylist(), ("clip_id", "status", "text")),
+            },
+        )
+
+    return clip_captions

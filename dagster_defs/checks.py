@@ -1,0 +1,94 @@
+"""Checks of what was extracted. Each states one fact, and says the number it judged by."""
+
+import dagster as dg
+import numpy as np
+
+from dagster_defs.assets.frames import frames_key
+from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.resources import PlacesResource
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.store import StoredClip
+
+
+def build_checks(
+    name: str, signature: FrameExtractionSignature, *, max_failed_share: float
+) -> list[dg.AssetChecksDefinition]:
+    """The checks of one named signature's frames. Those that block keep bad data from spreading."""
+    asset = frames_key(name)
+
+    @dg.asset_check(
+        asset=asset,
+        name="every_frame_committed",
+        description="Every object of every clip in the manifest is there, in its size.",
+        blocking=True,
+        partitions_def=VIDEO_BATCH,
+    )
+    def every_frame_committed(
+        context: dg.AssetCheckExecutionContext, places: PlacesResource
+    ) -> dg.AssetCheckResult:
+        opened, batch = places.open(), context.partition_key
+        report = opened.store.verify(batch, signature)
+        rows = opened.rows("outcomes", batch, part=signature.key)
+        clips = opened.store.manifest(batch, signature).clips
+        promised = {row["clip_id"] for row in rows if row["frames"]}
+        return dg.AssetCheckResult(
+            passed=report.ok and promised == set(clips),
+            metadata={
+                "clips": len(clips),
+                "clips_promised": len(promised),
+                "objects": report.objects,
+                "faults": [str(fault) for fault in report.faults[:20]],
+            },
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="timestamps_increase",
+        description="Within every clip timestamps never go back, and only repeats stand still.",
+        blocking=True,
+        partitions_def=VIDEO_BATCH,
+    )
+    def timestamps_increase(
+        context: dg.AssetCheckExecutionContext, places: PlacesResource
+    ) -> dg.AssetCheckResult:
+        opened, batch = places.open(), context.partition_key
+        clips = opened.store.manifest(batch, signature).clips
+        wrong = [
+            clip_id
+            for clip_id in clips
+            if not _increases(opened.store.open(batch, signature, clip_id))
+        ]
+        return dg.AssetCheckResult(
+            passed=not wrong, metadata={"clips": len(clips), "clips_wrong": wrong[:20]}
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        name="few_clips_failed",
+        description=f"At most {max_failed_share:.0%} of the clips could not be decoded.",
+        blocking=True,
+        partitions_def=VIDEO_BATCH,
+    )
+    def few_clips_failed(
+        context: dg.AssetCheckExecutionContext, places: PlacesResource
+    ) -> dg.AssetCheckResult:
+        rows = places.open().rows("outcomes", context.partition_key, part=signature.key)
+        tried = [row for row in rows if row["status"] != "skipped"]
+        failed = [row for row in tried if row["status"] == "failed"]
+        share = len(failed) / len(tried) if tried else 0.0
+        return dg.AssetCheckResult(
+            passed=share <= max_failed_share,
+            metadata={
+                "failed_share": share,
+                "max_failed_share": max_failed_share,
+                "failed": [f"{row['clip_id']}: {row['detail']}" for row in failed[:20]],
+            },
+        )
+
+    return [every_frame_committed, timestamps_increase, few_clips_failed]
+
+
+def _increases(clip: StoredClip) -> bool:
+    """Whether time goes on wherever the position does, and never back."""
+    steps = np.diff(clip.positions)
+    return bool(np.all(steps >= 0) and np.all((np.diff(clip.pts) > 0) == (steps > 0)))

@@ -1,0 +1,268 @@
+"""FramesComponent: what a `defs.yaml` says, as assets, checks, a sensor and a job.
+
+What decides an asset's identity (sources, cutting, signatures, models) is said here. What a run may
+choose (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field, model_validator
+
+from dagster_defs.assets.captions import CAPTIONS, build_captions
+from dagster_defs.assets.catalog import CATALOG, build_catalog
+from dagster_defs.assets.clips import CLIPS, build_clips
+from dagster_defs.assets.embeddings import EMBEDDINGS, build_embeddings
+from dagster_defs.assets.frames import build_frames, frames_key
+from dagster_defs.assets.quality import QUALITY, build_quality
+from dagster_defs.assets.videos import VIDEOS, build_videos
+from dagster_defs.checks import build_checks
+from dagster_defs.jobs import build_batch_job
+from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from dagster_defs.sensors import build_batch_sensor
+from frames_pipeline import ConfigError, FrameExtractionSignature
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.models.captioning import CaptionProvider, open_caption_provider
+from frames_pipeline.models.embedding import open_embedding_provider
+from frames_pipeline.models.quality import open_quality_provider
+
+
+class Whole(dg.Model, dg.Resolvable):
+    """One clip per video."""
+
+    kind: Literal["whole"]
+
+    def cutting(self) -> Cutting:
+        """The way of cutting."""
+        return WholeVideo()
+
+
+class Stride(dg.Model, dg.Resolvable):
+    """A clip at every stride."""
+
+    kind: Literal["fixed_stride"]
+    clip_len_s: float = Field(default=10, description="Seconds of a clip.")
+    clip_stride_s: float = Field(default=10, description="Seconds from one start to the next.")
+    min_clip_length_s: float = Field(
+        default=2, description="Seconds below which the last, shorter clips are left out."
+    )
+    limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
+
+    def cutting(self) -> Cutting:
+        """The way of cutting."""
+        return FixedStride(
+            self.clip_len_s, self.clip_stride_s, self.min_clip_length_s, self.limit_clips
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Stride":
+        self.cutting()
+        return self
+
+
+class Signature(dg.Model, dg.Resolvable):
+    """Which frames, and what becomes of their pixels."""
+
+    policy: Literal["first", "middle", "last", "sequence", "uniform", "keyframes"] = Field(
+        default="sequence", description="How frames are chosen."
+    )
+    target_fps: int | float | str | None = Field(
+        default=None, description="Frames per second of a sequence: 2, 0.5 or '30000/1001'."
+    )
+    num_frames: int | None = Field(default=None, description="How many, for `uniform`.")
+    target_res: list[int] | None = Field(
+        default=None, description="[height, width]; -1 on one side keeps the aspect."
+    )
+    resize_mode: Literal["stretch", "fit", "pad", "crop"] = Field(
+        default="stretch", description="What happens to the aspect."
+    )
+    interpolation: Literal["bicubic", "bilinear", "area", "lanczos"] = Field(
+        default="bicubic", description="How pixels are resampled."
+    )
+    colour: Literal["ffmpeg", "accurate"] = Field(
+        default="ffmpeg", description="How frames that keep their size become RGB."
+    )
+    rotation: Literal["apply", "ignore"] = Field(
+        default="apply", description="Whether the display matrix counts."
+    )
+
+    def signature(self) -> FrameExtractionSignature:
+        """The library's signature."""
+        return FrameExtractionSignature.from_mapping(
+            {name: getattr(self, name) for name in type(self).model_fields}
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Signature":
+        self.signature()
+        return self
+
+
+class BatchingAttributes(dg.Model, dg.Resolvable):
+    """When found videos become a batch."""
+
+    batch_size: int = Field(default=32, description="Videos in a full batch.")
+    min_batch_size: int = Field(default=1, description="Videos below which nothing is sealed.")
+    max_wait_s: float = Field(
+        default=60, description="Seconds without change after which a smaller batch is sealed."
+    )
+    interval_s: int = Field(default=30, description="Seconds between two looks at the source.")
+
+    def batching(self) -> Batching:
+        """The library's rule."""
+        return Batching(self.batch_size, self.min_batch_size, self.max_wait_s)
+
+    @model_validator(mode="after")
+    def _check(self) -> "BatchingAttributes":
+        self.batching()
+        return self
+
+
+class Model(dg.Model, dg.Resolvable):
+    """A provider, and the named signature whose frames it is given."""
+
+    signature: str = Field(description="Name of one of the signatures.")
+    provider: str = Field(description="Name of the provider.")
+    parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
+
+
+class Captioning(Model):
+    """A vision model behind an OpenAI-compatible endpoint."""
+
+    api_key_variable: str | None = Field(
+        default=None, description="Environment variable that holds the endpoint's key."
+    )
+
+    def open(self) -> CaptionProvider:
+        """The provider, with its secret.
+
+        Raises:
+            ConfigError: No endpoint is set.
+        """
+        parameters = dict(self.parameters)
+        if not parameters.get("base_url"):
+            message = "no captioning endpoint: set captioning.parameters.base_url in defs.yaml, "
+            message += "or FRAMES_CAPTION_URL, to the root of an OpenAI-compatible API"
+            raise ConfigError(message)
+        if self.api_key_variable is not None:
+            parameters["api_key"] = os.environ.get(self.api_key_variable)
+        return open_caption_provider(self.provider, **parameters)
+
+
+class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
+    """Videos in a folder or bucket become exact frames in Zarr, with rows made from them.
+
+    Assets, all partitioned by `video_batch`: `videos` (observed), `clips`, `clip_frames/<name>` for
+    every signature, `frame_embeddings`, `frame_quality`, `clip_captions`, `clip_catalog`. With them
+    come blocking checks, the sensor `video_batches` and the job `process_batch`.
+    """
+
+    source: str = Field(description="Folder or fsspec URL of the videos.")
+    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source_options: dict[str, str] = Field(
+        default={}, description="What fsspec needs to reach the source, without secrets."
+    )
+    root_options: dict[str, str] = Field(
+        default={}, description="What fsspec needs to reach the root, without secrets."
+    )
+    source_secrets: dict[str, str] = Field(
+        default={}, description="Further options, by the environment variable that has them."
+    )
+    root_secrets: dict[str, str] = Field(
+        default={}, description="Further options, by the environment variable that has them."
+    )
+    batching: BatchingAttributes = Field(
+        default=BatchingAttributes(), description="When found videos become a batch."
+    )
+    clipping: Whole | Stride = Field(
+        default=Stride(kind="fixed_stride"), description="How videos are cut into clips."
+    )
+    signatures: dict[str, Signature] = Field(
+        description="Named signatures: each is an asset `clip_frames/<name>`."
+    )
+    embedding: Model | None = Field(default=None, description="What makes `frame_embeddings`.")
+    quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
+    captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
+    max_failed_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "FramesComponent":
+        for field in ("embedding", "quality", "captioning"):
+            model: Model | None = getattr(self, field)
+            if model is not None and model.signature not in self.signatures:
+                message = f"{field}.signature: no signature {model.signature!r}; there are "
+                raise ValueError(message + ", ".join(self.signatures))
+        return self
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Everything that the attributes ask for."""
+        signatures = {name: value.signature() for name, value in self.signatures.items()}
+        downstream = self._downstream(signatures)
+        runnable = [VIDEOS, CLIPS, *map(frames_key, signatures), *downstream, CATALOG]
+        if self.captioning is not None and not self.captioning.parameters.get("base_url"):
+            runnable.remove(CAPTIONS)
+        sources = [*map(frames_key, signatures), *downstream]
+        return dg.Definitions(
+            assets=[
+                build_videos(),
+                build_clips(self.clipping.cutting()),
+                build_frames(signatures),
+                *downstream.values(),
+                build_catalog(signatures, sources),
+            ],
+            asset_checks=[
+                check
+                for name, signature in signatures.items()
+                for check in build_checks(name, signature, max_failed_share=self.max_failed_share)
+            ],
+            jobs=[build_batch_job(runnable)],
+            sensors=[
+                build_batch_sensor(self.batching.batching(), interval_s=self.batching.interval_s)
+            ],
+            resources={
+                "places": PlacesResource(
+                    source=self.source,
+                    root=self.root,
+                    source_options=self.source_options,
+                    root_options=self.root_options,
+                    source_secrets=self.source_secrets,
+                    root_secrets=self.root_secrets,
+                ),
+                "decoder": DecoderResource(),
+                "extraction": ExtractionResource(),
+            },
+            executor=dg.in_process_executor,
+        )
+
+    def _downstream(
+        self, signatures: Mapping[str, FrameExtractionSignature]
+    ) -> dict[dg.AssetKey, dg.AssetsDefinition]:
+        """The assets that are made from frames."""
+        assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
+        if (model := self.embedding) is not None:
+            embedder = open_embedding_provider(model.provider, **model.parameters)
+            signature = signatures[model.signature]
+            assets[EMBEDDINGS] = build_embeddings(model.signature, signature, embedder)
+        if (model := self.quality) is not None:
+            measurer = open_quality_provider(model.provider, **model.parameters)
+            signature = signatures[model.signature]
+            assets[QUALITY] = build_quality(model.signature, signature, measurer)
+        if (captioning := self.captioning) is not None:
+            assets[CAPTIONS] = build_captions(
+                captioning.signature,
+                signatures[captioning.signature],
+                captioning.open,
+                version=_caption_version(captioning, signatures[captioning.signature]),
+            )
+        return assets
+
+
+def _caption_version(captioning: Captioning, signature: FrameExtractionSignature) -> str:
+    """What decides the captions, told without an endpoint or a key."""
+    what = {name: value for name, value in captioning.parameters.items() if name != "base_url"}
+    return f"{captioning.provider}-{signature.key}-{sorted(what.items())!r}"

@@ -1,0 +1,11 @@
+"""Loads the defs folder; `workspace.yaml` and `dg` point here."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What the components under `defs/` define."""
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

@@ -1,0 +1,109 @@
+"""What a person at the UI sees of a step: counts, tables, pictures, places."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.contact_sheet import as_markdown
+from frames_pipeline.models import Provider
+from frames_pipeline.pipeline import DerivedReport, FramesReport
+from frames_pipeline.tables import provider_parameters
+
+Metadata = dict[str, Any]
+
+MAX_ROWS = 100
+"""Rows of a table that go into metadata: the whole table is in the store."""
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """The columns of a table, with their descriptions."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                description=(field.metadata or {}).get(b"description", b"").decode(),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.MetadataValue:
+    """Some columns of the first rows, as a table."""
+    names = list(columns)
+    shown = [row for row, _ in zip(rows, range(MAX_ROWS), strict=False)]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name=name, type="string") for name in names])
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _cell(row[name]) for name in names}) for row in shown],
+        schema=schema,
+    )
+
+
+def statuses(rows: pa.Table) -> Metadata:
+    """How many rows came out in which way."""
+    counts = Counter(rows["status"].to_pylist())
+    return {
+        f"{status}_clips": dg.MetadataValue.int(counts[status])
+        for status in ("ok", "partial", "failed", "skipped")
+    }
+
+
+def of_frames(report: FramesReport, *, folder: str, sheet: bytes | None) -> Metadata:
+    """What is said of the frames of one signature."""
+    outcomes = report.outcomes.to_pylist()
+    worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
+    decoders = sorted({row["decoder"] for row in outcomes if row["decoder"]})
+    metadata: Metadata = {
+        "dagster/uri": dg.MetadataValue.path(folder),
+        "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
+        "signature": dg.MetadataValue.text(report.signature.key),
+        "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
+        "clips": dg.MetadataValue.int(len(report.manifest.clips)),
+        **statuses(report.outcomes),
+        "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
+        "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
+        "decoder": dg.MetadataValue.text(", ".join(decoders) or "none"),
+        "clips_decoded_now": dg.MetadataValue.int(report.extracted),
+        "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
+        "frames_decoded_now": dg.MetadataValue.int(report.frames_decoded),
+        "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+        "outcomes": records(
+            worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
+        ),
+    }
+    if sheet is not None:
+        metadata["contact_sheet"] = dg.MetadataValue.md(as_markdown(sheet))
+    return metadata
+
+
+def of_rows(report: DerivedReport) -> Metadata:
+    """What is said of rows that were made from frames."""
+    return {
+        "dagster/uri": dg.MetadataValue.path(report.info.path),
+        "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),
+        "dagster/column_schema": column_schema(report.rows.schema),
+        "rows": dg.MetadataValue.int(report.info.rows),
+        "bytes": dg.MetadataValue.int(report.info.bytes),
+        "clips": dg.MetadataValue.int(report.made + report.kept),
+        "clips_made_now": dg.MetadataValue.int(report.made),
+        "clips_kept": dg.MetadataValue.int(report.kept),
+    }
+
+
+def code_version(provider: Provider, signature: FrameExtractionSignature) -> str:
+    """What decides the rows that a provider makes: its parameters, and the frames it is given."""
+    text = f"{provider_parameters(provider)} {signature.canonical_json()}"
+    return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _cell(value: object) -> str | int | float | bool | None:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,126 @@
+"""Resources: what a run may choose, turned into library objects."""
+
+import os
+from typing import Annotated, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from frames_pipeline import Decoder, Limits, open_decoder
+from frames_pipeline.decoders import PyavDecoder
+from frames_pipeline.pipeline import Places
+from frames_pipeline.workers import Workers
+
+
+class PlacesResource(dg.ConfigurableResource[Places]):
+    """Where videos are found, and where frames and tables are kept."""
+
+    source: str = Field(description="Folder or fsspec URL of the videos.")
+    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source_options: dict[str, str] = Field(
+        default={}, description="What fsspec needs to reach the source: endpoint, profile."
+    )
+    root_options: dict[str, str] = Field(
+        default={}, description="What fsspec needs to reach the root."
+    )
+    source_secrets: dict[str, str] = Field(
+        default={},
+        description="Further options of the source, by the environment variable that has them.",
+    )
+    root_secrets: dict[str, str] = Field(
+        default={},
+        description="Further options of the root, by the environment variable that has them.",
+    )
+
+    def open(self) -> Places:
+        """The places; nothing is touched yet."""
+        return Places.at(
+            self.source,
+            self.root,
+            source_options=self.source_options | _secrets(self.source_secrets),
+            root_options=self.root_options | _secrets(self.root_secrets),
+        )
+
+
+class Pyav(dg.Config):
+    """Decode on the CPU."""
+
+    kind: Literal["pyav"] = "pyav"
+    threads: int = Field(
+        default=1, ge=1, description="Decoder threads per video; the clips run side by side."
+    )
+
+
+class Nvdec(dg.Config):
+    """Decode on an NVIDIA GPU, or fail."""
+
+    kind: Literal["nvdec"] = "nvdec"
+
+
+class Auto(dg.Config):
+    """Decode on a GPU where there is one, else on the CPU; the metadata say which it was."""
+
+    kind: Literal["auto"] = "auto"
+
+
+class DecoderResource(dg.ConfigurableResource[Decoder]):
+    """What decodes. The one that really ran is in the metadata of every materialization."""
+
+    backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
+        default=Pyav(), description="pyav, nvdec or auto."
+    )
+
+    def open(self) -> Decoder:
+        """The decoder.
+
+        Raises:
+            DecoderUnavailableError: It cannot run here.
+        """
+        if isinstance(self.backend, Pyav):
+            return PyavDecoder(threads=self.backend.threads)
+        return open_decoder(self.backend.kind)
+
+
+class ExtractionResource(dg.ConfigurableResource[Workers]):
+    """How much of a machine an extraction may take."""
+
+    processes: int = Field(
+        default=0, ge=0, description="Worker processes; 0: one per core that the run may use."
+    )
+    clip_timeout_s: float = Field(
+        default=3600, gt=0, description="Wall-clock seconds after which a clip is given up."
+    )
+    retry_failed: bool = Field(
+        default=False, description="Try clips again that failed with the same bytes."
+    )
+    max_file_bytes: int = Field(
+        default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."
+    )
+    max_pixels: int = Field(
+        default=Limits().max_pixels, gt=0, description="Width times height of a frame."
+    )
+    max_frames: int = Field(
+        default=Limits().max_frames, gt=0, description="Frames that a clip may give a signature."
+    )
+    max_clip_bytes: int = Field(
+        default=Limits().max_clip_bytes, gt=0, description="Bytes of those frames."
+    )
+
+    @property
+    def workers(self) -> Workers:
+        """The worker processes."""
+        return Workers(self.processes, timeout_s=self.clip_timeout_s)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of one source, and of one clip of it."""
+        return Limits(
+            max_file_bytes=self.max_file_bytes,
+            max_pixels=self.max_pixels,
+            max_frames=self.max_frames,
+            max_clip_bytes=self.max_clip_bytes,
+        )
+
+
+def _secrets(names: dict[str, str]) -> dict[str, str]:
+    return {option: os.environ[variable] for option, variable in names.items()}

@@ -1,0 +1,22 @@
+"""What is tried again: faults that may pass, and no others."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from frames_pipeline import FramesPipelineError, TransientError
+
+MAX_RETRIES = 3
+SECONDS_TO_WAIT = 30
+
+
+@contextmanager
+def retrying_transients() -> Iterator[None]:
+    """Have Dagster repeat the step after a fault that may pass; other faults end the run."""
+    try:
+        yield
+    except TransientError as error:
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=SECONDS_TO_WAIT) from error
+    except FramesPipelineError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
