@@ -201,6 +201,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Everything that the attributes ask for."""
+        return self.definitions()
+
+    def definitions(self) -> dg.Definitions:
+        """The same without a project around it, for tests and scripts."""
         signatures = {name: value.signature() for name, value in self.signatures.items()}
         downstream = self._downstream(signatures)
         runnable = [VIDEOS, CLIPS, *map(frames_key, signatures), *downstream, CATALOG]

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_defs.partitions import VIDEO_BATCH
-
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,
@@ -20,6 +18,5 @@ def build_batch_job(assets: Iterable[dg.AssetKey]) -> "UnresolvedAssetJobDefinit
     return dg.define_asset_job(
         PROCESS_BATCH,
         selection=dg.AssetSelection.assets(*assets),
-        partitions_def=VIDEO_BATCH,
         description="Everything for one batch, from its videos to the catalog.",
     )

@@ -9,7 +9,6 @@ import dagster as dg
 import pyarrow as pa
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.models import Provider
 from frames_pipeline.pipeline import DerivedReport, FramesReport
 from frames_pipeline.tables import provider_parameters
@@ -55,12 +54,12 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def of_frames(report: FramesReport, *, folder: str, sheet: bytes | None) -> Metadata:
+def of_frames(report: FramesReport, *, folder: str) -> Metadata:
     """What is said of the frames of one signature."""
     outcomes = report.outcomes.to_pylist()
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     decoders = sorted({row["decoder"] for row in outcomes if row["decoder"]})
-    metadata: Metadata = {
+    return {
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
@@ -78,9 +77,6 @@ def of_frames(report: FramesReport, *, folder: str, sheet: bytes | None) -> Meta
             worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
         ),
     }
-    if sheet is not None:
-        metadata["contact_sheet"] = dg.MetadataValue.md(as_markdown(sheet))
-    return metadata
 
 
 def of_rows(report: DerivedReport) -> Metadata:

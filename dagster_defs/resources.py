@@ -93,6 +93,9 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     retry_failed: bool = Field(
         default=False, description="Try clips again that failed with the same bytes."
     )
+    repair: bool = Field(
+        default=False, description="Extract clips again whose stored frames are damaged."
+    )
     max_file_bytes: int = Field(
         default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."
     )

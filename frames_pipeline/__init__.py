@@ -36,6 +36,7 @@ from frames_pipeline.signature import (
     FramePurpose,
     signatures_from_seed,
 )
+from frames_pipeline.store import FrameStore
 
 __all__ = [
     "DECODERS",
@@ -49,6 +50,7 @@ __all__ = [
     "FrameExtractionPolicy",
     "FrameExtractionSignature",
     "FramePurpose",
+    "FrameStore",
     "FramesPipelineError",
     "IntegrityError",
     "LimitExceededError",

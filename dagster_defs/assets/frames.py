@@ -10,8 +10,9 @@ from dagster_defs.metadata import of_frames
 from dagster_defs.partitions import VIDEO_BATCH
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.pipeline import extract_batch, sheet_of_batch
+from frames_pipeline import ConfigError, FrameExtractionSignature, IntegrityError
+from frames_pipeline.contact_sheet import as_markdown
+from frames_pipeline.pipeline import FramesReport, Places, extract_batch, sheet_of_batch
 
 POOL = "decode"
 """Dagster pool of the extraction step, for instances that limit how many run at once."""
@@ -63,19 +64,30 @@ def build_frames(signatures: Mapping[str, FrameExtractionSignature]) -> dg.Asset
                 limits=extraction.limits,
                 workers=extraction.workers,
                 retry_failed=extraction.retry_failed,
+                repair=extraction.repair,
                 progress=_Progress(context.log),
             )
             for key, signature in selected.items():
                 report = reports[signature]
-                sheet = sheet_of_batch(report.manifest, signature, opened)
                 folder = f"{places.root}/frames/{batch}/{signature.key}"
+                sheet = _contact_sheet(report, opened)
                 yield dg.MaterializeResult(
                     asset_key=key,
                     data_version=dg.DataVersion(report.manifest.digest),
-                    metadata=of_frames(report, folder=folder, sheet=sheet),
+                    metadata={**of_frames(report, folder=folder), "contact_sheet": sheet},
                 )
 
     return clip_frames
+
+
+def _contact_sheet(report: FramesReport, places: Places) -> dg.MetadataValue:
+    """A picture; where frames are damaged in the store, the checks say so, and this why not."""
+    try:
+        return dg.MetadataValue.md(
+            as_markdown(sheet_of_batch(report.manifest, report.signature, places))
+        )
+    except IntegrityError as error:
+        return dg.MetadataValue.md(f"No contact sheet: {error}")
 
 
 class _Progress:

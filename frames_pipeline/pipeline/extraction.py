@@ -74,6 +74,7 @@ def extract_batch(
     limits: Limits | None = None,
     workers: Workers | None = None,
     retry_failed: bool = False,
+    repair: bool = False,
     progress: Progress | None = None,
 ) -> dict[FrameExtractionSignature, FramesReport]:
     """Extract, store and publish the frames of a batch's clips.
@@ -88,6 +89,7 @@ def extract_batch(
         limits: What one source, and one clip of it, may take.
         workers: How many processes, and how long one clip may take.
         retry_failed: Try clips again that failed with the same bytes.
+        repair: List what is stored, and extract clips again whose objects are damaged.
         progress: Told whenever clips are done.
 
     Raises:
@@ -105,7 +107,9 @@ def extract_batch(
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:
-        before |= _done_before(signature, key, cut, places, retry_failed=retry_failed)
+        done = _done_before(signature, key, cut, places, retry_failed=retry_failed)
+        damaged = _damaged(signature, key, places) if repair else set()
+        before |= {name: result for name, result in done.items() if name[1] not in damaged}
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
     now = _run(tasks, workers or Workers(), progress)
@@ -142,6 +146,11 @@ def _done_before(
         elif stands and not retry_failed and row["reason"] not in _RETRIED:
             done[signature, clip_id] = Result(row, None)
     return done
+
+
+def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) -> set[str]:
+    """Clips of which something is missing or cut short in the store."""
+    return {fault.clip_id for fault in places.store.verify(batch, signature).faults}
 
 
 def _commits(

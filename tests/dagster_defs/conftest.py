@@ -1,0 +1,95 @@
+"""A small project: three real videos and one that is none, in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_defs import FramesComponent
+from dagster_defs.component import Model, Signature, Stride
+from frames_pipeline.batches import Batching
+from frames_pipeline.pipeline import Places, discover
+from tests.videos import X264, make_video
+
+ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}
+
+
+@dataclass
+class Project:
+    """A component over some videos, and a Dagster instance."""
+
+    videos: Path
+    root: Path
+    instance: dg.DagsterInstance
+    attributes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def places(self) -> Places:
+        return Places.at(str(self.videos), str(self.root))
+
+    def definitions(self, **attributes: object) -> dg.Definitions:
+        return FramesComponent.model_validate(self.attributes | attributes).definitions()
+
+    def seal(self) -> list[str]:
+        """Seal every video that waits, and add the partitions."""
+        found = discover(self.places, Batching(max_wait_s=0), now=1e12)
+        keys = [batch.key for batch in found.sealed]
+        self.instance.add_dynamic_partitions("video_batch", keys)
+        return keys
+
+    def run(
+        self,
+        batch: str = "batch-000001",
+        *,
+        selection: list[str] | None = None,
+        config: dict[str, object] | None = None,
+        **attributes: object,
+    ) -> dg.ExecuteInProcessResult:
+        """Run the job for a batch, or a part of it."""
+        job = self.definitions(**attributes).resolve_job_def("process_batch")
+        keys = [dg.AssetKey.from_user_string(key) for key in selection] if selection else None
+        return job.execute_in_process(
+            partition_key=batch,
+            instance=self.instance,
+            run_config=config if config is not None else ONE_PROCESS,
+            asset_selection=keys,
+            raise_on_error=False,
+        )
+
+
+@pytest.fixture
+def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
+    """Three good videos and a text file that calls itself one."""
+    folder = tmp_path / "videos"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.mp4").write_bytes(video.read_bytes())
+    (folder / "deep" / "b.mp4").write_bytes(video_25s.read_bytes())
+    make_video(folder / "c.ts", frames=75, options=X264, first=1000)
+    (folder / "not-a-video.mp4").write_text("hello")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, videos: Path) -> Iterator[Project]:
+    """The project; its videos are in no batch yet."""
+    with dg.instance_for_test() as instance:
+        yield Project(
+            videos,
+            tmp_path / "root",
+            instance,
+            {
+                "source": str(videos),
+                "root": str(tmp_path / "root"),
+                "clipping": Stride(kind="fixed_stride", min_clip_length_s=1),
+                "signatures": {
+                    "embeddings": Signature(target_fps=2, target_res=[24, 32]),
+                    "aesthetics": Signature(target_fps=1),
+                },
+                "embedding": Model(signature="embeddings", provider="perceptual"),
+                "quality": Model(signature="aesthetics", provider="technical"),
+            },
+        )

@@ -1,0 +1,190 @@
+"""A batch of videos becomes frames and rows: tests as a user would write them for a pipeline."""
+
+from __future__ import annotations
+
+import dagster as dg
+import numpy as np
+import pytest
+import zarr
+
+from frames_pipeline import FrameExtractionSignature
+from tests.dagster_defs.conftest import Project
+from tests.videos import X264, make_video, numbers_in
+
+EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
+AESTHETICS = FrameExtractionSignature(target_fps=1)
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+    key = dg.AssetKey(asset.split("/"))
+    (event,) = (e for e in result.get_asset_materialization_events() if e.asset_key == key)
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def data_version(result: dg.ExecuteInProcessResult, asset: str) -> str:
+    key = dg.AssetKey(asset.split("/"))
+    (event,) = (e for e in result.get_asset_materialization_events() if e.asset_key == key)
+    return (event.materialization.tags or {})["dagster/data_version"]
+
+
+def test_a_batch_becomes_frames_and_rows(project: Project) -> None:
+    project.seal()
+    result = project.run()
+
+    assert result.success
+    frames = metadata(result, "clip_frames/embeddings")
+    assert (frames["clips"], frames["ok_clips"], frames["failed_clips"]) == (5, 5, 1)
+    assert frames["signature"] == EMBEDDINGS.key
+    assert frames["decoder"] == "pyav"
+    assert frames["clips_decoded_now"] == 5
+    assert len(str(frames["contact_sheet"])) < 280_000
+    assert metadata(result, "frame_embeddings")["rows"] == frames["frames"]
+    assert metadata(result, "clip_catalog")["rows"] == 6
+
+    store = project.places.store
+    batch = store.read("batch-000001", EMBEDDINGS, "a.mp4#0-24576")
+    assert numbers_in(batch.frames) == [0, 12, 25, 37, 47]
+
+
+def test_every_row_says_which_frame_it_is_of(project: Project) -> None:
+    project.seal()
+    project.run()
+    tables, store = project.places.tables, project.places.store
+
+    for row in tables.read("embeddings", "batch-000001").to_pylist():
+        assert (row["batch"], row["signature"]) == ("batch-000001", EMBEDDINGS.key)
+        stored = store.open("batch-000001", EMBEDDINGS, row["clip_id"])
+        assert row["frames_digest"] == stored.commit.digest
+        assert row["pts"] == stored.pts[stored.positions.tolist().index(row["position"])]
+
+
+def test_a_bad_clip_is_an_outcome_and_the_others_are_not_affected(project: Project) -> None:
+    project.seal()
+    result = project.run()
+
+    assert result.success
+    rows = project.places.rows("outcomes", "batch-000001", part=EMBEDDINGS.key)
+    failed = {row["clip_id"]: row["detail"] for row in rows if row["status"] == "failed"}
+    assert list(failed) == ["not-a-video.mp4"]
+    assert "not-a-video.mp4 is not a video that can be read" in failed["not-a-video.mp4"]
+    catalog = project.places.rows("catalog", "batch-000001")
+    assert {row["clip_id"]: row["status"] for row in catalog}["not-a-video.mp4"] == "failed"
+
+
+def test_too_many_bad_clips_fail_the_batch_before_anything_is_made_of_them(
+    project: Project,
+) -> None:
+    project.seal()
+    result = project.run(max_failed_share=0.1)
+
+    assert not result.success
+    checks = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
+    failed = checks["embeddings", "few_clips_failed"]
+    assert not failed.passed
+    assert failed.metadata["failed_share"].value == pytest.approx(1 / 6)
+    assert not project.places.tables.exists("embeddings", "batch-000001")
+
+
+def test_a_run_again_decodes_nothing_and_changes_nothing(project: Project) -> None:
+    project.seal()
+    first, second = project.run(), project.run()
+
+    for name in ("clip_frames/embeddings", "clip_frames/aesthetics"):
+        assert metadata(second, name)["clips_decoded_now"] == 0
+        assert "contact_sheet" in metadata(second, name)
+    assert metadata(second, "frame_embeddings")["clips_made_now"] == 0
+    for name in ("clips", "clip_frames/embeddings", "frame_embeddings", "frame_quality"):
+        assert data_version(first, name) == data_version(second, name)
+
+
+def test_a_changed_video_is_done_again_and_no_other(project: Project) -> None:
+    project.seal()
+    before = project.run()
+    make_video(project.videos / "a.mp4", frames=48, options=X264, first=2000)
+    after = project.run()
+
+    assert metadata(after, "clip_frames/embeddings")["clips_decoded_now"] == 1
+    assert metadata(after, "frame_embeddings")["clips_made_now"] == 1
+    assert data_version(before, "clip_frames/embeddings") != data_version(
+        after, "clip_frames/embeddings"
+    )
+    batch = project.places.store.read("batch-000001", EMBEDDINGS, "a.mp4#0-24576")
+    assert numbers_in(batch.frames) == [2000, 2012, 2025, 2037, 2047]
+
+
+def test_a_signature_can_be_made_alone(project: Project) -> None:
+    project.seal()
+    project.run(selection=["videos", "clips", "clip_frames/aesthetics"])
+
+    store = project.places.store
+    assert len(store.manifest("batch-000001", AESTHETICS).clips) == 5
+    assert not store.clips("batch-000001", EMBEDDINGS)
+
+
+def test_one_decode_serves_every_signature(project: Project) -> None:
+    project.seal()
+    together = project.run()
+    fed = metadata(together, "clip_frames/embeddings")["packets_fed_now"]
+    assert fed == metadata(together, "clip_frames/aesthetics")["packets_fed_now"]
+    shown = sum(row["num_frames"] or 0 for row in project.places.rows("clips", "batch-000001"))
+    assert 0 < int(str(fed)) <= shown
+
+
+def test_damage_in_the_store_is_found_by_a_check_and_repaired_by_a_run(project: Project) -> None:
+    project.seal()
+    project.run()
+    victim = next(project.root.glob("frames/*/sequence-2fps*/clips/a-*/*/frames/c/0/0/0/0"))
+    victim.unlink()
+
+    again = project.run()
+    assert not again.success
+    evaluations = again.get_asset_check_evaluations()
+    (failed,) = (e for e in evaluations if not e.passed and e.check_name == "every_frame_committed")
+    assert "is missing" in str(failed.metadata["faults"].value)
+
+    config = {"resources": {"extraction": {"config": {"processes": 1, "repair": True}}}}
+    repaired = project.run(config=config)
+    assert repaired.success
+    assert metadata(repaired, "clip_frames/embeddings")["clips_decoded_now"] == 1
+    assert metadata(repaired, "clip_frames/aesthetics")["clips_decoded_now"] == 0
+
+
+def test_a_decoder_that_is_not_there_fails_at_once_and_says_so(project: Project) -> None:
+    project.seal()
+    result = project.run(
+        config={
+            "resources": {
+                "extraction": {"config": {"processes": 1}},
+                "decoder": {"config": {"backend": {"nvdec": {}}}},
+            }
+        }
+    )
+
+    assert not result.success
+    (failure,) = (event for event in result.all_events if event.is_step_failure)
+    assert "decoder 'nvdec'" in str(failure.event_specific_data)
+    assert not project.places.store.clips("batch-000001", EMBEDDINGS)
+
+
+def test_a_run_may_choose_its_decoder_and_the_metadata_say_what_ran(project: Project) -> None:
+    project.seal()
+    result = project.run(
+        config={
+            "resources": {
+                "extraction": {"config": {"processes": 1}},
+                "decoder": {"config": {"backend": {"pyav": {"threads": 2}}}},
+            }
+        }
+    )
+    assert result.success
+    assert metadata(result, "clip_frames/embeddings")["decoder"] == "pyav"
+
+
+def test_stored_frames_open_with_plain_zarr(project: Project) -> None:
+    project.seal()
+    result = project.run()
+    commit = project.places.store.clips("batch-000001", EMBEDDINGS)["a.mp4#0-24576"]
+    folder = str(metadata(result, "clip_frames/embeddings")["dagster/uri"])
+    group = zarr.open_group(f"{folder}/{commit.path}", mode="r", zarr_format=3)
+    pixels = np.asarray(group["frames"][:])
+    assert numbers_in(pixels) == [0, 12, 25, 37, 47]

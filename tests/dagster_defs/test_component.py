@@ -1,0 +1,124 @@
+"""The component: what defs.yaml may say, and how a wrong value is answered."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tests.dagster_defs.conftest import Project
+
+PYPROJECT = """
+[project]
+name = "other"
+version = "0.1"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "other"
+code_location_target_module = "other.definitions"
+code_location_name = "other"
+"""
+DEFINITIONS = """
+from pathlib import Path
+import dagster as dg
+
+@dg.definitions
+def defs():
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+DEFS = """
+type: dagster_defs.FramesComponent
+attributes:
+  source: "{{ env.OTHER_VIDEOS }}"
+  root: "{{ project_root }}/data"
+  clipping: {kind: whole}
+  signatures:
+    points: {policy: middle, target_res: [24, -1]}
+"""
+
+
+def other_project(folder: Path, defs: str = DEFS) -> Path:
+    """Another Dagster project, which uses the component."""
+    package = folder / "other"
+    (package / "defs" / "frames").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (package / "__init__.py").touch()
+    (package / "definitions.py").write_text(DEFINITIONS)
+    (package / "defs" / "frames" / "defs.yaml").write_text(defs)
+    return folder
+
+
+def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    monkeypatch.syspath_prepend(str(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "other"]:
+        monkeypatch.delitem(sys.modules, name)
+    from other.definitions import defs  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    return defs()
+
+
+def test_another_project_can_use_it(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_VIDEOS", str(project.videos))
+    definitions = loaded(other_project(tmp_path / "other-project"), monkeypatch)
+    project.root = tmp_path / "other-project" / "data"
+    project.seal()
+
+    result = definitions.resolve_job_def("process_batch").execute_in_process(
+        partition_key="batch-000001", instance=project.instance
+    )
+
+    assert result.success
+    made = {
+        e.materialization.asset_key.to_user_string()
+        for e in result.get_asset_materialization_events()
+    }
+    assert made == {"clips", "clip_frames/points", "clip_catalog"}
+
+
+def test_dg_can_scaffold_it(tmp_path: Path) -> None:
+    folder = other_project(tmp_path / "other-project")
+    environment = os.environ | {"OTHER_VIDEOS": str(tmp_path), "PYTHONPATH": str(folder)}
+    command = ["scaffold", "defs", "dagster_defs.FramesComponent", "more"]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "dg", *command],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FramesComponent" in (folder / "other" / "defs" / "more" / "defs.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "match"),
+    [
+        ("{kind: whole}", "{kind: halves}", "kind"),
+        ("{policy: middle, ", "{policy: center, ", "policy"),
+        ("{policy: middle, ", "{policy: middle, target_fps: 2, ", "has no meaning for policy"),
+        ("[24, -1]", "[24, 0]", "must be a whole number above zero"),
+        ("  signatures:", "  max_failed_share: 2\n  signatures:", "less than or equal to 1"),
+        ("  signatures:", "  colour: blue\n  signatures:", "colour"),
+    ],
+)
+def test_a_wrong_value_fails_at_load_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, wrong: str, match: str
+) -> None:
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    assert line in DEFS
+    folder = other_project(tmp_path / "other-project", DEFS.replace(line, wrong))
+    with pytest.raises(Exception, match=r"frames") as caught:
+        loaded(folder, monkeypatch)
+    chain, error = [], caught.value
+    while error is not None:
+        chain.append(str(error))
+        error = error.__cause__ or error.__context__
+    text = "\n".join(chain)
+    assert match in text
+    assert "defs.yaml" in text

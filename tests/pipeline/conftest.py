@@ -1,0 +1,43 @@
+"""Places with one batch of small videos, sealed and cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride
+from frames_pipeline.pipeline import Places, cut_clips, discover
+from frames_pipeline.workers import Workers
+from tests.videos import X264, make_video
+
+BATCH = "batch-000001"
+ONE = Workers(1)
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four videos of 2 s with numbered frames, the first from 0, the second from 100, …"""
+    folder = tmp_path_factory.mktemp("footage")
+    return [
+        make_video(folder / f"{name}.mp4", frames=50, options=X264, first=100 * number)
+        for number, name in enumerate("abcd")
+    ]
+
+
+@pytest.fixture
+def places(tmp_path: Path, footage: list[Path]) -> Places:
+    """Places in which the four videos are found."""
+    (tmp_path / "videos").mkdir()
+    for path in footage:
+        (tmp_path / "videos" / path.name).write_bytes(path.read_bytes())
+    return Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+
+
+@pytest.fixture
+def cut(places: Places) -> Places:
+    """The same, with one sealed batch, cut into clips of 1 s: two per video."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride(1, 1, 1), workers=ONE)
+    return places

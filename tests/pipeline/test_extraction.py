@@ -1,0 +1,198 @@
+"""A batch is extracted once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from frames_pipeline import (
+    ConfigError,
+    FrameExtractionSignature,
+    FrameStore,
+    StoreAccessError,
+    TransientError,
+)
+from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
+from frames_pipeline.media import Media
+from frames_pipeline.pipeline import Places, extract_batch
+from frames_pipeline.workers import Workers
+from tests.pipeline.conftest import BATCH, ONE
+from tests.videos import X264, make_video, numbers_in
+
+FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
+LAST = FrameExtractionSignature(policy="last")
+
+
+@dataclass(frozen=True, slots=True)
+class Trap(PyavDecoder):
+    """A decoder that does something terrible at one row of one video."""
+
+    video: str = ""
+    row: int = 0
+    deed: str = "crash"
+
+    def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
+        if media.name == self.video and self.row <= max(rows):
+            if self.deed == "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+        yield from PyavDecoder().decode(media, rows, tally)
+
+
+class Unreachable(FrameStore):
+    """A store that cannot be reached when a certain video's clips are written."""
+
+    def __init__(self, url: str, video: str, error: type[Exception]) -> None:
+        super().__init__(url)
+        self.video, self.error = video, error
+
+    def write_clip(self, batch, clip, frames, **kwargs):  # type: ignore[no-untyped-def]
+        if clip.clip_id.startswith(self.video):
+            message = "no answer"
+            raise self.error(message)
+        return super().write_clip(batch, clip, frames, **kwargs)
+
+
+def statuses(places: Places, signature: FrameExtractionSignature) -> dict[str, str]:
+    rows = places.rows("outcomes", BATCH, part=signature.key)
+    return {row["clip_id"]: row["reason"] or row["status"] for row in rows}
+
+
+def test_every_clip_of_every_video_is_stored(cut: Places) -> None:
+    reports = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
+
+    assert [report.extracted for report in reports.values()] == [8, 8]
+    assert sorted(reports[FOUR].manifest.clips) == sorted(statuses(cut, FOUR))
+    second = cut.store.read(BATCH, FOUR, "b.mp4#12800-25600")
+    assert numbers_in(second.frames) == [125, 131, 137, 144, 149]
+    assert numbers_in(cut.store.read(BATCH, LAST, "b.mp4#0-12800").frames) == [124]
+
+
+def test_nothing_is_decoded_twice(cut: Places) -> None:
+    first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+    again = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
+
+    assert again[FOUR].extracted == 0
+    assert again[FOUR].manifest == first.manifest
+    assert again[LAST].extracted == 8
+
+
+def test_progress_is_told(cut: Places) -> None:
+    told: list[tuple[int, int]] = []
+    extract_batch(BATCH, [FOUR], cut, workers=ONE, progress=lambda *done: told.append(done))
+    assert told[-1] == (8, 8)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_clip_that_kills_its_worker_takes_no_other_along(cut: Places) -> None:
+    trap = Trap(video="b.mp4", row=40)  # in the second clip of b
+    extract_batch(BATCH, [FOUR], cut, workers=Workers(2), decoder=trap)
+
+    found = statuses(cut, FOUR)
+    assert found.pop("b.mp4#12800-25600") == "crashed"
+    assert set(found.values()) == {"ok"}
+
+
+def test_a_clip_that_hangs_is_given_up(cut: Places) -> None:
+    trap = Trap(video="c.mp4", row=40, deed="hang")
+    extract_batch(BATCH, [FOUR], cut, workers=Workers(2, timeout_s=2), decoder=trap)
+
+    found = statuses(cut, FOUR)
+    assert found.pop("c.mp4#12800-25600") == "timed_out"
+    assert set(found.values()) == {"ok"}
+
+
+def test_what_failed_is_not_tried_again_unless_asked(cut: Places) -> None:
+    trap = Trap(video="b.mp4", row=40)
+    extract_batch(BATCH, [FOUR], cut, workers=ONE, decoder=trap)
+
+    assert extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR].extracted == 0
+    assert "crashed" in statuses(cut, FOUR).values()
+    report = extract_batch(BATCH, [FOUR], cut, workers=ONE, retry_failed=True)[FOUR]
+    assert report.extracted == 1
+    assert set(statuses(cut, FOUR).values()) == {"ok"}
+
+
+@pytest.mark.parametrize("error", [TransientError, StoreAccessError])
+def test_a_store_that_fails_ends_the_run_and_keeps_what_is_done(
+    cut: Places, error: type[Exception]
+) -> None:
+    store = Unreachable(cut.store.objects.url, "d.mp4", error)
+    broken = Places(cut.source, store, cut.tables, cut.batches)
+    with pytest.raises(error, match="no answer"):
+        extract_batch(BATCH, [FOUR], broken, workers=ONE)
+    done = len(cut.store.clips(BATCH, FOUR))
+
+    report = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+    assert 0 < done <= 6
+    assert report.extracted == 8 - done
+    assert set(statuses(cut, FOUR).values()) == {"ok"}
+
+
+def test_a_video_that_changes_under_the_decoder_is_not_committed(cut: Places) -> None:
+    path = Path(cut.source.url) / "a.mp4"
+    make_video(path, frames=50, options=X264, first=900)
+    extract_batch(BATCH, [FOUR], cut, workers=ONE)
+
+    found = statuses(cut, FOUR)
+    assert found["a.mp4#0-12800"] == found["a.mp4#12800-25600"] == "changed"
+    assert set(cut.store.clips(BATCH, FOUR)) == {c for c in found if not c.startswith("a.mp4")}
+
+
+def test_a_video_that_is_gone_loses_nothing_that_was_made(cut: Places) -> None:
+    extract_batch(BATCH, [FOUR], cut, workers=ONE)
+    (Path(cut.source.url) / "a.mp4").unlink()
+    report = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
+
+    assert len(report[FOUR].manifest.clips) == 8
+    assert len(report[LAST].manifest.clips) == 6
+    assert statuses(cut, LAST)["a.mp4#0-12800"] == "not_found"
+
+
+def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
+    """Kill -9 of the whole process group in the middle; the next run does the rest."""
+    script = textwrap.dedent(
+        f"""
+        import time
+        from frames_pipeline import FrameExtractionSignature
+        from frames_pipeline.pipeline import Places, extract_batch
+        from frames_pipeline.workers import Workers
+
+        if __name__ == "__main__":
+            places = Places.at({cut.source.url!r}, {cut.store.objects.url!r})
+            extract_batch({BATCH!r}, [FrameExtractionSignature(target_fps=4, target_res=(24, 32))],
+                          places, workers=Workers(1), progress=lambda *_: time.sleep(0.5))
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (before := cut.store.clips(BATCH, FOUR)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    committed = cut.store.clips(BATCH, FOUR)
+
+    report = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+    assert before
+    assert report.extracted == 8 - len(committed)
+    assert len(report.manifest.clips) == 8
+    for clip_id, commit in committed.items():
+        assert report.manifest.clips[clip_id] == commit
+    first = cut.store.read(BATCH, FOUR, "a.mp4#0-12800")
+    assert numbers_in(first.frames) == [0, 6, 12, 19, 24]
+
+
+def test_wrong_requests_fail_before_anything_is_decoded(cut: Places) -> None:
+    with pytest.raises(ConfigError, match="no signature given"):
+        extract_batch(BATCH, [], cut)
+    with pytest.raises(ConfigError, match="no decoder 'cud'"):
+        extract_batch(BATCH, [FOUR], cut, decoder="cud")
