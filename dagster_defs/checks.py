@@ -1,11 +1,13 @@
 """Checks of what was extracted. Each states one fact, and says the number it judged by."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import numpy as np
 
 from dagster_defs.assets.frames import frames_key
+from dagster_defs.metadata import records
 from dagster_defs.partitions import VIDEO_BATCH
 from dagster_defs.resources import PlacesResource
 from frames_pipeline import FrameExtractionSignature
@@ -46,7 +48,7 @@ def _build_checks(
                 "clips": len(clips),
                 "clips_promised": len(promised),
                 "objects": report.objects,
-                "faults": [str(fault) for fault in report.faults[:20]],
+                **_listed("faults", [{"fault": str(fault)} for fault in report.faults], "fault"),
             },
         )
 
@@ -63,12 +65,12 @@ def _build_checks(
         opened, batch = places.open(), context.partition_key
         clips = opened.store.manifest(batch, signature).clips
         wrong = [
-            clip_id
+            {"clip_id": clip_id}
             for clip_id in clips
             if not _increases(opened.store.open(batch, signature, clip_id))
         ]
         return dg.AssetCheckResult(
-            passed=not wrong, metadata={"clips": len(clips), "clips_wrong": wrong[:20]}
+            passed=not wrong, metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")}
         )
 
     @dg.asset_check(
@@ -90,11 +92,19 @@ def _build_checks(
             metadata={
                 "failed_share": share,
                 "max_failed_share": max_failed_share,
-                "failed": [f"{row['clip_id']}: {row['detail']}" for row in failed[:20]],
+                "clips_tried": len(tried),
+                **_listed("failed", failed, "clip_id", "reason", "detail"),
             },
         )
 
     return [every_frame_committed, timestamps_increase, few_clips_failed]
+
+
+def _listed(
+    name: str, rows: Sequence[Mapping[str, object]], *columns: str
+) -> dict[str, dg.MetadataValue]:
+    """What was found as a table, where anything was."""
+    return {name: records(rows, columns)} if rows else {}
 
 
 def _increases(clip: StoredClip) -> bool:

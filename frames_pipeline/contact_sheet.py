@@ -91,7 +91,7 @@ def sheet_of(
         message = f"max_tiles={max_tiles} must be 1 or above"
         raise ConfigError(message)
     names = [name for name, clip in clips.items() if len(clip)]
-    names = [names[index] for index in _spread(len(names), max_tiles)]
+    names = [names[index] for index in spread(len(names), max_tiles)]
     tiles = []
     for number, name in enumerate(names):
         share = max_tiles // len(names) + (number < max_tiles % len(names))
@@ -349,18 +349,19 @@ def _encoded(sheet: Image.Image, *, quality: int) -> bytes:
 
 
 def _tiles(clip: FrameBatch, name: str, *, count: int) -> list[Tile]:
-    """Tiles of up to `count` frames of a clip, spread evenly over it, without its folders."""
-    seconds, label = clip.pts_seconds, name.rpartition("/")[2]
+    """Tiles of up to `count` frames of a clip, spread evenly, with the name of its file."""
+    seconds, file = clip.pts_seconds, name.rpartition("/")[2]
+    label = file.rpartition("#")[0] or file
     return [
         Tile(clip.frames[i], label, time=_clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
-        for i in _spread(len(clip), count)
+        for i in spread(len(clip), count)
     ]
 
 
-def _spread(n: int, count: int) -> list[int]:
-    """Up to `count` of n things, the middles of as many equal parts.
+def spread(n: int, count: int) -> list[int]:
+    """Indices of up to `count` of n things, the middles of as many equal parts.
 
-    >>> _spread(10, 3), _spread(2, 3)
+    >>> spread(10, 3), spread(2, 3)
     ([1, 5, 8], [0, 1])
     """
     count = min(count, n)

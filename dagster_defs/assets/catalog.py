@@ -1,6 +1,7 @@
 """The catalog of clips."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -15,8 +16,8 @@ from frames_pipeline.tables import CATALOG as COLUMNS
 CATALOG = dg.AssetKey("clip_catalog")
 
 _SHOWN = (
-    "clip_id", "status", "duration_seconds", "names", "frame_counts", "sharpness", "exposure",
-    "motion", "caption", "detail",
+    "clip_id", "status", "duration_seconds", "frames", "sharpness", "exposure", "motion", "caption",
+    "detail",
 )  # fmt: skip
 
 
@@ -49,8 +50,14 @@ def build_catalog(
                 "bytes": info.bytes,
                 **statuses(rows),
                 "clips": info.rows,
-                "entries": records(rows.to_pylist(), _SHOWN),
+                "entries": records(map(_entry, rows.to_pylist()), _SHOWN),
             },
         )
 
     return clip_catalog
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as a person reads it: `embeddings 21, captions 8` for lists of names and counts."""
+    counts = zip(row["names"], row["frame_counts"], strict=True)
+    return {**row, "frames": ", ".join(f"{name} {count}" for name, count in counts)}

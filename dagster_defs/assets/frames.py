@@ -74,7 +74,7 @@ def build_frames(signatures: Mapping[str, FrameExtractionSignature]) -> dg.Asset
                 yield dg.MaterializeResult(
                     asset_key=key,
                     data_version=dg.DataVersion(report.manifest.digest),
-                    metadata={**of_frames(report, folder=folder), "contact_sheet": sheet},
+                    metadata={"contact_sheet": sheet, **of_frames(report, folder=folder)},
                 )
 
     return clip_frames

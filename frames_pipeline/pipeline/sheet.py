@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frames_pipeline.contact_sheet import sheet_of
+from frames_pipeline.contact_sheet import sheet_of, spread
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.signature import FrameExtractionSignature
@@ -21,7 +21,7 @@ def sheet_of_batch(
 ) -> bytes:
     """A JPEG of frames spread evenly over the clips of a published batch."""
     names = list(manifest.clips)
-    shown = [names[i] for i in _spread(len(names), max_tiles)]
+    shown = [names[i] for i in spread(len(names), max_tiles)]
     per_clip = max(1, max_tiles // max(len(shown), 1))
     clips = {
         name: _some(places.store.open(manifest.batch_key, signature, name), per_clip)
@@ -33,7 +33,7 @@ def sheet_of_batch(
 
 def _some(clip: StoredClip, count: int) -> FrameBatch:
     """A few frames of a clip, spread evenly."""
-    chosen = _spread(len(clip.pts), count)
+    chosen = spread(len(clip.pts), count)
     flags = {name: np.asarray(clip.attributes[name], np.bool_) for name in ("key_frame", "corrupt")}
     return FrameBatch(
         frames=np.stack([np.asarray(clip.frames[i]) for i in chosen]),
@@ -44,9 +44,3 @@ def _some(clip: StoredClip, count: int) -> FrameBatch:
         corrupt=flags["corrupt"][chosen],
         outcome=clip.commit.outcome,
     )
-
-
-def _spread(n: int, count: int) -> list[int]:
-    """Up to `count` of n indices, the centres of equal stretches."""
-    count = min(n, count)
-    return [(2 * i + 1) * n // (2 * count) for i in range(count)]
