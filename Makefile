@@ -35,6 +35,9 @@ check: $(VENV)/.dev ## Format, lint, types, layers
 test: $(VENV)/.dev ## Run every test
 	$(BIN)/pytest -n auto
 
+test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
+	REQUIRE_GPU=1 $(BIN)/pytest -m gpu
+
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .data
 

@@ -58,7 +58,6 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
     """What is said of the frames of one signature."""
     outcomes = report.outcomes.to_pylist()
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
-    decoders = sorted({row["decoder"] for row in outcomes if row["decoder"]})
     return {
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
@@ -68,7 +67,9 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         **statuses(report.outcomes),
         "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
         "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
-        "decoder": dg.MetadataValue.text(", ".join(decoders) or "none"),
+        "decoder": dg.MetadataValue.text(_each(outcomes, "decoder") or "none"),
+        "device": dg.MetadataValue.text(_each(outcomes, "device") or "none"),
+        "decoder_choice": dg.MetadataValue.text(_each(outcomes, "choice") or "as configured"),
         "clips_decoded_now": dg.MetadataValue.int(report.extracted),
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
         "frames_decoded_now": dg.MetadataValue.int(report.frames_decoded),
@@ -97,6 +98,11 @@ def code_version(provider: Provider, signature: FrameExtractionSignature) -> str
     """What decides the rows that a provider makes: its parameters, and the frames it is given."""
     text = f"{provider_parameters(provider)} {signature.canonical_json()}"
     return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _each(rows: Iterable[Mapping[str, Any]], column: str) -> str:
+    """Every value of a column that says something, once."""
+    return ", ".join(sorted({row[column] for row in rows if row[column]}))
 
 
 def _cell(value: object) -> str | int | float | bool | None:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field
 
-from frames_pipeline import Decoder, Limits, open_decoder
-from frames_pipeline.decoders import PyavDecoder
+from frames_pipeline import Decoder, Limits
+from frames_pipeline.decoders import PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
 from frames_pipeline.workers import Workers
 
@@ -55,12 +55,17 @@ class Nvdec(dg.Config):
     """Decode on an NVIDIA GPU, or fail."""
 
     kind: Literal["nvdec"] = "nvdec"
+    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
 
 
 class Auto(dg.Config):
     """Decode on a GPU where there is one, else on the CPU; the metadata say which it was."""
 
     kind: Literal["auto"] = "auto"
+    gpu: int = Field(default=0, ge=0, description="Which GPU, where there is one.")
+    threads: int = Field(
+        default=1, ge=1, description="Decoder threads per video, where there is none."
+    )
 
 
 class DecoderResource(dg.ConfigurableResource[Decoder]):
@@ -76,9 +81,13 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
         Raises:
             DecoderUnavailableError: It cannot run here.
         """
-        if isinstance(self.backend, Pyav):
-            return PyavDecoder(threads=self.backend.threads)
-        return open_decoder(self.backend.kind)
+        match self.backend:
+            case Pyav(threads=threads):
+                return PyavDecoder(threads)
+            case Nvdec(gpu=gpu):
+                return open_nvdec(gpu)
+            case Auto(gpu=gpu, threads=threads):
+                return open_auto(gpu, threads=threads)
 
 
 class ExtractionResource(dg.ConfigurableResource[Workers]):

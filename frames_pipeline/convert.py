@@ -16,11 +16,11 @@ from typing import Final, NamedTuple, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.reformatter import Interpolation as Sws
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from frames_pipeline.errors import UnsupportedSourceError
+from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +33,8 @@ _KERNELS: Final = {
     "lanczos": Sws.LANCZOS,
 }
 _EXACT: Final = Sws.ACCURATE_RND | Sws.BITEXACT
+_HOST_FORMATS: Final = {"nv12": "yuv420p", "p010le": "p010le", "yuv444p": "yuv444p"}
+"""Layouts in which frames come from a GPU, and the ones in which they are converted."""
 _NATIVE: Final = {
     "ffmpeg": int(Sws.BICUBIC),
     "accurate": int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT),
@@ -169,6 +171,31 @@ def orientation(frame: VideoFrame, *, name: str) -> Orientation:
     raise UnsupportedSourceError(f"{message}; ask for rotation='ignore'")
 
 
+def on_host(frame: VideoFrame) -> VideoFrame:
+    """A frame in main memory: one that is on a GPU is downloaded, samples as they are.
+
+    NVDEC interleaves chroma. swscale takes other shortcuts from there to RGB, off by up to 141
+    levels, so 8-bit chroma is parted first; from P010 it takes the same path as from planes.
+
+    Raises:
+        DecoderUnsupportedError: Its samples are laid out in a way that is not known to be exact.
+    """
+    samples = frame.sw_format
+    if samples is None:
+        return frame
+    if samples.name not in _HOST_FORMATS:
+        message = f"frames come from the GPU as {samples.name}, which is not known to be exact"
+        raise DecoderUnsupportedError(f"{message}; choose decoder pyav")
+    return planar(frame, samples.name)
+
+
+def planar(frame: VideoFrame, samples: str) -> VideoFrame:
+    """The same samples as the CPU's decoder lays them out, or in a layout that converts alike."""
+    full_range = frame.color_range == ColorRange.JPEG
+    layout = "yuvj420p" if samples == "nv12" and full_range else _HOST_FORMATS[samples]
+    return frame.reformat(format=layout, interpolation=int(Sws.POINT))
+
+
 class Converter:
     """Converts the frames of one stream; keeps the scalers it set up."""
 
@@ -183,6 +210,7 @@ class Converter:
 
     def convert(self, frame: VideoFrame, spec: PixelSpec, out: Pixels) -> None:
         """Write a frame's pixels into an array. Shape (height, width, 3)."""
+        frame = on_host(frame)
         turn = self._orientation(frame, spec)
         target = geometry(spec, _shown_size(frame, turn), Size(*out.shape[:2]))
         scaled = target.scaled

@@ -12,6 +12,7 @@ FramesPipelineError
 │   ├── NoFramesError            not a single frame of the clip decodes
 │   ├── TooShortError            shorter than the shortest clip that is wanted
 │   ├── LimitExceededError       larger than the limits allow
+│   ├── DecoderUnsupportedError  the decoder that was chosen lacks this codec or format
 │   └── CaptionError             a model has nothing to say of it (in `models.captioning`)
 ├── WorkerError                  the process that did the work is gone: record it, go on
 │   ├── WorkerCrashedError       it died
@@ -95,6 +96,12 @@ class LimitExceededError(SourceError):
     """The source, or what was asked of it, is larger than the limits allow."""
 
     reason = "too_large"
+
+
+class DecoderUnsupportedError(SourceError):
+    """The decoder that was chosen cannot decode this codec or pixel format; another may."""
+
+    reason = "decoder_unsupported"
 
 
 class WorkerError(FramesPipelineError):

@@ -197,8 +197,9 @@ class _Ledger:
         packets_planned, packets_fed, frames_decoded = np.subtract(now, self._reported).tolist()
         self._reported = now
         return DecodeReport(
-            decoder=self._decoder.name,
-            device=self._decoder.device,
+            decoder=self.tally.decoder or self._decoder.name,
+            device=self.tally.device or "none",
+            choice=self.tally.choice,
             packets_planned=packets_planned,
             packets_fed=packets_fed,
             frames_decoded=frames_decoded,

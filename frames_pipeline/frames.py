@@ -22,13 +22,15 @@ class DecodeReport:
     decoder: str
     """Name of the decoder that ran, whatever was asked for."""
     device: str = "cpu"
-    """Where it ran: `cpu`, or a GPU by name."""
+    """Where it ran: `cpu`, a GPU by name, or `none` where nothing had to be decoded."""
     packets_planned: int = 0
     """Packets that the plan meant to feed."""
     packets_fed: int = 0
     """Packets that were fed, a second pass included."""
     frames_decoded: int = 0
     """Frames that came out of the decoder, wanted or not."""
+    choice: str = ""
+    """Why this decoder; empty if it was asked for by name."""
     fallback: str = ""
     """Why everything from the start was decoded; empty if packets were chosen."""
 

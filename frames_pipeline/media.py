@@ -20,6 +20,7 @@ from typing import BinaryIO, Final, NoReturn, cast
 
 import av
 from av.codec.codec import Properties
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
 from av.stream import Disposition
@@ -38,6 +39,8 @@ from frames_pipeline.index import PacketIndex, StreamFacts, build_index
 from frames_pipeline.packets import Packets
 from frames_pipeline.videos import staged_url
 
+Connect = Callable[[HWAccel | None], InputContainer]
+"""Opens the container, for other hardware if some is given."""
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A local path, an fsspec URL, the bytes of a file, or a binary file object."""
 
@@ -90,12 +93,13 @@ class Media:
     several videos the first counts, as it does for FFmpeg's `0:V:0`.
     """
 
-    def __init__(self, connect: Callable[[], InputContainer], *, name: str, limits: Limits) -> None:
+    def __init__(self, connect: Connect, *, name: str, limits: Limits) -> None:
         """Open the container; `open_media` is the way to come by one."""
         self.name = name
         self.limits = limits
         self._connect = connect
-        self._container = connect()
+        self._container = connect(None)
+        self._second: InputContainer | None = None
         self.stream = self._first_video()
         context = self.stream.codec_context
         if context.width * context.height > limits.max_pixels:
@@ -108,7 +112,22 @@ class Media:
         """Release the file."""
         if "packets" in self.__dict__:
             self.packets.close()
+        if self._second is not None:
+            self._second.close()
         self._container.close()
+
+    def accelerated(self, hwaccel: HWAccel) -> VideoCodecContext:
+        """A decoder of the stream on other hardware, made once.
+
+        It comes from a second container, which gives it what the first one gives the CPU's:
+        parameter sets, colour tags and the display matrix.
+        """
+        if self._second is None:
+            self._second = self._connect(hwaccel)
+        context = cast(VideoStream, self._second.streams[self.stream.index]).codec_context
+        if not context.is_open:
+            context.options = {"max_pixels": str(self.limits.max_pixels)}
+        return context
 
     @cached_property
     def packets(self) -> Packets:
@@ -116,7 +135,7 @@ class Media:
         return Packets(
             self._container,
             self.stream,
-            reopen=self._connect,
+            reopen=lambda: self._connect(None),
             memory=self.limits.packet_memory,
             max_packets=self.limits.max_packets,
             name=self.name,
@@ -178,13 +197,17 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     with contextlib.ExitStack() as stack:
         if isinstance(source, str) and "://" in source:
             source = stack.enter_context(staged_url(source, max_bytes=limits.max_file_bytes))
+        target: str | BinaryIO
         if isinstance(source, str | os.PathLike):
             path = _checked_file(Path(source), limits)
             target, name, protocols = f"file:{path}", Path(source).name, "file"
-            media = Media(lambda: _open(target, name, protocols, limits), name=name, limits=limits)
         else:
-            file, name = _as_file(source)
-            media = Media(lambda: _open(file, name, "none", limits), name=name, limits=limits)
+            (target, name), protocols = _as_file(source), "none"
+
+        def connect(hwaccel: HWAccel | None) -> InputContainer:
+            return _open(target, name, protocols, limits, hwaccel)
+
+        media = Media(connect, name=name, limits=limits)
         stack.callback(media.close)
         yield media
 
@@ -227,7 +250,9 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-def _open(target: str | BinaryIO, name: str, protocols: str, limits: Limits) -> InputContainer:
+def _open(
+    target: str | BinaryIO, name: str, protocols: str, limits: Limits, hwaccel: HWAccel | None
+) -> InputContainer:
     """Open without decoding a probe frame, and say what is wrong where that fails."""
     if not isinstance(target, str):
         target.seek(0)
@@ -240,6 +265,7 @@ def _open(target: str | BinaryIO, name: str, protocols: str, limits: Limits) -> 
             options={"skip_frame": "all", "max_pixels": str(limits.max_pixels)},
             metadata_errors="replace",
             timeout=_TIMEOUT,
+            hwaccel=hwaccel,
         )
     except _UNREADABLE as error:
         _refuse(name, error)

@@ -364,6 +364,8 @@ OUTCOMES: Final = pa.schema(
         _column("corrupt", _INTS, "Stored positions whose pixels damage may have touched."),
         _column("timestamps", _TEXT, "container, or counted where it has none."),
         _column("decoder", _TEXT, "Decoder that ran."),
+        _column("device", _TEXT, "Where it ran: cpu, or a GPU by name."),
+        _column("choice", _TEXT, "Why this decoder; empty if it was asked for by name."),
         _column("fallback", _TEXT, "Why the plan was given up for a linear decode."),
         _column("packets_fed", _INT, "Packets fed to the decoder."),
         _column("frames_decoded", _INT, "Frames that came out of it."),

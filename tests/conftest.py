@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.videos import X264, make_video
+
+# how long an example takes is the machine's affair
+settings.register_profile("frames", deadline=None)
+settings.load_profile("frames")
 
 
 @pytest.fixture(scope="session")

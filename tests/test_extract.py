@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from frames_pipeline import (
     ConfigError,
-    DecoderUnavailableError,
     FrameExtractionSignature,
     LimitExceededError,
     Limits,
@@ -299,17 +298,12 @@ def test_wrong_requests_fail_before_anything_is_opened(tmp_path: Path) -> None:
         extract_frames(nowhere, [])
     with pytest.raises(ConfigError, match="'sequence' is not a FrameExtractionSignature"):
         extract_frames(nowhere, ["sequence"])  # type: ignore[list-item]
-    with pytest.raises(ConfigError, match="no decoder 'cud'; choose one of pyav, nvdec"):
+    with pytest.raises(ConfigError, match="no decoder 'cud'; choose one of pyav, nvdec, auto"):
         extract_frames(nowhere, [FIRST], decoder="cud")
     with pytest.raises(ConfigError, match="end must be after start"):
         extract_frames(nowhere, [FIRST], start=2, end=1)
     with pytest.raises(ConfigError, match="cannot read a video from 7"):
         extract_frames(7, [FIRST])  # type: ignore[arg-type]
-
-
-def test_nvdec_without_a_gpu_says_so(video: Path) -> None:
-    with pytest.raises(DecoderUnavailableError, match="nvdec"):
-        extract_frames(video, [FIRST], decoder="nvdec")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def test_public_names() -> None:
             "DecodeReport",
             "Decoder",
             "DecoderUnavailableError",
+            "DecoderUnsupportedError",
             "FrameBatch",
             "FrameExtractionPolicy",
             "FrameExtractionSignature",

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from frames_pipeline.decoders.auto import AutoDecoder, open_auto
 from frames_pipeline.decoders.base import Decoded, Decoder, Tally
+from frames_pipeline.decoders.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoders.pyav import PyavDecoder
-from frames_pipeline.errors import ConfigError, DecoderUnavailableError
+from frames_pipeline.errors import ConfigError
 
-__all__ = ["DECODERS", "Decoded", "Decoder", "PyavDecoder", "Tally", "open_decoder"]
+__all__ = [
+    "DECODERS",
+    "AutoDecoder",
+    "Decoded",
+    "Decoder",
+    "NvdecDecoder",
+    "PyavDecoder",
+    "Tally",
+    "open_auto",
+    "open_decoder",
+    "open_nvdec",
+]
 
 
-def _no_nvdec() -> Decoder:
-    message = "decoder 'nvdec' is not part of this version yet; choose pyav"
-    raise DecoderUnavailableError(message)
-
-
-DECODERS: Final[dict[str, Callable[[], Decoder]]] = {"pyav": PyavDecoder, "nvdec": _no_nvdec}
+DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
+    "pyav": PyavDecoder,
+    "nvdec": open_nvdec,
+    "auto": open_auto,
+}
 """Backends by the name users choose them by."""
 
 

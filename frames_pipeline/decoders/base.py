@@ -24,10 +24,18 @@ class Decoded(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What a decoder has done so far."""
+    """What was done so far, and by whom: a decoder signs for its work."""
 
+    decoder: str = ""
+    """Name of the decoder that ran last, whatever was asked for."""
+    device: str = ""
+    """Where it ran: `cpu`, or a GPU by name."""
+    choice: str = ""
+    """Why it was this one; empty if it was asked for by name."""
     packets_fed: int = 0
+    """Packets that were fed to a decoder."""
     frames_decoded: int = 0
+    """Frames that came out of it, wanted or not."""
 
 
 class Decoder(Protocol):
@@ -37,13 +45,12 @@ class Decoder(Protocol):
     def name(self) -> str:
         """The name users choose it by."""
 
-    @property
-    def device(self) -> str:
-        """Where it decodes: `cpu`, or a GPU by name."""
-
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
         """Feed the packets of some rows, drain the decoder, and leave it ready for other rows.
 
         Every frame that comes out is passed on, wanted or not, and so is every error: whoever
         reads them needs to know what a frame may have been predicted from.
+
+        Raises:
+            DecoderUnsupportedError: It lacks the stream's codec or pixel format.
         """

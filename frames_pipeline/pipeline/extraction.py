@@ -19,6 +19,7 @@ from frames_pipeline.decoders import Decoder, open_decoder
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
+    DecoderUnsupportedError,
     FramesPipelineError,
     SourceChangedError,
     SourceError,
@@ -38,7 +39,9 @@ from frames_pipeline.workers import Workers
 
 _CLIPS_PER_TASK: Final = 32
 """Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
-_RETRIED: Final = (SourceChangedError.reason, SourceNotFoundError.reason)
+_RETRIED: Final = tuple(
+    error.reason for error in (SourceChangedError, SourceNotFoundError, DecoderUnsupportedError)
+)
 """Failures that need not last as long as the bytes do."""
 
 Progress = Callable[[int, int], None]

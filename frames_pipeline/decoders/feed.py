@@ -1,0 +1,54 @@
+"""Packets into a libavcodec context, frames and errors out, each with its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from frames_pipeline.decoders.base import Decoded, Tally
+from frames_pipeline.media import Media
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+
+_REPORTED: Final = (FFmpegError, ValueError, MemoryError)
+"""What PyAV raises for a packet that cannot be decoded."""
+
+
+def feed(
+    context: VideoCodecContext, media: Media, rows: Sequence[int], tally: Tally, *, delay: int = 0
+) -> Iterator[Decoded]:
+    """Feed some rows, drain the decoder, and leave it ready for other rows.
+
+    Args:
+        context: The decoder.
+        media: Where the packets are.
+        rows: Which of them, in decode order.
+        tally: Counts what is done.
+        delay: By how many packets an error is reported late: decoder threads less one.
+    """
+    try:
+        for number, (_, packet) in enumerate(media.packets.read(rows)):
+            tally.packets_fed += 1
+            yield from _decode(context, packet, rows[max(0, number - delay)], tally)
+        yield from _decode(context, None, rows[-1], tally)
+    finally:
+        context.flush_buffers()
+
+
+def _decode(
+    context: VideoCodecContext, packet: VideoPacket | None, row: int, tally: Tally
+) -> Iterator[Decoded]:
+    try:
+        frames = context.decode(packet)
+    except _REPORTED as error:
+        yield Decoded(row, None, getattr(error, "strerror", None) or str(error))
+        return
+    for frame in frames:
+        tally.frames_decoded += 1
+        yield Decoded(-1 if frame.pts is None else frame.pts, frame)

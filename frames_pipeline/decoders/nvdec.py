@@ -1,0 +1,102 @@
+"""The NVIDIA backend: NVDEC through PyAV, fed with the same packets as the CPU's.
+
+NVDEC decodes H.264, HEVC, VP9 and AV1 to the samples that the specifications prescribe, as
+libavcodec does. Frames stay on the GPU until one is converted; then its samples are brought into
+the CPU's layout and take the CPU's path to RGB, so that both backends give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import av
+from av.codec.hwaccel import HWAccel
+from av.error import FFmpegError
+
+from frames_pipeline.decoders.base import Decoded, Tally
+from frames_pipeline.decoders.feed import feed
+from frames_pipeline.errors import (
+    ConfigError,
+    DecoderUnavailableError,
+    DecoderUnsupportedError,
+    UnsupportedSourceError,
+)
+from frames_pipeline.media import Media
+
+CODECS: Final = ("av1", "h264", "hevc", "vp9")
+"""What is decoded by specification to the bit, and so gives the CPU's samples."""
+
+_UNREACHABLE: Final = (FFmpegError, OSError, RuntimeError, NotImplementedError)
+"""What PyAV raises where there is no GPU, no driver, or no session left."""
+
+
+@dataclass(frozen=True, slots=True)
+class NvdecDecoder:
+    """Decodes on an NVIDIA GPU; `open_nvdec` makes sure that there is one."""
+
+    gpu: int = 0
+    """Which GPU, as CUDA counts them."""
+
+    def __post_init__(self) -> None:
+        """Refuse a GPU that cannot be."""
+        if self.gpu < 0:
+            message = f"gpu={self.gpu} is below zero; GPUs are counted from 0"
+            raise ConfigError(message)
+
+    @property
+    def name(self) -> str:
+        return "nvdec"
+
+    @property
+    def device(self) -> str:
+        """The GPU, as CUDA calls it."""
+        return f"cuda:{self.gpu}"
+
+    def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
+        tally.decoder, tally.device = self.name, self.device
+        codec = media.index.codec
+        if codec not in CODECS:
+            self._refuse(media, f"there is no exact decoder for {codec}")
+        try:
+            context = media.accelerated(self._accelerator())
+        except (*_UNREACHABLE, UnsupportedSourceError) as error:
+            self._refuse(media, f"the GPU does not take it: {error}")
+        for decoded in feed(context, media, rows, tally):
+            if decoded.frame is None and not tally.frames_decoded:
+                self._refuse(media, f"nothing of it was decoded: {decoded.error}")
+            yield decoded
+
+    def check(self) -> None:
+        """Make sure that the GPU is there.
+
+        Raises:
+            DecoderUnavailableError: It is not, or its driver lacks the video decoder.
+        """
+        try:
+            av.CodecContext.create("h264", "r", hwaccel=self._accelerator())
+        except _UNREACHABLE as error:
+            message = f"decoder 'nvdec' finds no GPU {self.gpu} that decodes video ({error}); "
+            message += "install NVIDIA's driver with its video libraries, "
+            raise DecoderUnavailableError(message + "or choose pyav or auto") from error
+
+    def _accelerator(self) -> HWAccel:
+        return HWAccel(
+            "cuda", device=str(self.gpu), allow_software_fallback=False, is_hw_owned=True
+        )
+
+    def _refuse(self, media: Media, why: str) -> NoReturn:
+        message = f"{media.name}: decoder 'nvdec' on {self.device}: {why}; choose pyav for it"
+        raise DecoderUnsupportedError(message)
+
+
+def open_nvdec(gpu: int = 0) -> NvdecDecoder:
+    """The decoder of a GPU that is there.
+
+    Raises:
+        DecoderUnavailableError: There is no such GPU, or it cannot decode video.
+    """
+    decoder = NvdecDecoder(gpu)
+    decoder.check()
+    return decoder
