@@ -28,6 +28,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.sampling import spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,7 @@ def sheet_of(
         message = f"max_tiles={max_tiles} must be 1 or above"
         raise ConfigError(message)
     names = [name for name, clip in clips.items() if len(clip)]
-    names = [names[index] for index in spread(len(names), max_tiles)]
+    names = [names[index] for index in spread(len(names), min(len(names), max_tiles))]
     tiles = []
     for number, name in enumerate(names):
         share = max_tiles // len(names) + (number < max_tiles % len(names))
@@ -354,18 +355,8 @@ def _tiles(clip: FrameBatch, name: str, *, count: int) -> list[Tile]:
     label = file.rpartition("#")[0] or file
     return [
         Tile(clip.frames[i], label, time=_clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
-        for i in spread(len(clip), count)
+        for i in spread(len(clip), min(len(clip), count))
     ]
-
-
-def spread(n: int, count: int) -> list[int]:
-    """Indices of up to `count` of n things, the middles of as many equal parts.
-
-    >>> spread(10, 3), spread(2, 3)
-    ([1, 5, 8], [0, 1])
-    """
-    count = min(count, n)
-    return [(2 * i + 1) * n // (2 * count) for i in range(count)]
 
 
 def _clock(seconds: float) -> str:

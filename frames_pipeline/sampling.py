@@ -68,7 +68,9 @@ def select_frames(
         case FrameExtractionPolicy.last:
             wanted = np.array([n - 1], np.int64)
         case FrameExtractionPolicy.uniform:
-            wanted = _uniform(n, signature.num_frames or 0, max_frames)
+            count = signature.num_frames or 0
+            _check_count(count, max_frames)
+            wanted = spread(n, count)
         case FrameExtractionPolicy.keyframes:
             wanted = _key_frames(n, key_frame)
         case _:
@@ -77,10 +79,13 @@ def select_frames(
     return wanted
 
 
-def _uniform(n: int, count: int, max_frames: int | None) -> Positions:
-    """Frame floor((2i + 1) n / 2m) for each i < m: the centres of m equal stretches."""
-    _check_count(count, max_frames)
-    return (2 * np.arange(count, dtype=np.int64) + 1) * n // (2 * count)
+def spread(n: int, count: int) -> Positions:
+    """Index floor((2i + 1) n / 2m) of n for each i < m: the centres of m equal stretches.
+
+    >>> spread(10, 3).tolist(), spread(2, 3).tolist()
+    ([1, 5, 8], [0, 1, 1])
+    """
+    return (2 * np.arange(count, dtype=np.int64) + 1) * n // (2 * max(count, 1))
 
 
 def _key_frames(n: int, key_frame: ArrayLike | None) -> Positions:

@@ -27,6 +27,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider, check_number, check_whole, open_provider
+from frames_pipeline.sampling import spread
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam
@@ -146,7 +147,8 @@ class OpenAIVisionProvider:
 
         A frame that the clip repeats is sent once, and damaged frames only if all are.
         """
-        chosen = _spread(_candidates(clip), self.max_frames)
+        candidates = _candidates(clip)
+        chosen = candidates[spread(len(candidates), min(len(candidates), self.max_frames))]
         images = [_jpeg(frame, quality=self.jpeg_quality) for frame in clip.frames[chosen]]
         answer = self._read(self._ask(images))
         return Caption(
@@ -298,16 +300,6 @@ def _candidates(clip: FrameBatch) -> NDArray[np.intp]:
     _, first = np.unique(clip.positions, return_index=True)
     intact = first[~clip.corrupt[first]]
     return intact if len(intact) else first
-
-
-def _spread(indices: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Up to `count` of these, the middles of as many equal parts.
-
-    >>> _spread(np.arange(10), 3).tolist()
-    [1, 5, 8]
-    """
-    count = min(count, len(indices))
-    return indices[(2 * np.arange(count) + 1) * len(indices) // (2 * count)]
 
 
 def _jpeg(frame: NDArray[np.uint8], *, quality: int) -> bytes:

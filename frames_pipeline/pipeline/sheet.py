@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from frames_pipeline.contact_sheet import sheet_of, spread
+from frames_pipeline.contact_sheet import sheet_of
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.pipeline.places import Places
+from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest, StoredClip
 
@@ -21,7 +22,7 @@ def sheet_of_batch(
 ) -> bytes:
     """A JPEG of frames spread evenly over the clips of a published batch."""
     names = list(manifest.clips)
-    shown = [names[i] for i in spread(len(names), max_tiles)]
+    shown = [names[i] for i in spread(len(names), min(len(names), max_tiles))]
     per_clip = max(1, max_tiles // max(len(shown), 1))
     clips = {
         name: _some(places.store.open(manifest.batch_key, signature, name), per_clip)
@@ -33,7 +34,7 @@ def sheet_of_batch(
 
 def _some(clip: StoredClip, count: int) -> FrameBatch:
     """A few frames of a clip, spread evenly."""
-    chosen = spread(len(clip.pts), count)
+    chosen = spread(len(clip.pts), min(len(clip.pts), count))
     flags = {name: np.asarray(clip.attributes[name], np.bool_) for name in ("key_frame", "corrupt")}
     return FrameBatch(
         frames=np.stack([np.asarray(clip.frames[i]) for i in chosen]),
