@@ -11,10 +11,12 @@ Two paths through swscale, and which one is taken depends on the size alone:
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.reformatter import Interpolation as Sws
@@ -159,16 +161,29 @@ def orientation(frame: VideoFrame, *, name: str) -> Orientation:
     Raises:
         UnsupportedSourceError: It turns by something else than right angles.
     """
-    found = frame.side_data.get("DISPLAYMATRIX")
+    found = _display_matrix(frame)
     if found is None:
         return UPRIGHT
-    a, b, _, c, d = np.frombuffer(cast(bytes, found), "<i4")[:5].tolist()
+    a, b, _, c, d = np.frombuffer(found, "<i4")[:5].tolist()
     if a and d and not b and not c:
         return Orientation(flip_rows=d < 0, flip_columns=a < 0)
     if b and c and not a and not d:
         return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
     message = f"{name} is turned by {frame.rotation} degrees, which is not a right angle"
     raise UnsupportedSourceError(f"{message}; ask for rotation='ignore'")
+
+
+def _display_matrix(frame: VideoFrame) -> bytes | None:
+    """The nine numbers of a frame's display matrix, where it has one.
+
+    `frame.side_data` is not asked: frame and side data would hold each other in memory until the
+    garbage collector comes by, up to hundreds of frames later.
+    """
+    found = SideDataContainer.__new__(SideDataContainer)
+    with contextlib.suppress(ValueError):  # a kind that PyAV does not know (EXIF) ends its list
+        cast(Any, found).__init__(frame)
+    matrix = found.get("DISPLAYMATRIX")
+    return None if matrix is None else bytes(cast(bytes, matrix))
 
 
 def on_host(frame: VideoFrame) -> VideoFrame:
