@@ -21,8 +21,8 @@ demo: $(VENV)/.demo ## Run the main job on real footage, or on VIDEOS=/a/folder
 	@$(BIN)/python examples/demo.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 dev: $(VENV)/.installed ## Open the Dagster UI on the same data
-	@mkdir -p "$(DATA)/dagster" "$(DATA)/videos" && cp dagster.yaml "$(DATA)/dagster"
-	DAGSTER_HOME="$(DATA)/dagster" FRAMES_ROOT="$(DATA)/frames" \
+	@mkdir -p "$(DATA)/dagster" "$(DATA)/videos" && cp deploy/local/dagster.yaml "$(DATA)/dagster"
+	PYTHONWARNINGS=ignore:Parameter,ignore:Function DAGSTER_HOME="$(DATA)/dagster" FRAMES_ROOT="$(DATA)/frames" \
 	FRAMES_SOURCE="$(or $(VIDEOS),$(DATA)/videos)" \
 	$(BIN)/dagster dev --workspace workspace.yaml
 

@@ -90,7 +90,7 @@ def _build_checks(
         return dg.AssetCheckResult(
             passed=share <= max_failed_share,
             metadata={
-                "failed_share": share,
+                "failed_share": round(share, 4),
                 "max_failed_share": max_failed_share,
                 "clips_tried": len(tried),
                 **_listed("failed", failed, "clip_id", "reason", "detail"),

@@ -207,10 +207,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         """The same without a project around it, for tests and scripts."""
         signatures = {name: value.signature() for name, value in self.signatures.items()}
         downstream = self._downstream(signatures)
-        runnable = [VIDEOS, CLIPS, *map(frames_key, signatures), *downstream, CATALOG]
-        if self.captioning is not None and not self.captioning.parameters.get("base_url"):
-            runnable.remove(CAPTIONS)
         sources = [*map(frames_key, signatures), *downstream]
+        if self.captioning is not None and not self.captioning.parameters.get("base_url"):
+            sources.remove(CAPTIONS)  # nothing to wait for while no endpoint is set
+        runnable = [VIDEOS, CLIPS, *sources, CATALOG]
         return dg.Definitions(
             assets=[
                 build_videos(),

@@ -45,7 +45,8 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     places = Places.at(source, str(data / "frames"))
     found = discover(places, Batching(max_wait_s=0), now=time.time())
-    console.print(f"{found.listed} videos under [bold]{source}[/], {len(found.sealed)} new batches")
+    new = len(found.sealed)
+    console.print(f"{found.listed} videos under [bold]{source}[/]; new batches: {new}")
     with dg.DagsterInstance.get() as instance:
         return run_batches(instance, places, console, data)
 
@@ -149,7 +150,7 @@ def instance_folder_in(data: Path) -> None:
     """The folder of a Dagster instance, with this project's settings."""
     folder = data / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Path(__file__).parents[1] / "dagster.yaml"
+    settings = Path(__file__).parents[1] / "deploy" / "local" / "dagster.yaml"
     shutil.copyfile(settings, folder / "dagster.yaml")
 
 

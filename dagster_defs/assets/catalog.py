@@ -16,8 +16,8 @@ from frames_pipeline.tables import CATALOG as COLUMNS
 CATALOG = dg.AssetKey("clip_catalog")
 
 _SHOWN = (
-    "clip_id", "status", "duration_seconds", "frames", "sharpness", "exposure", "motion", "caption",
-    "detail",
+    "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
+    "caption",
 )  # fmt: skip
 
 
@@ -60,4 +60,4 @@ def build_catalog(
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as a person reads it: `embeddings 21, captions 8` for lists of names and counts."""
     counts = zip(row["names"], row["frame_counts"], strict=True)
-    return {**row, "frames": ", ".join(f"{name} {count}" for name, count in counts)}
+    return {**row, "frames": ", ".join(f"{name} {count}" for name, count in counts if count)}

@@ -132,7 +132,7 @@ def _done_before(
     retry_failed: bool,
 ) -> Results:
     """What stands: committed from the same bytes, or failed with them."""
-    told = {row["clip_id"]: row for row in places.rows("outcomes", batch, part=signature.key)}
+    told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
     commits = _commits(signature, batch, cut, places)
     done: Results = {}
     for clip in cut:
@@ -149,6 +149,15 @@ def _done_before(
         elif stands and not retry_failed and row["reason"] not in _RETRIED:
             done[signature, clip_id] = Result(row, None)
     return done
+
+
+def _told_before(signature: FrameExtractionSignature, batch: str, places: Places) -> list[Row]:
+    """Outcomes of the last run, unless a version with other columns wrote them.
+
+    What that version committed stands by the commits; what failed then is tried again.
+    """
+    table = places.table("outcomes", batch, part=signature.key)
+    return table.to_pylist() if table is not None and table.schema.equals(OUTCOMES) else []
 
 
 def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) -> set[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
 from dagster_defs.definitions import defs
 
 
-def test_the_asset_graph() -> None:
+def test_the_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMES_CAPTION_URL", "http://127.0.0.1:8000/v1")
     repository = defs().get_repository_def()
     graph = repository.asset_graph
     parents = {
@@ -39,6 +41,16 @@ def test_the_asset_graph() -> None:
     }
     assert all(graph.get(key).is_partitioned for key in graph.get_all_asset_keys())
     assert len(graph.asset_check_keys) == 9
+
+
+def test_without_an_endpoint_the_catalog_does_not_wait_for_captions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FRAMES_CAPTION_URL", raising=False)
+    graph = defs().get_repository_def().asset_graph
+    captions = dg.AssetKey("clip_captions")
+    assert graph.has(captions)
+    assert captions not in graph.get(dg.AssetKey("clip_catalog")).parent_keys
 
 
 def test_definitions_can_be_loaded_and_run() -> None:

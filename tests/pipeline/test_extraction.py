@@ -86,6 +86,17 @@ def test_nothing_is_decoded_twice(cut: Places) -> None:
     assert again[LAST].extracted == 8
 
 
+def test_outcomes_of_a_version_with_other_columns_are_written_anew(cut: Places) -> None:
+    first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+    older = cut.tables.read("outcomes", BATCH, part=FOUR.key).drop_columns(["device"])
+    cut.tables.write("outcomes", BATCH, older, part=FOUR.key)
+    again = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+
+    assert again.extracted == 0
+    assert again.manifest == first.manifest
+    assert again.outcomes.schema.equals(first.outcomes.schema)
+
+
 def test_progress_is_told(cut: Places) -> None:
     told: list[tuple[int, int]] = []
     extract_batch(BATCH, [FOUR], cut, workers=ONE, progress=lambda *done: told.append(done))
