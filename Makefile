@@ -38,6 +38,9 @@ test: $(VENV)/.dev ## Run every test
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu
 
+bench: $(VENV)/.bench ## Measure against peers; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .data
 
@@ -56,4 +59,8 @@ $(VENV)/.demo: $(VENV)/.installed
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) --editable '.[bench]'
 	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks: exact frames against peers and against the floor. `python -m benchmarks`."""

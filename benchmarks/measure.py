@@ -1,0 +1,79 @@
+"""Runs of several tools in turn, so that a machine that slows down slows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.scenarios import Scenario
+from benchmarks.tools import request
+from benchmarks.worker import MISSING, Run, run, worker
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a tool took for a scenario: medians over the rounds."""
+
+    cpu: float
+    """Seconds of processor time."""
+    wall: float
+    """Seconds."""
+    memory: int
+    """Bytes by which a fresh process grew in its first run."""
+    frames: int
+    """Different frames that came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How every tool did in a scenario."""
+
+    scenario: Scenario
+    figures: dict[str, Figures]
+    failures: dict[str, str]
+    """Why a tool has no figures."""
+    versions: dict[str, str]
+
+
+def measure(
+    scenario: Scenario,
+    tools: Sequence[str],
+    *,
+    rounds: int,
+    cache: Path,
+    say: Callable[[str], None],
+) -> Result:
+    """Each tool in a process of its own: one run that counts for memory, then rounds in turn."""
+    wanted = request(scenario.path(cache), scenario)
+    runs: dict[str, list[Run]] = {}
+    failures: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    with ExitStack() as stack:
+        workers = {tool: stack.enter_context(worker(tool, wanted)) for tool in tools}
+        for tool, connection in workers.items():
+            versions[tool] = connection.recv()
+            if versions[tool].startswith(MISSING):
+                failures[tool] = versions[tool]
+        for number in range(rounds + 1):
+            say(f"{scenario.name}: {'first run' if number == 0 else f'round {number}'}")
+            for tool in workers.keys() - failures.keys():
+                outcome = run(workers[tool])
+                if isinstance(outcome, Run):
+                    runs.setdefault(tool, []).append(outcome)
+                else:
+                    failures[tool] = outcome
+    figures = {tool: _figures(runs[tool]) for tool in tools if tool not in failures}
+    return Result(scenario, figures, failures, versions)
+
+
+def _figures(runs: list[Run]) -> Figures:
+    counted = runs[1:] or runs
+    return Figures(
+        cpu=median(run.cpu for run in counted),
+        wall=median(run.wall for run in counted),
+        memory=runs[0].memory,
+        frames=runs[0].frames,
+    )

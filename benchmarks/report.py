@@ -1,0 +1,124 @@
+"""The figures as a page: machine, versions, tables, a plot."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Figures, Result
+from benchmarks.plot import write_plot
+
+OURS: Final = "frames-pipeline"
+FLOOR: Final = "bare"
+
+_HEAD: Final = """\
+# Benchmarks
+
+Made by `{command}` on {date}; do not edit.
+
+- Machine: {machine}
+- Versions: {versions}
+- Every tool runs in a process of its own, one thread, in turn with the others. CPU is processor
+  time of the process in milliseconds, all threads; figures are medians over the rounds.
+- `bare` opens the file, reads it and decodes the packets that the wanted frames need, which it is
+  told; it converts nothing. `one pass` also converts each wanted frame once per size.
+- torchcodec and decord are told the wanted frames beforehand, and give each once. OpenCV and PyAV
+  decode from the start; the longest scenarios are left out for them.
+
+![CPU time as multiples of bare](images/benchmarks.svg)
+"""
+
+
+def write_report(results: Sequence[Result], *, docs: Path, command: str) -> str:
+    """Write the page and its plot; returns the page."""
+    tools = list(dict.fromkeys(tool for result in results for tool in result.versions))
+    versions = {tool: text for result in results for tool, text in result.versions.items()}
+    head = _HEAD.format(
+        command=command,
+        date=datetime.now(UTC).date(),
+        machine=_machine(),
+        versions=", ".join(f"{tool} {text}" for tool, text in versions.items()),
+    )
+    sections = [
+        _section("CPU time, ms", results, tools, lambda figures: f"{1e3 * figures.cpu:.1f}"),
+        _ratios(results, tools),
+        _section("Wall time, ms", results, tools, lambda figures: f"{1e3 * figures.wall:.1f}"),
+        _section(
+            "Memory at most, MiB over the process before the run",
+            results,
+            tools,
+            lambda figures: f"{figures.memory / 2**20:.0f}",
+        ),
+    ]
+    page = "\n".join([head, *sections])
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    (docs / "benchmarks.md").write_text(page)
+    write_plot(results, docs / "images" / "benchmarks.svg")
+    return page
+
+
+def _section(
+    title: str, results: Sequence[Result], tools: list[str], cell: Callable[[Figures], str]
+) -> str:
+    rows = [
+        [f"{result.scenario.name} ({_frames(result)})"]
+        + [
+            cell(result.figures[tool]) if tool in result.figures else _absence(result, tool)
+            for tool in tools
+        ]
+        for result in results
+    ]
+    return f"## {title}\n\n{_table(['scenario (frames)', *tools], rows)}"
+
+
+def _ratios(results: Sequence[Result], tools: list[str]) -> str:
+    peers = [tool for tool in tools if tool != OURS]
+    rows = []
+    for result in results:
+        ours = result.figures.get(OURS)
+        if ours is None:
+            continue
+        row = [result.scenario.name]
+        floor = result.figures.get(FLOOR)
+        row.append(f"{ours.cpu / floor.cpu:.2f}" if floor else "-")
+        row += [
+            f"{result.figures[tool].cpu / ours.cpu:.2f}"
+            if tool in result.figures
+            else _absence(result, tool)
+            for tool in peers
+            if tool != FLOOR
+        ]
+        rows.append(row)
+    names = [f"{tool} / ours" for tool in peers if tool != FLOOR]
+    table = _table(["scenario", "ours / bare", *names], rows)
+    return f"## CPU ratios\n\nThe first column wants to be near 1, the others large.\n\n{table}"
+
+
+def _absence(result: Result, tool: str) -> str:
+    return result.failures.get(tool, "-").partition(":")[0]
+
+
+def _frames(result: Result) -> int:
+    return max((figures.frames for figures in result.figures.values()), default=0)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = list(head)
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"

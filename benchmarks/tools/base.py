@@ -1,0 +1,85 @@
+"""What a tool is given, and what it does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.scenarios import Scenario
+from frames_pipeline.extract import ticks
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import open_media
+from frames_pipeline.sampling import select_frames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Frames of a video, told in every way that some tool takes. Made before the clock starts."""
+
+    path: Path
+    scenario: Scenario
+    index: PacketIndex
+    positions: NDArray[np.int64]
+    """Wanted frames, each once, ascending. Shape (n,)."""
+    sizes: tuple[tuple[int, int] | None, ...]
+    """The different sizes (height, width) that the frames are wanted in; `None`: their own."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The only size."""
+        (size,) = self.sizes
+        return size
+
+    @property
+    def times(self) -> list[float]:
+        """A second within the time that each wanted frame is shown."""
+        pts = self.index.shown_pts
+        ends = np.append(pts[1:], pts[-1] + self.index.last_duration)
+        middles = (pts[self.positions] + ends[self.positions]) / 2
+        return [float(time) for time in middles * float(self.index.time_base)]
+
+
+class Tool(Protocol):
+    """Something that gives frames of a video as RGB arrays, with one thread."""
+
+    @property
+    def version(self) -> str:
+        """Version of the library, found without much ado; raises ImportError if it is missing."""
+
+    def extract(self, request: Request) -> int:
+        """Get the frames, and say how many different ones came."""
+
+
+def request(path: Path, scenario: Scenario) -> Request:
+    """What a scenario asks of a video."""
+    with open_media(path) as media:
+        index = media.index
+    positions = [
+        start + select_frames(signature, index.shown_pts[start:stop], index.time_base)
+        for start, stop in _stretches(index, scenario)
+        for signature in scenario.signatures
+    ]
+    sizes: Sequence[tuple[int, int] | None] = [
+        None if height is None or width is None else (height, width)
+        for height, width in (signature.resolution for signature in scenario.signatures)
+    ]
+    return Request(
+        path, scenario, index, np.unique(np.concatenate(positions)), tuple(dict.fromkeys(sizes))
+    )
+
+
+def _stretches(index: PacketIndex, scenario: Scenario) -> list[tuple[int, int]]:
+    """Positions [start, stop) of each clip."""
+    pts = index.shown_pts
+    stretches = []
+    for span in scenario.spans:
+        bounds = span or (Fraction(0), Fraction(int(pts[-1]) + 1) * index.time_base)
+        start, stop = (ticks(Fraction(seconds), index.time_base) for seconds in bounds)
+        stretches.append((int(np.searchsorted(pts, start)), int(np.searchsorted(pts, stop))))
+    return stretches

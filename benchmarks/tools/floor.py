@@ -1,0 +1,93 @@
+"""What must be done at the least: the packets that the wanted frames need, fed to libavcodec.
+
+Which packets those are is known before the clock starts. What is counted: opening the file without
+a probe decode, reading it, seeking where that saves reading, decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from benchmarks.tools.base import Request
+from frames_pipeline.convert import Converter, PixelSpec
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.plan import DecodePlan, plan_decode
+
+_SEEK_OVER: Final = 100
+"""Packets that are rather sought over than read."""
+
+
+class Bare:
+    """The minimal set of packets decoded, and nothing converted."""
+
+    def __init__(self) -> None:
+        self._plan: DecodePlan | None = None
+
+    @property
+    def version(self) -> str:
+        return f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
+
+    def prepare(self, request: Request) -> None:
+        """Find the packets; not counted."""
+        self._plan = plan_decode(request.index, request.index.presentation[request.positions])
+
+    def extract(self, request: Request) -> int:
+        return sum(1 for _ in self._wanted(request))
+
+    def _wanted(self, request: Request) -> Iterator[VideoFrame]:
+        if self._plan is None:
+            self.prepare(request)
+        assert self._plan is not None
+        wanted = set(request.index.shown_pts[request.positions].tolist())
+        with av.open(str(request.path), options={"skip_frame": "all"}) as container:
+            for frame in _decode(container, request.index, self._plan):
+                if frame.pts in wanted:
+                    yield frame
+
+
+class OnePass(Bare):
+    """The same, and each wanted frame converted once per size."""
+
+    def extract(self, request: Request) -> int:
+        converter = Converter("benchmark")
+        specs = dict.fromkeys(PixelSpec.of(item) for item in request.scenario.signatures)
+        count = 0
+        for frame in self._wanted(request):
+            for spec in specs:
+                out = np.empty((*converter.output_size(frame, spec), 3), np.uint8)
+                converter.convert(frame, spec, out)
+            count += 1
+        return count
+
+
+def _decode(
+    container: InputContainer, index: PacketIndex, plan: DecodePlan
+) -> Iterator[VideoFrame]:
+    """The frames of a plan. Packets are told apart by their timestamps."""
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    context.thread_count, context.thread_type = 1, "NONE"
+    context.options = {}
+    context.skip_frame = "DEFAULT"
+    rows = {pts: row for row, pts in enumerate(index.pts.tolist())}
+    packets, at = container.demux(stream), -1
+    for run in plan.runs:
+        needed, last = set(run.tolist()), int(run[-1])
+        if int(run[0]) - at > _SEEK_OVER:
+            container.seek(int(index.pts[run[0]]), stream=stream)
+            packets = container.demux(stream)
+        while at != last:
+            packet = next(packets)
+            if packet.pts is None:
+                continue
+            at = rows[packet.pts]
+            if at in needed:
+                yield from context.decode(packet)
+        yield from context.decode(None)
+        context.flush_buffers()
