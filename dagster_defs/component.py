@@ -5,11 +5,11 @@ choose (decoder, limits, workers) are the resources' defaults, which the launchp
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dagster_defs.assets.captions import CAPTIONS, build_captions
 from dagster_defs.assets.catalog import CATALOG, build_catalog
@@ -18,6 +18,7 @@ from dagster_defs.assets.embeddings import EMBEDDINGS, build_embeddings
 from dagster_defs.assets.frames import build_frames, frames_key
 from dagster_defs.assets.quality import QUALITY, build_quality
 from dagster_defs.assets.videos import VIDEOS, build_videos
+from dagster_defs.automation import build_backfill_sensor
 from dagster_defs.checks import build_checks
 from dagster_defs.jobs import build_batch_job
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
@@ -121,6 +122,28 @@ class BatchingAttributes(dg.Model, dg.Resolvable):
         return self
 
 
+class Backfill(dg.Model, dg.Resolvable):
+    """A backfill at every cron tick."""
+
+    cron: str = Field(description="When, in UTC: '0 3 * * *' is every night at three.")
+    max_partitions: int = Field(
+        default=1000, ge=1, description="Batches per tick; the rest waits for the next."
+    )
+    stale: bool = Field(
+        default=False, description="Whether batches whose sources or code changed are done, too."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _check(cls, cron: str) -> str:
+        try:
+            dg.AutomationCondition.cron_tick_passed(cron)
+        except Exception as error:
+            message = f"{cron!r} is no cron expression; '0 3 * * *' is every night at three"
+            raise ValueError(message) from error
+        return cron
+
+
 class Model(dg.Model, dg.Resolvable):
     """A provider, and the named signature whose frames it is given."""
 
@@ -186,6 +209,9 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     embedding: Model | None = Field(default=None, description="What makes `frame_embeddings`.")
     quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
     captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
+    backfill: Backfill | None = Field(
+        default=None, description="When what is missing or failed is made by itself."
+    )
     max_failed_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
     )
@@ -226,7 +252,8 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             ],
             jobs=[build_batch_job(runnable)],
             sensors=[
-                build_batch_sensor(self.batching.batching(), interval_s=self.batching.interval_s)
+                build_batch_sensor(self.batching.batching(), interval_s=self.batching.interval_s),
+                *self._backfills(runnable),
             ],
             resources={
                 "places": PlacesResource(
@@ -242,6 +269,21 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             },
             executor=dg.in_process_executor,
         )
+
+    def _backfills(
+        self, assets: Sequence[dg.AssetKey]
+    ) -> list[dg.AutomationConditionSensorDefinition]:
+        """The sensor of the scheduled backfill, where one is asked for."""
+        if self.backfill is None:
+            return []
+        return [
+            build_backfill_sensor(
+                [key for key in assets if key != VIDEOS],
+                cron=self.backfill.cron,
+                max_partitions=self.backfill.max_partitions,
+                stale=self.backfill.stale,
+            )
+        ]
 
     def _downstream(
         self, signatures: Mapping[str, FrameExtractionSignature]

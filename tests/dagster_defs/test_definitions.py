@@ -56,5 +56,8 @@ def test_without_an_endpoint_the_catalog_does_not_wait_for_captions(
 def test_definitions_can_be_loaded_and_run() -> None:
     dg.Definitions.validate_loadable(defs())
     repository = defs().get_repository_def()
-    assert [sensor.name for sensor in repository.sensor_defs] == ["video_batches"]
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "video_batches",
+        "scheduled_backfill",
+    }
     assert repository.has_job("process_batch")
