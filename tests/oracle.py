@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ ACCURATE = (
     | Interpolation.BITEXACT
 )
 
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus; set FRAMES_CORPUS")
+
 
 def corpus_rows(*folders: str) -> list[dict[str, Any]]:
     """The rows of ORACLE.tsv, made with ffprobe and ffmpeg 5.1."""
@@ -42,9 +47,10 @@ def corpus_rows(*folders: str) -> list[dict[str, Any]]:
     return rows
 
 
-needs_corpus = pytest.mark.skipif(
-    not CORPUS.exists() and "CI" not in os.environ, reason="no corpus; set FRAMES_CORPUS"
-)
+def corpus_md5s(name: str) -> list[str] | None:
+    """MD5 of every frame of a corpus file in its native format, by ffmpeg 5.1."""
+    listed = CORPUS / "framemd5" / f"{name}.md5"
+    return listed.read_text().split() if listed.exists() else None
 
 
 @dataclass(frozen=True)
@@ -53,41 +59,65 @@ class PlainFrame:
 
     frame: VideoFrame
     pts: int | None
+    key: bool
+    """The container calls its packet a key frame; where pts are missing, the decoder does."""
 
     def raw_md5(self) -> str:
         """MD5 of the planes without padding, as FFmpeg's framemd5 has it."""
         return raw_md5(self.frame)
 
-    def rgb(self, height: int, width: int) -> NDArray[np.uint8]:
-        """The pixels that notes and docs promise: native as FFmpeg's default, else accurate."""
+    def rgb(self, height: int, width: int, *, rotation: int = 0) -> NDArray[np.uint8]:
+        """The pixels that notes and docs promise: native as FFmpeg's default, else accurate.
+
+        Args:
+            height: Of what is shown.
+            width: Of what is shown.
+            rotation: Counter-clockwise degrees by which the stored frame is turned.
+        """
+        if rotation % 180:
+            height, width = width, height
         native = (self.frame.height, self.frame.width) == (height, width)
         flags = Interpolation.BICUBIC if native else ACCURATE
-        return self.frame.reformat(
-            width=width, height=height, format="rgb24", interpolation=int(flags)
+        stored = self.frame.reformat(
+            width=width, height=height, format="rgb24", interpolation=int(flags), threads=1
         ).to_ndarray()
+        return np.rot90(stored, rotation // 90)
 
 
-def plain_decode(path: Path, stream: int | None = None) -> list[PlainFrame]:
+def plain_frames(path: Path) -> Iterator[PlainFrame]:
     """Every frame that a linear decode outputs; packets that fail are passed over."""
-    frames: list[PlainFrame] = []
     with av.open(str(path), metadata_errors="replace") as container:
         videos = [
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
         ]
         context = videos[0].codec_context
         context.thread_count = 1
+        keys: dict[int, bool] = {}
         for packet in container.demux(videos[0]):
+            if packet.pts is not None:
+                keys[packet.pts] = packet.is_keyframe
             try:
                 decoded = context.decode(packet if packet.size else None)
             except (av.FFmpegError, ValueError):
                 continue
-            frames += [PlainFrame(frame, frame.pts) for frame in decoded]
-    return frames
+            for frame in decoded:
+                key = bool(frame.key_frame) if frame.pts is None else keys[frame.pts]
+                yield PlainFrame(frame, frame.pts, key)
+
+
+def plain_decode(path: Path) -> list[PlainFrame]:
+    """Every frame at once: for small videos."""
+    return list(plain_frames(path))
 
 
 def raw_md5(frame: VideoFrame) -> str:
     """MD5 of a frame's planes in its native format, without the padding of lines."""
-    digest = hashlib.md5(usedforsecurity=False)
+    return raw_digest(frame, "md5")
+
+
+def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
+    """Digest of a frame's planes in its native format, without the padding of lines."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     for number, plane in enumerate(frame.planes):
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         digest.update(lines[: plane.height, : line_bytes(frame, number)].tobytes())
@@ -103,3 +133,29 @@ def line_bytes(frame: VideoFrame, plane: int) -> int:
         return frame.width * 4
     depth = frame.format.components[0].bits
     return frame.planes[plane].width * (2 if depth > 8 else 1)
+
+
+def positions_of(
+    policy: str,
+    times: Sequence[Fraction],
+    keys: Sequence[bool],
+    *,
+    rate: Fraction | None = None,
+    count: int | None = None,
+) -> list[int]:
+    """What a policy chooses among the frames at some times, by the words of its definition."""
+    n = len(times)
+    if policy == "uniform":
+        assert count is not None
+        return [(2 * i + 1) * n // (2 * count) for i in range(count)]
+    if policy == "keyframes":
+        return [position for position, key in enumerate(keys) if key]
+    if policy != "sequence":
+        return {"first": [0], "middle": [(n - 1) // 2], "last": [n - 1]}[policy]
+    assert rate is not None
+    chosen: list[int] = []
+    while (target := times[0] + len(chosen) / rate) < times[-1] + 1 / (2 * rate):
+        later = bisect_left(times, target)
+        near = range(max(0, later - 1), min(n, later + 1))
+        chosen.append(min(near, key=lambda i: (abs(times[i] - target), i)))
+    return chosen

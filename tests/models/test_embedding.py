@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from frames_pipeline.models.embedding import (
     open_embedding_provider,
 )
 from tests.models.frame_batches import flat_frames, scene
-
-CORPUS = Path(os.environ.get("FRAMES_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
+from tests.oracle import CORPUS, needs_corpus
 
 Frame = NDArray[np.uint8]
 any_frames = npst.arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 3, st.just(3)))
@@ -135,7 +133,7 @@ def first_frames(path: Path, *, every: int = 30, count: int = 6) -> list[Frame]:
         ]
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real footage is not here")
+@needs_corpus
 @pytest.mark.parametrize("alter", ALTERATIONS)
 def test_altered_real_footage_is_found(alter: Callable[[Frame], Frame]) -> None:
     """In real footage an altered frame stays above 0.9 of itself, other videos stay below 0.75."""

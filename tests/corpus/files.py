@@ -1,0 +1,176 @@
+"""The files of the corpus, and what is expected of each.
+
+What ffprobe and ffmpeg 5.1 say in ORACLE.tsv is expected of every file that is not named in
+`DIFFERENCES`. `docs/corpus.md` shows that table to people.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pytest
+
+from frames_pipeline import (
+    LimitExceededError,
+    NoVideoStreamError,
+    SourceError,
+    UnsupportedSourceError,
+)
+from tests.oracle import corpus_rows, needs_corpus
+
+
+class Difference(NamedTuple):
+    """What is expected of a file; what is not given is as in ORACLE.tsv, and nothing damaged."""
+
+    because: str
+    error: type[SourceError] | None = None
+    """It is refused."""
+    frames: int | None = None
+    """Shown frames by its packets."""
+    missing: Sequence[int] = ()
+    """Positions that do not decode."""
+    corrupt: Sequence[int] = ()
+    """Positions that damage may have touched."""
+    size: tuple[int, int] | None = None
+    """(width, height)."""
+    counted: bool = False
+    """Frames are counted, and the container's timestamps not used."""
+    rate: Fraction | None = None
+    """Average rate of counted frames."""
+    inexact: int = 0
+    """Frames whose samples are not those of ffmpeg 5.1."""
+
+
+_COUNTED_NO_PTS: Final = "the container gives no timestamps, or not for every frame"
+_JUMPS_BACK: Final = "two recordings one after the other, timestamps start again in the middle; "
+_IDCT: Final = "the standard leaves the rounding of MPEG-4's inverse DCT open; FFmpeg 8 and 5.1"
+
+DIFFERENCES: Final[dict[str, Difference]] = {
+    "bomb_16000.mp4": Difference(
+        "a frame of 256 million pixels is over the limit", error=LimitExceededError
+    ),
+    "png.mp4": Difference("a picture is not a video", error=UnsupportedSourceError),
+    "cover_only.m4a": Difference("a cover image is not a video", error=NoVideoStreamError),
+    "wpt_wc_four-colors.mp4": Difference(
+        "the container says 1920x1080; the size is that of the decoded frame", size=(320, 240)
+    ),
+    "bitflip_mdat.mp4": Difference(
+        "bits are flipped in every group of pictures; one frame of 75 does not decode",
+        frames=75, missing=[51], corrupt=[p for p in range(75) if p != 51],
+    ),
+    "trunc_frag.mp4": Difference(
+        "the last of 26 packets is cut short", frames=26, missing=[25],
+    ),
+    "trunc_mdat.mp4": Difference(
+        "the last of 26 packets is cut short", frames=26, missing=[25],
+    ),
+    "zeroed_middle.mp4": Difference(
+        "three packets are zeroed, and with them what their frames were", corrupt=range(23, 47)
+    ),
+    "decord_corrupted.mp4": Difference(
+        "a packet in the middle of the only group of pictures is broken", corrupt=range(29, 49)
+    ),
+    "reschange.ts": Difference(
+        _JUMPS_BACK + "the demuxer flags the packet at the joint", counted=True, corrupt=[72, 73]
+    ),
+    "ts_backwards.ts": Difference(
+        _JUMPS_BACK + "the demuxer flags the packet at the joint", counted=True, corrupt=[72, 73]
+    ),
+    "cv_box.mp4": Difference("timestamps do not increase", counted=True),
+    "cv_Megamind.avi": Difference(_COUNTED_NO_PTS, counted=True),
+    "mpeg4_packed.avi": Difference(_COUNTED_NO_PTS, counted=True),
+    "raw.h264": Difference(_COUNTED_NO_PTS, counted=True),
+    "reschange.h264": Difference(_COUNTED_NO_PTS, counted=True),
+    "h264_in_avi.avi": Difference(
+        f"{_COUNTED_NO_PTS}; it says 50 frames per second, and leaves every second slot empty",
+        counted=True, rate=Fraction(25),
+    ),
+    "exo_sample.avi": Difference(f"{_IDCT} differ", inexact=41),
+    "wpt_counting.mp4": Difference(f"{_IDCT} differ", inexact=153),
+}  # fmt: skip
+
+TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}
+"""300 frames of 50 MB: its packets are counted, and its first frame is decoded."""
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """A file, what ORACLE.tsv says of it, and what differs."""
+
+    path: Path
+    row: dict[str, Any]
+    differs: Difference
+
+    @property
+    def error(self) -> type[SourceError] | None:
+        """How it is refused, if it is."""
+        if self.differs.error or self.row["codec"]:
+            return self.differs.error
+        return UnsupportedSourceError if self.row["open_error"] else NoVideoStreamError
+
+    @property
+    def frames(self) -> int:
+        """How many it shows."""
+        return self.differs.frames or int(self.row["decoded_frames"] or 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of a stored frame."""
+        return self.differs.size or (int(self.row["width"]), int(self.row["height"]))
+
+    @property
+    def rotation(self) -> int:
+        """Counter-clockwise degrees by which it is turned."""
+        return int(self.row["rotation"] or 0)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether frames are missing, or may not be what they were."""
+        return bool(self.differs.missing or self.differs.corrupt)
+
+    @cached_property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of a timestamp; of a position, where frames are counted."""
+        if self.differs.counted:
+            return 1 / (self.differs.rate or Fraction(self.row["avg_frame_rate"]))
+        return Fraction(self.row["time_base"])
+
+
+INDEX_SETS: Final = int(os.environ.get("FRAMES_INDEX_SETS", "2"))
+"""How many random sets of frames to ask of each file: raise it for a longer run."""
+
+
+FILES: Final = {
+    row["file"]: CorpusFile(row["path"], row, DIFFERENCES.get(row["file"], Difference("")))
+    for row in corpus_rows("real", "hard")
+}
+
+
+def random_numbers(file: CorpusFile) -> np.random.Generator:
+    """The same ones for a file in every run, whichever process runs it."""
+    return np.random.default_rng(zlib.crc32(file.path.name.encode()))
+
+
+def is_decoded_often(file: CorpusFile) -> bool:
+    """Whether it shows frames, and not too large ones to decode them many times."""
+    is_small = file.path.name not in TOO_LARGE_TO_DECODE_OFTEN
+    return file.error is None and file.frames > 0 and is_small
+
+
+def each_file(where: Callable[[CorpusFile], bool] = lambda file: True) -> pytest.MarkDecorator:
+    """One test per file of the corpus, or of those for which something is true."""
+    chosen = [
+        pytest.param(file, id=name, marks=needs_corpus)
+        for name, file in FILES.items()
+        if where(file)
+    ]
+    nothing = [pytest.param(None, id="no corpus", marks=needs_corpus)]
+    return pytest.mark.parametrize("file", chosen if FILES else nothing)
