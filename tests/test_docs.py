@@ -1,0 +1,149 @@
+"""What the documents say is true: snippets run, links lead somewhere, nothing is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import dagster as dg
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from dagster_defs import FramesComponent
+from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from frames_pipeline.errors import FramesPipelineError
+from frames_pipeline.models.captioning import OpenAIVisionProvider
+from frames_pipeline.models.quality import TechnicalQuality
+from tests.videos import make_video
+
+REPOSITORY = Path(__file__).parents[1]
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CHANGELOG.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
+LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The code blocks of a document in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (REPOSITORY / name).read_text(), re.DOTALL)
+
+
+def sections(name: str) -> dict[str, str]:
+    """The text under each heading of a document, as links name it."""
+    parts = re.split(r"^#+ (.*)\n", (REPOSITORY / name).read_text(), flags=re.MULTILINE)[1:]
+    slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in parts[::2]]
+    return dict(zip(slugs, parts[1::2], strict=True))
+
+
+def models_in(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model, and every model that its fields are made of."""
+    yield kind
+    waiting = [field.annotation for field in kind.model_fields.values()]
+    for annotation in waiting:
+        waiting += get_args(annotation)
+        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+            yield from models_in(annotation)
+
+
+def settings(kind: type) -> dict[str, Any]:
+    """The settings of a model or provider by name, with their defaults."""
+    if dataclasses.is_dataclass(kind):
+        return {field.name: field.default for field in dataclasses.fields(kind)}
+    return {name: field.default for name, field in kind.model_fields.items()}
+
+
+CONFIGURED = [
+    *models_in(FramesComponent),
+    *models_in(DecoderResource),
+    ExtractionResource,
+    PlacesResource,
+    OpenAIVisionProvider,
+    TechnicalQuality,
+]
+
+
+def test_snippets_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """README's, and then those of docs/storing.md, which go on from there."""
+    make_video(tmp_path / "video.mp4", frames=75)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in [*blocks("README.md", "python"), *blocks("docs/storing.md", "python")]:
+        exec(compile(block, "document", "exec"), names)
+    told = capsys.readouterr().out
+    assert "(7, 224, 224, 3)" in told
+    assert names["clip"].digest() == names["whole"].digest()
+    assert (names["pixels"] == names["whole"].frames).all()
+    assert (names["at_1s"].values == names["whole"].frames[2]).all()
+    assert names["store"].verify("my-batch").ok
+
+
+def test_components_and_run_config_are_taken() -> None:
+    """README.md's loads, and so does that of docs/configuration.md; its runs may be set up so."""
+    [mine] = map(yaml.safe_load, blocks("README.md", "yaml"))
+    assert FramesComponent.model_validate(mine["attributes"]).definitions()
+    [component, run_config] = map(yaml.safe_load, blocks("docs/configuration.md", "yaml"))
+    definitions = FramesComponent.model_validate(component["attributes"]).definitions()
+    assert dg.validate_run_config(definitions.resolve_job_def("process_batch"), run_config)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target, anchor in LINK.findall(document.read_text()):
+        path = document.parent / target.strip() if target else document
+        assert path.exists(), target
+        if anchor:
+            assert anchor in sections(str(path.relative_to(REPOSITORY))), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)
+def test_every_setting_is_in_the_documents(kind: type) -> None:
+    """Each has a row in docs/configuration.md, and where its default is plain, the row has it."""
+    rows = (REPOSITORY / "docs" / "configuration.md").read_text().splitlines()
+    for name, default in settings(kind).items():
+        mentions = [row for row in rows if f"`{name}`" in row]
+        assert mentions, name
+        if isinstance(default, str | int | float) and name not in ("kind", "prompt"):
+            assert any(f"`{default}`" in row for row in mentions), f"{name}: {default}"
+
+
+def test_every_reason_is_in_the_documents() -> None:
+    def family(kind: type[FramesPipelineError]) -> Iterator[type[FramesPipelineError]]:
+        yield kind
+        for below in kind.__subclasses__():
+            yield from family(below)
+
+    text = (REPOSITORY / "docs" / "outcomes.md").read_text()
+    for kind in family(FramesPipelineError):
+        if kind.__module__.startswith("frames_pipeline"):
+            assert f"| `{kind.reason}` | `{kind.__name__}` |" in text
+
+
+def test_every_target_is_in_the_makefile() -> None:
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    for document in DOCUMENTS:
+        text = document.read_text()
+        named = re.findall(r"(?:^    |`)make +([a-z-]+)", text, re.MULTILINE)
+        assert set(named) <= set(targets), document
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_document_is_an_orphan(document: Path) -> None:
+    """Every document can be reached from README.md."""
+    seen, waiting = set(), [REPOSITORY / "README.md"]
+    for reached in waiting:
+        for target, _ in LINK.findall(reached.read_text()):
+            path = (reached.parent / target.strip()).resolve()
+            below = sorted(path.glob("*.md")) if path.is_dir() else [path]
+            new = [one for one in below if one.suffix == ".md" and one not in seen]
+            seen.update(new)
+            waiting += new
+    assert document in seen | {REPOSITORY / "README.md"}
