@@ -97,7 +97,17 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
         default=0, ge=0, description="Worker processes; 0: one per core that the run may use."
     )
     clip_timeout_s: float = Field(
-        default=3600, gt=0, description="Wall-clock seconds after which a clip is given up."
+        default=Workers().timeout_s,
+        gt=0,
+        description="Wall-clock seconds after which a clip is given up.",
+    )
+    clip_cpu_s: float = Field(
+        default=Workers().cpu_s, ge=1, description="CPU seconds after which a clip is given up."
+    )
+    worker_memory_bytes: int = Field(
+        default=Workers().memory_bytes,
+        ge=0,
+        description="Bytes of memory that a worker process may write to; 0: no limit.",
     )
     retry_failed: bool = Field(
         default=False, description="Try clips again that failed with the same bytes."
@@ -118,10 +128,24 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
         default=Limits().max_clip_bytes, gt=0, description="Bytes of those frames."
     )
 
+    max_packets: int = Field(
+        default=Limits().max_packets, gt=0, description="Coded frames of one stream."
+    )
+    packet_memory: int = Field(
+        default=Limits().packet_memory,
+        ge=0,
+        description="Bytes of packets held in memory; those of a larger stream are read again.",
+    )
+
     @property
     def workers(self) -> Workers:
         """The worker processes."""
-        return Workers(self.processes, timeout_s=self.clip_timeout_s)
+        return Workers(
+            self.processes,
+            timeout_s=self.clip_timeout_s,
+            cpu_s=self.clip_cpu_s,
+            memory_bytes=self.worker_memory_bytes,
+        )
 
     @property
     def limits(self) -> Limits:
@@ -131,6 +155,8 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             max_pixels=self.max_pixels,
             max_frames=self.max_frames,
             max_clip_bytes=self.max_clip_bytes,
+            max_packets=self.max_packets,
+            packet_memory=self.packet_memory,
         )
 
 

@@ -24,6 +24,7 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
     WorkerCrashedError,
     WorkerError,
+    WorkerMemoryError,
     WorkerTimeoutError,
 )
 from frames_pipeline.extract import extract_frames, probe
@@ -72,6 +73,7 @@ __all__ = [
     "UnsupportedSourceError",
     "WorkerCrashedError",
     "WorkerError",
+    "WorkerMemoryError",
     "WorkerTimeoutError",
     "extract_frames",
     "open_decoder",

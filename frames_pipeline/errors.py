@@ -16,7 +16,8 @@ FramesPipelineError
 │   └── CaptionError             a model has nothing to say of it (in `models.captioning`)
 ├── WorkerError                  the process that did the work is gone: record it, go on
 │   ├── WorkerCrashedError       it died
-│   └── WorkerTimeoutError       it ran past its wall-clock limit and was killed
+│   ├── WorkerMemoryError        it needed more memory than a worker may have
+│   └── WorkerTimeoutError       it ran past its limit of time and was killed
 ├── TransientError               try again: network, throttling, an unreachable store
 └── StoreError                   the store cannot do its part: look at it
     ├── StoreAccessError         permission, a full disk, a missing bucket
@@ -116,8 +117,14 @@ class WorkerCrashedError(WorkerError):
     reason = "crashed"
 
 
+class WorkerMemoryError(WorkerError):
+    """The worker process needed more memory than it may have, and was replaced."""
+
+    reason = "out_of_memory"
+
+
 class WorkerTimeoutError(WorkerError):
-    """The worker process ran past its wall-clock limit and was killed."""
+    """The worker process ran past its limit of time, by the clock or of the CPU, and was killed."""
 
     reason = "timed_out"
 

@@ -11,6 +11,7 @@ and written straight to where it belongs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from av.video.frame import VideoFrame
 
 from frames_pipeline.convert import Converter, orientation
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
-from frames_pipeline.errors import ConfigError, SourceError
+from frames_pipeline.errors import ConfigError, LimitExceededError, SourceError
 from frames_pipeline.frames import DecodeReport
 from frames_pipeline.gather import Batches, Collection, Converted, Span
 from frames_pipeline.index import PacketIndex
@@ -70,7 +71,7 @@ def extract_frames(
     if start is not None and end is not None and end <= start:
         message = f"the part from {start} s to {end} s is empty; end must be after start"
         raise ConfigError(message)
-    with open_media(source, limits) as media:
+    with open_media(source, limits) as media, _enough_memory(media):
         time_base = media.index.time_base
         span = Span(
             None if start is None else ticks(start, time_base),
@@ -118,7 +119,7 @@ def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:
     Raises:
         SourceError: The source cannot be read: no such file, not a video, too large.
     """
-    with open_media(source, limits) as media:
+    with open_media(source, limits) as media, _enough_memory(media):
         return probe_media(media)
 
 
@@ -148,6 +149,16 @@ def ticks(seconds: Seconds, time_base: Fraction) -> int:
     if isinstance(seconds, float) and float(nearest * time_base) == seconds:
         return nearest
     return math.ceil(exact)
+
+
+@contextlib.contextmanager
+def _enough_memory(media: Media) -> Iterator[None]:
+    """Where memory runs out, the source is too large for what there is."""
+    try:
+        yield
+    except MemoryError as error:
+        message = f"{media.name}: there is not enough memory to decode it"
+        raise LimitExceededError(message) from error
 
 
 def _decode(

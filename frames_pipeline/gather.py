@@ -169,7 +169,9 @@ class Collection:
                     sheet.put(position, frame, self._limits.max_clip_bytes)
         except SourceError as error:
             self.error = error
-        except (FFmpegError, MemoryError) as error:
+        except MemoryError as error:
+            self.error = LimitExceededError(f"there is not enough memory for its frames: {error}")
+        except FFmpegError as error:
             self.error = UnsupportedSourceError(f"a frame cannot be converted: {error}")
 
     def finish(

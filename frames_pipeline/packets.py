@@ -93,6 +93,8 @@ class Packets:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
         try:
             yield from _demux(container, self._stream_index)
+        except MemoryError:
+            raise
         except (FFmpegError, ValueError) as error:
             self.ended_early = f"the container cannot be read to its end: {error}"
 

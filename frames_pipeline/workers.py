@@ -2,17 +2,26 @@
 
 Processes come from a fork server, which has the libraries loaded and no threads or connections of
 its own, so a new one costs milliseconds and inherits nothing.
+
+Each process has walls that the kernel keeps. Its memory is limited by `RLIMIT_DATA`: what it may
+write to and shares with nobody. `RLIMIT_AS` would also count mapped libraries and the address
+space that allocators and CUDA reserve and never touch; a resident-set limit does not exist. Its
+processor time is limited as well, for the case that nobody is left to watch the clock; it leaves
+no core dumps, and its standard input is empty.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
+import resource
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -20,6 +29,7 @@ from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
     WorkerCrashedError,
+    WorkerMemoryError,
     WorkerTimeoutError,
 )
 
@@ -29,22 +39,37 @@ R = TypeVar("R")
 _PRELOAD: Final = ["frames_pipeline.pipeline.work"]
 _AHEAD: Final = 2
 """Tasks in flight per process: one that runs, one that waits for it."""
+_LEAST_MEMORY: Final = 256 << 20
+"""What the libraries take, and a little to work with."""
+_OUT_OF_MEMORY: Final = 76
+"""Exit code of a worker that met its memory limit. It leaves, since nobody knows what its
+libraries make of allocations that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many processes, and how long one task may take."""
+    """How many processes, and what each of them may take for a task."""
 
     processes: int = 0
     """Number of processes; 0: one per core that this process may use."""
     timeout_s: float = 3600.0
     """Wall-clock seconds after which a task is killed."""
+    cpu_s: float = 4 * 3600.0
+    """Processor seconds, of all its threads, after which a task is killed by the kernel."""
+    memory_bytes: int = 4 << 30
+    """Bytes that a process may write to and shares with nobody; 0: no limit."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         if self.processes < 0 or self.timeout_s <= 0:
             message = f"processes={self.processes} must be 0, for one per core, or above, and "
             raise ConfigError(f"{message}timeout_s={self.timeout_s} above 0")
+        if self.cpu_s < 1:
+            message = f"cpu_s={self.cpu_s} must be at least 1"
+            raise ConfigError(message)
+        if self.memory_bytes and self.memory_bytes < _LEAST_MEMORY:
+            message = f"memory_bytes={self.memory_bytes} must be 0, for no limit, or at least "
+            raise ConfigError(f"{message}{_LEAST_MEMORY}, which is what the libraries take")
 
     @property
     def count(self) -> int:
@@ -66,28 +91,58 @@ class Workers:
             weight: How many times the time of one a task may take.
         """
         waiting = iter(tasks)
-        running: dict[Future[R], tuple[T, float]] = {}
-        with _pool(self.count) as pool:
+        running: dict[Future[R], tuple[T, int]] = {}
+        with _pool(self) as pool:
             while True:
                 for task in waiting:
-                    seconds = self.timeout_s * weight(task)
-                    running[pool.schedule(work, args=[task], timeout=seconds)] = (task, seconds)
+                    times = weight(task)
+                    call = [work, task, self.cpu_s * times]
+                    future: Future[R] = pool.schedule(
+                        _within_limits, args=call, timeout=self.timeout_s * times
+                    )
+                    running[future] = (task, times)
                     if len(running) >= _AHEAD * self.count:
                         break
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    task, seconds = running.pop(done)
-                    result = _result(done, seconds)
-                    yield task, result
+                    task, times = running.pop(done)
+                    yield task, self._result(done, times)
+
+    def _result(self, future: Future[R], times: int) -> R | FramesPipelineError:
+        try:
+            return future.result()
+        except FramesPipelineError as error:
+            return error
+        except TimeoutError:
+            message = f"killed after {self.timeout_s * times:g} s; raise timeout_s if that is too "
+            return WorkerTimeoutError(f"{message}early")
+        except ProcessExpired as error:
+            return self._death(error.exitcode, times)
+
+    def _death(self, exit_code: int, times: int) -> FramesPipelineError:
+        """What the exit code of a worker process says."""
+        if exit_code == _OUT_OF_MEMORY:
+            message = f"needs more than the {self.memory_bytes} bytes that a worker may have; "
+            return WorkerMemoryError(f"{message}raise memory_bytes if it is meant")
+        if exit_code == -signal.SIGXCPU:
+            message = f"killed after {self.cpu_s * times:g} s of processor time; raise cpu_s if "
+            return WorkerTimeoutError(f"{message}that is too early")
+        name = f" ({signal.Signals(-exit_code).name})" if exit_code < 0 else ""
+        return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
 
 
 @contextlib.contextmanager
-def _pool(processes: int) -> Iterator[ProcessPool]:
+def _pool(workers: Workers) -> Iterator[ProcessPool]:
     """A pool for the time of a `with` block; one that is broken off kills what still runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    pool = ProcessPool(max_workers=processes, context=context)
+    pool = ProcessPool(
+        max_workers=workers.count,
+        context=context,
+        initializer=_build_walls,
+        initargs=[workers.memory_bytes],
+    )
     try:
         yield pool
     except BaseException:
@@ -99,13 +154,52 @@ def _pool(processes: int) -> Iterator[ProcessPool]:
         pool.join()
 
 
-def _result(future: Future[R], timeout_s: float) -> R | FramesPipelineError:
+def _build_walls(memory_bytes: int) -> None:
+    """What a worker process does first: give up what its tasks have no need of."""
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
+        os.dup2(nothing.fileno(), 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _within_limits(work: Callable[[T], R], task: T, cpu_s: float) -> R:
+    """Do a task in a worker process, which goes down with it where memory runs out."""
+    _allow_cpu(cpu_s)
     try:
-        return future.result()
-    except FramesPipelineError as error:
-        return error
-    except TimeoutError:
-        message = f"killed after {timeout_s:g} s; raise timeout_s if that is too early"
-        return WorkerTimeoutError(message)
-    except ProcessExpired as error:
-        return WorkerCrashedError(f"the worker process died with exit code {error.exitcode}")
+        return work(task)
+    except FramesPipelineError:
+        raise
+    except Exception as error:
+        if _is_out_of_memory(error):
+            _leave()
+        raise
+    finally:
+        _allow_cpu(None)
+
+
+def _allow_cpu(seconds: float | None) -> None:
+    """Processor time from now on; `None`: without end."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    if seconds is None:
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error comes from an allocation that failed; a thread needs one too."""
+    while error is not None:
+        if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _leave() -> NoReturn:
+    os._exit(_OUT_OF_MEMORY)

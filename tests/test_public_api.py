@@ -42,6 +42,7 @@ def test_public_names() -> None:
             "TransientError",
             "UnsupportedSourceError",
             "WorkerCrashedError",
+            "WorkerMemoryError",
             "WorkerError",
             "WorkerTimeoutError",
             "extract_frames",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,24 +18,70 @@ from frames_pipeline import (
     FramesPipelineError,
     NoFramesError,
     WorkerCrashedError,
+    WorkerMemoryError,
     WorkerTimeoutError,
 )
 from frames_pipeline.workers import Workers
 
 
 def work(task: str) -> str:
-    match task:
-        case "crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "hang":
-            time.sleep(600)
-        case "refuse":
-            message = "nothing in it"
-            raise NoFramesError(message)
-        case "bug":
-            message = "a bug"
-            raise ZeroDivisionError(message)
-    return task.upper()
+    return DEEDS.get(task, str.upper)(task)
+
+
+def refuse(_: str) -> str:
+    message = "nothing in it"
+    raise NoFramesError(message)
+
+
+def break_down(_: str) -> str:
+    message = "a bug"
+    raise ZeroDivisionError(message)
+
+
+def burn(seconds: float) -> str:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return "burnt"
+
+
+def eat_in_python(_: str) -> str:
+    return str(len([bytearray(1 << 20) for _ in range(2000)]))
+
+
+def eat_in_c(_: str, size: int = 2 << 30) -> str:
+    """Allocate as a decoder does, and touch it; an allocation that fails is reported."""
+    malloc = ctypes.CDLL(None).malloc
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    place = malloc(size)
+    if place is None:
+        raise MemoryError
+    ctypes.memset(place, 1, size)
+    return "eaten"
+
+
+DEEDS: dict[str, Callable[[str], Any]] = {
+    "crash": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda _: ctypes.string_at(0),
+    "abort": lambda _: os.abort(),
+    "exit": lambda _: os._exit(3),
+    "hang": lambda _: time.sleep(600),
+    "burn": lambda _: burn(600),
+    "burn a little": lambda _: burn(0.7),
+    "eat memory": eat_in_python,
+    "eat memory in C": eat_in_c,
+    "refuse": refuse,
+    "bug": break_down,
+}
+
+
+def walls(_: str) -> dict[str, Any]:
+    return {
+        "memory": resource.getrlimit(resource.RLIMIT_DATA),
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
+        "stdin": str(Path("/proc/self/fd/0").readlink()),
+    }
 
 
 def results(tasks: list[str], workers: Workers) -> dict[str, str | FramesPipelineError]:
@@ -56,6 +107,67 @@ def test_a_task_that_hangs_is_killed() -> None:
     assert found["a"] == "A"
 
 
+SMALL = 512 << 20
+
+
+@pytest.mark.parametrize("deed", ["eat memory", "eat memory in C"])
+def test_a_task_that_eats_memory_is_stopped_at_the_limit(deed: str) -> None:
+    found = results([deed, "a"], Workers(1, memory_bytes=SMALL))
+    assert isinstance(found[deed], WorkerMemoryError)
+    assert "needs more than the 536870912 bytes that a worker may have" in str(found[deed])
+    assert found["a"] == "A"
+
+
+def test_the_same_task_passes_where_there_is_no_limit() -> None:
+    assert results(["eat memory"], Workers(1, memory_bytes=0)) == {"eat memory": "2000"}
+
+
+def test_a_task_that_burns_processor_time_is_killed_by_the_kernel() -> None:
+    """With nobody watching the clock: the wall-clock limit is far away."""
+    found = results(["burn", "a"], Workers(1, cpu_s=1))
+    assert isinstance(found["burn"], WorkerTimeoutError)
+    assert "killed after 1 s of processor time; raise cpu_s" in str(found["burn"])
+    assert found["a"] == "A"
+
+
+def test_processor_time_is_counted_per_task_not_per_worker() -> None:
+    tasks = ["burn a little"] * 4
+    assert [found for _, found in Workers(1, cpu_s=2).map(work, tasks)] == ["burnt"] * 4
+
+
+@pytest.mark.parametrize(
+    ("deed", "why"), [("segfault", "SIGSEGV"), ("abort", "SIGABRT"), ("exit", "exit code 3")]
+)
+def test_a_task_that_dies_says_how(deed: str, why: str) -> None:
+    found = results([deed, "a"], Workers(1))
+    assert isinstance(found[deed], WorkerCrashedError)
+    assert why in str(found[deed])
+    assert found["a"] == "A"
+
+
+def test_a_worker_has_walls() -> None:
+    found = dict(Workers(1, memory_bytes=SMALL, cpu_s=60).map(walls, ["it"]))["it"]
+    assert isinstance(found, dict)
+    assert found["memory"] == (SMALL, SMALL)
+    assert found["core"] == (0, 0)
+    assert 60 <= found["cpu"] <= 70
+    assert found["stdin"] == os.devnull
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] != SMALL  # ours is as it was
+
+
+def test_many_deaths_in_a_row_lose_no_task() -> None:
+    tasks = [f"{deed} {n}" for n in range(10) for deed in ("die at once", "live")]
+    found = dict(Workers(2).map(die_at_once, tasks))
+    assert sorted(found) == sorted(tasks)
+    assert all(isinstance(found[t], str) == t.startswith("live") for t in tasks)
+
+
+def die_at_once(task: str) -> str:
+    if task.startswith("die"):
+        os._exit(1)
+    return task
+
+
 def test_a_bug_is_not_taken_for_an_outcome() -> None:
     with pytest.raises(ZeroDivisionError, match="a bug"):
         results(["bug"], Workers(1))
@@ -66,3 +178,7 @@ def test_numbers_that_mean_nothing_are_refused() -> None:
         Workers(-1)
     with pytest.raises(ConfigError, match="timeout_s=0 above 0"):
         Workers(timeout_s=0)
+    with pytest.raises(ConfigError, match=r"cpu_s=0\.5 must be at least 1"):
+        Workers(cpu_s=0.5)
+    with pytest.raises(ConfigError, match="memory_bytes=4 must be 0, for no limit, or at least"):
+        Workers(memory_bytes=4)

@@ -53,4 +53,5 @@ class Decoder(Protocol):
 
         Raises:
             DecoderUnsupportedError: It lacks the stream's codec or pixel format.
+            MemoryError: There is not enough.
         """

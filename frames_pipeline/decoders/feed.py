@@ -16,7 +16,7 @@ from frames_pipeline.media import Media
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
-_REPORTED: Final = (FFmpegError, ValueError, MemoryError)
+_REPORTED: Final = (FFmpegError, ValueError)
 """What PyAV raises for a packet that cannot be decoded."""
 
 
@@ -31,6 +31,9 @@ def feed(
         rows: Which of them, in decode order.
         tally: Counts what is done.
         delay: By how many packets an error is reported late: decoder threads less one.
+
+    Raises:
+        MemoryError: There is not enough; frames that are lost for that are not the packets' fault.
     """
     try:
         for number, (_, packet) in enumerate(media.packets.read(rows)):
@@ -46,6 +49,8 @@ def _decode(
 ) -> Iterator[Decoded]:
     try:
         frames = context.decode(packet)
+    except MemoryError:
+        raise
     except _REPORTED as error:
         yield Decoded(row, None, getattr(error, "strerror", None) or str(error))
         return

@@ -63,10 +63,13 @@ class NvdecDecoder:
             context = media.accelerated(self._accelerator())
         except (*_UNREACHABLE, UnsupportedSourceError) as error:
             self._refuse(media, f"the GPU does not take it: {error}")
-        for decoded in feed(context, media, rows, tally):
-            if decoded.frame is None and not tally.frames_decoded:
-                self._refuse(media, f"nothing of it was decoded: {decoded.error}")
-            yield decoded
+        try:
+            for decoded in feed(context, media, rows, tally):
+                if decoded.frame is None and not tally.frames_decoded:
+                    self._refuse(media, f"nothing of it was decoded: {decoded.error}")
+                yield decoded
+        except MemoryError as error:
+            self._refuse(media, f"there is not enough memory: {error}")
 
     def check(self) -> None:
         """Make sure that the GPU is there.

@@ -70,6 +70,7 @@ def run_task(task: Task) -> Results:
         SourceError: The video cannot be read at all.
         TransientError: Something cannot be reached.
         StoreError: Frames cannot be stored.
+        MemoryError: There is not enough to decode it.
     """
     results: Results = {}
     _check_unchanged(task)

@@ -42,9 +42,19 @@ class Trap(PyavDecoder):
 
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
         if media.name == self.video and self.row <= max(rows):
-            if self.deed == "crash":
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(600)
+            match self.deed:
+                case "crash":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "segfault":
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                case "eat memory":
+                    hoard = [bytearray(1 << 20) for _ in range(2000)]
+                    raise AssertionError(len(hoard))
+                case "burn":
+                    while True:
+                        pass
+                case _:
+                    time.sleep(600)
         yield from PyavDecoder().decode(media, rows, tally)
 
 
@@ -104,30 +114,30 @@ def test_progress_is_told(cut: Places) -> None:
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
-def test_a_clip_that_kills_its_worker_takes_no_other_along(cut: Places) -> None:
-    trap = Trap(video="b.mp4", row=40)  # in the second clip of b
-    extract_batch(BATCH, [FOUR], cut, workers=Workers(2), decoder=trap)
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("crash", "crashed"),
+        ("segfault", "crashed"),
+        ("hang", "timed_out"),
+        ("burn", "timed_out"),
+        ("eat memory", "out_of_memory"),
+    ],
+)
+def test_what_took_its_worker_along_is_quarantined_until_asked_for(
+    cut: Places, deed: str, reason: str
+) -> None:
+    """The other clip of the same video, which was in the same task, is stored all the same."""
+    trap = Trap(video="b.mp4", row=40, deed=deed)
+    limits = {"hang": Workers(2, timeout_s=1.5), "burn": Workers(2, cpu_s=1)}
+    workers = limits.get(deed, Workers(2, memory_bytes=512 << 20))
+    extract_batch(BATCH, [FOUR], cut, workers=workers, decoder=trap)
 
     found = statuses(cut, FOUR)
-    assert found.pop("b.mp4#12800-25600") == "crashed"
+    assert found.pop("b.mp4#12800-25600") == reason
     assert set(found.values()) == {"ok"}
-
-
-def test_a_clip_that_hangs_is_given_up(cut: Places) -> None:
-    trap = Trap(video="c.mp4", row=40, deed="hang")
-    extract_batch(BATCH, [FOUR], cut, workers=Workers(2, timeout_s=2), decoder=trap)
-
-    found = statuses(cut, FOUR)
-    assert found.pop("c.mp4#12800-25600") == "timed_out"
-    assert set(found.values()) == {"ok"}
-
-
-def test_what_failed_is_not_tried_again_unless_asked(cut: Places) -> None:
-    trap = Trap(video="b.mp4", row=40)
-    extract_batch(BATCH, [FOUR], cut, workers=ONE, decoder=trap)
-
     assert extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR].extracted == 0
-    assert "crashed" in statuses(cut, FOUR).values()
+    assert reason in statuses(cut, FOUR).values()
     report = extract_batch(BATCH, [FOUR], cut, workers=ONE, retry_failed=True)[FOUR]
     assert report.extracted == 1
     assert set(statuses(cut, FOUR).values()) == {"ok"}
