@@ -107,7 +107,8 @@ class Workers:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     task, times = running.pop(done)
-                    yield task, self._result(done, times)
+                    result = self._result(done, times)
+                    yield task, result
 
     def _result(self, future: Future[R], times: int) -> R | FramesPipelineError:
         try:

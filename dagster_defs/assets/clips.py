@@ -47,6 +47,7 @@ def build_clips(cutting: Cutting) -> dg.AssetsDefinition:
                 cutting,
                 limits=extraction.limits,
                 workers=extraction.workers,
+                retry_failed=extraction.retry_failed,
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(table_digest(rows)),

@@ -84,14 +84,25 @@ def cut_clips(
     *,
     limits: Limits | None = None,
     workers: Workers | None = None,
+    retry_failed: bool = False,
 ) -> pa.Table:
     """Cut every video of a batch, and keep the clips, with the columns of `CLIPS`.
 
     Only videos whose bytes, or whose way of being cut, are others than last time are read. A
     video that cannot be cut has one row, which says why.
+
+    Args:
+        batch: The batch.
+        places: Where videos and tables are.
+        cutting: How clips are cut.
+        limits: What one source may take.
+        workers: How many processes, and how long one video may take.
+        retry_failed: Try videos again that failed with the same bytes.
     """
     videos = observe_videos(batch, places).to_pylist()
     known = _known_clips(places.table("clips", batch.key), cutting)
+    if retry_failed:
+        known = {video: rows for video, rows in known.items() if rows[0]["status"] != "failed"}
     tasks = [
         _ProbeTask(places.source, video_of(row), row["fingerprint"], cutting, limits or Limits())
         for row in videos

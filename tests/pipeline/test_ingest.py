@@ -7,6 +7,7 @@ from pathlib import Path
 
 from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import FixedStride, WholeVideo
+from frames_pipeline.media import Limits
 from frames_pipeline.pipeline import Places, cut_clips, discover, observe_videos, videos_version
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video
@@ -44,6 +45,17 @@ def test_other_bytes_and_a_missing_file_change_the_version(places: Places) -> No
     assert gone["status"] == "gone"
     assert gone["fingerprint"]
     assert "b.mp4 is gone from" in gone["detail"]
+
+
+def test_a_video_that_failed_is_read_again_if_asked(places: Places) -> None:
+    batch = sealed(places)
+    narrow = Limits(max_packets=10)
+    first = cut_clips(batch, places, WholeVideo(), limits=narrow, workers=ONE)
+    again = cut_clips(batch, places, WholeVideo(), workers=ONE)
+    asked = cut_clips(batch, places, WholeVideo(), workers=ONE, retry_failed=True)
+
+    assert first["reason"].to_pylist() == again["reason"].to_pylist() == ["too_large"] * 4
+    assert asked["status"].to_pylist() == ["ok"] * 4
 
 
 def test_only_what_changed_is_read_again(places: Places, monkeypatch) -> None:  # type: ignore[no-untyped-def]
