@@ -133,17 +133,3 @@ def test_every_target_is_in_the_makefile() -> None:
         text = document.read_text()
         named = re.findall(r"(?:^    |`)make +([a-z-]+)", text, re.MULTILINE)
         assert set(named) <= set(targets), document
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_no_document_is_an_orphan(document: Path) -> None:
-    """Every document can be reached from README.md."""
-    seen, waiting = set(), [REPOSITORY / "README.md"]
-    for reached in waiting:
-        for target, _ in LINK.findall(reached.read_text()):
-            path = (reached.parent / target.strip()).resolve()
-            below = sorted(path.glob("*.md")) if path.is_dir() else [path]
-            new = [one for one in below if one.suffix == ".md" and one not in seen]
-            seen.update(new)
-            waiting += new
-    assert document in seen | {REPOSITORY / "README.md"}
