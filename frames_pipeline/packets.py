@@ -227,5 +227,18 @@ def _demux(container: InputContainer, stream_index: int) -> Iterator[VideoPacket
 
 
 def _stamped(packet: VideoPacket, row: int) -> VideoPacket:
+    packet = _undiscarded(packet) if packet.is_discard else packet
     packet.pts = packet.dts = row
     return packet
+
+
+def _undiscarded(packet: VideoPacket) -> VideoPacket:
+    """A copy that a decoder gives a frame for.
+
+    It would keep the frame to itself, and that it is damaged, which the frames after it inherit.
+    """
+    copy = Packet(bytes(packet))
+    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+    for item in packet.iter_sidedata():
+        copy.set_sidedata(item)
+    return cast("VideoPacket", copy)

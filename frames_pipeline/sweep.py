@@ -108,7 +108,10 @@ class Sweep:
         start, self._settled = self._settled, int(np.searchsorted(run, before))
         rows = run[start : self._settled]
         due = rows[(self._entries[rows] >= run[0]) & self._index.shown[rows]]
-        self._damaged[due[~self._arrived[due]]] = True
+        absent = due[~self._arrived[due]]
+        if len(absent):
+            self.complaint = self.complaint or f"packet {absent[0]}: no frame comes of it"
+        self._damaged[absent] = True
         if not self._plan.is_linear and self._damaged[rows].any():
             raise PlanFailedError
         return Settled(before)
