@@ -1,7 +1,9 @@
 """Scheduled backfill: at a cron tick, what is missing or failed is made, and nothing else."""
 
+import functools
+import operator
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -33,37 +35,53 @@ def at_most(count: int) -> Condition:
     return AtMost()
 
 
-def due(*, stale: bool) -> Condition:
-    """What a tick is to make: partitions that are missing or failed, and perhaps the stale ones."""
-    wanting: Condition = AutomationCondition.missing() | AutomationCondition.execution_failed()
+def due(assets: Sequence[dg.AssetKey], *, stale: bool) -> Condition:
+    """Partitions of which any asset is missing, failed, failed a blocking check, or is stale.
+
+    The answer is the same for each asset: a batch is done again from its videos on, for the cause
+    may lie there, and whatever is done already costs a look.
+    """
+    failed = AutomationCondition.any_checks_match(
+        AutomationCondition.check_failed(), blocking_only=True
+    )
+    wanting: Condition = (
+        AutomationCondition.missing() | AutomationCondition.execution_failed() | failed
+    )
     if stale:
-        code, sources = (
-            AutomationCondition.code_version_changed(),
-            AutomationCondition.any_deps_updated(),
-        )
-        wanting = wanting | (code | sources).since(AutomationCondition.newly_updated())
-    return wanting & ~AutomationCondition.in_progress()
+        sources = AutomationCondition.any_deps_updated()
+        changed = AutomationCondition.code_version_changed() | sources
+        wanting = wanting | changed.since(AutomationCondition.newly_updated())
+    busy = AutomationCondition.in_progress()
+    return _any_of(assets, wanting) & ~_any_of(assets, busy)
+
+
+def _any_of(assets: Sequence[dg.AssetKey], condition: Condition) -> Condition:
+    """Partitions for which a condition holds of any of these assets."""
+    matches: list[Condition] = [AutomationCondition.asset_matches(key, condition) for key in assets]
+    return functools.reduce(operator.or_, matches)
 
 
 def build_backfill_sensor(
-    assets: Iterable[dg.AssetKey], *, cron: str, max_partitions: int, stale: bool
+    assets: Sequence[dg.AssetKey], *, cron: str, max_partitions: int, stale: bool
 ) -> dg.AutomationConditionSensorDefinition:
     """The sensor that starts one backfill per cron tick.
 
     Args:
         assets: What is made.
         cron: When, in UTC.
-        max_partitions: The most partitions of an asset per tick; the rest waits for the next.
+        max_partitions: The most partitions per tick; the rest waits for the next.
         stale: Whether partitions whose sources or code changed are made again, too.
     """
     condition = (
-        AutomationCondition.cron_tick_passed(cron) & due(stale=stale) & at_most(max_partitions)
+        AutomationCondition.cron_tick_passed(cron)
+        & due(assets, stale=stale)
+        & at_most(max_partitions)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # one condition for all assets
         return dg.AutomationConditionSensorDefinition(
             SCHEDULED_BACKFILL,
-            target=dg.AssetSelection.assets(*assets),
+            target=dg.AssetSelection.assets(*assets).without_checks(),  # they come along
             default_condition=condition.with_label(f"missing or failed, at {cron}"),
             use_user_code_server=True,
             description=f"At {cron} (UTC): one backfill of every missing or failed partition, "

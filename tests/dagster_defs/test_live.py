@@ -1,0 +1,114 @@
+"""On a running daemon: videos that appear become batches and runs; a tick heals what failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.dagster_run import RunsFilter
+
+from tests.dagster_defs.test_component import other_project
+from tests.videos import X264, make_video
+
+BIN = Path(sys.executable).parent
+DEFS = """
+type: dagster_defs.FramesComponent
+attributes:
+  source: "{{ env.OTHER_VIDEOS }}"
+  root: "{{ project_root }}/data"
+  batching: {batch_size: 1, max_wait_s: 0, interval_s: 2}
+  clipping: {kind: whole}
+  backfill: {cron: "* * * * *"}
+  max_failed_share: 0
+  signatures:
+    points: {policy: middle, target_res: [24, -1]}
+"""
+WORKSPACE = """
+load_from:
+  - python_module: {module_name: other.definitions, location_name: other}
+"""
+SETTINGS = """
+telemetry: {enabled: false}
+"""
+
+
+def started(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [BIN / command[0], *command[1:]], cwd=folder, stdout=log, stderr=log
+        )
+
+
+@contextmanager
+def running_daemon(folder: Path) -> Iterator[None]:
+    """A daemon with its own code server, and both sensors on."""
+    for sensor in ("video_batches", "scheduled_backfill"):
+        done = started(folder, "dagster", "sensor", "start", sensor, "-w", "workspace.yaml")
+        assert done.wait() == 0, (folder / "log.txt").read_text()
+    daemon = started(folder, "dagster-daemon", "run", "-w", "workspace.yaml")
+    try:
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 150) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(1)
+
+
+@pytest.mark.timeout(600)
+def test_batches_and_backfills_on_a_running_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = other_project(tmp_path / "project", DEFS)
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (folder / "workspace.yaml").write_text(WORKSPACE)
+    (folder / "dagster.yaml").write_text(SETTINGS)
+    monkeypatch.setenv("OTHER_VIDEOS", str(videos))
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path.cwd())]))
+    for name in ("a.mp4", "b.mp4"):
+        (videos / name).write_text("not a video yet")
+    make_video(videos / "c.mp4", options=X264)
+
+    with running_daemon(folder), dg.DagsterInstance.get() as instance:
+
+        def partitions(asset: str) -> set[str]:
+            return instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
+
+        def runs(*statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
+            return list(instance.get_runs(RunsFilter(statuses=list(statuses))))
+
+        # the sensor seals a batch per video; those that cannot be decoded fail their check
+        wait_for(lambda: partitions("clip_catalog") == {"batch-000003"}, what="c in the catalog")
+        wait_for(lambda: len(runs(dg.DagsterRunStatus.FAILURE)) > 1, what="a and b fail")
+        failed = [f"batch-00000{i}" for i in (1, 2)]
+        assert instance.get_dynamic_partitions("video_batch") == [*failed, "batch-000003"]
+
+        # the cause is put right; nobody asks for anything
+        for name in ("a.mp4", "b.mp4"):
+            make_video(videos / name, options=X264)
+        wait_for(lambda: partitions("clip_catalog") >= set(failed), what="a tick heals a and b")
+        healed: dict[str, set[str]] = {}
+        for run in runs(dg.DagsterRunStatus.SUCCESS):
+            backfill = run.tags.get("dagster/backfill", "")
+            healed.setdefault(backfill, set()).add(run.tags["dagster/partition"])
+        assert healed == {"": {"batch-000003"}, instance.get_backfills()[0].backfill_id: {*failed}}
+        committed = dg.AssetCheckKey(
+            dg.AssetKey(["clip_frames", "points"]), "every_frame_committed"
+        )
+        [check] = instance.event_log_storage.get_asset_check_summary_records([committed]).values()
+        assert check.last_check_execution_record is not None
+        assert check.last_check_execution_record.event is not None
