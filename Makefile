@@ -19,6 +19,7 @@ install: $(VENV)/.installed ## Make the environment in .venv
 
 demo: $(VENV)/.demo ## Run the main job on real footage, or on VIDEOS=/a/folder
 	@$(BIN)/python examples/demo.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)")
+	@echo "Look at it in Dagster's UI: make dev $(MAKEOVERRIDES)"
 
 dev: $(VENV)/.installed ## Open the Dagster UI on the same data
 	@mkdir -p "$(DATA)/dagster" "$(DATA)/videos" && cp deploy/local/dagster.yaml "$(DATA)/dagster"
@@ -50,7 +51,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[ui,caption]'
+	$(PIP) --editable '.[ui,caption,s3]'
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.installed

@@ -185,10 +185,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
 
     source: str = Field(description="Folder or fsspec URL of the videos.")
     root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
-    source_options: dict[str, str] = Field(
+    source_options: dict[str, Any] = Field(
         default={}, description="What fsspec needs to reach the source, without secrets."
     )
-    root_options: dict[str, str] = Field(
+    root_options: dict[str, Any] = Field(
         default={}, description="What fsspec needs to reach the root, without secrets."
     )
     source_secrets: dict[str, str] = Field(

@@ -1,7 +1,7 @@
 """Resources: what a run may choose, turned into library objects."""
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -17,10 +17,10 @@ class PlacesResource(dg.ConfigurableResource[Places]):
 
     source: str = Field(description="Folder or fsspec URL of the videos.")
     root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
-    source_options: dict[str, str] = Field(
+    source_options: dict[str, Any] = Field(
         default={}, description="What fsspec needs to reach the source: endpoint, profile."
     )
-    root_options: dict[str, str] = Field(
+    root_options: dict[str, Any] = Field(
         default={}, description="What fsspec needs to reach the root."
     )
     source_secrets: dict[str, str] = Field(

@@ -66,7 +66,7 @@ def run_batches(instance: dg.DagsterInstance, places: Places, console: Console, 
         )
         seconds = time.monotonic() - since
         if not run.success:
-            console.print(f"[red]{batch} failed[/]; see it with: make dev")
+            console.print(f"[red]{batch} failed[/]; Dagster's UI says why")
             return 1
         made = [event.materialization for event in run.get_asset_materialization_events()]
         console.print(table_of(made))
@@ -75,7 +75,6 @@ def run_batches(instance: dg.DagsterInstance, places: Places, console: Console, 
         decoded += sum(facts(one).get("clips_decoded_now", 0) for one in made)
     if not decoded:
         console.print("Nothing was decoded: every clip's frames were there already.")
-    console.print("\nLook at it in Dagster's UI: [bold]make dev[/]")
     return 0
 
 

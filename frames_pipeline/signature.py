@@ -31,7 +31,7 @@ ResizeMode = Literal["stretch", "fit", "pad", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
 Colour = Literal["ffmpeg", "accurate"]
 Rotation = Literal["apply", "ignore"]
-Pixels = Literal["swscale", "cuda"]
+Pixels = Literal["swscale"]
 
 REVISION: Final = 1
 """Raised whenever the same fields would give other bytes than before."""
@@ -89,8 +89,8 @@ class FrameExtractionSignature:
     rotation: Rotation = "apply"
     """Whether the display matrix (rotation by right angles, mirroring) is applied."""
     pixels: Pixels = "swscale"
-    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit,
-    or `cuda` on the device, within a tolerance."""
+    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit. A
+    conversion that cannot, such as one on a GPU, is another value, and so another key."""
     revision: int = REVISION
     """Version of the algorithms behind these fields."""
 
