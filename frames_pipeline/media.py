@@ -215,10 +215,10 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 def _checked_file(path: Path, limits: Limits) -> Path:
     """The real path of a regular file within the limits."""
     try:
-        real = path.resolve(strict=True)
+        real = Path(os.path.realpath(path, strict=True))
         info = real.stat()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise SourceNotFoundError(message) from error
     if not stat.S_ISREG(info.st_mode):
         kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
