@@ -51,7 +51,7 @@ class Threads(Workers):
         work: Callable[[T], R],
         tasks: Iterable[T],
         *,
-        weight: Callable[[T], int] = lambda _: 1,  # noqa: ARG002 - there is no limit to multiply
+        weight: Callable[[T], int] = lambda _: 1,
     ) -> Iterator[tuple[T, R | FramesPipelineError]]:
         with ThreadPoolExecutor(self.count) as pool:
             futures = {pool.submit(work, task): task for task in tasks}
