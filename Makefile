@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu bench clean help
+.PHONY: install demo dev check test test-gpu fuzz bench clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ test: $(VENV)/.dev ## Run every test
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu
 
+fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
+	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
+
 bench: $(VENV)/.bench ## Measure against peers; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
@@ -62,6 +65,9 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.installed
+$(VENV)/.fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
+	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.installed
 	$(PIP) --editable '.[bench]'
 	@touch $@

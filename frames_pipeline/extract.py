@@ -106,6 +106,7 @@ def extract_spans(
     try:
         yield from _decode(media, plan, clips, decoder, ledger)
     except PlanFailedError:
+        media.renew_decoders()
         for clip in clips.values():
             clip.reset()
         rows = _wanted_rows(media.index, clips)

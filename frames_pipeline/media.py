@@ -100,21 +100,34 @@ class Media:
         self._connect = connect
         self._container = connect(None)
         self._second: InputContainer | None = None
+        self._renewed: InputContainer | None = None
         self.stream = self._first_video()
         context = self.stream.codec_context
         if context.width * context.height > limits.max_pixels:
             size = f"{context.width}x{context.height}"
             message = f"{name} has frames of {size}, and the limit is {limits.max_pixels} pixels"
             raise LimitExceededError(message)
-        context.options = {"max_pixels": str(limits.max_pixels)}
+        context.options = _decoder_options(context, limits)
 
     def close(self) -> None:
         """Release the file."""
         if "packets" in self.__dict__:
             self.packets.close()
+        for container in (self._second, self._renewed, self._container):
+            if container is not None:
+                container.close()
+
+    def renew_decoders(self) -> None:
+        """Forget the decoders, and what damage left behind in them: flushing does not clear all."""
+        if self._renewed is not None:
+            self._renewed.close()
         if self._second is not None:
             self._second.close()
-        self._container.close()
+            self._second = None
+        self._renewed = self._connect(None)
+        self.stream = cast(VideoStream, self._renewed.streams[self.stream.index])
+        context = self.stream.codec_context
+        context.options = _decoder_options(context, self.limits)
 
     def accelerated(self, hwaccel: HWAccel) -> VideoCodecContext:
         """A decoder of the stream on other hardware, made once.
@@ -126,7 +139,7 @@ class Media:
             self._second = self._connect(hwaccel)
         context = cast(VideoStream, self._second.streams[self.stream.index]).codec_context
         if not context.is_open:
-            context.options = {"max_pixels": str(self.limits.max_pixels)}
+            context.options = _decoder_options(context, self.limits)
         return context
 
     @cached_property
@@ -287,6 +300,17 @@ def _refuse(name: str, error: Exception) -> NoReturn:
 
 def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
+    """What a decoder is told before it opens.
+
+    Decoders of codecs without prediction hand out a picture that is broken without a word, filled
+    up with what another picture left in the buffer; so they are told to refuse it. Where frames
+    are predicted from others, a broken one carries a mark, and is worth having.
+    """
+    options = {"max_pixels": str(limits.max_pixels)}
+    return options | {"err_detect": "crccheck+explode"} if context.codec.intra_only else options
 
 
 def _rate(stream: VideoStream) -> Fraction:

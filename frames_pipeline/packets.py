@@ -6,6 +6,7 @@ second container that seeks where that saves reading, and checks where it landed
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, cast
 
@@ -219,11 +220,16 @@ def _row(
 
 
 def _demux(container: InputContainer, stream_index: int) -> Iterator[VideoPacket]:
-    """The packets of a stream that hold data: an empty one would end a decode."""
+    """The packets of a stream that hold data: an empty one would end a decode.
+
+    Behind the last one PyAV hands out an empty packet per stream, and stumbles over streams that
+    it came to know of on the way.
+    """
     stream = container.streams[stream_index]
-    for packet in container.demux(stream):
-        if packet.size:
-            yield cast("VideoPacket", packet)
+    with contextlib.suppress(IndexError):
+        for packet in container.demux(stream):
+            if packet.size:
+                yield cast("VideoPacket", packet)
 
 
 def _stamped(packet: VideoPacket, row: int) -> VideoPacket:

@@ -77,7 +77,8 @@ def plan_decode(index: PacketIndex, wanted: Rows) -> DecodePlan:
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
     """Every packet from the first to the last wanted one."""
-    return DecodePlan((np.arange(wanted.max(initial=-1) + 1),), reason)
+    runs = (np.arange(wanted.max() + 1),) if len(wanted) else ()
+    return DecodePlan(runs, reason)
 
 
 def _merged(starts: list[int], stops: list[int]) -> list[tuple[int, int]]:

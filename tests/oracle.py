@@ -10,6 +10,7 @@ import hashlib
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +19,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 CORPUS = Path(os.environ.get("FRAMES_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
@@ -93,16 +97,27 @@ def plain_frames(path: Path) -> Iterator[PlainFrame]:
         context = videos[0].codec_context
         context.thread_count = 1
         keys: dict[int, bool] = {}
-        for packet in container.demux(videos[0]):
-            if packet.pts is not None:
+        for packet in _packets(container, videos[0]):
+            if packet is not None and packet.pts is not None:
                 keys[packet.pts] = packet.is_keyframe
             try:
-                decoded = context.decode(packet if packet.size else None)
+                decoded = context.decode(packet)
             except (av.FFmpegError, ValueError):
                 continue
             for frame in decoded:
                 key = bool(frame.key_frame) if frame.pts is None else keys[frame.pts]
                 yield PlainFrame(frame, frame.pts, key)
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | None]:
+    """Every packet that can be read, and `None` at the end, which drains the decoder."""
+    with suppress(
+        av.FFmpegError, ValueError, IndexError
+    ):  # damage that the demuxer stops at is an end, too
+        for packet in container.demux(stream):
+            yield packet if packet.size else None
+        return
+    yield None
 
 
 def plain_decode(path: Path) -> list[PlainFrame]:

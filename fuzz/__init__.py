@@ -1,0 +1,1 @@
+"""Mutated videos through the real extraction: `python -m fuzz`."""

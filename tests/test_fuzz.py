@@ -1,0 +1,58 @@
+"""A short run of the fuzzer, and what longer ones found. `make fuzz CASES=10000` is a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from frames_pipeline.workers import Workers
+from fuzz.cases import Case
+from fuzz.mutate import mutated
+from fuzz.run import Totals, run
+from fuzz.seeds import make_seeds
+from tests.oracle import needs_corpus
+
+WALLS = Workers(2, timeout_s=120, cpu_s=60, memory_bytes=1 << 30)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_seeds(tmp_path_factory.mktemp("seeds"))
+
+
+def run_cases(seeds: list[Path], seed: int, numbers: Iterable[int]) -> Totals:
+    return run((Case(n, seed, Random(f"{seed}/{n}/file").choice(seeds)) for n in numbers), WALLS)
+
+
+def test_a_short_run_finds_nothing(seeds: list[Path]) -> None:
+    totals = run_cases(seeds, 1, range(150))
+    assert not totals.findings
+    assert totals.results.total() == 150
+    assert totals.compared > 100
+    assert totals.peak_mb[0] < 1024
+
+
+@needs_corpus
+@pytest.mark.parametrize(
+    ("seed", "number"),
+    [
+        pytest.param(1, 64, id="damaged packets, and a policy that wants no frame"),
+        pytest.param(2, 112, id="a stream that appears on the way"),
+        pytest.param(2, 189, id="a broken JPEG picture, handed out without a mark"),
+        pytest.param(3, 3472, id="VP8: flushing leaves damage behind"),
+        pytest.param(3, 1739, id="FFV1: flushing leaves damage behind"),
+    ],
+)
+def test_what_was_found_stays_fixed(seeds: list[Path], seed: int, number: int) -> None:
+    assert not run_cases(seeds, seed, [number]).findings
+
+
+def test_the_same_seed_gives_the_same_damage() -> None:
+    data = bytes(range(256)) * 20
+    cases = [Case(number, 7, Path("x")) for number in range(50)]
+    damaged = [mutated(data, case.random()) for case in cases]
+    assert damaged == [mutated(data, case.random()) for case in cases]
+    assert len(set(damaged)) > 45
