@@ -55,4 +55,4 @@ def test_the_same_seed_gives_the_same_damage() -> None:
     cases = [Case(number, 7, Path("x")) for number in range(50)]
     damaged = [mutated(data, case.random()) for case in cases]
     assert damaged == [mutated(data, case.random()) for case in cases]
-    assert len(set(damaged)) > 45
+    assert len(set(damaged)) > 40
