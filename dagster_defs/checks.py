@@ -10,6 +10,7 @@ from dagster_defs.assets.frames import frames_key
 from dagster_defs.metadata import records
 from dagster_defs.partitions import VIDEO_BATCH
 from dagster_defs.resources import PlacesResource
+from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.store import StoredClip
 
@@ -37,20 +38,21 @@ def _build_checks(
     def every_frame_committed(
         context: dg.AssetCheckExecutionContext, places: PlacesResource
     ) -> dg.AssetCheckResult:
-        opened, batch = places.open(), context.partition_key
-        report = opened.store.verify(batch, signature)
-        rows = opened.rows("outcomes", batch, part=signature.key)
-        clips = opened.store.manifest(batch, signature).clips
-        promised = {row["clip_id"] for row in rows if row["frames"]}
-        return dg.AssetCheckResult(
-            passed=report.ok and promised == set(clips),
-            metadata={
-                "clips": len(clips),
-                "clips_promised": len(promised),
-                "objects": report.objects,
-                **_listed("faults", [{"fault": str(fault)} for fault in report.faults], "fault"),
-            },
-        )
+        with retrying_transients():
+            opened, batch = places.open(), context.partition_key
+            report = opened.store.verify(batch, signature)
+            rows = opened.rows("outcomes", batch, part=signature.key)
+            clips = opened.store.manifest(batch, signature).clips
+            promised = {row["clip_id"] for row in rows if row["frames"]}
+            return dg.AssetCheckResult(
+                passed=report.ok and promised == set(clips),
+                metadata={
+                    "clips": len(clips),
+                    "clips_promised": len(promised),
+                    "objects": report.objects,
+                    **_listed("faults", [{"fault": str(fault)} for fault in report.faults], "fault"),
+                },
+            )
 
     @dg.asset_check(
         asset=asset,
@@ -62,16 +64,17 @@ def _build_checks(
     def timestamps_increase(
         context: dg.AssetCheckExecutionContext, places: PlacesResource
     ) -> dg.AssetCheckResult:
-        opened, batch = places.open(), context.partition_key
-        clips = opened.store.manifest(batch, signature).clips
-        wrong = [
-            {"clip_id": clip_id}
-            for clip_id in clips
-            if not _increases(opened.store.open(batch, signature, clip_id))
-        ]
-        return dg.AssetCheckResult(
-            passed=not wrong, metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")}
-        )
+        with retrying_transients():
+            opened, batch = places.open(), context.partition_key
+            clips = opened.store.manifest(batch, signature).clips
+            wrong = [
+                {"clip_id": clip_id}
+                for clip_id in clips
+                if not _increases(opened.store.open(batch, signature, clip_id))
+            ]
+            return dg.AssetCheckResult(
+                passed=not wrong, metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")}
+            )
 
     @dg.asset_check(
         asset=asset,
@@ -83,19 +86,20 @@ def _build_checks(
     def few_clips_failed(
         context: dg.AssetCheckExecutionContext, places: PlacesResource
     ) -> dg.AssetCheckResult:
-        rows = places.open().rows("outcomes", context.partition_key, part=signature.key)
-        tried = [row for row in rows if row["status"] != "skipped"]
-        failed = [row for row in tried if row["status"] == "failed"]
-        share = len(failed) / len(tried) if tried else 0.0
-        return dg.AssetCheckResult(
-            passed=share <= max_failed_share,
-            metadata={
-                "failed_share": round(share, 4),
-                "max_failed_share": max_failed_share,
-                "clips_tried": len(tried),
-                **_listed("failed", failed, "clip_id", "reason", "detail"),
-            },
-        )
+        with retrying_transients():
+            rows = places.open().rows("outcomes", context.partition_key, part=signature.key)
+            tried = [row for row in rows if row["status"] != "skipped"]
+            failed = [row for row in tried if row["status"] == "failed"]
+            share = len(failed) / len(tried) if tried else 0.0
+            return dg.AssetCheckResult(
+                passed=share <= max_failed_share,
+                metadata={
+                    "failed_share": round(share, 4),
+                    "max_failed_share": max_failed_share,
+                    "clips_tried": len(tried),
+                    **_listed("failed", failed, "clip_id", "reason", "detail"),
+                },
+            )
 
     return [every_frame_committed, timestamps_increase, few_clips_failed]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from frames_pipeline import Decoder, Limits
+from frames_pipeline import ConfigError, Decoder, Limits
 from frames_pipeline.decoders import PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
 from frames_pipeline.workers import Workers
@@ -161,4 +161,8 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
 
 
 def _secrets(names: dict[str, str]) -> dict[str, str]:
+    missing = sorted(variable for variable in names.values() if variable not in os.environ)
+    if missing:
+        message = f"no environment variable {', '.join(missing)}; set it where the run executes"
+        raise ConfigError(message)
     return {option: os.environ[variable] for option, variable in names.items()}

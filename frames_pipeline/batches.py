@@ -147,11 +147,19 @@ class BatchRegistry:
         while left := set(videos) - self.sealed_videos():
             numbers = [int(key[6:]) for key in self._known if _NUMBERED.fullmatch(key)]
             number = max(numbers, default=0) + 1
-            sealed = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
             batch = Batch(f"batch-{number:06d}", tuple(sorted(left)), source, sealed)
-            if self._objects.put_new(f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json()):
+            if self._put(batch):
                 return batch
         return None
+
+    def _put(self, batch: Batch) -> bool:
+        """Whether this call sealed it, which it also did if the store's answer was lost.
+
+        The client then tries again, and is told that the name is taken: by this very document.
+        """
+        name, document = f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json()
+        return self._objects.put_new(name, document) or self._objects.get(name) == document
 
     def _read(self, keys: Collection[str]) -> list[Batch]:
         """The batches of some keys; those that are not there are left out."""

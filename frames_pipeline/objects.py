@@ -16,6 +16,7 @@ import os
 import random
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,13 @@ _CREATE_PAUSE: Final = 0.002
 _TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP answers that ask for another try; 409 is how S3 answers writes that ran into each other."""
 
+_TRANSIENT_CODES: Final = frozenset(
+    {"BadDigest", "IncompleteBody", "RequestTimeout", "Throttling", "XAmzContentSHA256Mismatch"}
+)
+"""S3's names for what went wrong on the way, and comes with the status of a bad request."""
+
+_MISSING_BUCKET: Final = "NoSuchBucket"
+
 _TRANSIENT_ERRNO: Final = frozenset({errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)})
 """What s3fs makes of 503 and 500."""
 
@@ -68,6 +76,7 @@ _TRANSIENT_TYPES: Final = frozenset(
         "botocore.exceptions.ConnectionError",
         "botocore.exceptions.HTTPClientError",
         "botocore.exceptions.IncompleteReadError",
+        "botocore.parsers.ResponseParserError",
     }
 )
 """Network faults that are no `OSError`, by name so that no client library is imported for them."""
@@ -181,9 +190,14 @@ class Objects:
         with self.faults(key):
             if self.local_path is not None:
                 status = Path(self.local_path, key).stat()
+                if stat.S_ISDIR(status.st_mode):
+                    raise FileNotFoundError(key)
                 return ObjectInfo(size=status.st_size, modified=status.st_mtime)
             fs, root = self._connect()
-            return _object_info(fs.info(f"{root}/{key}"))
+            info = fs.info(f"{root}/{key}")
+            if info["type"] == "directory":
+                raise FileNotFoundError(key)
+            return _object_info(info)
 
     def fetch(self, key: str, path: Path) -> None:
         """Copy an object to a local file, without holding it in memory.
@@ -206,7 +220,7 @@ class Objects:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, in place of any that is there: a reader sees the old or the new one."""
-        with self.faults(key), _with_place(self.url, key):
+        with _with_place(self.url, key), self.faults(key):
             if self.local_path is not None:
                 _put_file(Path(self.local_path, key), data, durable=self.durable)
             else:
@@ -215,7 +229,7 @@ class Objects:
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write an object if there is none yet; say whether this call wrote it."""
-        with self.faults(key), _with_place(self.url, key):
+        with _with_place(self.url, key), self.faults(key):
             if self.local_path is not None:
                 return _put_new_file(Path(self.local_path, key), data, durable=self.durable)
             fs, root = self._connect()
@@ -236,7 +250,9 @@ class Objects:
             fs, root = self._connect()
             try:
                 found = fs.find(_join(root, prefix), detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if _is_missing_bucket(error):
+                    raise
                 return {}
             return {path[len(root) + 1 :]: _object_info(info) for path, info in found.items()}
 
@@ -248,7 +264,9 @@ class Objects:
             fs, root = self._connect()
             try:
                 found = fs.ls(_join(root, prefix), detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if _is_missing_bucket(error):
+                    raise
                 return []
             paths = [info["name"].rstrip("/") for info in found if info["type"] == "directory"]
             return sorted(path.rpartition("/")[2] for path in paths)
@@ -434,7 +452,7 @@ def _remove_file(path: Path, *, root: Path) -> None:
 
 @contextlib.contextmanager
 def _with_place(url: str, key: str) -> Iterator[None]:
-    """Nothing is missing where something is written, unless the bucket is."""
+    """Nothing is missing where something is written, unless the place is."""
     try:
         yield
     except FileNotFoundError as error:
@@ -447,8 +465,13 @@ def _named(url: str, key: str) -> Iterator[None]:
     """Say which object a fault is about, and whether trying again may help."""
     try:
         yield
-    except (FramesPipelineError, FileNotFoundError):
+    except FramesPipelineError:
         raise
+    except FileNotFoundError as error:
+        if not _is_missing_bucket(error):
+            raise
+        message = f"no bucket for {url}/{key}: {error}; create it first, or correct the URL"
+        raise StoreAccessError(message) from error
     except Exception as error:
         if any(_may_pass(cause) for cause in _causes(error)):
             message = f"cannot reach {url}/{key} now: {error}"
@@ -475,7 +498,21 @@ def _may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO:
         return True
-    return _http_status(error) in _TRANSIENT_STATUS or _is_one_of(error, _TRANSIENT_TYPES)
+    if _http_status(error) in _TRANSIENT_STATUS or _s3_code(error) in _TRANSIENT_CODES:
+        return True
+    return _is_one_of(error, _TRANSIENT_TYPES)
+
+
+def _is_missing_bucket(error: BaseException) -> bool:
+    """An object may well be missing; where its bucket is, nothing can be told of it."""
+    return any(_s3_code(cause) == _MISSING_BUCKET for cause in _causes(error))
+
+
+def _s3_code(error: BaseException) -> object:
+    """S3's name for what went wrong, from an error of botocore."""
+    response = getattr(error, "response", None)
+    found = response.get("Error", {}) if isinstance(response, Mapping) else {}
+    return found.get("Code")
 
 
 def _is_one_of(error: BaseException, names: frozenset[str]) -> bool:

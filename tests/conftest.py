@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
 
 # how long an example takes is the machine's affair
@@ -25,3 +27,19 @@ def video_25s(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """125 numbered frames at 5 per second, H.264 with B-frames, a key frame every 12."""
     path = tmp_path_factory.mktemp("videos") / "video_25s.mp4"
     return make_video(path, frames=125, rate=5, options=X264)
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of an S3 server with one bucket."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with moto() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(s3_port: int) -> Iterator[S3]:
+    """A place in the bucket that nobody else uses."""
+    with proxied(s3_port) as s3:
+        yield s3

@@ -246,7 +246,7 @@ def _publish(
 ) -> FramesReport:
     """Publish the manifest and the table of outcomes."""
     results = {clip["clip_id"]: (before | now)[signature, clip["clip_id"]] for clip in cut}
-    committed = [clip_id for clip_id, result in results.items() if result.commit]
+    committed = [result.commit for result in results.values() if result.commit]
     manifest = places.store.commit_batch(batch, signature, committed)
     outcomes = table_of([result.row for result in results.values()], OUTCOMES)
     places.tables.write("outcomes", batch, outcomes, part=signature.key)

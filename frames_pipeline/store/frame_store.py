@@ -159,12 +159,14 @@ class FrameStore:
     ) -> Manifest:
         """Publish the clips committed so far, or just those named, as the batch.
 
+        Commits that the caller holds are published as they are; a clip or its id is one request.
+
         Raises:
             CommitNotFoundError: A named clip is not committed.
         """
         folder = signature_folder(batch, signature)
-        names = None if clips is None else [clip_id(clip) for clip in clips]
-        return writer.commit_batch(self.objects, folder, signature, clips=names)
+        named = None if clips is None else list(map(_commit_or_id, clips))
+        return writer.commit_batch(self.objects, folder, signature, clips=named)
 
     def manifest(self, batch: Batch, signature: Signature) -> Manifest:
         """The batch as it was last published: a snapshot to read clips from.
@@ -217,3 +219,7 @@ class FrameStore:
     def _signature_keys(self, batch: str) -> list[str]:
         names = self.objects.folders(f"{ROOT}/{batch}")
         return [name for name in names if is_signature_key(name)]
+
+
+def _commit_or_id(clip: Clip) -> ClipCommit | str:
+    return clip if isinstance(clip, ClipCommit) else clip_id(clip)

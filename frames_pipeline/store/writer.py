@@ -111,7 +111,7 @@ def commit_batch(
     folder: SignatureFolder,
     signature: FrameExtractionSignature,
     *,
-    clips: Iterable[str] | None,
+    clips: Iterable[ClipCommit | str] | None,
 ) -> Manifest:
     """Publish the clips that are committed, or those named, as the batch.
 
@@ -121,7 +121,9 @@ def commit_batch(
     if clips is None:
         commits = read_commits(objects, folder)
     else:
-        commits = find_commits(objects, folder, clips)
+        given = list(clips)
+        commits = find_commits(objects, folder, [clip for clip in given if isinstance(clip, str)])
+        commits |= {clip.clip_id: clip for clip in given if isinstance(clip, ClipCommit)}
     manifest = Manifest(
         batch_key=folder.batch_key,
         signature_key=folder.signature_key,
