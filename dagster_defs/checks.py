@@ -9,10 +9,14 @@ import numpy as np
 from dagster_defs.assets.frames import frames_key
 from dagster_defs.metadata import records
 from dagster_defs.partitions import VIDEO_BATCH
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.pipeline import recheck_frames
 from frames_pipeline.store import StoredClip
+
+RECHECKED_FRAMES = 4
+"""Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
 
 
 def build_checks(
@@ -50,7 +54,9 @@ def _build_checks(
                     "clips": len(clips),
                     "clips_promised": len(promised),
                     "objects": report.objects,
-                    **_listed("faults", [{"fault": str(fault)} for fault in report.faults], "fault"),
+                    **_listed(
+                        "faults", [{"fault": str(fault)} for fault in report.faults], "fault"
+                    ),
                 },
             )
 
@@ -73,7 +79,8 @@ def _build_checks(
                 if not _increases(opened.store.open(batch, signature, clip_id))
             ]
             return dg.AssetCheckResult(
-                passed=not wrong, metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")}
+                passed=not wrong,
+                metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")},
             )
 
     @dg.asset_check(
@@ -101,7 +108,42 @@ def _build_checks(
                 },
             )
 
-    return [every_frame_committed, timestamps_increase, few_clips_failed]
+    @dg.asset_check(
+        asset=asset,
+        name="frames_match_source",
+        description=f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their "
+        "videos on the CPU, are the ones that are stored.",
+        partitions_def=VIDEO_BATCH,
+    )
+    def frames_match_source(
+        context: dg.AssetCheckExecutionContext,
+        places: PlacesResource,
+        extraction: ExtractionResource,
+    ) -> dg.AssetCheckResult:
+        with retrying_transients():
+            batch = context.partition_key
+            report = recheck_frames(
+                batch,
+                signature,
+                places.open(),
+                frames=RECHECKED_FRAMES,
+                limits=extraction.limits,
+                workers=extraction.workers,
+            )
+            wrong = [{"clip_id": one.clip_id, "found": one.found} for one in report.mismatches]
+            skipped = [{"clip_id": clip, "why": why} for clip, why in report.skipped.items()]
+            return dg.AssetCheckResult(
+                passed=report.ok,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "clips": report.clips,
+                    "frames": report.frames,
+                    **_listed("mismatches", wrong, "clip_id", "found"),
+                    **_listed("skipped", skipped, "clip_id", "why"),
+                },
+            )
+
+    return [every_frame_committed, timestamps_increase, few_clips_failed, frames_match_source]
 
 
 def _listed(

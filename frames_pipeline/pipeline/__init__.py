@@ -25,6 +25,7 @@ from frames_pipeline.pipeline.ingest import (
     videos_version,
 )
 from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.sheet import sheet_of_batch
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Discovery",
     "FramesReport",
     "Places",
+    "RecheckReport",
     "caption_batch",
     "catalog_batch",
     "cut_clips",
@@ -40,6 +42,7 @@ __all__ = [
     "extract_batch",
     "measure_batch",
     "observe_videos",
+    "recheck_frames",
     "sheet_of_batch",
     "videos_version",
 ]

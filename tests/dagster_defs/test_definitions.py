@@ -40,7 +40,7 @@ def test_the_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         "downstream",
     }
     assert all(graph.get(key).is_partitioned for key in graph.get_all_asset_keys())
-    assert len(graph.asset_check_keys) == 9
+    assert len(graph.asset_check_keys) == 12
 
 
 def test_without_an_endpoint_the_catalog_does_not_wait_for_captions(

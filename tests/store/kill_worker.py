@@ -1,8 +1,8 @@
 """Writers, readers and a collector for test_kill, each a process that is forked where this runs.
 
-Started with the store's path and the folder for totals; then one order per line of stdin, each
-answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`, `wait PID`,
-`check`.
+Started with the store's path or URL and the folder for totals; then one order per line of stdin,
+each answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`,
+`wait PID`, `check`.
 The pixels of a clip follow from its id and its fingerprint, so any process can tell what they
 should be, and a clip of two writes shows.
 """
@@ -30,7 +30,11 @@ from frames_pipeline.store import ClipCommit, FrameStore, codecs
 
 CLIPS = ("one", "two", "three", "four")
 SIGNATURES = (FrameExtractionSignature(), FrameExtractionSignature(policy="first"))
-GRACE_SECONDS = 5
+OPTIONS = json.loads(os.environ.get("FRAMES_KILL_OPTIONS", "{}"))
+"""What fsspec needs to reach the store."""
+ACKNOWLEDGED = os.environ["FRAMES_KILL_ACKNOWLEDGED"]
+"""The file that writers append to when a clip is committed: batch, clip, writer, turn."""
+GRACE_SECONDS = float(os.environ.get("FRAMES_KILL_GRACE", "5"))
 """Far above what a clip here takes to be written or read, and below what the test takes."""
 
 
@@ -49,11 +53,13 @@ def frames_of(clip: str, signature: FrameExtractionSignature, fingerprint: str) 
 def write(store: FrameStore, batch: str, seed: int) -> None:
     """Write every clip again and again, until killed."""
     order = random.Random(seed)
+    acknowledged = os.open(ACKNOWLEDGED, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for turn in count():
         for clip in order.sample(CLIPS, len(CLIPS)):
             fingerprint = f"{seed}-{turn}"
             frames = {s: frames_of(clip, s, fingerprint) for s in SIGNATURES}
             store.write_clip(batch, clip, frames, fingerprint=fingerprint)
+            os.write(acknowledged, f"{batch} {clip} {seed} {turn}\n".encode())
         for signature in SIGNATURES:
             store.commit_batch(batch, signature)
 
@@ -90,7 +96,28 @@ def check(store: FrameStore) -> dict[str, Any]:
     look(store, seen)
     for batch in batches(store):
         seen["bad"] += [str(fault) for fault in store.verify(batch).faults]
+    seen["lost"] = lost(store)
     return seen
+
+
+def lost(store: FrameStore) -> list[str]:
+    """Clips that were acknowledged, and are not there, or only as their writer left them before."""
+    last: dict[tuple[str, str], dict[int, int]] = {}
+    if Path(ACKNOWLEDGED).exists():
+        for line in Path(ACKNOWLEDGED).read_text().splitlines():
+            batch, clip, seed, turn = line.split()
+            last.setdefault((batch, clip), {})[int(seed)] = int(turn)
+    found = []
+    for batch, signature in product({batch for batch, _ in last}, SIGNATURES):
+        current = store.clips(batch, signature)
+        for clip in {clip for named, clip in last if named == batch}:
+            if clip not in current:
+                found.append(f"{batch} {clip} is gone")
+                continue
+            seed, turn = map(int, current[clip].fingerprint.split("-"))
+            if turn < last[batch, clip].get(seed, -1):
+                found.append(f"{batch} {clip} is of turn {turn} of writer {seed}")
+    return found
 
 
 def look(store: FrameStore, seen: dict[str, Any]) -> None:
@@ -155,20 +182,22 @@ def fork(work: Any, *arguments: Any) -> int:
 
 def main(root: str, totals: str) -> None:
     """Obey."""
+    if OPTIONS:
+        import s3fs  # noqa: F401  (children then need not)
     for line in sys.stdin:
         order, *arguments = line.split()
         if order == "write":
             batch, seed, durable = arguments
-            store = FrameStore(root, durable=durable == "True")
+            store = FrameStore(root, OPTIONS, durable=durable == "True")
             answer = fork(write, store, batch, int(seed))
         elif order in ("read", "collect"):
             work = {"read": read, "collect": collect}[order]
-            answer = fork(work, FrameStore(root), Path(totals, arguments[0]))
+            answer = fork(work, FrameStore(root, OPTIONS), Path(totals, arguments[0]))
         elif order == "wait":
             os.waitpid(int(arguments[0]), 0)
             answer = 0
         else:
-            os.waitpid(fork(lambda: say(check(FrameStore(root)))), 0)
+            os.waitpid(fork(lambda: say(check(FrameStore(root, OPTIONS)))), 0)
             continue
         say(answer)
 

@@ -2,7 +2,7 @@
 
 Each round, two processes write the same clips over and over, and each is killed at a random
 moment, while a third compares everything it can see, and a fourth collects garbage.
-`FRAMES_KILL_ROUNDS` sets the number of rounds.
+`FRAMES_KILL_ROUNDS` and `FRAMES_KILL_ROUNDS_S3` set the numbers of rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,52 @@ import pytest
 
 from frames_pipeline import objects
 from frames_pipeline.store import FrameStore
+from tests.s3 import S3
 
 ROUNDS = int(os.environ.get("FRAMES_KILL_ROUNDS", "20"))
+ROUNDS_S3 = int(os.environ.get("FRAMES_KILL_ROUNDS_S3", "3"))
 ROUNDS_PER_BATCH = 5
 
 
 def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No clip is ever half there, or of two writers, and nothing committed is lost."""
-    root, totals = tmp_path / "store", tmp_path
-    environment = os.environ | {
+    store = FrameStore(tmp_path / "store")
+    told = fire(store, tmp_path, rounds=ROUNDS, seconds=(0.05, 0.6), environment={})
+    with capsys.disabled():
+        print(f"\n{told}")  # noqa: T201  (the totals are worth seeing)
+
+
+def test_kill_on_s3(tmp_path: Path, s3: S3, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor is it in a bucket."""
+    options = s3.options_with(endpoint_url=s3.direct, config_kwargs={})
+    environment = {"FRAMES_KILL_OPTIONS": json.dumps(options), "FRAMES_KILL_GRACE": "60"}
+    store = FrameStore(s3.url, options)
+    told = fire(store, tmp_path, rounds=ROUNDS_S3, seconds=(1, 4), environment=environment)
+    with capsys.disabled():
+        print(f"\nS3: {told}")  # noqa: T201
+
+
+def fire(
+    store: FrameStore,
+    totals: Path,
+    *,
+    rounds: int,
+    seconds: tuple[float, float],
+    environment: Mapping[str, str],
+) -> str:
+    """All rounds; what was seen, if nothing was wrong."""
+    environment = {
+        **os.environ,
         "PYTHONPATH": str(Path(objects.__file__).parents[1]),
         "OPENBLAS_NUM_THREADS": "1",
+        "FRAMES_KILL_ACKNOWLEDGED": str(totals / "acknowledged"),
+        **environment,
     }
-    worker = [sys.executable, str(Path(__file__).with_name("kill_worker.py")), root, totals]
+    script = str(Path(__file__).with_name("kill_worker.py"))
     with subprocess.Popen(
-        worker, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+        [sys.executable, script, store.objects.url, totals],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
 
         def ask(order: str) -> Any:
             process.stdin.write(f"{order}\n")
@@ -44,43 +75,45 @@ def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             return json.loads(process.stdout.readline())
 
         others = [ask("read reader.json"), ask("collect collector.json")]
-        after_kill = [kill_round(ask, random.Random(number), number) for number in range(ROUNDS)]
+        after_kill = [
+            kill_round(ask, random.Random(number), number, seconds) for number in range(rounds)
+        ]
         for other in others:
             os.kill(other, signal.SIGTERM)
             ask(f"wait {other}")
         process.stdin.close()
     live = json.loads((totals / "reader.json").read_text())
     collected = json.loads((totals / "collector.json").read_text())
-    store = FrameStore(root)
+    acknowledged = len((totals / "acknowledged").read_text().splitlines())
     unfinished = count_unfinished(store)
     garbage = store.collect_garbage(grace_seconds=0, dry_run=False)
     last = [store.verify(batch, deep=True) for batch in store.objects.folders("frames")]
     attempts = sum(report.attempts for report in last)
-    with capsys.disabled():
-        print(  # noqa: T201  (the totals are worth seeing)
-            f"\n{ROUNDS} rounds, {2 * ROUNDS} writers killed; "
-            f"after kill {sum(seen['looks'] for seen in after_kill)} looks, "
-            f"{sum(len(seen['bad']) for seen in after_kill)} bad; "
-            f"live {live['looks']} looks, {len(live['bad'])} bad; "
-            f"attempts collected {collected} live and {len(garbage.attempts)} at the end, "
-            f"{unfinished} of these unfinished; {attempts} stay"
-        )
-    assert [seen["bad"] for seen in after_kill] == [[]] * ROUNDS
+    assert [seen["bad"] for seen in after_kill] == [[]] * rounds
+    assert [seen["lost"] for seen in after_kill] == [[]] * rounds
     assert live["bad"] == []
-    assert live["looks"] > ROUNDS
+    assert live["looks"] > rounds
     assert garbage.attempts
     assert all(report.ok for report in last)
     assert attempts <= len(last) * 16
     assert store.collect_garbage(grace_seconds=0).objects == 0
+    return (
+        f"{rounds} rounds, {2 * rounds} writers killed; "
+        f"{acknowledged} writes acknowledged, 0 lost; "
+        f"after kill {sum(seen['looks'] for seen in after_kill)} looks, 0 bad; "
+        f"live {live['looks']} looks, 0 bad; "
+        f"attempts collected {collected} live and {len(garbage.attempts)} at the end, "
+        f"{unfinished} of these unfinished; {attempts} stay"
+    )
 
 
-def kill_round(ask: Any, chance: random.Random, number: int) -> Any:
+def kill_round(ask: Any, chance: random.Random, number: int, seconds: tuple[float, float]) -> Any:
     """Two writers, killed one after the other; then what is visible."""
     durable = number % 2 == 0
     batch = f"batch-{number // ROUNDS_PER_BATCH}"
     writers = [ask(f"write {batch} {number * 2 + index} {durable}") for index in range(2)]
     for writer in writers:
-        time.sleep(chance.uniform(0.05, 0.6))
+        time.sleep(chance.uniform(*seconds))
         os.kill(writer, signal.SIGKILL)
         ask(f"wait {writer}")
     return ask("check")

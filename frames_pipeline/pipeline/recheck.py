@@ -1,0 +1,194 @@
+"""Decode some stored frames again from their source, and compare every byte."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.decoders import open_decoder
+from frames_pipeline.errors import (
+    ConfigError,
+    FramesPipelineError,
+    IntegrityError,
+    SourceChangedError,
+    SourceError,
+    WorkerError,
+)
+from frames_pipeline.extract import extract_spans
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.gather import Span
+from frames_pipeline.media import Limits, open_media
+from frames_pipeline.pipeline.ingest import clip_of, video_of
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, FrameStore, Manifest
+from frames_pipeline.videos import Video, VideoSource
+from frames_pipeline.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A clip whose stored frames are not those of its source."""
+
+    clip_id: str
+    """The clip."""
+    found: str
+    """What differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckReport:
+    """Frames that were decoded again, and what differs."""
+
+    clips: int
+    """Clips that were decoded again."""
+    frames: int
+    """Frames of them that were compared."""
+    skipped: Mapping[str, str]
+    """Clips whose source is not the one that they came from, or cannot be read; with why."""
+    mismatches: tuple[Mismatch, ...]
+    """Clips that differ."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every frame that was compared is the same."""
+        return not self.mismatches
+
+
+def recheck_frames(
+    batch: str,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    frames: int = 8,
+    seed: int | None = None,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+) -> RecheckReport:
+    """Choose frames of a published batch at random, decode them again on the CPU, compare them.
+
+    Args:
+        batch: A batch whose frames are published.
+        signature: Which of its frames.
+        places: Where videos and frames are.
+        frames: How many; each of them is as likely as any other.
+        seed: Chooses the same frames again.
+        limits: What one source may take.
+        workers: How many processes, and how long one clip may take.
+
+    Raises:
+        CommitNotFoundError: The batch is not published for the signature.
+        ConfigError: `frames` is below one.
+        TransientError: Something cannot be reached.
+    """
+    if frames < 1:
+        message = f"frames={frames} must be 1 or above"
+        raise ConfigError(message)
+    manifest = places.store.manifest(batch, signature)
+    chosen = _choose(manifest, frames, random.Random(seed))
+    tasks, skipped = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
+    mismatches: list[Mismatch] = []
+    compared = 0
+    for task, found in (workers or Workers()).map(_difference, tasks):
+        clip_id = task.clip.clip_id
+        if isinstance(found, SourceError | WorkerError):
+            skipped[clip_id] = str(found)
+            continue
+        if isinstance(found, FramesPipelineError):
+            raise found
+        compared += len(task.indexes)
+        if found:
+            mismatches.append(Mismatch(clip_id, found))
+    return RecheckReport(len(chosen) - len(skipped), compared, skipped, tuple(mismatches))
+
+
+def _choose(manifest: Manifest, count: int, chance: random.Random) -> dict[str, tuple[int, ...]]:
+    """Indexes of frames by clip."""
+    every = [
+        (clip_id, index)
+        for clip_id, commit in sorted(manifest.clips.items())
+        for index in range(commit.num_frames)
+    ]
+    chosen: dict[str, tuple[int, ...]] = {}
+    for clip_id, index in sorted(chance.sample(every, min(count, len(every)))):
+        chosen[clip_id] = (*chosen.get(clip_id, ()), index)
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Frames of one clip to decode again and compare."""
+
+    source: VideoSource
+    store: FrameStore
+    batch: str
+    signature: FrameExtractionSignature
+    commit: ClipCommit
+    video: Video
+    clip: Clip
+    indexes: tuple[int, ...]
+    limits: Limits
+
+
+def _tasks(
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    chosen: Mapping[str, tuple[int, ...]],
+    limits: Limits,
+) -> tuple[list[_Task], dict[str, str]]:
+    """What is to be compared; and the clips that cannot be, with why."""
+    rows = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
+    videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
+    tasks = [
+        _Task(
+            source=places.source,
+            store=places.store,
+            batch=manifest.batch_key,
+            signature=signature,
+            commit=manifest.clips[clip_id],
+            video=video_of(videos[rows[clip_id]["video_key"]]),
+            clip=clip_of(rows[clip_id]),
+            indexes=indexes,
+            limits=limits,
+        )
+        for clip_id, indexes in chosen.items()
+        if clip_id in rows
+    ]
+    recut = "the batch was cut in another way since"
+    return tasks, {clip_id: recut for clip_id in chosen if clip_id not in rows}
+
+
+def _difference(task: _Task) -> str:
+    """What differs between stored frames and those decoded again; empty if nothing does."""
+    again = _decoded(task)
+    try:
+        stored = task.store.read_commit(task.batch, task.signature, task.commit)
+    except IntegrityError as error:
+        return str(error)
+    if not np.array_equal(stored.pts, again.pts):
+        return f"{len(stored)} frames are stored, and {len(again)} decode, or at other times"
+    wrong = [i for i in task.indexes if not np.array_equal(stored.frames[i], again.frames[i])]
+    return f"frames {wrong} have other pixels" if wrong else ""
+
+
+def _decoded(task: _Task) -> FrameBatch:
+    """The clip's frames, from the bytes that it was committed from."""
+    now = task.source.find(task.video.key)
+    if task.source.fingerprint(now) != task.commit.fingerprint:
+        message = f"{now.key} has other bytes than those that the frames came from"
+        raise SourceChangedError(message)
+    with (
+        task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path,
+        open_media(path, task.limits) as media,
+    ):
+        spans = [Span(task.clip.start, task.clip.stop)]
+        found = dict(extract_spans(media, spans, [task.signature], decoder=open_decoder(None)))[0]
+    if isinstance(found, SourceError):
+        raise found
+    return found[task.signature]

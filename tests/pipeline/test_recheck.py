@@ -1,0 +1,65 @@
+"""Stored frames are decoded again from their source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from frames_pipeline import ConfigError, FrameExtractionSignature
+from frames_pipeline.pipeline import Places, extract_batch, recheck_frames
+from tests.pipeline.conftest import BATCH, ONE
+from tests.videos import X264, make_video
+
+FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
+
+
+@pytest.fixture
+def published(cut: Places) -> Places:
+    """Eight clips with 40 frames, in the manifest."""
+    extract_batch(BATCH, [FOUR], cut, workers=ONE)
+    return cut
+
+
+def test_frames_are_those_of_the_source(published: Places) -> None:
+    report = recheck_frames(BATCH, FOUR, published, frames=6, seed=1, workers=ONE)
+    assert report.ok
+    assert report.frames == 6
+    every = recheck_frames(BATCH, FOUR, published, frames=1000, workers=ONE)
+    assert (every.ok, every.clips, every.frames) == (True, 8, 40)
+
+
+def test_what_hashes_cannot_show(published: Places) -> None:
+    """Whole objects, committed as they are, with the frames of another video."""
+    clip = "a.mp4#0-12800"
+    fingerprint = published.store.clips(BATCH, FOUR)[clip].fingerprint
+    other = published.store.read(BATCH, FOUR, "b.mp4#0-12800")
+    published.store.write_clip(BATCH, clip, {FOUR: other}, fingerprint=fingerprint)
+    published.store.commit_batch(BATCH, FOUR)
+    assert published.store.verify(BATCH, deep=True).ok
+    report = recheck_frames(BATCH, FOUR, published, frames=1000, workers=ONE)
+    assert [mismatch.clip_id for mismatch in report.mismatches] == [clip]
+    assert "have other pixels" in report.mismatches[0].found
+
+
+def test_sources_that_are_others_or_gone_are_skipped(published: Places) -> None:
+    folder = Path(published.source.url)
+    make_video(folder / "a.mp4", frames=50, options=X264, first=900)
+    (folder / "b.mp4").unlink()
+    report = recheck_frames(BATCH, FOUR, published, frames=1000, workers=ONE)
+    assert report.ok
+    assert report.clips == 4
+    assert {clip.partition("#")[0] for clip in report.skipped} == {"a.mp4", "b.mp4"}
+
+
+def test_damage_is_a_mismatch(published: Places) -> None:
+    commit = published.store.clips(BATCH, FOUR)["c.mp4#0-12800"]
+    path = f"frames/{BATCH}/{FOUR.key}/{commit.path}/frames/c/0/0/0/0"
+    published.store.objects.put(path, b"")
+    report = recheck_frames(BATCH, FOUR, published, frames=1000, workers=ONE)
+    assert [mismatch.clip_id for mismatch in report.mismatches] == ["c.mp4#0-12800"]
+
+
+def test_none_is_no_sample(cut: Places) -> None:
+    with pytest.raises(ConfigError, match="frames=0 must be 1 or above"):
+        recheck_frames(BATCH, FOUR, cut, frames=0)

@@ -1,0 +1,173 @@
+"""The whole chain in a bucket: requests are counted, faults are done, a run is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from frames_pipeline import (
+    FrameExtractionSignature,
+    StoreAccessError,
+    TransientError,
+)
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride
+from frames_pipeline.models.embedding import open_embedding_provider
+from frames_pipeline.objects import Objects
+from frames_pipeline.pipeline import (
+    Places,
+    catalog_batch,
+    cut_clips,
+    discover,
+    embed_batch,
+    extract_batch,
+)
+from tests.pipeline.conftest import BATCH, ONE
+from tests.s3 import S3
+from tests.videos import numbers_in
+
+FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
+
+
+@dataclass
+class Bucket:
+    """Places in a bucket, and the bucket."""
+
+    s3: S3
+    places: Places
+
+
+@pytest.fixture
+def bucket(s3: S3, footage: list[Path]) -> Bucket:
+    """Four videos in a bucket, sealed into a batch, and cut into two clips each."""
+    videos = Objects(f"{s3.url}/videos", s3.options)
+    for path in footage:
+        videos.put(f"deep/{path.name}", path.read_bytes())
+    places = Places.at(
+        f"{s3.url}/videos", f"{s3.url}/root", source_options=s3.options, root_options=s3.options
+    )
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride(1, 1, 1), workers=ONE)
+    s3.count()
+    return Bucket(s3, places)
+
+
+def test_from_a_bucket_to_a_catalog(bucket: Bucket) -> None:
+    places, provider = bucket.places, open_embedding_provider("perceptual")
+    report = extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR]
+    assert report.extracted == 8
+    assert embed_batch(BATCH, FOUR, places, provider).made == 8
+    table, _ = catalog_batch(BATCH, {"four": FOUR}, places)
+    assert table["status"].to_pylist() == ["ok"] * 8
+    frames = places.store.read(BATCH, FOUR, "deep/b.mp4#12800-25600")
+    assert numbers_in(frames.frames) == [125, 131, 137, 144, 149]
+    assert places.store.verify(BATCH, deep=True).ok
+
+
+def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket) -> None:
+    """Tables of videos, clips and outcomes, the manifest twice, the signature; one table back."""
+    s3, places, provider = bucket.s3, bucket.places, open_embedding_provider("perceptual")
+    extract_batch(BATCH, [FOUR], places, workers=ONE)
+    embed_batch(BATCH, FOUR, places, provider)
+    s3.count()
+    assert extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR].extracted == 0
+    assert s3.count() == {"GET": 6, "PUT": 1}
+    assert embed_batch(BATCH, FOUR, places, provider).made == 0
+    assert s3.count() == {"GET": 2, "PUT": 1}
+
+
+def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:
+    """Throttling, server faults, resets, lost and cut answers, all over a run and its tables."""
+    s3, places = bucket.s3, bucket.places
+    harms = [
+        s3.harm("error", code="SlowDown", times=4, verb="PUT", inside="/clips/"),
+        s3.harm("error", code="SlowDown", times=3, verb="GET", inside="/videos/"),
+        s3.harm("cut answer", times=1, verb="GET", inside="/videos/"),
+        s3.harm("reset", times=3, verb="PUT", inside="/commits/"),
+        s3.harm("lose answer", times=2, verb="PUT", inside="/commits/"),
+        s3.harm("lose answer", times=2, verb="PUT", inside="manifest.json"),
+        s3.harm("delay", times=3, verb="GET", seconds=0.2),
+    ]
+    report = extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR]
+    assert [harm.done for harm in harms] == [harm.times for harm in harms]
+    assert report.extracted == len(report.manifest.clips) == 8
+    assert set(report.outcomes["status"].to_pylist()) == {"ok"}
+    assert places.store.verify(BATCH, deep=True).ok
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("SlowDown", TransientError), ("AccessDenied", StoreAccessError)]
+)
+def test_faults_that_last_end_the_run_and_lose_nothing(
+    bucket: Bucket, code: str, error: type[Exception]
+) -> None:
+    """What was committed before stands, and the next run does the rest."""
+    s3, places = bucket.s3, bucket.places
+    s3.harm("error", code=code, times=1e9, verb="PUT", inside="/commits/deep-c")
+    with pytest.raises(error, match="commits/deep-c"):
+        extract_batch(BATCH, [FOUR], places, workers=ONE)
+    s3.heal()
+    done = set(places.store.clips(BATCH, FOUR))
+    assert len(done) >= 4
+    assert extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR].extracted == 8 - len(done)
+    assert places.store.verify(BATCH, deep=True).ok
+
+
+def test_the_answer_to_a_seal_may_be_lost(s3: S3) -> None:
+    """Whoever sealed it is told so, though its client tried again and found the name taken."""
+    objects = Objects(f"{s3.url}/videos", s3.options)
+    objects.put("a.mp4", b"0")
+    places = Places.at(objects.url, s3.url, source_options=s3.options, root_options=s3.options)
+    harm = s3.harm("lose answer", verb="PUT", inside="batches/")
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    assert harm.done == 1
+    assert places.batches.keys() == [batch.key]
+
+
+RUN = """
+import json, os, time
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.pipeline import Places, extract_batch
+from frames_pipeline.workers import Workers
+
+if __name__ == "__main__":
+    options = json.loads(os.environ["OPTIONS"])
+    places = Places.at({source!r}, {root!r}, source_options=options, root_options=options)
+    extract_batch({batch!r}, [FrameExtractionSignature(target_fps=4, target_res=(24, 32))],
+                  places, workers=Workers(1), progress=lambda *_: time.sleep(0.5))
+"""
+
+
+def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
+    """Kill -9 of every process of the run; the next decodes only what is not committed."""
+    places = bucket.places
+    script = textwrap.dedent(RUN).format(
+        source=places.source.url, root=places.store.objects.url, batch=BATCH
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        start_new_session=True,
+        env=os.environ | {"OPTIONS": json.dumps(bucket.s3.options)},
+    )
+    deadline = time.monotonic() + 100
+    while not places.store.clips(BATCH, FOUR) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    committed = places.store.clips(BATCH, FOUR)
+
+    report = extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR]
+    assert committed
+    assert report.extracted == 8 - len(committed)
+    assert len(report.manifest.clips) == 8
+    assert {clip: report.manifest.clips[clip] for clip in committed} == committed
+    assert places.store.verify(BATCH, deep=True).ok
