@@ -92,7 +92,7 @@ def extract_batch(
         limits: What one source, and one clip of it, may take.
         workers: How many processes, and how long one clip may take.
         retry_failed: Try clips again that failed with the same bytes.
-        repair: List what is stored, and extract clips again whose objects are damaged.
+        repair: Read what is stored, and extract clips again whose objects are damaged.
         progress: Told whenever clips are done.
 
     Raises:
@@ -161,8 +161,8 @@ def _told_before(signature: FrameExtractionSignature, batch: str, places: Places
 
 
 def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) -> set[str]:
-    """Clips of which something is missing or cut short in the store."""
-    return {fault.clip_id for fault in places.store.verify(batch, signature).faults}
+    """Clips of which something is missing, cut short or changed in the store."""
+    return {fault.clip_id for fault in places.store.verify(batch, signature, deep=True).faults}
 
 
 def _commits(

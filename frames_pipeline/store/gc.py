@@ -95,7 +95,7 @@ def _garbage_attempts(
         if is_signature_key(signature_key):
             folder = SignatureFolder(batch, signature_key)
             old = _old_attempts(folder, listing, horizon)
-            unnamed = _unnamed(objects, folder, attempts=old, horizon=horizon)
+            unnamed = _unnamed(objects, folder, attempts=old, listing=listing, horizon=horizon)
             garbage |= {f"{folder.path}/{attempt.path}": old[attempt] for attempt in unnamed}
     return garbage
 
@@ -117,21 +117,35 @@ def _old_attempts(
 
 
 def _unnamed(
-    objects: Objects, folder: SignatureFolder, *, attempts: Iterable[AttemptPath], horizon: float
+    objects: Objects,
+    folder: SignatureFolder,
+    *,
+    attempts: Iterable[AttemptPath],
+    listing: Listing,
+    horizon: float,
 ) -> list[AttemptPath]:
     """Of attempts that were listed before, those that no document has named since the horizon."""
     in_manifest, changed = _manifest_commits(objects, folder)
-    if changed > horizon:
+    if max(changed, _stored(listing, folder.manifest)) > horizon:
         return []
     unnamed = [attempt for attempt in attempts if attempt.path not in in_manifest]
     commits = _commits(objects, folder, {attempt.clip_key for attempt in unnamed})
-    recent = {key for key, commit in commits.items() if commit.created.timestamp() > horizon}
+    recent = {
+        key
+        for key, commit in commits.items()
+        if max(commit.created.timestamp(), _stored(listing, folder.commit(key))) > horizon
+    }
     named = {commit.path for commit in commits.values()}
     return [
         attempt
         for attempt in unnamed
         if attempt.path not in named and attempt.clip_key not in recent
     ]
+
+
+def _stored(listing: Listing, key: str) -> float:
+    """When a document was stored, by the store's clock: its writer's may be wrong."""
+    return listing[key].modified if key in listing else _NEVER
 
 
 def _manifest_commits(objects: Objects, folder: SignatureFolder) -> tuple[set[str], float]:

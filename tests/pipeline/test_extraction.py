@@ -212,6 +212,20 @@ def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
     assert numbers_in(first.frames) == [0, 6, 12, 19, 24]
 
 
+def test_a_flipped_bit_is_repaired(cut: Places) -> None:
+    first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
+    commit = first.manifest.clips["c.mp4#0-12800"]
+    key = f"frames/{BATCH}/{FOUR.key}/{commit.path}/frames/c/0/0/0/0"
+    data = bytearray(cut.store.objects.get(key))
+    data[100] ^= 1
+    cut.store.objects.put(key, bytes(data))
+
+    again = extract_batch(BATCH, [FOUR], cut, workers=ONE, repair=True)[FOUR]
+    assert again.extracted == 1
+    assert again.manifest.digest == first.manifest.digest
+    assert cut.store.verify(BATCH, FOUR, deep=True).ok
+
+
 def test_wrong_requests_fail_before_anything_is_decoded(cut: Places) -> None:
     with pytest.raises(ConfigError, match="no signature given"):
         extract_batch(BATCH, [], cut)

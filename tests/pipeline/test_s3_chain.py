@@ -93,7 +93,7 @@ def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:
         s3.harm("error", code="SlowDown", times=3, verb="GET", inside="/videos/"),
         s3.harm("cut answer", times=1, verb="GET", inside="/videos/"),
         s3.harm("reset", times=3, verb="PUT", inside="/commits/"),
-        s3.harm("lose answer", times=2, verb="PUT", inside="/commits/"),
+        s3.harm("lose answer", times=2, verb="PUT", inside="/commits/deep-b"),
         s3.harm("lose answer", times=2, verb="PUT", inside="manifest.json"),
         s3.harm("delay", times=3, verb="GET", seconds=0.2),
     ]
