@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import av
@@ -206,6 +205,16 @@ class OneColour:
         out[...] = self.level
 
 
+class Unconvertible(OneColour):
+    """A frame that swscale refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def write(self, spec: PixelSpec, out: NDArray[np.uint8]) -> None:
+        raise av.ArgumentError(22, "no such layout")
+
+
 def put(clip: Collection, *positions: int) -> None:
     for position in positions:
         clip.put(position, cast(Converted, OneColour(position)))
@@ -259,21 +268,20 @@ def test_a_clip_of_which_no_frame_came_is_an_error_that_says_why() -> None:
 
 
 def test_what_came_can_be_forgotten() -> None:
+    """And why the rest did not: frames that damage had spoiled come anew from a linear decode."""
     clip = collection(Span(), EVERY)
     put(clip, 0, 1, 2)
+    clip.put(3, cast(Converted, Unconvertible()))
+    assert clip.error is not None
     clip.reset()
     put(clip, 4)
     assert finish(clip)[EVERY].positions.tolist() == [4]
 
 
 def test_a_frame_that_cannot_be_converted_ends_the_clip() -> None:
-    def fail(*_: object) -> None:
-        raise av.ArgumentError(22, "no such layout")
-
-    broken = SimpleNamespace(size=lambda spec: Size(2, 2), write=fail)
     clip = collection(Span(), EVERY)
     put(clip, 0)
-    clip.put(1, cast(Converted, broken))
+    clip.put(1, cast(Converted, Unconvertible()))
     put(clip, 2)
     result = clip.finish(DecodeReport("made up"), is_suspect=bool, complaint="")
     assert isinstance(result, UnsupportedSourceError)

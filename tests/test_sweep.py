@@ -37,6 +37,8 @@ class MadeUpDecoder:
     """By row: an error instead of a frame, a frame that is called corrupt, or nothing at all."""
     exact: set[int] = field(default_factory=set)
     """Rows whose frames came out as they are meant to be, in the last pass."""
+    flagged: set[int] = field(default_factory=set)
+    """Rows whose frames are called corrupt: by a fault, or as they refer to what was not fed."""
     name: str = "made up"
 
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
@@ -46,13 +48,15 @@ class MadeUpDecoder:
         for row in rows:
             fed.add(row)
             fault = self.faults.get(row)
+            if fault == "flagged" or not self.stream.refs[row] <= fed:
+                self.flagged.add(row)
             if fault is None and self.stream.refs[row] <= self.exact & fed:
                 self.exact.add(row)
             else:
                 self.exact.discard(row)
             if fault == "error":
                 yield Decoded(row, None, "broken")
-            if fault in {"error", "absent"} or order[row] < 0 or row in self.stream.discarded:
+            if fault in {"error", "absent"} or order[row] < 0:
                 continue
             heapq.heappush(waiting, (order[row], row))
             if len(waiting) > 8:
@@ -61,7 +65,7 @@ class MadeUpDecoder:
             yield self._frame(heapq.heappop(waiting)[1])
 
     def _frame(self, row: int) -> Decoded:
-        frame = SimpleNamespace(is_corrupt=self.faults.get(row) == "flagged")
+        frame = SimpleNamespace(is_corrupt=row in self.flagged)
         return Decoded(row, cast(VideoFrame, frame))
 
 
@@ -69,11 +73,14 @@ class MadeUpDecoder:
 def damaged_streams(draw: st.DrawFn) -> tuple[Stream, dict[int, str]]:
     """A stream and what is wrong with it, if anything is."""
     stream = draw(streams())
-    shown = stream.index().shown
     faults: dict[int, str] = {}
     for row in draw(st.lists(st.integers(0, len(stream) - 1), max_size=3)):
-        # of a frame that is not shown, an error is all that is ever seen
-        faults[row] = draw(st.sampled_from(FAULTS)) if shown[row] else "error"
+        seen = list(FAULTS)
+        if row in stream.discarded:
+            seen.remove("absent")
+        if row in stream.hidden:
+            seen = ["error"]
+        faults[row] = draw(st.sampled_from(seen))
     return stream, faults
 
 
@@ -89,10 +96,11 @@ def test_a_frame_without_a_mark_is_exact(case: tuple[Stream, dict[int, str]]) ->
     stream, faults = case
     index, decoder = stream.index(), MadeUpDecoder(stream, faults)
     sweep = sweep_over(stream, plan_linear(index, index.presentation, reason="damage"))
-    arrived = {e.row for e in sweep.frames(decoder, Tally()) if isinstance(e, Arrival)}
+    shown = set(index.presentation.tolist())
+    arrived = {e.row for e in sweep.frames(decoder, Tally()) if isinstance(e, Arrival)} & shown
 
     absent = {row for row, fault in faults.items() if fault != "flagged"}
-    assert arrived == set(index.presentation.tolist()) - absent
+    assert arrived == shown - absent
     for row in arrived:
         assert row in decoder.exact or sweep.is_suspect(row)
     event(f"inexact: {min(len(arrived - decoder.exact), 5)}")
