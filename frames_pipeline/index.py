@@ -225,7 +225,8 @@ def _order_by_pts(
     """Rank of each row by its timestamp, or `None` where timestamps cannot be trusted."""
     rows = np.flatnonzero(has_frame)
     pts = columns.pts[rows]
-    if np.any(pts == NO_PTS) or len(np.unique(pts)) < len(pts):
+    by_pts = np.argsort(pts, kind="stable")
+    if np.any(pts == NO_PTS) or np.any(np.diff(pts[by_pts]) == 0):
         return None
     if _jumps_back(pts, columns.key[rows]):
         return None
@@ -234,7 +235,7 @@ def _order_by_pts(
         if told is not None and np.any(np.diff(np.asarray(told)[rows]) < 0):
             return None
     order = np.full(len(columns), -1, np.int64)
-    order[rows[np.argsort(pts, kind="stable")]] = np.arange(len(rows))
+    order[rows[by_pts]] = np.arange(len(rows))
     return order
 
 

@@ -27,7 +27,7 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from frames_pipeline.bitstream import output_order
+from frames_pipeline.bitstream import HeaderReader, header_reader, output_order
 from frames_pipeline.errors import (
     ConfigError,
     LimitExceededError,
@@ -36,7 +36,7 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
 )
 from frames_pipeline.index import PacketIndex, StreamFacts, build_index
-from frames_pipeline.packets import Packets
+from frames_pipeline.packets import ByteReader, DemuxedPackets, Packets, sampled_packets
 from frames_pipeline.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
@@ -93,9 +93,10 @@ class Media:
     several videos the first counts, as it does for FFmpeg's `0:V:0`.
     """
 
-    def __init__(self, connect: Connect, *, name: str, limits: Limits) -> None:
+    def __init__(self, connect: Connect, file: ByteReader, *, name: str, limits: Limits) -> None:
         """Open the container; `open_media` is the way to come by one."""
         self.name = name
+        self._file = file
         self.limits = limits
         self._connect = connect
         self._container = connect(None)
@@ -144,10 +145,18 @@ class Media:
 
     @cached_property
     def packets(self) -> Packets:
-        """The packets of the stream, read once."""
-        return Packets(
+        """The packets of the stream: from its sample table where that is enough, else demuxed."""
+        found = sampled_packets(
+            self.stream,
+            self._file,
+            self._header_reader(),
+            max_packets=self.limits.max_packets,
+            name=self.name,
+        )
+        return found or DemuxedPackets(
             self._container,
             self.stream,
+            reader=self._header_reader(),
             reopen=lambda: self._connect(None),
             memory=self.limits.packet_memory,
             max_packets=self.limits.max_packets,
@@ -173,15 +182,24 @@ class Media:
             reorders=bool(codec.properties & _MAY_REORDER),
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
+
+        def told_order() -> list[int] | None:
+            if packets.in_output_order:
+                return list(range(len(flags)))
+            return output_order(facts.codec, extradata, packets.headers(), flags.tolist())
+
         try:
-            return build_index(
-                facts,
-                packets.columns,
-                lambda: output_order(facts.codec, extradata, packets.headers(), flags.tolist()),
-            )
+            return build_index(facts, packets.columns, told_order)
         except UnsupportedSourceError as error:
             message = f"{self.name}: {error}"
             raise UnsupportedSourceError(message) from error
+
+    def _header_reader(self) -> HeaderReader:
+        context = self.stream.codec_context
+        codec = context.codec
+        return header_reader(
+            codec.canonical_name, context.extradata or b"", intra_only=codec.intra_only
+        )
 
     def _first_video(self) -> VideoStream:
         videos = [s for s in self._container.streams.video if not _is_cover(s)]
@@ -211,16 +229,20 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         if isinstance(source, str) and "://" in source:
             source = stack.enter_context(staged_url(source, max_bytes=limits.max_file_bytes))
         target: str | BinaryIO
+        file: ByteReader
         if isinstance(source, str | os.PathLike):
             path = _checked_file(Path(source), limits)
             target, name, protocols = f"file:{path}", Path(source).name, "file"
+            file = _LocalFile(path)
+            stack.callback(file.close)
         else:
             (target, name), protocols = _as_file(source), "none"
+            file = _OpenFile(target)
 
         def connect(hwaccel: HWAccel | None) -> InputContainer:
             return _open(target, name, protocols, limits, hwaccel)
 
-        media = Media(connect, name=name, limits=limits)
+        media = Media(connect, file, name=name, limits=limits)
         stack.callback(media.close)
         yield media
 
@@ -254,6 +276,43 @@ def _as_file(source: bytes | BinaryIO) -> tuple[BinaryIO, str]:
         message = f"cannot read a video from {source!r}; give a path, a URL, bytes or a binary file"
         raise ConfigError(message)
     return source, f"<{type(source).__name__}>"
+
+
+class _LocalFile:
+    """The bytes of a file on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def read_each(self, offsets: list[int], size: int) -> list[bytes]:
+        descriptor, pread = self._descriptor, os.pread
+        return [pread(descriptor, size, offset) for offset in offsets]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _OpenFile:
+    """The bytes of a file object, from whose place libavformat reads on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, os.SEEK_END)
+
+    def read(self, offset: int, size: int) -> bytes:
+        left_at = self._file.tell()
+        try:
+            self._file.seek(offset)
+            return self._file.read(size)
+        finally:
+            self._file.seek(left_at)
+
+    def read_each(self, offsets: list[int], size: int) -> list[bytes]:
+        return [self.read(offset, size) for offset in offsets]
 
 
 class _Nameless:

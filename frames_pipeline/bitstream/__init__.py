@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from frames_pipeline.bitstream.av1 import Av1Reader
 from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
 from frames_pipeline.bitstream.h264 import H264Order, H264Reader
+from frames_pipeline.bitstream.heads import Heads
 from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
 from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
 from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
@@ -28,8 +32,10 @@ __all__ = [
     "LAYER_SHIFT",
     "SHOWN",
     "HeaderReader",
+    "decodes_in_output_order",
     "header_reader",
     "output_order",
+    "read_heads",
     "starts_at_an_entry",
 ]
 
@@ -99,6 +105,36 @@ flags lie in some formats (APNG marks every packet)."""
 def header_reader(codec: str, extradata: bytes, *, intra_only: bool = False) -> HeaderReader:
     """The reader for a codec, by FFmpeg's canonical name of it."""
     return _READERS.get(codec, IntraReader if intra_only else OpaqueReader)(extradata)
+
+
+def read_heads(
+    reader: HeaderReader,
+    heads: Heads,
+    lengths: NDArray[np.int64],
+    *,
+    key: NDArray[np.bool_],
+    whole: Callable[[int], memoryview],
+) -> NDArray[np.int64] | None:
+    """The flags of all packets of a stream at once, as `read` gives them one by one, or `None`.
+
+    `None`: packets hold more than a picture and what goes with it, or are not the key frames that
+    they are said to be, or nobody can read this codec so.
+
+    Args:
+        reader: A reader that has read nothing yet.
+        heads: The first bytes of each packet. Shape (packets, bytes).
+        lengths: How many of them are the packet's. Shape (packets,).
+        key: Whether the container calls it a key frame. Shape (packets,).
+        whole: All bytes of a packet.
+    """
+    if isinstance(reader, H264Reader | HevcReader):
+        return reader.read_heads(heads, lengths, key=key, whole=whole)
+    return None
+
+
+def decodes_in_output_order(reader: HeaderReader) -> bool:
+    """Whether the headers read so far say that frames are shown as they are decoded."""
+    return isinstance(reader, H264Reader) and reader.in_output_order
 
 
 def starts_at_an_entry(codec: str) -> bool:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits, nal_units
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+from frames_pipeline.bitstream.heads import Heads, first_slices, roles
 
 _IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
 _SLICES: Final = (1, 2, _IDR)
 _RECOVERY_POINT: Final = 6
+_DELIMITER, _FILLER = 9, 12
+_ROLES: Final = roles(
+    lambda header: header & 31, slices=_SLICES, sei=(_SEI,), passed=(_DELIMITER, _FILLER)
+)
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
 """Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
 
@@ -51,6 +59,11 @@ class ParameterSets:
         self._seen: set[bytes] = set()
         for nal in _sets_of(extradata, self.length_size):
             self.add(nal)
+
+    @property
+    def poc_types(self) -> set[int]:
+        """How the stream parts seen so far count pictures (8.2.1)."""
+        return {sps.poc_type for sps in self._sps.values()}
 
     @property
     def frames_only(self) -> bool:
@@ -106,6 +119,47 @@ class H264Reader:
             elif kind in (_SPS, _PPS):
                 self._sets.add(nal)
         return 0  # parameter sets or filler alone: no picture
+
+    @property
+    def in_output_order(self) -> bool:
+        """Whether every parameter set seen so far says so (8.2.1.3)."""
+        return self._sets.poc_types == {2}
+
+    def read_heads(
+        self,
+        heads: Heads,
+        lengths: NDArray[np.int64],
+        *,
+        key: NDArray[np.bool_],
+        whole: Callable[[int], memoryview],
+    ) -> NDArray[np.int64] | None:
+        if not self._sets.frames_only or not self._sets.length_size:
+            return None
+        found = first_slices(
+            heads, lengths, length_size=self._sets.length_size, roles=_ROLES, whole=whole
+        )
+        if found is None:
+            return None
+        idr = found.first & 31 == _IDR
+        recovers = np.zeros(len(heads), np.bool_)
+        for row in np.flatnonzero(found.after_sei & ~idr).tolist():
+            recovers[row] = self._has_recovery_point(whole(row))
+        if np.any((idr | recovers) != key):
+            return None
+        flags = np.where(idr, SHOWN | ENTRY, SHOWN)
+        flags[~idr & (found.first & 0x60 == 0)] |= DISPOSABLE
+        for row in np.flatnonzero(recovers).tolist():
+            flags[row] = self.read(whole(row), key=True)
+        return flags
+
+    def _has_recovery_point(self, data: memoryview) -> bool:
+        for nal in nal_units(data, self._sets.length_size):
+            kind = nal[0] & 31 if nal else 0
+            if kind in _SLICES:
+                return False
+            if kind == _SEI and _recovery_point(nal):
+                return True
+        return False
 
     def _read_field(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
         """A field that completes the one before shows nothing of its own."""
@@ -198,6 +252,11 @@ def _flags(header: int, *, key: bool) -> int:
 
 def _is_exact_recovery_point(nal: memoryview) -> bool:
     """Whether an SEI says that pictures are exact from this one on (D.2.8)."""
+    return _recovery_point(nal) == (0, 1)
+
+
+def _recovery_point(nal: memoryview) -> tuple[int, int] | None:
+    """The recovery_frame_cnt and exact_match_flag of an SEI that has them."""
     data = bytes(nal[1:]).replace(b"\0\0\3", b"\0\0")
     position = 0
     while position + 2 < len(data):  # the last byte is trailing bits
@@ -205,9 +264,9 @@ def _is_exact_recovery_point(nal: memoryview) -> bool:
         size, position = _read_ff_coded(data, position)
         if kind == _RECOVERY_POINT:
             bits = Bits(data[position : position + size])
-            return bits.ue() == 0 and bits.u(1) == 1  # recovery_frame_cnt, exact_match_flag
+            return bits.ue(), bits.u(1)
         position += size
-    return False
+    return None
 
 
 def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits, nal_units
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
 from frames_pipeline.bitstream.h264 import poc_msb
+from frames_pipeline.bitstream.heads import Heads, first_slices, roles
 
 _RADL = (6, 7)
 _RASL = (8, 9)
@@ -22,7 +26,14 @@ _LAST_SLICE_TYPE = 31
 _SPS, _PPS = 33, 34
 _NONE: Final = 64
 """Stands for the type of a unit that is too short to have one."""
-_END_OF_SEQUENCE, _END_OF_BITSTREAM = 36, 37
+_DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
+_SEI: Final = (39, 40)
+_ROLES: Final = roles(
+    lambda header: header >> 1 & 63,
+    slices=range(_LAST_SLICE_TYPE + 1),
+    sei=_SEI,
+    passed=(_DELIMITER, _FILLER),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,34 @@ class HevcReader:
             found = self._sets.slice(nal)
             if found and not found[0]:
                 return flags & ~SHOWN
+        return flags
+
+    def read_heads(
+        self,
+        heads: Heads,
+        lengths: NDArray[np.int64],
+        *,
+        key: NDArray[np.bool_],
+        whole: Callable[[int], memoryview],
+    ) -> NDArray[np.int64] | None:
+        if self._sets.may_hide or not self._sets.length_size:
+            return None
+        found = first_slices(
+            heads, lengths, length_size=self._sets.length_size, roles=_ROLES, whole=whole
+        )
+        if found is None:
+            return None
+        kind = found.first.astype(np.int64) >> 1 & 63
+        irap = (kind >= _FIRST_IRAP) & (kind <= _LAST_IRAP)
+        if np.any(irap != key):
+            return None
+        flags = SHOWN | np.maximum((found.second & 7).astype(np.int64), 1) - 1 << LAYER_SHIFT
+        flags[irap] |= ENTRY
+        flags[(kind <= _LAST_SUB_LAYER_TYPE) & (kind % 2 == 0)] |= DISPOSABLE
+        starts = np.isin(kind, _BLA)
+        starts[np.flatnonzero(irap)[:1]] |= kind[irap][:1] == _CRA
+        latest = np.maximum.accumulate(np.where(irap, np.arange(len(kind)), 0))
+        flags[np.isin(kind, _RASL) & starts[latest]] &= ~SHOWN
         return flags
 
 

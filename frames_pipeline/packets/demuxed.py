@@ -1,4 +1,4 @@
-"""The packets of one stream: read once into an index, then handed out by row.
+"""Packets that libavformat has read from a container.
 
 They stay in memory while they fit. Those of a larger stream are read a second time, through a
 second container that seeks where that saves reading, and checks where it landed.
@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from frames_pipeline.bitstream import HeaderReader, header_reader
+from frames_pipeline.bitstream import HeaderReader, decodes_in_output_order
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
 from frames_pipeline.index import NO_PTS, PacketColumns
 
@@ -27,7 +27,7 @@ _SEEK_OVER: Final = 512
 """Packets that are rather sought over than read."""
 
 
-class Packets:
+class DemuxedPackets:
     """The packets of a stream, by row in decode order."""
 
     def __init__(
@@ -35,6 +35,7 @@ class Packets:
         container: InputContainer,
         stream: VideoStream,
         *,
+        reader: HeaderReader,
         reopen: Callable[[], InputContainer],
         memory: int,
         max_packets: int,
@@ -45,6 +46,7 @@ class Packets:
         Args:
             container: Where the stream is read from.
             stream: The stream.
+            reader: Reads the stream's headers.
             reopen: Opens the container again, for a stream that does not stay in memory.
             memory: The most bytes of packets to hold.
             max_packets: The most packets that a stream may have.
@@ -63,7 +65,7 @@ class Packets:
         self.ended_early = ""
         """Why the container could not be read to its end; empty if it could."""
         rows: list[tuple[int, int, int, int, bool, bool, bool, int]] = []
-        reader = _reader(stream)
+        self._reader = reader
         size = 0
         for packet in self._demux_all(container):
             if packet.has_sidedata("encryption_info"):
@@ -99,21 +101,15 @@ class Packets:
         except (FFmpegError, ValueError) as error:
             self.ended_early = f"the container cannot be read to its end: {error}"
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.columns)
+    @property
+    def in_output_order(self) -> bool:
+        return decodes_in_output_order(self._reader)
 
     def headers(self) -> Iterator[memoryview]:
-        """The bytes of every packet, in decode order."""
-        for _, packet in self.read(range(len(self))):
+        for _, packet in self.read(range(len(self.columns))):
             yield memoryview(packet)
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
-        """Rows with their packets, each stamped with its row for a timestamp.
-
-        Decoders hand a packet's timestamp on to its frame, so every frame says which row it is
-        of, whatever the container's timestamps are worth.
-        """
         for row in rows:
             yield row, self._held[row] if self._held is not None else self._read_again(row)
 
@@ -193,14 +189,6 @@ class _Cursor:
 
     def close(self) -> None:
         self._container.close()
-
-
-def _reader(stream: VideoStream) -> HeaderReader:
-    context = stream.codec_context
-    codec = context.codec
-    return header_reader(
-        codec.canonical_name, context.extradata or b"", intra_only=codec.intra_only
-    )
 
 
 def _row(

@@ -1,0 +1,128 @@
+"""The first slice of every packet of a stream, found in all packets at once.
+
+    packet    length AUD | length SEI … | length slice …
+    step 1           ^
+    step 2                        ^
+    step 3                                       ^         its first bytes say what the picture is
+
+A step is a few NumPy calls, whatever the number of packets: a hundred times quicker than a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frames_pipeline.bitstream.bits import nal_units
+
+Heads = NDArray[np.uint8]
+"""The first bytes of each packet, whatever behind its end. Shape (packets, bytes)."""
+Roles = NDArray[np.uint8]
+"""What a unit is for, by the first byte of its header. Shape (256,)."""
+
+_OTHER: Final = 0
+"""Not looked into here: parameter sets, ends of sequences, whatever is not known."""
+_SLICE: Final = 1
+_SEI: Final = 2
+_PASSED: Final = 3
+_LONGEST_HEADER: Final = 2
+
+
+class FirstSlices(NamedTuple):
+    """The first slice of each packet. Each of shape (packets,)."""
+
+    first: NDArray[np.uint8]
+    """First byte of its header."""
+    second: NDArray[np.uint8]
+    """The byte after that."""
+    after_sei: NDArray[np.bool_]
+    """Whether supplemental information stands before it."""
+
+
+def roles(
+    kind: Callable[[int], int],
+    *,
+    slices: Iterable[int],
+    sei: Iterable[int],
+    passed: Iterable[int],
+) -> Roles:
+    """What units are for, by the first byte of their header.
+
+    Args:
+        kind: The unit's type, by that byte.
+        slices: Types of slices.
+        sei: Types of supplemental information.
+        passed: Types that say nothing that matters.
+    """
+    by_kind = dict.fromkeys(passed, _PASSED) | dict.fromkeys(sei, _SEI)
+    by_kind |= dict.fromkeys(slices, _SLICE)
+    return np.array([by_kind.get(kind(byte), _OTHER) for byte in range(256)], np.uint8)
+
+
+def first_slices(
+    heads: Heads,
+    lengths: NDArray[np.int64],
+    *,
+    length_size: int,
+    roles: Roles,
+    whole: Callable[[int], memoryview],
+) -> FirstSlices | None:
+    """The first slices, or `None` where a packet has none, or other units before it.
+
+    Args:
+        heads: The first bytes of each packet.
+        lengths: How many of them are the packet's. Shape (packets,).
+        length_size: Bytes before each unit that hold its length.
+        roles: What units are for.
+        whole: All bytes of a packet, for one whose first slice stands further behind.
+    """
+    n = len(heads)
+    found = FirstSlices(np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.bool_))
+    at = np.zeros(n, np.int64)
+    rows = np.arange(n)
+    while len(rows):
+        start = at[rows] + length_size
+        size = _big_endian(heads, rows, at[rows], length_size)
+        fits = (start + _LONGEST_HEADER <= lengths[rows]) & (size >= _LONGEST_HEADER)
+        for row in rows[~fits].tolist():
+            if not _look_into(whole(row), row, found, length_size, roles):
+                return None
+        rows, start, size = rows[fits], start[fits], size[fits]
+        header = heads[rows, start]
+        role = roles[header]
+        if np.any(role == _OTHER):
+            return None
+        is_slice = role == _SLICE
+        found.first[rows[is_slice]] = header[is_slice]
+        found.second[rows[is_slice]] = heads[rows, start + 1][is_slice]
+        found.after_sei[rows[role == _SEI]] = True
+        at[rows] = start + size
+        rows = rows[~is_slice]
+    return found
+
+
+def _big_endian(
+    heads: Heads, rows: NDArray[np.int64], at: NDArray[np.int64], length_size: int
+) -> NDArray[np.int64]:
+    value = np.zeros(len(rows), np.int64)
+    for byte in range(length_size):
+        value = value << 8 | heads[rows, np.minimum(at + byte, heads.shape[1] - 1)]
+    return value
+
+
+def _look_into(
+    data: memoryview, row: int, found: FirstSlices, length_size: int, roles: Roles
+) -> bool:
+    """Find the first slice of one packet; say whether there is one."""
+    for nal in nal_units(data, length_size):
+        role = roles[nal[0]] if len(nal) >= _LONGEST_HEADER else _OTHER
+        if role == _SLICE:
+            found.first[row], found.second[row] = nal[0], nal[1]
+            return True
+        if role == _OTHER:
+            return False
+        found.after_sei[row] |= role == _SEI
+    return False

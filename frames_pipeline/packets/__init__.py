@@ -1,0 +1,52 @@
+"""The packets of one stream: read once into an index, then handed out by row.
+
+demuxed    libavformat reads the file through; packets stay in memory, or are read again
+sampled    a plain MP4 or MOV: its sample table says where they are, and each is fetched
+           when it is fed; all that is read before are the first bytes of each
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from frames_pipeline.index import PacketColumns
+from frames_pipeline.packets.demuxed import DemuxedPackets
+from frames_pipeline.packets.sampled import ByteReader, sampled_packets
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+
+__all__ = ["ByteReader", "DemuxedPackets", "Packets", "sampled_packets"]
+
+
+class Packets(Protocol):
+    """The packets of a stream, by row in decode order."""
+
+    @property
+    def columns(self) -> PacketColumns:
+        """What is known of each row."""
+
+    @property
+    def ended_early(self) -> str:
+        """Why the container could not be read to its end; empty if it could."""
+
+    @property
+    def in_output_order(self) -> bool:
+        """Whether headers say that frames are shown in the order in which they are decoded."""
+
+    def headers(self) -> Iterator[memoryview]:
+        """The bytes of every packet up to its first slice header at least, in decode order."""
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        """Rows with their packets, each stamped with its row for a timestamp.
+
+        Decoders hand a packet's timestamp on to its frame, so every frame says which row it is
+        of, whatever the container's timestamps are worth.
+        """
+
+    def close(self) -> None:
+        """Release what is held."""

@@ -1,0 +1,150 @@
+"""Packets of a plain MP4 or MOV file, fetched one at a time from where the file has them.
+
+Nothing is taken on trust: libavformat's own index must agree with the sample table, and the key
+flags that its parser would set must agree with the table's. Where they do not, or the headers hold
+what is not understood, there are no sampled packets, and the stream is demuxed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import numpy as np
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from frames_pipeline.bitstream import HeaderReader, decodes_in_output_order, read_heads
+from frames_pipeline.errors import SourceError
+from frames_pipeline.index import PacketColumns
+from frames_pipeline.packets.sample_table import SampleTable, read_sample_table
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+
+_HEAD: Final = 64
+"""Bytes of each packet that are read for its headers; the rest only where they do not end there."""
+_ENDS: Final = 64
+"""Samples at either end whose place in libavformat's index is checked; between, every so many."""
+_CHECKS: Final = 256
+
+
+class ByteReader(Protocol):
+    """The bytes of a file, by their place."""
+
+    size: int
+    """Bytes of the file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes from an offset; fewer than asked for at the end of the file."""
+
+    def read_each(self, offsets: list[int], size: int) -> list[bytes]:
+        """As many bytes from each of some offsets."""
+
+
+class SampledPackets:
+    """Packets by row, of which nothing is held."""
+
+    ended_early = ""
+
+    def __init__(
+        self,
+        file: ByteReader,
+        table: SampleTable,
+        flags: NDArray[np.int64],
+        *,
+        in_output_order: bool,
+        name: str,
+    ) -> None:
+        """Take what was read; `sampled_packets` is the way to come by one."""
+        self._file = file
+        self._offset, self._size = table.offset, table.size
+        self._name = name
+        self.in_output_order = in_output_order
+        unmarked = np.zeros(len(table), np.bool_)
+        self.columns = PacketColumns(
+            pts=table.pts,
+            dts=table.dts,
+            duration=table.duration,
+            size=table.size,
+            key=table.sync,
+            discard=unmarked,
+            corrupt=unmarked,
+            flags=flags,
+        )
+
+    def headers(self) -> Iterator[memoryview]:
+        for row in range(len(self.columns)):
+            yield memoryview(self._bytes(row))
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        for row in rows:
+            data = self._bytes(row)
+            packet = cast("VideoPacket", Packet(len(data)))  # has the padding that decoders need
+            packet.update(data)
+            packet.pts = packet.dts = row
+            packet.is_keyframe = bool(self.columns.key[row])
+            yield row, packet
+
+    def close(self) -> None:
+        pass
+
+    def _bytes(self, row: int) -> bytes:
+        size = int(self._size[row])
+        data = self._file.read(int(self._offset[row]), size)
+        if len(data) != size:
+            message = f"{self._name} changed while it was read; run it again"
+            raise SourceError(message)
+        return data
+
+
+def sampled_packets(
+    stream: VideoStream, file: ByteReader, reader: HeaderReader, *, max_packets: int, name: str
+) -> SampledPackets | None:
+    """The packets of a stream, or `None` where they cannot be had without demuxing.
+
+    Args:
+        stream: The stream, in a container that nothing has been read from.
+        file: The same file.
+        reader: Reads the stream's headers.
+        max_packets: The most packets that are handled here.
+        name: What errors call the source.
+    """
+    table = read_sample_table(file.read, file_size=file.size, track=stream.id)
+    if table is None or len(table) > max_packets or not _is_agreed(table, stream):
+        return None
+    heads = file.read_each(table.offset.tolist(), _HEAD)
+    heads[-_ENDS:] = [head.ljust(_HEAD, b"\0") for head in heads[-_ENDS:]]  # the file ends there
+    flags = read_heads(
+        reader,
+        np.frombuffer(b"".join(heads), np.uint8).reshape(len(table), _HEAD),
+        np.minimum(table.size, _HEAD),
+        key=table.sync,
+        whole=lambda row: memoryview(file.read(int(table.offset[row]), int(table.size[row]))),
+    )
+    if flags is None:
+        return None
+    return SampledPackets(
+        file, table, flags, in_output_order=decodes_in_output_order(reader), name=name
+    )
+
+
+def _is_agreed(table: SampleTable, stream: VideoStream) -> bool:
+    """Whether libavformat's index says the same, wherever it could differ.
+
+    An edit list may hide samples at either end or drop them, and a shift moves them all; what is
+    between is looked at every so often, and at every key frame.
+    """
+    entries, n = stream.index_entries, len(table)
+    if len(entries) != n:
+        return False
+    step = max(n // _CHECKS, 1)
+    rows = np.flatnonzero(table.sync).tolist()[:: max(int(table.sync.sum()) // _CHECKS, 1)]
+    rows += [*range(min(n, _ENDS)), *range(max(n - _ENDS, 0), n), *range(0, n, step)]
+    return all(
+        (entry.pos, entry.size, entry.timestamp, entry.is_keyframe, entry.is_discard)
+        == (table.offset[row], table.size[row], table.dts[row], table.sync[row], False)
+        for row in rows
+        for entry in (entries[row],)
+    )
