@@ -101,7 +101,8 @@ def extract_spans(
             clips[number] = Collection(media.index, span, signatures, media.limits)
         except SourceError as error:
             yield number, error
-    plan = plan_decode(media.index, _wanted_rows(media.index, clips))
+    rows = _wanted_rows(media.index, clips)
+    plan = plan_decode(media.index, rows, media.packets.references)
     ledger = _Ledger(decoder, plan)
     try:
         yield from _decode(media, plan, clips, decoder, ledger)

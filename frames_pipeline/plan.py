@@ -4,6 +4,9 @@
     wanted                    x                         the frame of row 5
     runs       I0 P4 B2       P8                        b1, b3: nobody needs them; then stop
 
+Where headers name the frames that each one is predicted from, only those are fed that a wanted one
+is predicted from, at any remove. Elsewhere those are left out that no frame is predicted from.
+
 A run starts at an entry point: the last one from which the wanted frame comes out exact. A frame
 that is shown before the entry point that it follows in decode order (an open group of pictures)
 needs the one before:
@@ -14,6 +17,7 @@ needs the one before:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +27,8 @@ from numpy.typing import NDArray
 from frames_pipeline.index import PacketIndex
 
 Rows = NDArray[np.int64]
+References = Callable[[int, int], Sequence[Sequence[int]] | None]
+"""For each row in [start, stop), the rows that its frame may be predicted from; `None`: unknown."""
 
 _LEADING_ARE_NEVER_NEEDED: Final = ("hevc",)
 """Codecs in which no other picture may refer to a leading one (H.265, 7.4.2.2)."""
@@ -63,13 +69,15 @@ def entry_rows(index: PacketIndex) -> Rows:
     return entries[latest] if len(rows) else rows
 
 
-def plan_decode(index: PacketIndex, wanted: Rows) -> DecodePlan:
+def plan_decode(
+    index: PacketIndex, wanted: Rows, references: References = lambda start, stop: None
+) -> DecodePlan:
     """The fewest packets that give the frames of the wanted rows exactly."""
     if np.any(index.corrupt):
         return plan_linear(index, wanted, reason="packets are damaged")
     starts = entry_rows(index)
     runs = [
-        _needed(index, start, stop, wanted)
+        _needed(index, start, stop, wanted, references)
         for start, stop in _merged(starts[wanted].tolist(), wanted.tolist())
     ]
     return DecodePlan(tuple(runs))
@@ -96,11 +104,32 @@ def _merged(starts: list[int], stops: list[int]) -> list[tuple[int, int]]:
     return merged
 
 
-def _needed(index: PacketIndex, start: int, stop: int, wanted: Rows) -> Rows:
+def _needed(
+    index: PacketIndex, start: int, stop: int, wanted: Rows, references: References
+) -> Rows:
     """The rows of a run that something wanted may be predicted from, or that are wanted."""
     rows = np.arange(start, stop + 1)
+    if (known := references(start, stop + 1)) is not None:
+        needed = _closure(known, start, np.intersect1d(rows, wanted).tolist())
+        if needed[0] >= start:
+            return np.array(needed)
     drop = index.disposable[rows]
     if index.codec in _LEADING_ARE_NEVER_NEEDED:
         order = index.order[rows]
         drop |= (order >= 0) & (order < index.order[start])
     return rows[~drop | np.isin(rows, wanted)]
+
+
+def _closure(references: Sequence[Sequence[int]], start: int, wanted: list[int]) -> list[int]:
+    """Wanted rows, what they are predicted from at any remove, and the row to start at; ascending.
+
+    >>> _closure([(), (10,), (11,), (10,)], 10, [13])
+    [10, 13]
+    """
+    needed, waiting = {start}, wanted
+    while waiting:
+        row = waiting.pop()
+        if row not in needed:
+            needed.add(row)
+            waiting += references[row - start] if row >= start else ()
+    return sorted(needed)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream.av1 import Av1Reader
+from frames_pipeline.bitstream.av1 import Av1Reader, frame_ends
 from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
 from frames_pipeline.bitstream.h264 import H264Order, H264Reader
 from frames_pipeline.bitstream.heads import Heads
@@ -35,7 +35,9 @@ __all__ = [
     "decodes_in_output_order",
     "header_reader",
     "output_order",
+    "packet_cutter",
     "read_heads",
+    "references",
     "starts_at_an_entry",
 ]
 
@@ -130,6 +132,19 @@ def read_heads(
     if isinstance(reader, H264Reader | HevcReader):
         return reader.read_heads(heads, lengths, key=key, whole=whole)
     return None
+
+
+def packet_cutter(codec: str) -> Callable[[memoryview], list[int]] | None:
+    """What says where a packet may be cut into parts of one frame each, for codecs that allow it.
+
+    It gives the end of each part.
+    """
+    return frame_ends if codec == "av1" else None
+
+
+def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
+    """For each packet read so far, those that it is predicted from; `None` where nobody knows."""
+    return reader.references if isinstance(reader, Av1Reader) else None
 
 
 def decodes_in_output_order(reader: HeaderReader) -> bool:

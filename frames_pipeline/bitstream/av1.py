@@ -14,6 +14,11 @@ _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
 _KEY_FRAME, _INTRA_ONLY_FRAME, _SWITCH_FRAME = 0, 2, 3
 _SELECT: Final = 2
 """A tool that each frame header switches on or off (SELECT_SCREEN_CONTENT_TOOLS, …)."""
+_SHOW: Final = 0x90
+"""show_existing_frame, and show_frame where that is 0, in the first byte of a frame header."""
+_SLOTS: Final = 8
+_ALL_SLOTS: Final = 0xFF
+_TILE_GROUP, _REDUNDANT_FRAME_HEADER = 4, 7
 _HEADER: Final = 64
 """Bytes that hold the part of a header that is read here."""
 
@@ -45,6 +50,8 @@ class FrameHeader:
     """The frame was decoded before, and is shown now."""
     refresh: int = 0
     """One bit per reference slot that the frame goes into."""
+    refers: tuple[int, ...] = ()
+    """Slots that the frame may be predicted from, probabilities and motion included."""
 
 
 class Av1Reader:
@@ -53,6 +60,11 @@ class Av1Reader:
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `av1C` record (its OBUs follow four bytes), or none."""
         self._sequence: Sequence | None = None
+        self._slots: list[tuple[int, bool] | None] = [None] * _SLOTS
+        """The packet whose frame is in each slot, and whether it is a key frame."""
+        self.references: list[tuple[int, ...]] | None = []
+        """For each packet read, those that its frames are predicted from; `None` where a header
+        could not be read, so that nobody knows."""
         with contextlib.suppress(EOFError):
             list(self._frames(memoryview(extradata[4:])))
 
@@ -60,7 +72,9 @@ class Av1Reader:
         try:
             frames = list(self._frames(data))
         except EOFError:
+            self.references = None
             return SHOWN
+        self._note(frames)
         if not any(frame.shown for frame in frames):
             return 0
         if any(frame.key and frame.shown for frame in frames[:1]):
@@ -70,16 +84,55 @@ class Av1Reader:
             return SHOWN | DISPOSABLE
         return SHOWN
 
+    def _note(self, frames: list[FrameHeader]) -> None:
+        """Keep account of which packets' frames are in the slots."""
+        if self.references is None:
+            return
+        row, needs = len(self.references), set[int]()
+        for frame in frames:
+            held = [found for slot in frame.refers if (found := self._slots[slot])]
+            needs.update(packet for packet, _ in held)
+            key, refresh = frame.key, frame.refresh
+            if frame.repeated and any(is_key for _, is_key in held):
+                key, refresh = True, _ALL_SLOTS  # a key frame starts anew when it is shown (7.21)
+            for slot in range(_SLOTS):
+                if refresh >> slot & 1:
+                    self._slots[slot] = (row, key)
+        self.references.append(tuple(needs - {row}))
+
     def _frames(self, data: memoryview) -> Iterator[FrameHeader]:
-        for kind, extension, payload in _obus(data):
+        for kind, extension, payload, _ in _obus(data):
             if kind == _SEQUENCE_HEADER:
                 self._sequence = _read_sequence(Bits(bytes(payload)))
             elif kind in (_FRAME_HEADER, _FRAME) and self._sequence is not None:
                 yield _read_frame(Bits(bytes(payload[:_HEADER])), self._sequence, extension)
 
 
-def _obus(data: memoryview) -> Iterator[tuple[int, tuple[int, int], memoryview]]:
-    """Type, (temporal id, spatial id) and payload of each OBU (5.3)."""
+def frame_ends(data: memoryview) -> list[int]:
+    """Where a packet may be cut so that each part holds one frame: the end of each part.
+
+    Hidden frames travel with the next shown one. What cannot be cut stays in one part: several
+    shown frames, or layers of one.
+    """
+    whole, ends, is_shown = [len(data)], list[int](), False
+    try:
+        for kind, (_, spatial), payload, end in _obus(data):
+            if spatial or end > len(data):
+                return whole
+            if kind in (_FRAME_HEADER, _FRAME):
+                if is_shown or not payload:
+                    return whole
+                ends.append(end)
+                is_shown = payload[0] & _SHOW != 0
+            elif kind in (_TILE_GROUP, _REDUNDANT_FRAME_HEADER) and ends:
+                ends[-1] = end
+    except EOFError:
+        return whole
+    return ends[:-1] + whole
+
+
+def _obus(data: memoryview) -> Iterator[tuple[int, tuple[int, int], memoryview, int]]:
+    """Type, (temporal id, spatial id), payload and end of each OBU (5.3)."""
     position = 0
     while position < len(data):
         header = data[position]
@@ -93,8 +146,8 @@ def _obus(data: memoryview) -> Iterator[tuple[int, tuple[int, int], memoryview]]
         size = len(data) - position
         if header & 2:
             size, position = _leb128(data, position)
-        yield header >> 3 & 15, (temporal, spatial), data[position : position + size]
-        position += size
+        payload, position = data[position : position + size], position + size
+        yield header >> 3 & 15, (temporal, spatial), payload, position
 
 
 def _leb128(data: memoryview, position: int) -> tuple[int, int]:
@@ -177,17 +230,19 @@ def _read_operating_points(bits: Bits, delay_bits: int) -> tuple[tuple[int, bool
 def _read_frame(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> FrameHeader:
     """A frame header up to its reference slots (5.9.2)."""
     if sequence.reduced_still_picture:
-        return FrameHeader(shown=True, key=True, refresh=0xFF)
+        return FrameHeader(shown=True, key=True, refresh=_ALL_SLOTS)
     if bits.u(1):  # show_existing_frame
-        return FrameHeader(shown=True, repeated=True)
+        return FrameHeader(shown=True, repeated=True, refers=(bits.u(3),))
     kind = bits.u(2)
     shown = bits.u(1) == 1
     if shown and sequence.has_decoder_model and not sequence.equal_picture_interval:
         bits.u(sequence.presentation_bits)
     if not shown:
         bits.u(1)  # showable_frame
-    if kind == _SWITCH_FRAME or (kind == _KEY_FRAME and shown):
-        return FrameHeader(shown=shown, key=kind == _KEY_FRAME, refresh=0xFF)
+    if kind == _KEY_FRAME and shown:
+        return FrameHeader(shown=True, key=True, refresh=_ALL_SLOTS)
+    if kind == _SWITCH_FRAME:
+        return FrameHeader(shown=shown, refresh=_ALL_SLOTS, refers=tuple(range(_SLOTS)))
     resilient = bits.u(1)
     bits.u(1)  # disable_cdf_update
     screen_content = bits.u(1) if sequence.screen_content == _SELECT else sequence.screen_content
@@ -196,11 +251,24 @@ def _read_frame(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> Frame
     bits.u(sequence.frame_id_bits)
     bits.u(1)  # frame_size_override_flag
     bits.u(sequence.order_hint_bits)
-    if kind not in (_KEY_FRAME, _INTRA_ONLY_FRAME) and not resilient:
+    is_intra = kind in (_KEY_FRAME, _INTRA_ONLY_FRAME)
+    if not is_intra and not resilient:
         bits.u(3)  # primary_ref_frame
     if sequence.has_decoder_model and bits.u(1):
         _skip_buffer_removal_times(bits, sequence, layer)
-    return FrameHeader(shown=shown, refresh=bits.u(8))
+    refresh = bits.u(_SLOTS)
+    refers = () if is_intra else _read_references(bits, sequence, resilient=resilient == 1)
+    return FrameHeader(shown=shown, key=kind == _KEY_FRAME, refresh=refresh, refers=refers)
+
+
+def _read_references(bits: Bits, sequence: Sequence, *, resilient: bool) -> tuple[int, ...]:
+    """The slots that an inter frame names: all of them where that takes more reading to tell."""
+    is_short = False
+    if sequence.order_hint_bits:
+        is_short = resilient or bits.u(1) == 1  # frame_refs_short_signaling
+    if is_short or sequence.frame_id_bits:
+        return tuple(range(_SLOTS))
+    return tuple(bits.u(3) for _ in range(7))
 
 
 def _skip_buffer_removal_times(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> None:

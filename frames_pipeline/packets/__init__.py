@@ -7,7 +7,7 @@ sampled    a plain MP4 or MOV: its sample table says where they are, and each is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from av.packet import Packet
@@ -37,6 +37,12 @@ class Packets(Protocol):
     @property
     def in_output_order(self) -> bool:
         """Whether headers say that frames are shown in the order in which they are decoded."""
+
+    def references(self, start: int, stop: int) -> Sequence[tuple[int, ...]] | None:
+        """The rows that the frame of each row in [start, stop) may be predicted from.
+
+        `None`: nobody knows.
+        """
 
     def headers(self) -> Iterator[memoryview]:
         """The bytes of every packet up to its first slice header at least, in decode order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -16,13 +17,19 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from frames_pipeline.bitstream import HeaderReader, decodes_in_output_order
+from frames_pipeline.bitstream import (
+    HeaderReader,
+    decodes_in_output_order,
+    packet_cutter,
+    references,
+)
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
 from frames_pipeline.index import NO_PTS, PacketColumns
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
+_Cut = Callable[[memoryview], list[int]]
 _SEEK_OVER: Final = 512
 """Packets that are rather sought over than read."""
 
@@ -57,6 +64,7 @@ class DemuxedPackets:
             UnsupportedSourceError: The stream is encrypted.
         """
         self._stream_index = stream.index
+        self._cut = packet_cutter(stream.codec_context.codec.canonical_name)
         self._reopen = reopen
         self._name = name
         self._held: list[VideoPacket] | None = []
@@ -95,7 +103,7 @@ class DemuxedPackets:
     def _demux_all(self, container: InputContainer) -> Iterator[VideoPacket]:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
         try:
-            yield from _demux(container, self._stream_index)
+            yield from _demux(container, self._stream_index, self._cut)
         except MemoryError:
             raise
         except (FFmpegError, ValueError) as error:
@@ -104,6 +112,10 @@ class DemuxedPackets:
     @property
     def in_output_order(self) -> bool:
         return decodes_in_output_order(self._reader)
+
+    def references(self, start: int, stop: int) -> list[tuple[int, ...]] | None:
+        known = references(self._reader)
+        return None if known is None else known[start:stop]
 
     def headers(self) -> Iterator[memoryview]:
         for _, packet in self.read(range(len(self.columns))):
@@ -129,7 +141,7 @@ class DemuxedPackets:
     def _cursor_before(self, row: int) -> _Cursor:
         """The cursor, at or before a row: moved by seeking only where the landing is certain."""
         if self._cursor is None:
-            self._cursor = _Cursor(self._reopen(), self._stream_index)
+            self._cursor = _Cursor(self._reopen(), self._stream_index, self._cut)
         if 0 <= row - self._cursor.next_row <= _SEEK_OVER:
             return self._cursor
         if self._seekable and self.columns.dts[row] != NO_PTS:
@@ -141,7 +153,7 @@ class DemuxedPackets:
             self._cursor.next_row = row + 1  # nobody knows where it is
         if row < self._cursor.next_row:
             self._cursor.close()
-            self._cursor = _Cursor(self._reopen(), self._stream_index)
+            self._cursor = _Cursor(self._reopen(), self._stream_index, self._cut)
         return self._cursor
 
     def _row_of(self, packet: VideoPacket) -> int | None:
@@ -156,10 +168,11 @@ class DemuxedPackets:
 class _Cursor:
     """A place in a container that is read a second time."""
 
-    def __init__(self, container: InputContainer, stream_index: int) -> None:
+    def __init__(self, container: InputContainer, stream_index: int, cut: _Cut | None) -> None:
         self._container = container
         self._stream_index = stream_index
-        self._packets = _demux(container, stream_index)
+        self._cut = cut
+        self._packets = _demux(container, stream_index, cut)
         self._pending: VideoPacket | None = None
         self.next_row = 0
 
@@ -170,7 +183,7 @@ class _Cursor:
             self._container.seek(dts, stream=stream)
         except (FFmpegError, OSError):
             return False
-        self._packets = _demux(self._container, self._stream_index)
+        self._packets = _demux(self._container, self._stream_index, self._cut)
         self._pending = next(self._packets, None)
         row = None if self._pending is None else row_of(self._pending)
         if row is None or row > at_most:
@@ -207,7 +220,7 @@ def _row(
     )
 
 
-def _demux(container: InputContainer, stream_index: int) -> Iterator[VideoPacket]:
+def _demux(container: InputContainer, stream_index: int, cut: _Cut | None) -> Iterator[VideoPacket]:
     """The packets of a stream that hold data: an empty one would end a decode.
 
     Behind the last one PyAV hands out an empty packet per stream, and stumbles over streams that
@@ -215,9 +228,27 @@ def _demux(container: InputContainer, stream_index: int) -> Iterator[VideoPacket
     """
     stream = container.streams[stream_index]
     with contextlib.suppress(IndexError):
-        for packet in container.demux(stream):
-            if packet.size:
-                yield cast("VideoPacket", packet)
+        for packet in cast("Iterator[VideoPacket]", container.demux(stream)):
+            if not packet.size:
+                continue
+            if cut is None:
+                yield packet
+            else:
+                yield from _parts(packet, cut(memoryview(packet)))
+
+
+def _parts(packet: VideoPacket, ends: list[int]) -> Iterator[VideoPacket]:
+    """A packet cut into packets of one frame each. One that carries more than data stays whole."""
+    if len(ends) == 1 or packet.is_discard or packet.is_corrupt or any(packet.iter_sidedata()):
+        yield packet
+        return
+    data = memoryview(packet)
+    for start, end in pairwise([0, *ends]):
+        part = cast("VideoPacket", Packet(end - start))
+        part.update(bytes(data[start:end]))
+        part.pts, part.dts, part.duration = packet.pts, packet.dts, packet.duration
+        part.is_keyframe = packet.is_keyframe
+        yield part
 
 
 def _stamped(packet: VideoPacket, row: int) -> VideoPacket:

@@ -74,6 +74,9 @@ class SampledPackets:
             flags=flags,
         )
 
+    def references(self, start: int, stop: int) -> None:
+        return None
+
     def headers(self) -> Iterator[memoryview]:
         for row in range(len(self.columns)):
             yield memoryview(self._bytes(row))
