@@ -75,8 +75,9 @@ class Limits:
     """Frames that one signature may ask of one clip."""
     max_clip_bytes: int = 8 << 30
     """Bytes of the frames that one signature may ask of one clip."""
-    packet_memory: int = 256 << 20
-    """Bytes of packets that are held in memory; those of a larger stream are read again."""
+    packet_memory: int = 16 << 20
+    """Bytes of packets that are held in memory; those of a larger stream are read again, or, where
+    a sample table says where they are, never held at all."""
 
     def __post_init__(self) -> None:
         """Refuse a limit below zero."""

@@ -109,6 +109,8 @@ def _needed(
 ) -> Rows:
     """The rows of a run that something wanted may be predicted from, or that are wanted."""
     rows = np.arange(start, stop + 1)
+    if not index.entry[start]:
+        return rows  # the stream begins anywhere: when the decoder recovers depends on what it saw
     if (known := references(start, stop + 1)) is not None:
         needed = _closure(known, start, np.intersect1d(rows, wanted).tolist())
         if needed[0] >= start:
@@ -117,6 +119,7 @@ def _needed(
     if index.codec in _LEADING_ARE_NEVER_NEEDED:
         order = index.order[rows]
         drop |= (order >= 0) & (order < index.order[start])
+    drop[0] = False
     return rows[~drop | np.isin(rows, wanted)]
 
 

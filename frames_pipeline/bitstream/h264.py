@@ -107,17 +107,17 @@ class H264Reader:
         self._open_field: Slice | None = None
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        recovery = False
+        recovery = has_sets = False
         for nal in nal_units(data, self._sets.length_size):
             kind = nal[0] & 31 if nal else 0
             if kind in _SLICES:
-                if not self._sets.frames_only:
-                    return self._read_field(nal, data, key=key and recovery)
-                return _flags(nal[0], key=key and recovery)
+                flags = self._read_slice(nal, data, key=key and recovery)
+                return flags & ~DISPOSABLE if has_sets else flags
             if kind == _SEI and key:
                 recovery = recovery or _is_exact_recovery_point(nal)
             elif kind in (_SPS, _PPS):
                 self._sets.add(nal)
+                has_sets = True  # which later pictures may use
         return 0  # parameter sets or filler alone: no picture
 
     @property
@@ -160,6 +160,11 @@ class H264Reader:
             if kind == _SEI and _recovery_point(nal):
                 return True
         return False
+
+    def _read_slice(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
+        if self._sets.frames_only:
+            return _flags(nal[0], key=key)
+        return self._read_field(nal, data, key=key)
 
     def _read_field(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
         """A field that completes the one before shows nothing of its own."""

@@ -123,12 +123,15 @@ class HevcReader:
         self._drops_rasl = False
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        has_sets = False
         for nal in nal_units(data, self._sets.length_size):
             kind = nal[0] >> 1 & 63 if len(nal) > 1 else _NONE
             if kind <= _LAST_SLICE_TYPE:
-                return self._read_picture(nal, kind)
+                flags = self._read_picture(nal, kind)
+                return flags & ~DISPOSABLE if has_sets else flags
             if kind in (_SPS, _PPS):
                 self._sets.add(nal)
+                has_sets = True  # which later pictures may use
             elif kind in (_END_OF_SEQUENCE, _END_OF_BITSTREAM):
                 self._at_start = True
         return 0  # parameter sets or filler alone: no picture
