@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.cores import measure_cores
 from benchmarks.footage import CORPUS
 from benchmarks.measure import measure
 from benchmarks.report import write_report
@@ -28,12 +29,17 @@ def main() -> None:
             measure(
                 scenario,
                 [tool for tool in arguments.tools or TOOLS if scenario.suits(tool)],
-                rounds=arguments.rounds,
+                rounds=min(arguments.rounds, scenario.most_rounds),
                 cache=arguments.cache,
-                say=lambda text: print(text, file=sys.stderr, flush=True),
+                say=_say,
             )
         )
-    print(write_report(results, docs=arguments.docs, command=_command(arguments)))
+    cores = [] if arguments.scenarios else measure_cores(rounds=3, cache=arguments.cache, say=_say)
+    print(write_report(results, cores, docs=arguments.docs, command=_command(arguments)))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _command(arguments: argparse.Namespace) -> str:

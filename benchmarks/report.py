@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from benchmarks.cores import Spent
 from benchmarks.measure import Figures, Result
 from benchmarks.plot import write_plot
 
@@ -33,7 +34,9 @@ Made by `{command}` on {date}; do not edit.
 """
 
 
-def write_report(results: Sequence[Result], *, docs: Path, command: str) -> str:
+def write_report(
+    results: Sequence[Result], cores: Sequence[Spent], *, docs: Path, command: str
+) -> str:
     """Write the page and its plot; returns the page."""
     tools = list(dict.fromkeys(tool for result in results for tool in result.versions))
     versions = {tool: text for result in results for tool, text in result.versions.items()}
@@ -54,6 +57,8 @@ def write_report(results: Sequence[Result], *, docs: Path, command: str) -> str:
             lambda figures: f"{figures.memory / 2**20:.0f}",
         ),
     ]
+    if cores:
+        sections.append(_cores(cores))
     page = "\n".join([head, *sections])
     (docs / "images").mkdir(parents=True, exist_ok=True)
     (docs / "benchmarks.md").write_text(page)
@@ -96,6 +101,12 @@ def _ratios(results: Sequence[Result], tools: list[str]) -> str:
     names = [f"{tool} / ours" for tool in peers if tool != FLOOR]
     table = _table(["scenario", "ours / bare", *names], rows)
     return f"## CPU ratios\n\nThe first column wants to be near 1, the others large.\n\n{table}"
+
+
+def _cores(cores: Sequence[Spent]) -> str:
+    rows = [[spent.way.name, f"{spent.wall:.2f}", f"{spent.cpu:.2f}"] for spent in cores]
+    text = "Two minutes of 720p, GOP 250, at 2 fps to 224x224, as 12 clips or as one."
+    return f"## Cores\n\n{text}\n\n{_table(['way', 'wall, s', 'CPU, s'], rows)}"
 
 
 def _absence(result: Result, tool: str) -> str:

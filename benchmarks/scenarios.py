@@ -16,6 +16,7 @@ Span = tuple[int, int] | None
 SMALL: Final = (224, 224)
 NATIVE: Final = None
 _SEQUENTIAL: Final = frozenset({"OpenCV", "PyAV"})
+_SLOW: Final = frozenset({"decord", "torchcodec exact"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Scenario:
     """The clips."""
     too_long_for: frozenset[str] = frozenset()
     """Tools that are left out: they decode from the start, which would take minutes."""
+    most_rounds: int = 100
+    """More rounds are not worth their time."""
 
     def path(self, cache: Path) -> Path:
         """The video, made if need be."""
@@ -73,14 +76,22 @@ def _scenarios() -> Iterator[Scenario]:
     for policy in ("first", "middle", "last"):
         yield Scenario(f"5min-{policy}", g30, _one(policy), loops=30)
     yield Scenario("5min-sparse", g30, _at("1/2"), loops=30, too_long_for=_SEQUENTIAL)
-    yield Scenario("10min-1080", "h264_1080_g250.mp4", _at(2), loops=60, too_long_for=_SEQUENTIAL)
+    yield Scenario(
+        "10min-1080",
+        "h264_1080_g250.mp4",
+        _at(2),
+        loops=60,
+        too_long_for=_SEQUENTIAL | _SLOW,
+        most_rounds=0,
+    )
     yield Scenario(
         "hour-60-clips",
         g30,
         _at(1, 2),
         loops=360,
         spans=tuple((60 * minute + 20, 60 * minute + 30) for minute in range(60)),
-        too_long_for=_SEQUENTIAL,
+        too_long_for=_SEQUENTIAL | _SLOW,
+        most_rounds=1,
     )
 
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn, cast
 
@@ -54,6 +54,9 @@ _GENERATE_PTS: Final = 1  # AVFMT_FLAG_GENPTS: PyAV sets it, and it invents miss
 _RATE_OF_RAW_STREAMS: Final = Fraction(25)
 """What FFmpeg assumes of a stream that does not say."""
 _PROBE: Final = {"probesize": "5000000", "analyzeduration": "5000000", "max_streams": "64"}
+_PROBED_IN_VAIN: Final = ("vp9", "vp8")
+"""Decoders that decode whole frames while FFmpeg probes, whatever they are told to skip; what that
+finds out, the container says as well."""
 _TIMEOUT: Final = (10.0, 30.0)
 """Seconds that opening, and reading one packet, may take."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
@@ -334,7 +337,11 @@ def _open(
             target if isinstance(target, str) else _Nameless(target),
             mode="r",
             container_options=_PROBE
-            | {"protocol_whitelist": protocols, "format_whitelist": FORMATS},
+            | {
+                "protocol_whitelist": protocols,
+                "format_whitelist": FORMATS,
+                "codec_whitelist": _probing_decoders(),
+            },
             options={"skip_frame": "all", "max_pixels": str(limits.max_pixels)},
             metadata_errors="replace",
             timeout=_TIMEOUT,
@@ -344,6 +351,11 @@ def _open(
         _refuse(name, error)
     container.flags &= ~_GENERATE_PTS
     return container
+
+
+@cache
+def _probing_decoders() -> str:
+    return ",".join(sorted(av.codecs_available.difference(_PROBED_IN_VAIN)))
 
 
 def _refuse(name: str, error: Exception) -> NoReturn:

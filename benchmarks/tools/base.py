@@ -15,6 +15,7 @@ from benchmarks.scenarios import Scenario
 from frames_pipeline.extract import ticks
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import open_media
+from frames_pipeline.plan import DecodePlan, plan_decode
 from frames_pipeline.sampling import select_frames
 
 
@@ -27,6 +28,8 @@ class Request:
     index: PacketIndex
     positions: NDArray[np.int64]
     """Wanted frames, each once, ascending. Shape (n,)."""
+    plan: DecodePlan
+    """The packets that they need."""
     sizes: tuple[tuple[int, int] | None, ...]
     """The different sizes (height, width) that the frames are wanted in; `None`: their own."""
 
@@ -60,18 +63,19 @@ def request(path: Path, scenario: Scenario) -> Request:
     """What a scenario asks of a video."""
     with open_media(path) as media:
         index = media.index
-    positions = [
-        start + select_frames(signature, index.shown_pts[start:stop], index.time_base)
-        for start, stop in _stretches(index, scenario)
-        for signature in scenario.signatures
-    ]
+        selected = [
+            start + select_frames(signature, index.shown_pts[start:stop], index.time_base)
+            for start, stop in _stretches(index, scenario)
+            for signature in scenario.signatures
+        ]
+        positions = np.unique(np.concatenate(selected))
+        rows = np.sort(index.presentation[positions])
+        plan = plan_decode(index, rows, media.packets.references)
     sizes: Sequence[tuple[int, int] | None] = [
         None if height is None or width is None else (height, width)
         for height, width in (signature.resolution for signature in scenario.signatures)
     ]
-    return Request(
-        path, scenario, index, np.unique(np.concatenate(positions)), tuple(dict.fromkeys(sizes))
-    )
+    return Request(path, scenario, index, positions, plan, tuple(dict.fromkeys(sizes)))
 
 
 def _stretches(index: PacketIndex, scenario: Scenario) -> list[tuple[int, int]]:

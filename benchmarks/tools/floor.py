@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from benchmarks.tools.base import Request
 from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.index import PacketIndex
-from frames_pipeline.plan import DecodePlan, plan_decode
+from frames_pipeline.plan import DecodePlan
 
 _SEEK_OVER: Final = 100
 """Packets that are rather sought over than read."""
@@ -26,27 +26,17 @@ _SEEK_OVER: Final = 100
 class Bare:
     """The minimal set of packets decoded, and nothing converted."""
 
-    def __init__(self) -> None:
-        self._plan: DecodePlan | None = None
-
     @property
     def version(self) -> str:
         return f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
-
-    def prepare(self, request: Request) -> None:
-        """Find the packets; not counted."""
-        self._plan = plan_decode(request.index, request.index.presentation[request.positions])
 
     def extract(self, request: Request) -> int:
         return sum(1 for _ in self._wanted(request))
 
     def _wanted(self, request: Request) -> Iterator[VideoFrame]:
-        if self._plan is None:
-            self.prepare(request)
-        assert self._plan is not None
         wanted = set(request.index.shown_pts[request.positions].tolist())
         with av.open(str(request.path), options={"skip_frame": "all"}) as container:
-            for frame in _decode(container, request.index, self._plan):
+            for frame in _decode(container, request.index, request.plan):
                 if frame.pts in wanted:
                     yield frame
 
@@ -75,19 +65,18 @@ def _decode(
     context.thread_count, context.thread_type = 1, "NONE"
     context.options = {}
     context.skip_frame = "DEFAULT"
-    rows = {pts: row for row, pts in enumerate(index.pts.tolist())}
     packets, at = container.demux(stream), -1
     for run in plan.runs:
-        needed, last = set(run.tolist()), int(run[-1])
+        pts = index.pts[run].tolist()  # parts of a packet have its timestamp
+        needed, last = set(pts), pts[-1]
         if int(run[0]) - at > _SEEK_OVER:
-            container.seek(int(index.pts[run[0]]), stream=stream)
+            container.seek(pts[0], stream=stream)
             packets = container.demux(stream)
-        while at != last:
-            packet = next(packets)
-            if packet.pts is None:
-                continue
-            at = rows[packet.pts]
-            if at in needed:
+        for packet in packets:
+            if packet.pts in needed:
                 yield from context.decode(packet)
+            if packet.pts == last:
+                break
+        at = int(run[-1])
         yield from context.decode(None)
         context.flush_buffers()

@@ -142,12 +142,14 @@ def _is_agreed(table: SampleTable, stream: VideoStream) -> bool:
     entries, n = stream.index_entries, len(table)
     if len(entries) != n:
         return False
-    step = max(n // _CHECKS, 1)
-    rows = np.flatnonzero(table.sync).tolist()[:: max(int(table.sync.sum()) // _CHECKS, 1)]
-    rows += [*range(min(n, _ENDS)), *range(max(n - _ENDS, 0), n), *range(0, n, step)]
+    keys = np.flatnonzero(table.sync)
+    rows = np.zeros(n, np.bool_)
+    rows[:_ENDS] = rows[-_ENDS:] = rows[:: max(n // _CHECKS, 1)] = True
+    rows[keys[:: max(len(keys) // _CHECKS, 1)]] = True
+    places = (column[rows].tolist() for column in (table.offset, table.size, table.dts, table.sync))
     return all(
         (entry.pos, entry.size, entry.timestamp, entry.is_keyframe, entry.is_discard)
-        == (table.offset[row], table.size[row], table.dts[row], table.sync[row], False)
-        for row in rows
+        == (*place, False)
+        for row, *place in zip(np.flatnonzero(rows).tolist(), *places, strict=True)
         for entry in (entries[row],)
     )

@@ -31,7 +31,8 @@ class Decode:
 def decode_planned(media: Media, wanted: Rows, algorithm: str = "sha1") -> Decode:
     """By the plan, and from the start where damage is met on the way."""
     try:
-        return decode_by(media, plan_decode(media.index, wanted), wanted, algorithm)
+        plan = plan_decode(media.index, wanted, media.packets.references)
+        return decode_by(media, plan, wanted, algorithm)
     except PlanFailedError:
         plan = plan_linear(media.index, wanted, reason="damage was met")
         return decode_by(media, plan, wanted, algorithm)

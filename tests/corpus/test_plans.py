@@ -55,7 +55,7 @@ def differing(decode: Decode, expected: dict[int, str], wanted: Positions) -> li
 @pytest.fixture(autouse=True)
 def seeks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seek as in files a hundred times as long."""
-    monkeypatch.setattr("frames_pipeline.packets._SEEK_OVER", 8)
+    monkeypatch.setattr("frames_pipeline.packets.demuxed._SEEK_OVER", 8)
 
 
 @each_file(is_decoded_often)
