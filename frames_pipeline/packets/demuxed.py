@@ -242,10 +242,8 @@ def _parts(packet: VideoPacket, ends: list[int]) -> Iterator[VideoPacket]:
     if len(ends) == 1 or packet.is_discard or packet.is_corrupt or any(packet.iter_sidedata()):
         yield packet
         return
-    data = memoryview(packet)
-    for start, end in pairwise([0, *ends]):
-        part = cast("VideoPacket", Packet(end - start))
-        part.update(bytes(data[start:end]))
+    for start, stop in pairwise([0, *ends]):
+        part = _copied(packet, start, stop)
         part.pts, part.dts, part.duration = packet.pts, packet.dts, packet.duration
         part.is_keyframe = packet.is_keyframe
         yield part
@@ -262,8 +260,15 @@ def _undiscarded(packet: VideoPacket) -> VideoPacket:
 
     It would keep the frame to itself, and that it is damaged, which the frames after it inherit.
     """
-    copy = Packet(bytes(packet))
+    copy = _copied(packet, 0, packet.size)
     copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
     for item in packet.iter_sidedata():
         copy.set_sidedata(item)
-    return cast("VideoPacket", copy)
+    return copy
+
+
+def _copied(packet: VideoPacket, start: int, stop: int) -> VideoPacket:
+    """Some bytes of a packet, with the padding behind them that decoders rely on."""
+    copy = cast("VideoPacket", Packet(stop - start))
+    copy.update(bytes(memoryview(packet)[start:stop]))
+    return copy
