@@ -16,6 +16,7 @@ Span = tuple[int, int] | None
 SMALL: Final = (224, 224)
 NATIVE: Final = None
 _SEQUENTIAL: Final = frozenset({"OpenCV", "PyAV"})
+_PLAIN: Final = frozenset({"PyAV"})
 _SLOW: Final = frozenset({"decord", "torchcodec exact"})
 
 
@@ -74,7 +75,7 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario("av1-720", "av1_720.mp4", _at(2))
     yield Scenario("vp9-720", "vp9_720.webm", _at(2))
     for policy in ("first", "middle", "last"):
-        yield Scenario(f"5min-{policy}", g30, _one(policy), loops=30)
+        yield Scenario(f"5min-{policy}", g30, _one(policy), loops=30, too_long_for=_PLAIN)
     yield Scenario("5min-sparse", g30, _at("1/2"), loops=30, too_long_for=_SEQUENTIAL)
     yield Scenario(
         "10min-1080",
