@@ -20,6 +20,8 @@ ReadBytes = Callable[[int, int], bytes]
 
 _MAX_MOOV: Final = 256 << 20
 """Bytes of the largest movie box that is read: 46 hours need 60 MB."""
+_MOST_BOXES: Final = 1000
+"""Boxes side by side that are looked at."""
 _KNOWN_TABLES: Final = frozenset(
     (b"stsd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"co64", b"stss", b"sdtp", b"cslg")
 )
@@ -68,21 +70,23 @@ def read_sample_table(read: ReadBytes, *, file_size: int, track: int) -> SampleT
     try:
         moov = _movie(read, file_size)
         return None if moov is None else _plain_table(moov, file_size, track)
-    except (_UnknownTableError, KeyError, IndexError, StopIteration, ValueError):
+    except (_UnknownTableError, KeyError, IndexError, ValueError):
         return None
 
 
 def _movie(read: ReadBytes, file_size: int) -> memoryview | None:
     """The contents of the movie box; `None` where there is none, or fragments follow it."""
     position, moov = 0, None
-    while position + 8 <= file_size:
+    for _ in range(_MOST_BOXES):
+        if position + 8 > file_size:
+            return moov
         kind, header, size = _box_header(read(position, 16), file_size - position)
         if kind == b"moof" or (kind == b"moov" and (moov is not None or size > _MAX_MOOV)):
             return None
         if kind == b"moov":
             moov = memoryview(read(position + header, size - header))
         position += size
-    return moov
+    return None
 
 
 def _box_header(data: bytes | memoryview, left: int) -> tuple[bytes, int, int]:
@@ -100,10 +104,13 @@ def _box_header(data: bytes | memoryview, left: int) -> tuple[bytes, int, int]:
 
 def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     position = 0
-    while position + 8 <= len(data):
+    for _ in range(_MOST_BOXES):
+        if position + 8 > len(data):
+            return
         kind, header, size = _box_header(data[position : position + 16], len(data) - position)
         yield kind, data[position + header : position + size]
         position += size
+    raise _UnknownTableError
 
 
 def _inside(data: memoryview, *path: bytes) -> memoryview:
@@ -119,12 +126,15 @@ def _inside(data: memoryview, *path: bytes) -> memoryview:
 def _plain_table(moov: memoryview, file_size: int, track: int) -> SampleTable:
     if any(kind == b"mvex" for kind, _ in _boxes(moov)):
         raise _UnknownTableError
-    trak = next(
+    [trak] = [
         contents
         for kind, contents in _boxes(moov)
         if kind == b"trak" and _track_id(contents) == track
-    )
-    tables = dict(_boxes(_inside(trak, b"mdia", b"minf", b"stbl")))
+    ]
+    boxes = list(_boxes(_inside(trak, b"mdia", b"minf", b"stbl")))
+    tables = dict(boxes)
+    if len(tables) < len(boxes):
+        raise _UnknownTableError
     if not tables.keys() <= _KNOWN_TABLES or not _is_one_clear_kind(tables[b"stsd"]):
         raise _UnknownTableError
     size = _sizes(tables[b"stsz"])
