@@ -101,8 +101,9 @@ def test_the_entry_of_a_row_is_the_last_that_is_not_shown_after_it(stream: Strea
 def test_what_nobody_needs_is_not_fed(case: tuple[Stream, NDArray[np.int64]]) -> None:
     stream, wanted = case
     index = stream.index()
-    fed = np.concatenate([np.empty(0, np.int64), *plan_decode(index, wanted).runs])
-    assert not np.any(index.disposable[np.setdiff1d(fed, wanted)])
+    for run in plan_decode(index, wanted).runs:
+        if index.entry[run[0]]:  # else the decoder recovers somewhere, and all of it is fed
+            assert not np.any(index.disposable[np.setdiff1d(run[1:], wanted)])
 
 
 @given(streams_and_wanted())
