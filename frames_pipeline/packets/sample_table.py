@@ -1,7 +1,7 @@
 """The sample table of an MP4 or MOV file: where every packet is, and when it is shown.
 
-Only plain tables are taken: one description of samples, no fragments, at most one edit, which must
-start at the first frame shown.
+Only plain tables are taken: one description of samples, in this file, no fragments, at most one
+edit, which must start at the first frame shown.
 
 Source: ISO/IEC 14496-12, 8.4 to 8.7.
 """
@@ -131,7 +131,10 @@ def _plain_table(moov: memoryview, file_size: int, track: int) -> SampleTable:
         for kind, contents in _boxes(moov)
         if kind == b"trak" and _track_id(contents) == track
     ]
-    boxes = list(_boxes(_inside(trak, b"mdia", b"minf", b"stbl")))
+    media = _inside(trak, b"mdia", b"minf")
+    if not _is_in_this_file(_inside(media, b"dinf", b"dref")):
+        raise _UnknownTableError
+    boxes = list(_boxes(_inside(media, b"stbl")))
     tables = dict(boxes)
     if len(tables) < len(boxes):
         raise _UnknownTableError
@@ -159,6 +162,11 @@ def _plain_table(moov: memoryview, file_size: int, track: int) -> SampleTable:
         sync[:] = False
         sync[rows] = True
     return SampleTable(offset, size, dts - origin, pts - origin, duration, sync)
+
+
+def _is_in_this_file(dref: memoryview) -> bool:
+    """Whether the samples are where their table is: the only reference says so by its flag."""
+    return [data[3] & 1 for _, data in _boxes(dref[8:])] == [1]
 
 
 def _is_one_clear_kind(stsd: memoryview) -> bool:
