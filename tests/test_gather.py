@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +24,10 @@ from frames_pipeline import (
     UnsupportedSourceError,
 )
 from frames_pipeline.convert import Converter, PixelSpec, Size
+from frames_pipeline.decoders import Decoded, Tally
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.gather import Batches, Collection, Converted, Span
-from frames_pipeline.media import open_media
+from frames_pipeline.media import Media, open_media
 from tests.streams import Stream
 from tests.videos import X264, make_video, numbers_in
 
@@ -286,6 +288,37 @@ def test_a_frame_that_cannot_be_converted_ends_the_clip() -> None:
     result = clip.finish(DecodeReport("made up"), is_suspect=bool, complaint="")
     assert isinstance(result, UnsupportedSourceError)
     assert "a frame cannot be converted: no such layout" in str(result)
+
+
+class Fickle:
+    """Reports an error at the end of its first pass, and in a second one keeps a frame back."""
+
+    name = "fickle"
+
+    def __init__(self, kept_back: int) -> None:
+        self.passes = 0
+        self.kept_back = kept_back
+
+    def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
+        self.passes += 1
+        for decoded in PyavDecoder().decode(media, rows, tally):
+            if self.passes == 1 or decoded.row != self.kept_back:
+                yield decoded
+        if self.passes == 1:
+            yield Decoded(rows[-1], None, "broken")
+
+
+def test_nothing_of_a_pass_that_met_damage_is_delivered(video: Path) -> None:
+    """A frame that the linear pass does not give is missing, though there was one before."""
+    with open_media(video) as media:
+        row = int(media.index.presentation[2])
+        decoder = Fickle(kept_back=row)
+        [(_, result)] = extract_spans(media, [Span(0, 6 * TICK)], [EVERY], decoder=decoder)
+    batch = batches_of(result)[EVERY]
+    assert decoder.passes == 2
+    assert batch.outcome.missing == (2,)
+    assert numbers_in(batch.frames) == batch.positions.tolist() == [0, 1, 3, 4, 5]
+    assert batch.outcome.decode.fallback == "damage was met"
 
 
 def test_work_is_reported_once_over_the_clips_of_a_video(video: Path) -> None:
