@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -104,6 +106,39 @@ def test_what_nobody_needs_is_not_fed(case: tuple[Stream, NDArray[np.int64]]) ->
     for run in plan_decode(index, wanted).runs:
         if index.entry[run[0]]:  # else the decoder recovers somewhere, and all of it is fed
             assert not np.any(index.disposable[np.setdiff1d(run[1:], wanted)])
+
+
+def sure_references(stream: Stream) -> Callable[[int, int], list[set[int]]]:
+    """What headers tell where they name the frames that each one is predicted from."""
+    return lambda start, stop: stream.refs[start:stop]
+
+
+@given(streams_and_wanted())
+def test_where_references_are_known_nothing_else_is_fed(
+    case: tuple[Stream, NDArray[np.int64]],
+) -> None:
+    stream, wanted = case
+    index = stream.index()
+    covered: set[int] = set()
+    for run in plan_decode(index, wanted, sure_references(stream)).runs:
+        rows = set(run.tolist())
+        own = rows & set(wanted.tolist())
+        needed = set().union(*(stream.needed_by(row) for row in own))
+        if index.entry[run[0]]:
+            assert rows == needed | {int(run[0])}
+        assert needed <= rows
+        covered |= own
+    assert covered == set(wanted.tolist())
+
+
+def test_a_reference_to_before_the_entry_is_not_believed() -> None:
+    """A header that had to be guessed names more than there is; decoding may start there."""
+    guessed = [{0}, {0}, {0, 1}, {0, 2}, {3}]
+    stream = Stream(
+        refs=[set(), {0}, {0, 1}, set(), {3}], place=[0, 2, 1, 3, 4], flagged={0, 3}, droppable={2}
+    )
+    plan = plan_decode(stream.index(), np.array([4]), lambda start, stop: guessed[start:stop])
+    assert [run.tolist() for run in plan.runs] == [[3, 4]]
 
 
 @given(streams_and_wanted())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from frames_pipeline import Limits
 from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import open_media
+from frames_pipeline.media import Media, open_media
+from frames_pipeline.packets import DemuxedPackets
 from frames_pipeline.plan import plan_linear
 from tests.corpus.decoding import Decode, decode_by, decode_planned
 from tests.corpus.files import INDEX_SETS, CorpusFile, each_file, is_decoded_often, random_numbers
@@ -52,27 +54,42 @@ def differing(decode: Decode, expected: dict[int, str], wanted: Positions) -> li
     ]
 
 
-@pytest.fixture(autouse=True)
-def seeks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seek as in files a hundred times as long."""
-    monkeypatch.setattr("frames_pipeline.packets.demuxed._SEEK_OVER", 8)
+@contextmanager
+def sources(file: CorpusFile, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Media]]:
+    """Packets as they are read by default; held in memory by demuxing; read a second time."""
+    with (
+        open_media(file.path) as default,
+        open_media(file.path) as held,
+        open_media(file.path, Limits(packet_memory=0)) as reread,
+    ):
+        assert default.index
+        monkeypatch.setattr("frames_pipeline.media.sampled_packets", lambda *_, **__: None)
+        monkeypatch.setattr("frames_pipeline.packets.demuxed._SEEK_OVER", 8)
+        assert isinstance(held.packets, DemuxedPackets)
+        assert isinstance(reread.packets, DemuxedPackets)
+        yield [default, held, reread]
 
 
 @each_file(is_decoded_often)
-def test_any_frames_equal_a_plain_decode(file: CorpusFile, count: Count) -> None:
-    """From packets in memory, and from packets that are read a second time."""
-    with open_media(file.path) as held, open_media(file.path, Limits(packet_memory=0)) as reread:
-        index = held.index
+def test_any_frames_equal_a_plain_decode(
+    file: CorpusFile, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever packets come from."""
+    with sources(file, monkeypatch) as media:
+        index = media[0].index
         expected = expected_digests(file, index)
         everything = index.presentation
-        linear = decode_by(held, plan_linear(index, everything, reason="to compare"), everything)
+        linear = decode_by(
+            media[0], plan_linear(index, everything, reason="to compare"), everything
+        )
         assert not differing(linear, expected, everything)
         assert bool(linear.suspect) == file.is_damaged
 
-        sets = random_positions(index, random_numbers(file))
+        random = random_numbers(file)
+        sets = random_positions(index, random)
         for number, positions in zip(range(INDEX_SETS), sets, strict=False):
             wanted = np.unique(index.presentation[positions])
-            decode = decode_planned(reread if number % 2 else held, wanted)
+            decode = decode_planned(media[random.integers(3)], wanted)
 
             differences = differing(decode, expected, wanted)
             count("index sets", 1)
