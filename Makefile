@@ -65,9 +65,6 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
-	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
-
-bench: $(VENV)/.installed
+$(VENV)/.bench: $(VENV)/.installed
 	$(PIP) --editable '.[bench]'
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,10 @@ def test_the_outcome_and_the_count_are_those_of_ffmpeg(file: CorpusFile) -> None
     assert batch.outcome.corrupt == tuple(file.differs.corrupt)
     assert batch.outcome.candidates == file.frames
     assert bool(batch.outcome.detail) == file.is_damaged
+
+
+def test_the_document_names_every_difference() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "corpus.md").read_text()
+    table = document.split("## Where the result differs")[1].split("## ")[0]
+    named = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    assert sorted(named) == sorted(DIFFERENCES)

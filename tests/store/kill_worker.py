@@ -2,7 +2,7 @@
 
 Started with the store's path or URL and the folder for totals; then one order per line of stdin,
 each answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`,
-`wait PID`, `check`.
+`wait PID`, `check BATCH`.
 The pixels of a clip follow from its id and its fingerprint, so any process can tell what they
 should be, and a clip of two writes shows.
 """
@@ -54,9 +54,12 @@ def write(store: FrameStore, batch: str, seed: int) -> None:
     """Write every clip again and again, until killed."""
     order = random.Random(seed)
     acknowledged = os.open(ACKNOWLEDGED, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    parent = os.getppid()
     for turn in count():
         for clip in order.sample(CLIPS, len(CLIPS)):
             fingerprint = f"{seed}-{turn}"
+            if os.getppid() != parent:
+                return  # the test is gone
             frames = {s: frames_of(clip, s, fingerprint) for s in SIGNATURES}
             store.write_clip(batch, clip, frames, fingerprint=fingerprint)
             os.write(acknowledged, f"{batch} {clip} {seed} {turn}\n".encode())
@@ -82,20 +85,20 @@ def collect(store: FrameStore, totals: Path) -> None:
 
 
 def until_stopped() -> Iterator[None]:
-    """Go on until this process gets a SIGTERM."""
+    """Go on until this process gets a SIGTERM, or the test is gone."""
     stopped: list[int] = []
+    parent = os.getppid()
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    while not stopped:
+    while not stopped and os.getppid() == parent:
         yield
-        time.sleep(0.02)
+        time.sleep(0.5 if OPTIONS else 0.02)
 
 
-def check(store: FrameStore) -> dict[str, Any]:
-    """Everything that is visible now, compared in every pixel."""
+def check(store: FrameStore, batch: str) -> dict[str, Any]:
+    """Everything that is visible of a batch now, compared in every pixel."""
     seen: dict[str, Any] = {"looks": 0, "bad": []}
-    look(store, seen)
-    for batch in batches(store):
-        seen["bad"] += [str(fault) for fault in store.verify(batch).faults]
+    look(store, seen, batch=batch)
+    seen["bad"] += [str(fault) for fault in store.verify(batch).faults]
     seen["lost"] = lost(store)
     return seen
 
@@ -120,19 +123,20 @@ def lost(store: FrameStore) -> list[str]:
     return found
 
 
-def look(store: FrameStore, seen: dict[str, Any]) -> None:
+def look(store: FrameStore, seen: dict[str, Any], *, batch: str | None = None) -> None:
     """Compare current clips as a whole and lazily, and those of the manifest."""
-    for batch, signature in product(batches(store), SIGNATURES):
-        for clip, commit in store.clips(batch, signature).items():
-            seen["bad"] += compare(store, batch, signature, commit)
-            seen["bad"] += lazily(store, batch, signature, clip)
+    looked_at = batches(store) if batch is None else [batch]
+    for name, signature in product(looked_at, SIGNATURES):
+        for clip, commit in store.clips(name, signature).items():
+            seen["bad"] += compare(store, name, signature, commit)
+            seen["bad"] += lazily(store, name, signature, clip)
             seen["looks"] += 2
         try:
-            manifest = store.manifest(batch, signature)
+            manifest = store.manifest(name, signature)
         except CommitNotFoundError:
             continue
         for commit in manifest.clips.values():
-            seen["bad"] += compare(store, batch, signature, commit)
+            seen["bad"] += compare(store, name, signature, commit)
             seen["looks"] += 1
 
 
@@ -197,9 +201,14 @@ def main(root: str, totals: str) -> None:
             os.waitpid(int(arguments[0]), 0)
             answer = 0
         else:
-            os.waitpid(fork(lambda: say(check(FrameStore(root, OPTIONS)))), 0)
+            os.waitpid(fork(say_checked, root, arguments[0]), 0)
             continue
         say(answer)
+
+
+def say_checked(root: str, batch: str) -> None:
+    """Check with a store of this process's own, and answer."""
+    say(check(FrameStore(root, OPTIONS), batch))
 
 
 def say(answer: Any) -> None:

@@ -29,6 +29,7 @@ ROUNDS_S3 = int(os.environ.get("FRAMES_KILL_ROUNDS_S3", "3"))
 ROUNDS_PER_BATCH = 5
 
 
+@pytest.mark.timeout(120 + 20 * ROUNDS)
 def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No clip is ever half there, or of two writers, and nothing committed is lost."""
     store = FrameStore(tmp_path / "store")
@@ -37,6 +38,7 @@ def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         print(f"\n{told}")  # noqa: T201  (the totals are worth seeing)
 
 
+@pytest.mark.timeout(120 + 60 * ROUNDS_S3)
 def test_kill_on_s3(tmp_path: Path, s3: S3, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor is it in a bucket."""
     options = s3.options_with(endpoint_url=s3.direct, config_kwargs={})
@@ -116,7 +118,7 @@ def kill_round(ask: Any, chance: random.Random, number: int, seconds: tuple[floa
         time.sleep(chance.uniform(*seconds))
         os.kill(writer, signal.SIGKILL)
         ask(f"wait {writer}")
-    return ask("check")
+    return ask(f"check {batch}")
 
 
 def count_unfinished(store: FrameStore) -> int:
