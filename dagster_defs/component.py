@@ -20,7 +20,7 @@ from dagster_defs.assets.quality import QUALITY, build_quality
 from dagster_defs.assets.videos import VIDEOS, build_videos
 from dagster_defs.automation import build_backfill_sensor
 from dagster_defs.checks import build_checks
-from dagster_defs.jobs import build_batch_job
+from dagster_defs.jobs import build_batch_job, build_observe_job
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.sensors import build_batch_sensor
 from frames_pipeline import ConfigError, FrameExtractionSignature
@@ -111,6 +111,11 @@ class BatchingAttributes(dg.Model, dg.Resolvable):
         default=60, description="Seconds without change after which a smaller batch is sealed."
     )
     interval_s: int = Field(default=30, description="Seconds between two looks at the source.")
+    look_at: int = Field(
+        default=200,
+        ge=0,
+        description="Sealed batches per look that are checked for files that changed, in turn.",
+    )
 
     def batching(self) -> Batching:
         """The library's rule."""
@@ -237,6 +242,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         if self.captioning is not None and not self.captioning.parameters.get("base_url"):
             sources.remove(CAPTIONS)  # nothing to wait for while no endpoint is set
         runnable = [VIDEOS, CLIPS, *sources, CATALOG]
+        jobs = [build_batch_job(runnable), build_observe_job()]
         return dg.Definitions(
             assets=[
                 build_videos(),
@@ -250,9 +256,14 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 for name, signature in signatures.items()
                 for check in build_checks(name, signature, max_failed_share=self.max_failed_share)
             ],
-            jobs=[build_batch_job(runnable)],
+            jobs=jobs,
             sensors=[
-                build_batch_sensor(self.batching.batching(), interval_s=self.batching.interval_s),
+                build_batch_sensor(
+                    self.batching.batching(),
+                    jobs,
+                    interval_s=self.batching.interval_s,
+                    look_at=self.batching.look_at,
+                ),
                 *self._backfills(runnable),
             ],
             resources={

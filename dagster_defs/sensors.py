@@ -1,48 +1,86 @@
-"""The sensor that finds videos and seals them into batches."""
+"""The sensor that finds videos, seals them into batches, and sees which of them change."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 
-from dagster_defs.jobs import PROCESS_BATCH
+from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
 from dagster_defs.partitions import VIDEO_BATCH
 from dagster_defs.resources import PlacesResource
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import discover
+from frames_pipeline.pipeline import Places, discover, find_changes
 
 
-def build_batch_sensor(batching: Batching, *, interval_s: int) -> dg.SensorDefinition:
+def build_batch_sensor(
+    batching: Batching, jobs: Sequence[AssetJob], *, interval_s: int, look_at: int
+) -> dg.SensorDefinition:
     """Seal what is due, add a partition for each batch, and request a run for it.
 
     A batch that was sealed, but not added because the daemon was stopped in between, is added at
     the next tick: what is sealed is compared with what Dagster knows.
+
+    Batches that were sealed before are compared with what was last observed of them, some at each
+    tick, in turn; a run that observes is requested for those that changed.
+
+    Args:
+        batching: When videos become a batch.
+        jobs: The job that processes a batch, and the one that observes its videos.
+        interval_s: Seconds between two ticks.
+        look_at: The most batches that are compared at a tick.
     """
+    opened: dict[str, Places] = {}  # stays with the code server: batches are read once
 
     @dg.sensor(
         name="video_batches",
-        job_name=PROCESS_BATCH,
+        jobs=jobs,
         minimum_interval_seconds=interval_s,
-        description="Seals new videos into batches, and requests a run for each.",
+        description="Seals new videos into batches, and requests a run for each. Batches whose "
+        "files changed are observed again.",
     )
     def video_batches(
         context: dg.SensorEvaluationContext, places: PlacesResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        opened = places.open()
+    ) -> dg.SensorResult:
+        here = opened.setdefault(repr(places), places.open())
         try:
-            found = discover(opened, batching, now=time.time())
-        except FramesPipelineError as error:
-            return dg.SkipReason(f"cannot look for videos: {error}")
-        known = set(context.instance.get_dynamic_partitions(VIDEO_BATCH.name or ""))
-        new = [key for key in opened.batches.keys() if key not in known]  # noqa: SIM118
-        if not new:
-            return dg.SkipReason(
-                f"{found.listed} videos under {opened.source.url}, {found.waiting} of them wait "
-                f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old"
+            found = discover(here, batching, now=time.time())
+            keys = here.batches.keys()
+            known = set(context.instance.get_dynamic_partitions(VIDEO_BATCH.name or ""))
+            looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
+            changes = find_changes(
+                looked_at, found, here, settled=time.time() - batching.max_wait_s
             )
+        except FramesPipelineError as error:
+            return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
+        new = [key for key in keys if key not in known]
+        cursor = looked_at[-1] if looked_at else context.cursor
+        requests = [
+            dg.RunRequest(run_key=key, job_name=PROCESS_BATCH, partition_key=key) for key in new
+        ] + [
+            dg.RunRequest(
+                run_key=f"{change.batch} {change.state}",
+                job_name=OBSERVE_VIDEOS,
+                partition_key=change.batch,
+            )
+            for change in changes
+        ]
+        if not requests:
+            reason = (
+                f"{len(found.listed)} videos under {here.source.url}, {found.waiting} of them wait "
+                f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
+                f"none changed in the {len(looked_at)} batches looked at"
+            )
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
+        added = [VIDEO_BATCH.build_add_request(new)] if new else []
         return dg.SensorResult(
-            dynamic_partitions_requests=[VIDEO_BATCH.build_add_request(new)],
-            run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in new],
+            dynamic_partitions_requests=added, run_requests=requests, cursor=cursor
         )
 
     return video_batches
+
+
+def _next(keys: Sequence[str], after: str | None, count: int) -> Sequence[str]:
+    """So many keys from the one after the last that was taken, round and round."""
+    start = sum(key <= after for key in keys) if after else 0
+    return [*keys[start:], *keys[:start]][:count]

@@ -46,7 +46,7 @@ def main() -> int:
     places = Places.at(source, str(data / "frames"))
     found = discover(places, Batching(max_wait_s=0), now=time.time())
     new = len(found.sealed)
-    console.print(f"{found.listed} videos under [bold]{source}[/]; new batches: {new}")
+    console.print(f"{len(found.listed)} videos under [bold]{source}[/]; new batches: {new}")
     with dg.DagsterInstance.get() as instance:
         return run_batches(instance, places, console, data)
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.objects import Objects
@@ -21,6 +25,20 @@ _FORMAT: Final = "video-batch/1"
 _NUMBERED: Final = re.compile(r"batch-\d+")
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
+_INDEX: Final = f"{_PREFIX}index.parquet"
+"""Every batch that was sealed up to some time in one object, so that whoever starts anew need not
+read each. Nothing is lost with it."""
+_INDEX_SCHEMA: Final = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        ("sealed", pa.string()),
+        ("videos", pa.list_(pa.string())),
+    ],
+    metadata={"format": _FORMAT},
+)
+_WORTH_AN_INDEX: Final = 500
+"""Batches outside the index at which it is written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +126,17 @@ class Batching:
 class BatchRegistry:
     """The sealed batches under a root, at `batches/{key}.json`.
 
-    Batches never change, so each is read once per instance.
+    Batches never change, so each is read once per instance: keep the instance where there are many.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Name the root; nothing is touched yet."""
         self._objects = Objects(url, storage_options)
         self._known: dict[str, Batch] = {}
+        self._members: dict[str, str] = {}
+        self._last_number = 0
+        self._indexed: int | None = None
+        """Batches that the index has; `None`: nobody looked."""
 
     def keys(self) -> list[str]:
         """Keys of every sealed batch, in the order of sealing."""
@@ -130,28 +152,55 @@ class BatchRegistry:
         Raises:
             CommitNotFoundError: There is none of that key.
         """
-        if not self._read([key]):
+        self._read([key])
+        if key not in self._known:
             message = f"no batch {key!r} under {self._objects.url}; seal it first"
             raise CommitNotFoundError(message)
         return self._known[key]
 
-    def sealed_videos(self) -> set[str]:
-        """Keys of every video that is in a batch."""
-        return {video for batch in self._read(self.keys()) for video in batch.videos}
+    def sealed_videos(self) -> Mapping[str, str]:
+        """The batch of every video that is in one, by key of the video."""
+        keys = self.keys()
+        if self._indexed is None and len(keys) > _WORTH_AN_INDEX:
+            self._take_index()
+        self._read(keys)
+        if len(self._known) - (self._indexed or 0) > _WORTH_AN_INDEX:
+            self._put_index()
+        return MappingProxyType(self._members)
 
     def seal(self, videos: Collection[str], *, source: str = "") -> Batch | None:
         """Seal those videos into a new batch that are in none; `None` if all of them are.
 
         Of two that seal at once one comes first, and the other seals what is left over.
         """
-        while left := set(videos) - self.sealed_videos():
-            numbers = [int(key[6:]) for key in self._known if _NUMBERED.fullmatch(key)]
-            number = max(numbers, default=0) + 1
-            sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-            batch = Batch(f"batch-{number:06d}", tuple(sorted(left)), source, sealed)
-            if self._put(batch):
+        while left := set(videos) - self.sealed_videos().keys():
+            batch = self._seal_next(left, source)
+            if batch is not None:
                 return batch
         return None
+
+    def seal_all(self, groups: Iterable[Collection[str]], *, source: str = "") -> list[Batch]:
+        """Seal a batch of each group, as `seal` does, and look once at what is sealed already."""
+        known = self.sealed_videos()
+        sealed = []
+        for group in groups:
+            left = set(group) - known.keys()
+            batch = self._seal_next(left, source) if left else None
+            if left and batch is None:  # another sealed at the same time
+                batch = self.seal(left, source=source)
+            if batch is not None:
+                sealed.append(batch)
+        return sealed
+
+    def _seal_next(self, videos: Collection[str], source: str) -> Batch | None:
+        """Seal videos under the next number; `None` if another took it."""
+        number = self._last_number + 1
+        sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+        batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), source, sealed)
+        if not self._put(batch):
+            return None
+        self._know(batch)
+        return batch
 
     def _put(self, batch: Batch) -> bool:
         """Whether this call sealed it, which it also did if the store's answer was lost.
@@ -161,9 +210,37 @@ class BatchRegistry:
         name, document = f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json()
         return self._objects.put_new(name, document) or self._objects.get(name) == document
 
-    def _read(self, keys: Collection[str]) -> list[Batch]:
-        """The batches of some keys; those that are not there are left out."""
+    def _read(self, keys: Iterable[str]) -> None:
+        """Read those batches that are not known yet; those that are not there are left out."""
         names = {f"{_PREFIX}{key}{_SUFFIX}": key for key in keys if key not in self._known}
         for name, data in self._objects.get_many(names).items():
-            self._known[names[name]] = Batch.from_json(data, name=names[name])
-        return [self._known[key] for key in keys if key in self._known]
+            self._know(Batch.from_json(data, name=names[name]))
+
+    def _know(self, batch: Batch) -> None:
+        self._known[batch.key] = batch
+        self._members |= dict.fromkeys(batch.videos, batch.key)
+        if _NUMBERED.fullmatch(batch.key):
+            self._last_number = max(self._last_number, int(batch.key[6:]))
+
+    def _take_index(self) -> None:
+        """Know what the index has, if it can be read."""
+        self._indexed = 0
+        try:
+            table = pq.read_table(pa.BufferReader(self._objects.get(_INDEX)))
+        except (FileNotFoundError, pa.ArrowException, ValueError, OSError):
+            return
+        if table.schema.equals(_INDEX_SCHEMA, check_metadata=True):
+            for key, source, sealed, videos in zip(*table.to_pydict().values(), strict=True):
+                self._know(Batch(key, tuple(videos), source, sealed))
+            self._indexed = table.num_rows
+
+    def _put_index(self) -> None:
+        batches = [self._known[key] for key in sorted(self._known)]
+        rows = [
+            {"key": one.key, "source": one.source, "sealed": one.sealed, "videos": one.videos}
+            for one in batches
+        ]
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, _INDEX_SCHEMA), sink, compression="zstd")
+        self._objects.put(_INDEX, sink.getvalue().to_pybytes())
+        self._indexed = len(batches)

@@ -33,7 +33,7 @@ def test_a_sealed_batch_is_read_back(tmp_path: Path) -> None:
     assert sealed.videos == ("a.mp4", "b.mp4")
     assert registry.read(sealed.key) == sealed
     assert registry.keys() == ["batch-000001"]
-    assert registry.sealed_videos() == {"a.mp4", "b.mp4"}
+    assert registry.sealed_videos() == dict.fromkeys(["a.mp4", "b.mp4"], sealed.key)
 
 
 def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> None:
@@ -45,6 +45,21 @@ def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> No
     keys = registry.keys()
     members = [video for key in keys for video in registry.read(key).videos]
     assert sorted(members) == sorted({video for group in wanted for video in group})
+
+
+def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
+    registry = BatchRegistry(str(tmp_path))
+    registry.seal_all([f"{n}.mp4"] for n in range(600))
+    members = dict(registry.sealed_videos())
+    index = tmp_path / "batches" / "index.parquet"
+    assert index.exists()
+
+    fresh = BatchRegistry(str(tmp_path))
+    assert fresh.seal(["599.mp4", "new.mp4"]) == BatchRegistry(str(tmp_path)).read("batch-000601")
+    assert fresh.sealed_videos() == members | {"new.mp4": "batch-000601"}
+
+    index.write_bytes(b"damaged")
+    assert BatchRegistry(str(tmp_path)).sealed_videos() == fresh.sealed_videos()
 
 
 def test_nothing_left_over_seals_nothing(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ from frames_pipeline.pipeline.derive import (
 )
 from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
 from frames_pipeline.pipeline.ingest import (
+    Change,
     Discovery,
     cut_clips,
     discover,
+    find_changes,
     observe_videos,
     videos_version,
 )
@@ -29,6 +31,7 @@ from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.sheet import sheet_of_batch
 
 __all__ = [
+    "Change",
     "DerivedReport",
     "Discovery",
     "FramesReport",
@@ -40,6 +43,7 @@ __all__ = [
     "discover",
     "embed_batch",
     "extract_batch",
+    "find_changes",
     "measure_batch",
     "observe_videos",
     "recheck_frames",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -37,8 +39,18 @@ class Discovery:
     """Batches that were sealed now."""
     waiting: int
     """Videos that are in no batch yet."""
-    listed: int
-    """Videos under the source."""
+    listed: Mapping[str, Video]
+    """Videos under the source, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sealed batch whose files are not those that were last observed."""
+
+    batch: str
+    """Its key."""
+    state: str
+    """Digest of what is listed of its files now: equal for the same change."""
 
 
 def discover(places: Places, batching: Batching, *, now: float) -> Discovery:
@@ -49,14 +61,42 @@ def discover(places: Places, batching: Batching, *, now: float) -> Discovery:
         batching: When videos become a batch.
         now: Seconds since the epoch.
     """
-    listed = places.source.list()
+    listed = {video.key: video for video in places.source.list()}
     known = places.batches.sealed_videos()
-    waiting = [video for video in listed if video.key not in known]
+    waiting = [video for key, video in listed.items() if key not in known]
     groups = batching.groups(waiting, now=now)
-    sealed = [places.batches.seal(group, source=places.source.url) for group in groups]
-    batches = tuple(batch for batch in sealed if batch is not None)
-    left = len(waiting) - sum(len(batch.videos) for batch in batches)
-    return Discovery(batches, left, len(listed))
+    sealed = places.batches.seal_all(groups, source=places.source.url)
+    left = len(waiting) - sum(len(batch.videos) for batch in sealed)
+    return Discovery(tuple(sealed), left, listed)
+
+
+def find_changes(
+    batches: Iterable[str], found: Discovery, places: Places, *, settled: float
+) -> list[Change]:
+    """Batches whose files were written, went or came back since they were observed.
+
+    A batch that was never observed has not changed: its first run is due anyway.
+
+    Args:
+        batches: Keys of sealed batches.
+        found: What a look at the source found.
+        places: Where the batches and what was observed of them are.
+        settled: A batch with a file written after this, in seconds since the epoch, is passed
+            over: it may still be being written.
+    """
+    changes = []
+    for batch in batches:
+        before = places.rows("videos", batch)
+        now = [found.listed.get(row["video_key"]) for row in before]
+        changed = [
+            video
+            for row, video in zip(before, now, strict=True)
+            if (row["status"] == "gone") != (video is None)
+            or (video is not None and not video.is_same_file(video_of(row)))
+        ]
+        if changed and all(video is None or video.modified <= settled for video in changed):
+            changes.append(Change(batch, hashlib.sha256(repr(now).encode()).hexdigest()[:16]))
+    return changes
 
 
 def observe_videos(batch: Batch, places: Places) -> pa.Table:

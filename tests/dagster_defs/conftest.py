@@ -8,6 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Model, Signature, Stride
@@ -59,6 +61,23 @@ class Project:
             asset_selection=keys,
             raise_on_error=False,
         )
+
+    def observe(self, batch: str = "batch-000001") -> None:
+        """Run the job that looks at a batch's videos."""
+        job = self.definitions().resolve_job_def("observe_videos")
+        assert job.execute_in_process(partition_key=batch, instance=self.instance).success
+
+    def stale(self, batch: str = "batch-000001", **attributes: object) -> set[str]:
+        """The assets that the UI calls stale for a batch."""
+        graph = self.definitions(**attributes).get_repository_def().asset_graph
+        resolver = CachingStaleStatusResolver(
+            self.instance, graph, LoadingContextForTest(self.instance)
+        )
+        return {
+            key.to_user_string()
+            for key in graph.materializable_asset_keys
+            if resolver.get_status(key, batch) == StaleStatus.STALE
+        }
 
 
 @pytest.fixture

@@ -12,19 +12,30 @@ from dagster_defs.component import BatchingAttributes
 from tests.dagster_defs.conftest import Project
 
 
-def tick(project: Project, **attributes: object) -> dg.SensorResult | dg.SkipReason:
+def tick(project: Project, cursor: str | None = None, **attributes: object) -> dg.SensorResult:
     repository = project.definitions(**attributes).get_repository_def()
     sensor = repository.get_sensor_def("video_batches")
     places = repository.get_top_level_resources()["places"]
-    context = dg.build_sensor_context(instance=project.instance, resources={"places": places})
+    context = dg.build_sensor_context(
+        instance=project.instance, resources={"places": places}, cursor=cursor
+    )
     result = sensor(context)
-    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    assert isinstance(result, dg.SensorResult)
     return result
 
 
-def added(result: dg.SensorResult | dg.SkipReason) -> list[str]:
-    assert isinstance(result, dg.SensorResult)
+def added(result: dg.SensorResult) -> list[str]:
     return [key for r in result.dynamic_partitions_requests or () for key in r.partition_keys]
+
+
+def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
+    return [(request.job_name, request.partition_key) for request in result.run_requests or ()]
+
+
+def skipped(result: dg.SensorResult) -> str:
+    assert not result.run_requests
+    assert result.skip_reason
+    return str(result.skip_reason.skip_message)
 
 
 def age(folder: Path, seconds: float) -> None:
@@ -37,8 +48,7 @@ def test_videos_that_have_waited_become_a_batch_and_a_run(project: Project) -> N
     result = tick(project)
 
     assert added(result) == ["batch-000001"]
-    assert isinstance(result, dg.SensorResult)
-    assert [r.partition_key for r in result.run_requests or ()] == ["batch-000001"]
+    assert requested(result) == [("process_batch", "batch-000001")]
     assert project.places.batches.read("batch-000001").videos == (
         "a.mp4",
         "c.ts",
@@ -49,9 +59,8 @@ def test_videos_that_have_waited_become_a_batch_and_a_run(project: Project) -> N
 
 def test_videos_that_may_still_be_written_wait(project: Project) -> None:
     result = tick(project)
-    assert isinstance(result, dg.SkipReason)
-    assert "4 videos under" in str(result.skip_message)
-    assert "4 of them wait" in str(result.skip_message)
+    assert "4 videos under" in skipped(result)
+    assert "4 of them wait" in skipped(result)
 
 
 def test_a_full_batch_does_not_wait(project: Project) -> None:
@@ -64,10 +73,46 @@ def test_a_batch_that_was_sealed_but_not_added_is_added(project: Project) -> Non
     assert added(tick(project)) == ["batch-000001"]
     assert added(tick(project)) == ["batch-000001"]
     project.instance.add_dynamic_partitions("video_batch", ["batch-000001"])
-    assert isinstance(tick(project), dg.SkipReason)
+    assert "0 of them wait" in skipped(tick(project))
 
 
 def test_a_source_that_is_not_there_is_a_reason_and_no_crash(project: Project) -> None:
     result = tick(project, source=str(project.videos / "nowhere"))
-    assert isinstance(result, dg.SkipReason)
-    assert "nowhere is not a folder" in str(result.skip_message)
+    assert "nowhere is not a folder" in skipped(result)
+
+
+def test_a_file_that_changes_has_its_batch_observed_and_no_other(project: Project) -> None:
+    one_each = BatchingAttributes(batch_size=1, max_wait_s=60)
+    for key in added(tick(project, batching=one_each)):
+        project.instance.add_dynamic_partitions("video_batch", [key])
+        project.run(key)
+    assert requested(tick(project, batching=one_each)) == []
+
+    (project.videos / "a.mp4").write_bytes((project.videos / "deep" / "b.mp4").read_bytes())
+    assert requested(tick(project, batching=one_each)) == []  # it may still be being written
+    age(project.videos, 120)
+    (project.videos / "deep" / "b.mp4").unlink()
+    found = tick(project, batching=one_each)
+    keys = [r.run_key for r in found.run_requests or ()]
+    assert requested(found) == [("observe_videos", f"batch-00000{i}") for i in (1, 2, 3, 4)]
+    assert keys == [r.run_key for r in tick(project, batching=one_each).run_requests or ()]
+
+    for _, batch in requested(found):
+        assert batch
+        project.observe(batch)
+    assert requested(tick(project, batching=one_each)) == []
+    stale = [
+        key for key in project.instance.get_dynamic_partitions("video_batch") if project.stale(key)
+    ]
+    assert stale == ["batch-000001", "batch-000003"]
+
+
+def test_batches_are_looked_at_in_turn(project: Project) -> None:
+    two = BatchingAttributes(batch_size=1, max_wait_s=0, look_at=3)
+    keys = added(tick(project, batching=two))
+    project.instance.add_dynamic_partitions("video_batch", keys)
+    cursor, seen = None, []
+    for _ in range(4):
+        cursor = tick(project, cursor, batching=two).cursor
+        seen.append(cursor)
+    assert seen == [keys[2], keys[1], keys[0], keys[3]]

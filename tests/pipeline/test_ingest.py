@@ -20,7 +20,7 @@ def sealed(places: Places) -> Batch:
 
 def test_discovery_says_what_it_found(places: Places) -> None:
     found = discover(places, Batching(batch_size=3, max_wait_s=1e9), now=0)
-    assert (found.listed, found.waiting, len(found.sealed)) == (4, 1, 1)
+    assert (len(found.listed), found.waiting, len(found.sealed)) == (4, 1, 1)
     assert discover(places, Batching(batch_size=3, max_wait_s=1e9), now=0).sealed == ()
 
 
