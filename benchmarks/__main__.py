@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=5, help="runs that count, per tool")
+    parser.add_argument("--rounds", type=int, default=9, help="runs that count, per tool")
     parser.add_argument("--docs", type=Path, default=_DOCS, help="where the report goes")
     parser.add_argument(
         "--cache",

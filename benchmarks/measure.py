@@ -1,4 +1,8 @@
-"""Runs of several tools in turn, so that a machine that slows down slows them all."""
+"""Runs of several tools in turn, so that a machine that slows down slows them all.
+
+Ratios are taken round by round, between runs that are seconds apart; their median holds on a
+machine whose speed drifts, where a ratio of medians does not.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,12 @@ class Figures:
     """Bytes by which a fresh process grew in its first run."""
     frames: int
     """Different frames that came."""
+    rounds: tuple[float, ...]
+    """Seconds of processor time of each round."""
+
+    def times(self, other: Figures) -> float:
+        """How many times the other's processor time it takes: the median over the rounds."""
+        return median(mine / its for mine, its in zip(self.rounds, other.rounds, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,9 @@ def measure(
                 failures[tool] = versions[tool]
         for number in range(rounds + 1):
             say(f"{scenario.name}: {'first run' if number == 0 else f'round {number}'}")
-            for tool in workers.keys() - failures.keys():
+            able = [tool for tool in tools if tool not in failures]
+            start = number % max(len(able), 1)  # nobody always runs after the same other one
+            for tool in able[start:] + able[:start]:
                 outcome = run(workers[tool])
                 if isinstance(outcome, Run):
                     runs.setdefault(tool, []).append(outcome)
@@ -76,4 +88,5 @@ def _figures(runs: list[Run]) -> Figures:
         wall=median(run.wall for run in counted),
         memory=runs[0].memory,
         frames=runs[0].frames,
+        rounds=tuple(run.cpu for run in counted),
     )

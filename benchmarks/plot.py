@@ -22,7 +22,7 @@ def write_plot(results: Sequence[Result], path: Path) -> None:
     axes = figure.subplots()
     for tool in tools:
         points = [
-            (result.figures[tool].cpu / result.figures["bare"].cpu, row)
+            (result.figures[tool].times(result.figures["bare"]), row)
             for row, result in enumerate(shown)
             if tool in result.figures
         ]

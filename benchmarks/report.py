@@ -89,9 +89,9 @@ def _ratios(results: Sequence[Result], tools: list[str]) -> str:
             continue
         row = [result.scenario.name]
         floor = result.figures.get(FLOOR)
-        row.append(f"{ours.cpu / floor.cpu:.2f}" if floor else "-")
+        row.append(f"{ours.times(floor):.2f}" if floor else "-")
         row += [
-            f"{result.figures[tool].cpu / ours.cpu:.2f}"
+            f"{result.figures[tool].times(ours):.2f}"
             if tool in result.figures
             else _absence(result, tool)
             for tool in peers
@@ -100,7 +100,10 @@ def _ratios(results: Sequence[Result], tools: list[str]) -> str:
         rows.append(row)
     names = [f"{tool} / ours" for tool in peers if tool != FLOOR]
     table = _table(["scenario", "ours / bare", *names], rows)
-    return f"## CPU ratios\n\nThe first column wants to be near 1, the others large.\n\n{table}"
+    text = (
+        "Medians of ratios within a round. The first column wants to be near 1, the others large."
+    )
+    return f"## CPU ratios\n\n{text}\n\n{table}"
 
 
 def _cores(cores: Sequence[Spent]) -> str:

@@ -111,6 +111,9 @@ class BatchingAttributes(dg.Model, dg.Resolvable):
         default=60, description="Seconds without change after which a smaller batch is sealed."
     )
     interval_s: int = Field(default=30, description="Seconds between two looks at the source.")
+    max_batches: int = Field(
+        default=100, ge=1, description="Batches per look that are sealed and started."
+    )
     look_at: int = Field(
         default=200,
         ge=0,
@@ -262,6 +265,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                     self.batching.batching(),
                     jobs,
                     interval_s=self.batching.interval_s,
+                    max_batches=self.batching.max_batches,
                     look_at=self.batching.look_at,
                 ),
                 *self._backfills(runnable),

@@ -71,6 +71,7 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         "device": dg.MetadataValue.text(_each(outcomes, "device") or "none"),
         "decoder_choice": dg.MetadataValue.text(_each(outcomes, "choice") or "as configured"),
         "clips_decoded_now": dg.MetadataValue.int(report.extracted),
+        "clips_copied_now": dg.MetadataValue.int(report.copied),
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
         "frames_decoded_now": dg.MetadataValue.int(report.frames_decoded),
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),

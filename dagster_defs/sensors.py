@@ -14,7 +14,12 @@ from frames_pipeline.pipeline import Places, discover, find_changes
 
 
 def build_batch_sensor(
-    batching: Batching, jobs: Sequence[AssetJob], *, interval_s: int, look_at: int
+    batching: Batching,
+    jobs: Sequence[AssetJob],
+    *,
+    interval_s: int,
+    max_batches: int,
+    look_at: int,
 ) -> dg.SensorDefinition:
     """Seal what is due, add a partition for each batch, and request a run for it.
 
@@ -28,6 +33,7 @@ def build_batch_sensor(
         batching: When videos become a batch.
         jobs: The job that processes a batch, and the one that observes its videos.
         interval_s: Seconds between two ticks.
+        max_batches: The most batches that are sealed and started at a tick.
         look_at: The most batches that are compared at a tick.
     """
     opened: dict[str, Places] = {}  # stays with the code server: batches are read once
@@ -44,7 +50,7 @@ def build_batch_sensor(
     ) -> dg.SensorResult:
         here = opened.setdefault(repr(places), places.open())
         try:
-            found = discover(here, batching, now=time.time())
+            found = discover(here, batching, now=time.time(), at_most=max_batches)
             keys = here.batches.keys()
             known = set(context.instance.get_dynamic_partitions(VIDEO_BATCH.name or ""))
             looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
@@ -53,7 +59,7 @@ def build_batch_sensor(
             )
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
-        new = [key for key in keys if key not in known]
+        new = [key for key in keys if key not in known][:max_batches]
         cursor = looked_at[-1] if looked_at else context.cursor
         requests = [
             dg.RunRequest(run_key=key, job_name=PROCESS_BATCH, partition_key=key) for key in new

@@ -352,20 +352,23 @@ def _object_info(info: Mapping[str, Any]) -> ObjectInfo:
 
 def _list_files(root: Path, prefix: str) -> dict[str, ObjectInfo]:
     """As `fs.find`, which takes a folder that it may not read for an empty one."""
-    found = {}
-    for folder, _, names in os.walk(root / prefix, onerror=_raise_unless_missing):
-        parent = Path(folder).relative_to(root)
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                status = Path(folder, name).stat()
-                info = ObjectInfo(size=status.st_size, modified=status.st_mtime)
-                found[(parent / name).as_posix()] = info
+    found: dict[str, ObjectInfo] = {}
+    folders = [prefix.strip("/")]
+    while folders:
+        folder = folders.pop()
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(root / folder) as entries,
+        ):
+            for entry in entries:
+                key = f"{folder}/{entry.name}" if folder else entry.name
+                if not entry.is_dir():
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat()
+                        found[key] = ObjectInfo(size=status.st_size, modified=status.st_mtime)
+                elif not entry.is_symlink():
+                    folders.append(key)
     return dict(sorted(found.items()))
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
 
 
 def _list_folders(folder: Path) -> Sequence[str]:

@@ -107,9 +107,8 @@ class VideoSource:
             yield path
 
     def _takes(self, key: str) -> bool:
-        path = PurePosixPath(key)
-        is_hidden = any(part.startswith(".") for part in path.parts)
-        return path.suffix.lower() in self._suffixes and not is_hidden
+        is_hidden = key.startswith(".") or "/." in key
+        return not is_hidden and key.lower().endswith(self._suffixes)
 
 
 @contextlib.contextmanager

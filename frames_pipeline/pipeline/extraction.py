@@ -28,6 +28,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.ingest import clip_of, video_of
+from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.pipeline.work import Job, Task, run_task
@@ -59,7 +60,9 @@ class FramesReport:
     outcomes: pa.Table
     """One row per clip, with the columns of `OUTCOMES`."""
     extracted: int
-    """Clips that were decoded for it now; the others were done before."""
+    """Clips that were decoded for it now; the others were copied, or done before."""
+    copied: int
+    """Clips whose frames were copied now, from the same bytes under another name."""
     packets_fed: int
     """Packets that were fed to a decoder now, for all signatures that were asked for together."""
     frames_decoded: int
@@ -253,11 +256,18 @@ def _publish(
     decoded = {
         clip: result.commit.outcome.decode for (_, clip), result in now.items() if result.commit
     }
+    copied = sum(
+        done_for == signature
+        and result.commit is not None
+        and is_copied(result.commit.outcome.decode)
+        for (done_for, _), result in now.items()
+    )
     return FramesReport(
         signature=signature,
         manifest=manifest,
         outcomes=outcomes,
-        extracted=sum(done_for == signature for done_for, _ in now),
+        extracted=sum(done_for == signature for done_for, _ in now) - copied,
+        copied=copied,
         packets_fed=sum(report.packets_fed for report in decoded.values()),
         frames_decoded=sum(report.frames_decoded for report in decoded.values()),
         seconds=seconds,

@@ -53,18 +53,21 @@ class Change:
     """Digest of what is listed of its files now: equal for the same change."""
 
 
-def discover(places: Places, batching: Batching, *, now: float) -> Discovery:
+def discover(
+    places: Places, batching: Batching, *, now: float, at_most: int | None = None
+) -> Discovery:
     """List the source, and seal the videos that are due into batches.
 
     Args:
         places: Where they are found, and where batches are kept.
         batching: When videos become a batch.
         now: Seconds since the epoch.
+        at_most: The most batches to seal now; the rest waits.
     """
     listed = {video.key: video for video in places.source.list()}
     known = places.batches.sealed_videos()
     waiting = [video for key, video in listed.items() if key not in known]
-    groups = batching.groups(waiting, now=now)
+    groups = batching.groups(waiting, now=now)[:at_most]
     sealed = places.batches.seal_all(groups, source=places.source.url)
     left = len(waiting) - sum(len(batch.videos) for batch in sealed)
     return Discovery(tuple(sealed), left, listed)

@@ -1,9 +1,12 @@
-"""What a worker process does: decode some clips of one video, and commit their frames."""
+"""What a worker process does: decode some clips of one video, and commit their frames.
+
+Frames of the same bytes that are in the store already, under another name, are copied instead.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 
@@ -18,6 +21,7 @@ from frames_pipeline.errors import (
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.gather import Batches, Span
 from frames_pipeline.media import Limits, open_media
+from frames_pipeline.pipeline.origins import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
@@ -72,8 +76,23 @@ def run_task(task: Task) -> Results:
         StoreError: Frames cannot be stored.
         MemoryError: There is not enough to decode it.
     """
-    results: Results = {}
     _check_unchanged(task)
+    origins = Origins(task.job.store.objects)
+    origin = origins.find(task.fingerprint)
+    here = Origin(task.job.batch, task.video.key)
+    results = {} if origin in (None, here) else _copy(task, origin)
+    done = {clip_id for _, clip_id in results}
+    left = replace(task, clips=tuple(clip for clip in task.clips if clip.clip_id not in done))
+    if left.clips:
+        results |= _decode(left)
+        if origin != here and any(result.commit for result in results.values()):
+            origins.note(task.fingerprint, here)
+    return results
+
+
+def _decode(task: Task) -> Results:
+    """Decode every clip of a task."""
+    results: Results = {}
     with (
         task.job.source.staged(task.video, max_bytes=task.job.limits.max_file_bytes) as path,
         open_media(path, task.job.limits) as media,
@@ -87,6 +106,24 @@ def run_task(task: Task) -> Results:
             else:
                 results |= _commit(task, clip, found, since)
             since = time.monotonic()
+    return results
+
+
+def _copy(task: Task, origin: Origin) -> Results:
+    """Copy those clips whose frames are all there already, from the same bytes."""
+    results: Results = {}
+    for clip in task.clips:
+        since = time.monotonic()
+        found: Batches = {}
+        for signature in task.signatures:
+            frames = copied_frames(
+                task.job.store, origin, clip, signature, fingerprint=task.fingerprint
+            )
+            if frames is None:
+                break
+            found[signature] = frames
+        else:
+            results |= _commit(task, clip, found, since)
     return results
 
 

@@ -121,6 +121,14 @@ class FrameStore:
         """Every clip's current commit, by clip id: one listing, and one request per clip."""
         return reader.read_commits(self.objects, signature_folder(batch, signature))
 
+    def commit(self, batch: Batch, signature: Signature, clip: Clip) -> ClipCommit:
+        """A clip's current commit.
+
+        Raises:
+            CommitNotFoundError: The clip is not committed.
+        """
+        return reader.find_commit(self.objects, signature_folder(batch, signature), clip_id(clip))
+
     def read(self, batch: Batch, signature: Signature, clip: Clip) -> FrameBatch:
         """A clip's frames, as they were given to `write_clip`.
 

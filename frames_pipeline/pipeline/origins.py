@@ -1,0 +1,99 @@
+"""Where the frames of some bytes are already: a file that was renamed or copied is not decoded.
+
+    {root}/origins/{first two digits}/{SHA-256 of the fingerprint}.json     batch and video
+
+Whoever commits frames of bytes that nobody committed before leaves a note. Whoever comes upon the
+same bytes under another name follows it, and copies the frames. A note is a hint: the commit that
+it leads to says itself which bytes it is of, and copies are checked against its digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.errors import CommitNotFoundError, IntegrityError
+from frames_pipeline.frames import DecodeReport, FrameBatch
+from frames_pipeline.objects import Objects
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import FrameStore
+
+_OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+")
+"""Fingerprints that two files share only if their bytes are the same: hashes, and the ETags that
+are made of hashes. Some stores make theirs of sizes and times."""
+_COPIED: Final = "copied from "
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where frames of some bytes were committed first."""
+
+    batch: str
+    """The batch."""
+    video_key: str
+    """The video's name there."""
+
+
+class Origins:
+    """The notes under a store's root."""
+
+    def __init__(self, objects: Objects) -> None:
+        """Take the root's objects."""
+        self._objects = objects
+
+    def find(self, fingerprint: str) -> Origin | None:
+        """Where frames of these bytes were committed first, or `None`."""
+        if not _OF_BYTES.fullmatch(fingerprint):
+            return None
+        try:
+            found = json.loads(self._objects.get(_key(fingerprint)))
+            return Origin(found["batch"], found["video_key"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def note(self, fingerprint: str, origin: Origin) -> None:
+        """Say where frames of these bytes are, in place of whatever was said."""
+        if _OF_BYTES.fullmatch(fingerprint):
+            document = {"batch": origin.batch, "video_key": origin.video_key}
+            self._objects.put(_key(fingerprint), json.dumps(document).encode())
+
+
+def copied_frames(
+    store: FrameStore,
+    origin: Origin,
+    clip: Clip,
+    signature: FrameExtractionSignature,
+    *,
+    fingerprint: str,
+) -> FrameBatch | None:
+    """The frames of the same clip of the same bytes, or `None` where they are not all there."""
+    there = replace(clip, video_key=origin.video_key).clip_id
+    try:
+        commit = store.commit(origin.batch, signature, there)
+        if commit.fingerprint != fingerprint:
+            return None
+        frames = store.read_commit(origin.batch, signature, commit)
+    except (CommitNotFoundError, IntegrityError):
+        return None
+    done = frames.outcome.decode
+    report = DecodeReport(
+        done.decoder,
+        done.device,
+        choice=f"{_COPIED}{origin.batch}, {there}",
+        fallback=done.fallback,
+    )
+    return replace(frames, outcome=replace(frames.outcome, decode=report))
+
+
+def is_copied(report: DecodeReport) -> bool:
+    """Whether the frames were copied, so that nothing was decoded."""
+    return report.choice.startswith(_COPIED)
+
+
+def _key(fingerprint: str) -> str:
+    digest = hashlib.sha256(fingerprint.encode()).hexdigest()
+    return f"origins/{digest[:2]}/{digest}.json"
