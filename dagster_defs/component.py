@@ -21,7 +21,15 @@ from dagster_defs.assets.videos import VIDEOS, build_videos
 from dagster_defs.automation import build_backfill_sensor
 from dagster_defs.checks import build_checks
 from dagster_defs.jobs import build_batch_job, build_observe_job
-from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from dagster_defs.resources import (
+    Auto,
+    DecoderResource,
+    ExtractionResource,
+    Nvdec,
+    PlacesResource,
+    Pyav,
+    with_defaults,
+)
 from dagster_defs.sensors import build_batch_sensor
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.batches import Batching
@@ -64,9 +72,20 @@ class Stride(dg.Model, dg.Resolvable):
         return self
 
 
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "clip": {"target_fps": 1, "target_res": [224, 224], "resize_mode": "crop"},
+    "vlm": {"policy": "uniform", "num_frames": 8, "target_res": [448, -1]},
+    "training": {"target_fps": 8, "target_res": [256, 256], "resize_mode": "crop"},
+}
+"""Common needs: CLIP and its kin, captions by a vision-language model, dense training clips."""
+
+
 class Signature(dg.Model, dg.Resolvable):
     """Which frames, and what becomes of their pixels."""
 
+    preset: Literal["clip", "vlm", "training"] | None = Field(
+        default=None, description="Values for what is not said here: see docs/configuration.md."
+    )
     policy: Literal["first", "middle", "last", "sequence", "uniform", "keyframes"] = Field(
         default="sequence", description="How frames are chosen."
     )
@@ -92,9 +111,8 @@ class Signature(dg.Model, dg.Resolvable):
 
     def signature(self) -> FrameExtractionSignature:
         """The library's signature."""
-        return FrameExtractionSignature.from_mapping(
-            {name: getattr(self, name) for name in type(self).model_fields}
-        )
+        said = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
+        return FrameExtractionSignature.from_mapping({**PRESETS.get(self.preset or "", {}), **said})
 
     @model_validator(mode="after")
     def _check(self) -> "Signature":
@@ -150,6 +168,26 @@ class Backfill(dg.Model, dg.Resolvable):
             message = f"{cron!r} is no cron expression; '0 3 * * *' is every night at three"
             raise ValueError(message) from error
         return cron
+
+
+class Decoding(dg.Model, dg.Resolvable):
+    """What decodes."""
+
+    kind: Literal["pyav", "nvdec", "auto"] = Field(
+        default="pyav", description="On the CPU, on a GPU, or on a GPU where there is one."
+    )
+    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
+    threads: int = Field(default=1, ge=1, description="Decoder threads per video, on the CPU.")
+
+    def resource(self) -> DecoderResource:
+        """The resource that has it for a default."""
+        match self.kind:
+            case "pyav":
+                return DecoderResource(backend=Pyav(threads=self.threads))
+            case "nvdec":
+                return DecoderResource(backend=Nvdec(gpu=self.gpu))
+            case "auto":
+                return DecoderResource(backend=Auto(gpu=self.gpu, threads=self.threads))
 
 
 class Model(dg.Model, dg.Resolvable):
@@ -220,9 +258,23 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     backfill: Backfill | None = Field(
         default=None, description="When what is missing or failed is made by itself."
     )
+    decoder: Decoding = Field(
+        default=Decoding(), description="What decodes, unless a run says otherwise."
+    )
+    extraction: dict[str, Any] = Field(
+        default={},
+        description="Processes, limits and the like, unless a run says otherwise: settings of "
+        "the resource `extraction`.",
+    )
     max_failed_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
     )
+
+    @field_validator("extraction")
+    @classmethod
+    def _check_extraction(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        with_defaults(ExtractionResource, settings)
+        return settings
 
     @model_validator(mode="after")
     def _check(self) -> "FramesComponent":
@@ -271,16 +323,12 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 *self._backfills(runnable),
             ],
             resources={
-                "places": PlacesResource(
-                    source=self.source,
-                    root=self.root,
-                    source_options=self.source_options,
-                    root_options=self.root_options,
-                    source_secrets=self.source_secrets,
-                    root_secrets=self.root_secrets,
+                "places": with_defaults(
+                    PlacesResource,
+                    {name: getattr(self, name) for name in PlacesResource.model_fields},
                 ),
-                "decoder": DecoderResource(),
-                "extraction": ExtractionResource(),
+                "decoder": self.decoder.resource(),
+                "extraction": with_defaults(ExtractionResource, self.extraction),
             },
             executor=dg.in_process_executor,
         )

@@ -1,15 +1,19 @@
 """Resources: what a run may choose, turned into library objects."""
 
 import os
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from copy import copy
+from typing import Annotated, Any, Literal, TypeVar
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from frames_pipeline import ConfigError, Decoder, Limits
 from frames_pipeline.decoders import PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
 from frames_pipeline.workers import Workers
+
+R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
 class PlacesResource(dg.ConfigurableResource[Places]):
@@ -158,6 +162,31 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             max_packets=self.max_packets,
             packet_memory=self.packet_memory,
         )
+
+
+def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:
+    """A resource whose fields have these defaults, so that a run may override some of them alone.
+
+    Dagster takes what a resource was made with for one value: a run that overrides a field of it
+    must give all required ones, and gets the class's defaults for the others.
+
+    Raises:
+        ConfigError: There is no such field, or a value is not one of its own.
+    """
+    unknown = sorted(set(values) - set(resource.model_fields))
+    if unknown:
+        message = f"no such setting: {', '.join(unknown)}; there are "
+        raise ConfigError(message + ", ".join(sorted(resource.model_fields)))
+    fields = {}
+    for name, value in values.items():
+        field = copy(resource.model_fields[name])
+        field.default = value
+        fields[name] = (field.annotation, field)
+    resource(**values)
+    made: R = create_model(  # type: ignore[call-overload]
+        resource.__name__, __base__=resource, __module__=resource.__module__, **fields
+    )()
+    return made
 
 
 def _secrets(names: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_defs.assets.frames import frames_key
+from dagster_defs.component import PRESETS, Signature
+from dagster_defs.resources import ExtractionResource, PlacesResource
 from tests.dagster_defs.conftest import Project
 
 PYPROJECT = """
@@ -105,6 +108,14 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
         ("[24, -1]", "[24, 0]", "must be a whole number above zero"),
         ("  signatures:", "  max_failed_share: 2\n  signatures:", "less than or equal to 1"),
         ("  signatures:", "  colour: blue\n  signatures:", "colour"),
+        (
+            "  signatures:",
+            "  extraction: {proceses: 2}\n  signatures:",
+            "no such setting: proceses",
+        ),
+        ("  signatures:", "  extraction: {processes: -2}\n  signatures:", "greater than or equal"),
+        ("  signatures:", "  decoder: {kind: cuda}\n  signatures:", "'pyav', 'nvdec' or 'auto'"),
+        ("{policy: middle, ", "{preset: clips, ", "'clip', 'vlm' or 'training'"),
     ],
 )
 def test_a_wrong_value_fails_at_load_with_the_file(
@@ -122,3 +133,38 @@ def test_a_wrong_value_fails_at_load_with_the_file(
     text = "\n".join(chain)
     assert match in text
     assert "defs.yaml" in text
+
+
+def test_what_the_file_says_of_decoding_holds_unless_a_run_says_otherwise(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_VIDEOS", str(project.videos))
+    settings = "  decoder: {threads: 3}\n  extraction: {processes: 1, max_frames: 3}\n  signatures:"
+    folder = other_project(tmp_path / "other", DEFS.replace("  signatures:", settings))
+    resources = loaded(folder, monkeypatch).get_repository_def().get_top_level_resources()
+
+    def with_config(name: str, config: dict[str, object]) -> object:
+        context = dg.build_init_resource_context(config=config)
+        return resources[name].resource_fn(context)  # type: ignore[misc]
+
+    assert with_config("decoder", {}).open().threads == 3  # type: ignore[attr-defined]
+    extraction = with_config("extraction", {"processes": 2})
+    assert isinstance(extraction, ExtractionResource)
+    assert (extraction.processes, extraction.max_frames) == (2, 3)
+    places = with_config("places", {"source": "elsewhere"})
+    assert isinstance(places, PlacesResource)
+    assert (places.source, places.root) == ("elsewhere", str(folder / "data"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_fill_in_what_is_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    text = f"{{preset: {preset}, interpolation: area}}"
+    folder = other_project(
+        tmp_path / "other", DEFS.replace("{policy: middle, target_res: [24, -1]}", text)
+    )
+    spec = loaded(folder, monkeypatch).resolve_asset_graph().get(frames_key("points"))
+    expected = Signature(**PRESETS[preset], interpolation="area").signature()
+    assert spec.metadata["signature"] == expected.key
