@@ -112,7 +112,7 @@ def _build_checks(
         asset=asset,
         name="frames_match_source",
         description=f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their "
-        "videos on the CPU, are the ones that are stored.",
+        "videos on the CPU, are the ones that are stored, whichever decoder made those.",
         partitions_def=VIDEO_BATCH,
     )
     def frames_match_source(
@@ -138,6 +138,11 @@ def _build_checks(
                 metadata={
                     "clips": report.clips,
                     "frames": report.frames,
+                    "decoders": ", ".join(report.decoders),
+                    "mean_difference": report.mean_difference,
+                    "max_difference": report.max_difference,
+                    "mean_tolerance": report.tolerance.mean,
+                    "max_tolerance": report.tolerance.maximum,
                     **_listed("mismatches", wrong, "clip_id", "found"),
                     **_listed("skipped", skipped, "clip_id", "why"),
                 },

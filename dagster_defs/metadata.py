@@ -62,7 +62,6 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
-        "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
         "clips": dg.MetadataValue.int(len(report.manifest.clips)),
         **statuses(report.outcomes),
         "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
@@ -78,6 +77,7 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         "outcomes": records(
             worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
         ),
+        "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
     }
 
 

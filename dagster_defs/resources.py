@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from frames_pipeline import ConfigError, Decoder, Limits
-from frames_pipeline.decoders import PyavDecoder, open_auto, open_nvdec
+from frames_pipeline.decoders import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
 from frames_pipeline.workers import Workers
 
@@ -63,12 +63,17 @@ class Nvdec(dg.Config):
 
 
 class Auto(dg.Config):
-    """Decode on a GPU where there is one, else on the CPU; the metadata say which it was."""
+    """Decode on a GPU what is large enough and can be, else on the CPU; the metadata say which."""
 
     kind: Literal["auto"] = "auto"
     gpu: int = Field(default=0, ge=0, description="Which GPU, where there is one.")
     threads: int = Field(
         default=1, ge=1, description="Decoder threads per video, where there is none."
+    )
+    min_megapixels: float = Field(
+        default=MIN_MEGAPIXELS,
+        ge=0,
+        description="Megapixels to decode in a row below which the CPU is taken.",
     )
 
 
@@ -90,8 +95,8 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
                 return PyavDecoder(threads)
             case Nvdec(gpu=gpu):
                 return open_nvdec(gpu)
-            case Auto(gpu=gpu, threads=threads):
-                return open_auto(gpu, threads=threads)
+            case Auto(gpu=gpu, threads=threads, min_megapixels=least):
+                return open_auto(gpu, threads=threads, min_megapixels=least)
 
 
 class ExtractionResource(dg.ConfigurableResource[Workers]):

@@ -1,6 +1,7 @@
 """A decoded frame becomes RGB pixels: resized, turned, placed.
 
-Two paths through swscale, and which one is taken depends on the size alone:
+A signature with `pixels="cuda"` has this done on the GPU (see `device`). Else there are
+two paths through swscale, and which one is taken depends on the size alone:
 
 - same size: straight to `rgb24`, as FFmpeg's default does. Fast, nearest chroma, about one level
   dark; every other decoder gives these pixels (`colour="accurate"` pays for better ones).
@@ -22,6 +23,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
+from frames_pipeline.device import scaled_rgb
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
 
@@ -51,6 +53,7 @@ class PixelSpec(NamedTuple):
     interpolation: str
     colour: str
     rotation: str
+    pixels: str = "swscale"
 
     @classmethod
     def of(cls, signature: FrameExtractionSignature) -> PixelSpec:
@@ -61,6 +64,7 @@ class PixelSpec(NamedTuple):
             signature.interpolation,
             signature.colour,
             signature.rotation,
+            signature.pixels,
         )
 
 
@@ -225,7 +229,7 @@ class Converter:
 
     def convert(self, frame: VideoFrame, spec: PixelSpec, out: Pixels) -> None:
         """Write a frame's pixels into an array. Shape (height, width, 3)."""
-        frame = on_host(frame)
+        frame = on_host(frame) if spec.pixels == "swscale" else frame
         turn = self._orientation(frame, spec)
         target = geometry(spec, _shown_size(frame, turn), Size(*out.shape[:2]))
         scaled = target.scaled
@@ -244,7 +248,9 @@ class Converter:
     def _scale(self, frame: VideoFrame, spec: PixelSpec, stored: Pixels) -> None:
         """Scale a frame into an array of its stored layout."""
         size = Size(*stored.shape[:2])
-        if size == (frame.height, frame.width):
+        if spec.pixels == "cuda":
+            stored[...] = scaled_rgb(frame, *size, spec.interpolation).cpu().numpy()
+        elif size == (frame.height, frame.width):
             _interleaved(self._reformat(frame, size, _NATIVE[spec.colour], "rgb24"), stored)
         else:
             flags = int(_KERNELS[spec.interpolation] | _EXACT)

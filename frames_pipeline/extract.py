@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 
 from frames_pipeline.convert import Converter, orientation
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
+from frames_pipeline.device import check_available
 from frames_pipeline.errors import ConfigError, LimitExceededError, SourceError
 from frames_pipeline.frames import DecodeReport
 from frames_pipeline.gather import Batches, Collection, Converted, Span
@@ -71,6 +72,7 @@ def extract_frames(
     if start is not None and end is not None and end <= start:
         message = f"the part from {start} s to {end} s is empty; end must be after start"
         raise ConfigError(message)
+    check_pixels(wanted, backend)
     with open_media(source, limits) as media, _enough_memory(media):
         time_base = media.index.time_base
         span = Span(
@@ -113,6 +115,20 @@ def extract_spans(
         rows = _wanted_rows(media.index, clips)
         plan = plan_linear(media.index, rows, reason="damage was met")
         yield from _decode(media, plan, clips, decoder, ledger)
+
+
+def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
+    """Make sure that a decoder can give the pixels that signatures ask for.
+
+    Raises:
+        ConfigError: `pixels="cuda"` is asked of another decoder than `nvdec`, or without torch.
+    """
+    for signature in signatures:
+        if signature.pixels == "cuda":
+            if decoder.name != "nvdec":
+                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
+                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
+            check_available(signature.interpolation)
 
 
 def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:

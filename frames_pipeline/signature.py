@@ -31,7 +31,7 @@ ResizeMode = Literal["stretch", "fit", "pad", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
 Colour = Literal["ffmpeg", "accurate"]
 Rotation = Literal["apply", "ignore"]
-Pixels = Literal["swscale"]
+Pixels = Literal["swscale", "cuda"]
 
 REVISION: Final = 1
 """Raised whenever the same fields would give other bytes than before."""
@@ -89,8 +89,9 @@ class FrameExtractionSignature:
     rotation: Rotation = "apply"
     """Whether the display matrix (rotation by right angles, mirroring) is applied."""
     pixels: Pixels = "swscale"
-    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit. A
-    conversion that cannot, such as one on a GPU, is another value, and so another key."""
+    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit, or
+    `cuda` on the GPU that decodes, in floats, which is close to that and has a key of its own.
+    `colour` means nothing there, and is kept as `ffmpeg`."""
     revision: int = REVISION
     """Version of the algorithms behind these fields."""
 
@@ -107,6 +108,8 @@ class FrameExtractionSignature:
             _set(self, "resize_mode", "stretch")
         if self.target_res is None:
             _set(self, "interpolation", "bicubic")
+        if self.pixels == "cuda":
+            _set(self, "colour", "ffmpeg")
         if self.revision != REVISION:
             message = f"revision {self.revision!r} is not known; this version makes {REVISION}"
             raise ConfigError(message)

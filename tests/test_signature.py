@@ -135,7 +135,7 @@ def test_a_free_side_may_be_written_either_way(free: Any) -> None:
         ({"interpolation": "cubic"}, "no interpolation 'cubic'"),
         ({"colour": "hdr"}, "no colour 'hdr'; choose one of ffmpeg, accurate"),
         ({"rotation": 90}, "no rotation 90; choose one of apply, ignore"),
-        ({"pixels": "cuda"}, "no pixels 'cuda'; choose one of swscale"),
+        ({"pixels": "cuvid"}, "no pixels 'cuvid'; choose one of swscale, cuda"),
         ({"revision": 9}, "revision 9 is not known"),
     ],
 )

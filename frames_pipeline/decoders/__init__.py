@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from frames_pipeline.decoders.auto import AutoDecoder, open_auto
+from frames_pipeline.decoders.auto import MIN_MEGAPIXELS, AutoDecoder, open_auto
 from frames_pipeline.decoders.base import Decoded, Decoder, Tally
 from frames_pipeline.decoders.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoders.pyav import PyavDecoder
@@ -13,6 +13,7 @@ from frames_pipeline.errors import ConfigError
 
 __all__ = [
     "DECODERS",
+    "MIN_MEGAPIXELS",
     "AutoDecoder",
     "Decoded",
     "Decoder",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from frames_pipeline.decoders.base import Decoded, Tally
 from frames_pipeline.decoders.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoders.pyav import PyavDecoder
 from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedError
 from frames_pipeline.media import Media
+
+MIN_MEGAPIXELS: Final = 50.0
+"""A guess, until `python -m benchmarks.gpu` has measured it on a GPU: 54 frames of 1280x720."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +26,21 @@ class AutoDecoder:
     """The CPU's decoder."""
     choice: str = ""
     """Why there is no GPU's decoder."""
+    min_megapixels: float = MIN_MEGAPIXELS
+    """Megapixels to decode in a row below which the CPU is taken: setting up a session costs."""
 
     @property
     def name(self) -> str:
         return "auto"
 
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
-        if self.gpu is not None and tally.decoder != self.cpu.name:
+        work = len(rows) * media.index.width * media.index.height / 1e6
+        is_small = not tally.decoder and work < self.min_megapixels
+        if self.gpu is not None and is_small:
+            tally.choice = f"auto: {work:.1f} megapixels are below {self.min_megapixels:g}"
+        elif self.gpu is not None and tally.decoder != self.cpu.name:
             try:
-                tally.choice = "auto: there is a GPU"
+                tally.choice = f"auto: there is a GPU, and {work:.1f} megapixels to decode in a row"
                 yield from self.gpu.decode(media, rows, tally)
                 return
             except DecoderUnsupportedError as error:
@@ -39,10 +49,12 @@ class AutoDecoder:
         yield from self.cpu.decode(media, rows, tally)
 
 
-def open_auto(gpu: int = 0, *, threads: int = 1) -> AutoDecoder:
-    """The backend that takes a GPU if it is there."""
+def open_auto(
+    gpu: int = 0, *, threads: int = 1, min_megapixels: float = MIN_MEGAPIXELS
+) -> AutoDecoder:
+    """The backend that takes a GPU if it is there and the work is large enough."""
     cpu = PyavDecoder(threads)
     try:
-        return AutoDecoder(open_nvdec(gpu), cpu)
+        return AutoDecoder(open_nvdec(gpu), cpu, min_megapixels=min_megapixels)
     except DecoderUnavailableError:
         return AutoDecoder(None, cpu, choice=f"there is no GPU {gpu} that decodes video")

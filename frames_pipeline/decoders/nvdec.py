@@ -7,6 +7,7 @@ the CPU's layout and take the CPU's path to RGB, so that both backends give the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -60,7 +61,8 @@ class NvdecDecoder:
         if codec not in CODECS:
             self._refuse(media, f"there is no exact decoder for {codec}")
         try:
-            context = media.accelerated(self._accelerator())
+            _keep_context(self.gpu)
+            context = media.accelerated(_accelerator(self.gpu))
         except (*_UNREACHABLE, UnsupportedSourceError) as error:
             self._refuse(media, f"the GPU does not take it: {error}")
         try:
@@ -78,20 +80,33 @@ class NvdecDecoder:
             DecoderUnavailableError: It is not, or its driver lacks the video decoder.
         """
         try:
-            av.CodecContext.create("h264", "r", hwaccel=self._accelerator())
+            _keep_context(self.gpu)
         except _UNREACHABLE as error:
             message = f"decoder 'nvdec' finds no GPU {self.gpu} that decodes video ({error}); "
             message += "install NVIDIA's driver with its video libraries, "
             raise DecoderUnavailableError(message + "or choose pyav or auto") from error
 
-    def _accelerator(self) -> HWAccel:
-        return HWAccel(
-            "cuda", device=str(self.gpu), allow_software_fallback=False, is_hw_owned=True
-        )
-
     def _refuse(self, media: Media, why: str) -> NoReturn:
         message = f"{media.name}: decoder 'nvdec' on {self.device}: {why}; choose pyav for it"
         raise DecoderUnsupportedError(message)
+
+
+def _accelerator(gpu: int) -> HWAccel:
+    """The GPU's primary context, which everything in this process shares, torch included."""
+    options: dict[str, object] = {"primary_ctx": "1"}
+    return HWAccel(
+        "cuda",
+        device=str(gpu),
+        allow_software_fallback=False,
+        options=options,
+        is_hw_owned=True,
+    )
+
+
+@functools.cache
+def _keep_context(gpu: int) -> av.CodecContext:
+    """Hold on to the GPU's context while this process lives: making one takes long."""
+    return av.CodecContext.create("h264", "r", hwaccel=_accelerator(gpu))
 
 
 def open_nvdec(gpu: int = 0) -> NvdecDecoder:

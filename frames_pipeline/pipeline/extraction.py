@@ -26,6 +26,7 @@ from frames_pipeline.errors import (
     SourceNotFoundError,
     WorkerError,
 )
+from frames_pipeline.extract import check_pixels
 from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.origins import is_copied
@@ -110,6 +111,7 @@ def extract_batch(
     if not wanted:
         message = "no signature given; say which frames are wanted"
         raise ConfigError(message)
+    check_pixels(wanted, job.decoder)
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:

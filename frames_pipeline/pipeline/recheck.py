@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from frames_pipeline.clips import Clip
 from frames_pipeline.decoders import open_decoder
+from frames_pipeline.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -24,7 +25,7 @@ from frames_pipeline.gather import Span
 from frames_pipeline.media import Limits, open_media
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.places import Places
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.signature import Colour, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
 from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
@@ -51,7 +52,15 @@ class RecheckReport:
     skipped: Mapping[str, str]
     """Clips whose source is not the one that they came from, or cannot be read; with why."""
     mismatches: tuple[Mismatch, ...]
-    """Clips that differ."""
+    """Clips that differ by more than the signature's pixels may."""
+    mean_difference: float
+    """Levels of 255 by which the frames that were compared differ on average."""
+    max_difference: int
+    """Levels by which they differ at most."""
+    tolerance: Tolerance
+    """How far they may."""
+    decoders: tuple[str, ...]
+    """What decoded the stored frames."""
 
     @property
     def ok(self) -> bool:
@@ -70,6 +79,9 @@ def recheck_frames(
     workers: Workers | None = None,
 ) -> RecheckReport:
     """Choose frames of a published batch at random, decode them again on the CPU, compare them.
+
+    They must be equal to the bit, whichever decoder made them, but for those that a GPU converted:
+    see `TOLERANCES`.
 
     Args:
         batch: A batch whose frames are published.
@@ -92,7 +104,7 @@ def recheck_frames(
     chosen = _choose(manifest, frames, random.Random(seed))
     tasks, skipped = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
     mismatches: list[Mismatch] = []
-    compared = 0
+    differences: list[_Difference] = []
     for task, found in (workers or Workers()).map(_difference, tasks):
         clip_id = task.clip.clip_id
         if isinstance(found, SourceError | WorkerError):
@@ -100,10 +112,24 @@ def recheck_frames(
             continue
         if isinstance(found, FramesPipelineError):
             raise found
-        compared += len(task.indexes)
-        if found:
+        if isinstance(found, str):
             mismatches.append(Mismatch(clip_id, found))
-    return RecheckReport(len(chosen) - len(skipped), compared, skipped, tuple(mismatches))
+            continue
+        differences.append(found)
+        if text := found.beyond(TOLERANCES[signature.pixels]):
+            mismatches.append(Mismatch(clip_id, text))
+    compared = sum(len(one.means) for one in differences)
+    decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
+    return RecheckReport(
+        clips=len(chosen) - len(skipped),
+        frames=compared,
+        skipped=skipped,
+        mismatches=tuple(mismatches),
+        mean_difference=sum(sum(one.means) for one in differences) / max(compared, 1),
+        max_difference=max((max(one.largest) for one in differences), default=0),
+        tolerance=TOLERANCES[signature.pixels],
+        decoders=tuple(sorted(decoders)),
+    )
 
 
 def _choose(manifest: Manifest, count: int, chance: random.Random) -> dict[str, tuple[int, ...]]:
@@ -164,8 +190,26 @@ def _tasks(
     return tasks, {clip_id: recut for clip_id in chosen if clip_id not in rows}
 
 
-def _difference(task: _Task) -> str:
-    """What differs between stored frames and those decoded again; empty if nothing does."""
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """By how many levels frames differ, each on average and at most."""
+
+    indexes: tuple[int, ...]
+    means: tuple[float, ...]
+    largest: tuple[int, ...]
+
+    def beyond(self, tolerance: Tolerance) -> str:
+        """Which frames differ by more than they may; empty if none does."""
+        frames = zip(self.indexes, self.means, self.largest, strict=True)
+        wrong = [i for i, mean, most in frames if mean > tolerance.mean or most > tolerance.maximum]
+        if not wrong:
+            return ""
+        by = f"by {max(self.means):.3f} levels on average and {max(self.largest)} at most"
+        return f"frames {wrong} have other pixels, {by}"
+
+
+def _difference(task: _Task) -> _Difference | str:
+    """How stored frames differ from those decoded again, or why they cannot be compared."""
     again = _decoded(task)
     try:
         stored = task.store.read_commit(task.batch, task.signature, task.commit)
@@ -173,12 +217,18 @@ def _difference(task: _Task) -> str:
         return str(error)
     if not np.array_equal(stored.pts, again.pts):
         return f"{len(stored)} frames are stored, and {len(again)} decode, or at other times"
-    wrong = [i for i in task.indexes if not np.array_equal(stored.frames[i], again.frames[i])]
-    return f"frames {wrong} have other pixels" if wrong else ""
+    if stored.frames.shape != again.frames.shape:
+        return f"frames of shape {stored.frames.shape} are stored, and {again.frames.shape} decode"
+    apart = [
+        np.abs(stored.frames[i].astype(np.int16) - again.frames[i].astype(np.int16))
+        for i in task.indexes
+    ]
+    means, largest = [float(one.mean()) for one in apart], [int(one.max()) for one in apart]
+    return _Difference(task.indexes, tuple(means), tuple(largest))
 
 
 def _decoded(task: _Task) -> FrameBatch:
-    """The clip's frames, from the bytes that it was committed from."""
+    """The clip's frames as the CPU gives them, from the bytes that it was committed from."""
     now = task.source.find(task.video.key)
     if task.source.fingerprint(now) != task.commit.fingerprint:
         message = f"{now.key} has other bytes than those that the frames came from"
@@ -188,7 +238,13 @@ def _decoded(task: _Task) -> FrameBatch:
         open_media(path, task.limits) as media,
     ):
         spans = [Span(task.clip.start, task.clip.stop)]
-        found = dict(extract_spans(media, spans, [task.signature], decoder=open_decoder(None)))[0]
+        signature = replace(task.signature, pixels="swscale", colour=_colour(task.signature))
+        found = dict(extract_spans(media, spans, [signature], decoder=open_decoder(None)))[0]
     if isinstance(found, SourceError):
         raise found
-    return found[task.signature]
+    return found[signature]
+
+
+def _colour(signature: FrameExtractionSignature) -> Colour:
+    """A GPU converts frames that keep their size accurately, too."""
+    return "accurate" if signature.pixels == "cuda" else signature.colour

@@ -18,6 +18,7 @@ from frames_pipeline import (
     open_decoder,
 )
 from frames_pipeline.decoders import AutoDecoder, NvdecDecoder, open_auto
+from frames_pipeline.pipeline import Places, extract_batch
 from tests.decoders.gpu import HAS_GPU
 from tests.videos import X264, make_video
 
@@ -53,7 +54,7 @@ def test_auto_without_a_gpu_takes_the_cpu_and_says_why(video: Path) -> None:
     assert batch.digest() == extract_frames(video, [WANTED])[WANTED].digest()
 
 
-@pytest.mark.parametrize("decoder", [NvdecDecoder(), AutoDecoder(NvdecDecoder())])
+@pytest.mark.parametrize("decoder", [NvdecDecoder(), AutoDecoder(NvdecDecoder(), min_megapixels=0)])
 def test_a_codec_that_the_gpu_lacks_is_refused_by_name(
     mpeg4: Path, decoder: NvdecDecoder | AutoDecoder
 ) -> None:
@@ -74,9 +75,32 @@ def test_a_codec_that_the_gpu_lacks_is_refused_by_name(
 def test_a_gpu_that_is_lost_is_no_damage_of_the_video(video: Path) -> None:
     with pytest.raises(DecoderUnsupportedError, match="the GPU does not take it"):
         extract_frames(video, [WANTED], decoder=NvdecDecoder(7))
-    report = extract_frames(video, [WANTED], decoder=AutoDecoder(NvdecDecoder(7)))[WANTED]
+    auto = AutoDecoder(NvdecDecoder(7), min_megapixels=0)
+    report = extract_frames(video, [WANTED], decoder=auto)[WANTED]
     assert report.outcome.decode.decoder == "pyav"
     assert "cuda:7: the GPU does not take it" in report.outcome.decode.choice
+
+
+def test_auto_leaves_small_work_to_the_cpu(video: Path) -> None:
+    report = extract_frames(video, [WANTED], decoder=AutoDecoder(NvdecDecoder(7)))[WANTED]
+    assert report.outcome.decode.decoder == "pyav"
+    assert report.outcome.decode.choice == "auto: 0.0 megapixels are below 50"
+
+
+def test_pixels_of_a_gpu_are_refused_of_other_decoders_before_anything_is_decoded(
+    video: Path, tmp_path: Path
+) -> None:
+    signature = FrameExtractionSignature(policy="first", pixels="cuda")
+    for decoder in ("pyav", AutoDecoder(NvdecDecoder())):
+        with pytest.raises(ConfigError, match="pixels='cuda' needs decoder 'nvdec'"):
+            extract_frames(video, [signature], decoder=decoder)
+    lanczos = FrameExtractionSignature(
+        policy="first", target_res=(24, 32), interpolation="lanczos", pixels="cuda"
+    )
+    with pytest.raises(ConfigError, match="knows no interpolation 'lanczos'"):
+        extract_frames(video, [lanczos], decoder=NvdecDecoder())
+    with pytest.raises(ConfigError, match="pixels='cuda' needs decoder 'nvdec'"):
+        extract_batch("batch-000001", [signature], Places.at(str(tmp_path), str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,250 @@
+"""What a person does at the UI, in a real browser, on a running webserver and daemon.
+
+Needs `playwright` and a Chromium; screenshots are left in `.test-output/browser`, to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dagster_defs.test_component import other_project
+from tests.dagster_defs.test_live import SETTINGS, WORKSPACE
+from tests.videos import X264, make_video
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+SHOTS = Path(".test-output/browser").absolute()
+BIN = Path(sys.executable).parent
+DEFS = """
+type: dagster_defs.FramesComponent
+attributes:
+  source: "{{ env.OTHER_VIDEOS }}"
+  root: "{{ project_root }}/data"
+  batching: {batch_size: 1, max_wait_s: 0, interval_s: 2}
+  clipping: {kind: whole}
+  signatures:
+    points: {policy: uniform, num_frames: 4, target_res: [48, -1]}
+"""
+WITHOUT_NETWORK = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FRAMES = "/assets/clip_frames/points?view=partitions"
+SECONDS = 120
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def service(folder: Path, name: str, *arguments: str) -> Iterator[None]:
+    """One of Dagster's services, ended by its own pid."""
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([BIN / name, *arguments], cwd=folder, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def url(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A webserver and a daemon over an instance in which nothing ever happened."""
+    folder = other_project(tmp_path / "project", DEFS)
+    (folder / "workspace.yaml").write_text(WORKSPACE)
+    (folder / "dagster.yaml").write_text(f"{SETTINGS}\nnux: {{enabled: false}}\n")
+    monkeypatch.setenv("OTHER_VIDEOS", str(videos))
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path.cwd())]))
+    number = port()
+    address = f"http://127.0.0.1:{number}"
+    with ExitStack() as stack:
+        web = ("-h", "127.0.0.1", "-p", str(number), "-w", "workspace.yaml")
+        stack.enter_context(service(folder, "dagster-webserver", *web))
+        stack.enter_context(service(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))
+        deadline = time.monotonic() + SECONDS
+        while not answers(address):
+            assert time.monotonic() < deadline, (folder / "dagster-webserver.log").read_text()
+            time.sleep(1)
+        yield address
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/server_info", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def page(url: str) -> Iterator[Page]:
+    """A browser's page at the webserver."""
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415
+    except ImportError:
+        missing("playwright")
+    if CHROMIUM is None:
+        missing("a Chromium")
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_NETWORK)
+        page = browser.new_page(base_url=url, viewport={"width": 1500, "height": 950})
+        page.set_default_timeout(1000 * SECONDS)
+        try:
+            yield page
+        finally:
+            page.screenshot(path=SHOTS / "last.png")
+            browser.close()
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"there is no {what}")
+    pytest.skip(f"there is no {what}")
+
+
+@pytest.mark.timeout(900)
+def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
+    """One story from an empty instance on: each step finds what the one before left."""
+    drop_videos(page, videos)
+    look_at_the_contact_sheet(page)
+    choose_a_backend_that_is_not_there(page)
+    run_again_what_failed(page)
+    backfill_two_partitions(page)
+
+
+def drop_videos(page: Page, videos: Path) -> None:
+    """The sensor is turned on, videos are dropped into the folder, and become batches."""
+    page.goto("/locations/other/sensors/video_batches")
+    page.locator("label:has(input[type=checkbox])").first.click()
+    for number, name in enumerate(("a.mp4", "b.mp4", "c.mp4")):
+        make_video(videos / name, frames=50, options=X264, first=100 * number)
+    page.goto(FRAMES)
+    page.get_by_text("Materialized (3)").wait_for()
+    shot(page, "1-batches")
+
+
+def look_at_the_contact_sheet(page: Page) -> None:
+    """It is in the metadata, and shows pixels."""
+    choose(page, "batch-000001")
+    page.get_by_text("Show Markdown").first.click()
+    sheet = page.locator("[role=dialog] img").first
+    sheet.wait_for()
+    shot(page, "2-contact-sheet")
+    width, height = sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert width > 200
+    assert height > 40
+    page.keyboard.press("Escape")
+
+
+def choose_a_backend_that_is_not_there(page: Page) -> None:
+    """The run fails at once, and says what to do."""
+    page.goto(FRAMES)
+    choose(page, "batch-000001")
+    dialog = materialize(page)
+    dialog.get_by_text("1 partition", exact=True).wait_for()
+    configure(page, dialog, "resources: {decoder: {config: {backend: {nvdec: {gpu: 7}}}}}")
+    shot(page, "3-launchpad")
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    page.goto(FRAMES)
+    page.get_by_text("Failed (1)").wait_for()
+    choose(page, "batch-000001")
+    shot(page, "4-failed-partition")
+    page.goto("/runs")
+    page.get_by_text("Failure").first.wait_for()
+    page.locator("a[href^='/runs/']:not([href*='?'])").first.click()
+    page.get_by_text("finds no GPU 7 that decodes video").first.wait_for()
+    shot(page, "5-why-it-failed")
+
+
+def run_again_what_failed(page: Page) -> None:
+    """The failed partition, and no other."""
+    page.goto(FRAMES)
+    page.get_by_text("Failed (1)").wait_for()
+    dialog = materialize(page)
+    dialog.get_by_role("button", name="Failed", exact=True).click()
+    dialog.get_by_text("1 partition", exact=True).wait_for()
+    shot(page, "6-failed-only")
+    dialog.get_by_role("button", name="Launch").click()
+    page.goto(FRAMES)
+    page.get_by_text("Failed (0)").wait_for()
+    page.get_by_text("Materialized (3)").wait_for()
+
+
+def backfill_two_partitions(page: Page) -> None:
+    """It is seen to complete."""
+    dialog = materialize(page)
+    dialog.get_by_role("button", name="Custom", exact=True).click()
+    dialog.locator("[data-tooltip='batch-000001']").get_by_label("close").click()
+    dialog.get_by_text("2 partitions", exact=True).wait_for()
+    shot(page, "7-two-partitions")
+    dialog.get_by_role("button", name="Launch backfill").click()
+    dialog.wait_for(state="detached")
+    page.goto("/runs")
+    backfill = page.locator("tr, [class*=Row]").filter(has_text="2 partitions").last
+    backfill.get_by_text("Completed").wait_for()
+    shot(page, "8-backfill")
+
+
+def shot(page: Page, name: str) -> None:
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def choose(page: Page, batch: str) -> None:
+    """Look at a partition."""
+    page.get_by_text(batch, exact=True).first.click()
+    page.get_by_text("No partition selected").wait_for(state="hidden")
+    page.get_by_text("View all historical events").wait_for()
+
+
+def materialize(page: Page) -> Locator:
+    """Open the dialog that launches runs."""
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.locator("[role=dialog]").last
+    dialog.get_by_text("Partition selection").wait_for()
+    return dialog
+
+
+def configure(page: Page, dialog: Locator, config: str) -> None:
+    """Type a run's configuration into the launchpad's editor."""
+    dialog.get_by_text("Config", exact=True).click()
+    dialog.get_by_role("button", name="Add config").click()
+    page.locator(".cm-s-config-editor").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(config)
+    page.get_by_text("No errors").wait_for()
+    page.get_by_role("button", name="Save config").click()
+    page.locator(".cm-s-config-editor").wait_for(state="detached")
