@@ -76,8 +76,9 @@ class Limits:
     """Coded frames of one stream: 46 hours at 30 frames per second."""
     max_frames: int = 100_000
     """Frames that one signature may ask of one clip."""
-    max_clip_bytes: int = 8 << 30
-    """Bytes of the frames that one signature may ask of one clip."""
+    max_clip_bytes: int = 3 << 30
+    """Bytes of the frames that one signature may ask of one clip. With the default memory of a
+    worker process, 1 GiB is left to decode with."""
     packet_memory: int = 16 << 20
     """Bytes of packets that are held in memory; those of a larger stream are read again, or, where
     a sample table says where they are, never held at all."""

@@ -18,6 +18,7 @@ import pytest
 from frames_pipeline import (
     ConfigError,
     FramesPipelineError,
+    Limits,
     NoFramesError,
     TransientError,
     WorkerCrashedError,
@@ -224,6 +225,10 @@ def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(tmp_pat
 
     with pytest.raises(TransientError, match="killed while it had no task; run it again"):
         list(Workers(1).map(write_pid, tasks()))
+
+
+def test_a_worker_has_room_for_the_largest_clip_and_for_decoding_it() -> None:
+    assert Limits().max_clip_bytes + (1 << 30) <= Workers().memory_bytes
 
 
 def test_numbers_that_mean_nothing_are_refused() -> None:
