@@ -1,4 +1,7 @@
-"""H.264: entry points, disposable pictures, field pairs, picture order (ITU-T H.264)."""
+"""H.264: entry points, disposable pictures, field pairs, picture order, lost pictures.
+
+Source: ITU-T H.264.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,8 @@ class Sps:
     frames_only: bool
     """No field pictures."""
     separate_planes: bool
+    may_skip_numbers: bool
+    """Frame numbers may be missing: whoever sent the stream left out pictures on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,46 @@ class H264Reader:
         return False
 
 
+class PictureNumbers:
+    """Notices that a picture is lost which others refer to: frame_num counts those (7.4.3).
+
+    A decoder takes another one in its place, and says nothing.
+    """
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `avcC` record or Annex B parameter sets."""
+        self._sets = ParameterSets(extradata)
+        self._latest: int | None = None
+
+    def restart(self) -> None:
+        """Packets from elsewhere follow: nothing is known of what came before them."""
+        self._latest = None
+
+    def is_next(self, data: memoryview) -> bool:
+        """Whether nothing that is referred to is lost between the last packet and this one."""
+        for nal in nal_units(data, self._sets.length_size):
+            kind = nal[0] & 31 if nal else 0
+            if kind in _SLICES:
+                found = self._sets.slice(nal)
+                return found is None or self._follows(*found)
+            if kind in (_SPS, _PPS):
+                self._sets.add(nal)
+        return True
+
+    def _follows(self, header: Slice, sps: Sps) -> bool:
+        """A picture has the number of the latest one that is referred to, or the next.
+
+        They start again at an IDR picture. Where another one starts them again, which hardly any
+        encoder does (memory management control operation 5), a picture is taken for lost.
+        """
+        number, latest = header.frame_num, self._latest
+        if header.reference:
+            self._latest = number
+        if latest is None or header.idr or sps.may_skip_numbers:
+            return True
+        return (number - latest) % (1 << sps.frame_num_bits) <= 1
+
+
 class H264Order:
     """Output order by picture order count (8.2.1), for types 0 and 2."""
 
@@ -321,10 +366,17 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
         for _ in range(bits.ue()):
             bits.se()  # offset_for_ref_frame
     bits.ue()  # max_num_ref_frames
-    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    may_skip_numbers = bits.u(1) == 1
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
-    return key, Sps(frame_num_bits, poc_type, poc_lsb_bits, bits.u(1) == 1, separate_planes)
+    return key, Sps(
+        frame_num_bits=frame_num_bits,
+        poc_type=poc_type,
+        poc_lsb_bits=poc_lsb_bits,
+        frames_only=bits.u(1) == 1,
+        separate_planes=separate_planes,
+        may_skip_numbers=may_skip_numbers,
+    )
 
 
 def _skip_scaling_lists(bits: Bits, count: int) -> None:
