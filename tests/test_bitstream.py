@@ -247,6 +247,27 @@ def test_h264_numbers_tell_that_a_picture_is_lost_which_others_refer_to(stream: 
     assert noticed == len(losses) > 0
 
 
+def test_parameter_sets_may_come_back(tmp_path: Path) -> None:
+    """As behind an advertisement: two streams in turn, with frame numbers of other widths."""
+    streams = [
+        make_video(
+            tmp_path / f"{keyint}.h264",
+            options={"x264-params": f"keyint={keyint}:bframes=2:scenecut=0:ref={ref}"},
+            frames=60,
+        ).read_bytes()
+        for keyint, ref in ((10, 1), (300, 16))
+    ]
+    (tmp_path / "both.h264").write_bytes(b"".join(streams * 2))
+    with open_media(tmp_path / "both.h264") as media:
+        numbers, packets = media.picture_numbers, list(media.packets.read(range(240)))
+        assert numbers is not None
+        assert all(numbers.is_next(memoryview(packet)) for _, packet in packets)
+        order = output_order("h264", b"", (memoryview(p) for _, p in packets), [SHOWN] * 240)
+    assert order is not None
+    decoded = list(decoded_rows(tmp_path / "both.h264", list(range(240))))
+    assert np.argsort(order).tolist() == decoded
+
+
 @pytest.fixture
 def checksummed(tmp_path: Path) -> Path:
     return make_video(

@@ -61,35 +61,27 @@ class ParameterSets:
         self.length_size = extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
         self._sps: dict[int, Sps] = {}
         self._sps_of_pps: dict[int, int] = {}
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, tuple[int, Sps | int] | None] = {}
+        """What each set says; later ones take the place of earlier ones, and may come back."""
+        self.poc_types: set[int] = set()
+        """How the stream parts seen so far count pictures (8.2.1)."""
+        self.frames_only = True
+        """Whether no stream part seen so far has field pictures."""
         for nal in _sets_of(extradata, self.length_size):
             self.add(nal)
-
-    @property
-    def poc_types(self) -> set[int]:
-        """How the stream parts seen so far count pictures (8.2.1)."""
-        return {sps.poc_type for sps in self._sps.values()}
-
-    @property
-    def frames_only(self) -> bool:
-        """Whether no stream part seen so far has field pictures."""
-        return all(sps.frames_only for sps in self._sps.values())
 
     def add(self, nal: memoryview) -> None:
         """Take in a parameter set; one that cannot be read is left to the decoder."""
         data = bytes(nal)
-        if data in self._seen:
-            return
-        self._seen.add(data)
-        try:
-            if data[0] & 31 == _SPS:
-                key, sps = _read_sps(all_bits(data, 1))
+        if data not in self._seen:
+            self._seen[data] = _read_set(data)
+        match self._seen[data]:
+            case (key, Sps() as sps):
                 self._sps[key] = sps
-            else:
-                bits = all_bits(data, 1)
-                self._sps_of_pps[bits.ue()] = bits.ue()
-        except EOFError:
-            return
+                self.poc_types.add(sps.poc_type)
+                self.frames_only = self.frames_only and sps.frames_only
+            case (key, int(sps_key)):
+                self._sps_of_pps[key] = sps_key
 
     def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
         """The header of a slice, or `None` where its parameter sets are unknown."""
@@ -341,6 +333,15 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
             sets.append(view[position + 2 : position + 2 + size])
             position += 2 + size
     return [nal for nal in sets if nal]
+
+
+def _read_set(data: bytes) -> tuple[int, Sps | int] | None:
+    """The id of a parameter set, with what an SPS says, or with the SPS that a PPS refers to."""
+    bits = all_bits(data, 1)
+    try:
+        return _read_sps(bits) if data[0] & 31 == _SPS else (bits.ue(), bits.ue())
+    except EOFError:
+        return None
 
 
 def _read_sps(bits: Bits) -> tuple[int, Sps]:
