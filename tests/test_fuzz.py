@@ -58,6 +58,14 @@ def test_what_was_found_stays_fixed(seeds: list[Path], seed: int, number: int) -
     assert not run_cases(seeds, seed, [number]).findings
 
 
+@needs_corpus
+def test_pixels_that_a_file_does_not_determine_are_told_apart(seeds: list[Path]) -> None:
+    """A slice of HEVC that ends early leaves the rest of its picture as the memory was."""
+    totals = run_cases(seeds, 5, [257])
+    assert not totals.findings
+    assert len(totals.accidental) == 2
+
+
 def test_the_same_seed_gives_the_same_damage() -> None:
     data = bytes(range(256)) * 20
     cases = [Case(number, 7, Path("x")) for number in range(50)]
