@@ -36,6 +36,7 @@ R = TypeVar("R")
 _VIDEOS: Final = ("h264_720_g250.mp4", "h264_720_g30.mp4", "h264_1080_g250.mp4", "hevc_720.mp4")
 _COPIES: Final = 3
 _LOOPS: Final = 5
+_EMPTY_BOX: Final = b"\0\0\0\x08free"
 _SIGNATURES: Final = (
     FrameExtractionSignature(target_fps=1),
     FrameExtractionSignature(target_fps=2, target_res=(224, 224)),
@@ -105,7 +106,8 @@ def _prepare(folder: Path, cache: Path) -> None:
     for name in _VIDEOS:
         made = footage(name, loops=_LOOPS, cache=cache)
         for copy in range(_COPIES):
-            shutil.copy(made, folder / "videos" / f"{copy}-{made.name}")
+            data = made.read_bytes() + copy * _EMPTY_BOX  # equal bytes are decoded once
+            (folder / "videos" / f"{copy}-{made.name}").write_bytes(data)
     places = _places(folder)
     (batch,) = discover(places, Batching(max_wait_s=0), now=time.time() + 1).sealed
     cut_clips(batch, places, FixedStride(10, 10, 5))

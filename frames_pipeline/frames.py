@@ -77,8 +77,8 @@ class FrameBatch:
     key_frame: NDArray[np.bool_]
     """Whether the frame is a key frame. Shape (n,)."""
     corrupt: NDArray[np.bool_]
-    """Whether damage may have touched the pixels: the decoder reported an error in this frame,
-    or in one that it may have been predicted from. Shape (n,)."""
+    """Whether damage may have touched the pixels: something is wrong with this frame, or with one
+    that it may have been predicted from, or such a one is not there at all. Shape (n,)."""
     outcome: Outcome = field(repr=False)
     """How the clip came out: ok, or partial with what is missing and why."""
 

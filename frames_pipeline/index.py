@@ -63,7 +63,7 @@ class PacketColumns:
     discard: NDArray[np.bool_]
     """The edit list hides it."""
     corrupt: NDArray[np.bool_]
-    """The demuxer knows that bytes of it are lost."""
+    """The demuxer knows that bytes of it are lost, or its own checksums say that some changed."""
     flags: NDArray[np.int64]
     """What its header says (see `bitstream`)."""
 
@@ -108,7 +108,7 @@ class PacketIndex:
     disposable: NDArray[np.bool_]
     """Whether no other frame is predicted from the row's. Shape (rows,)."""
     corrupt: NDArray[np.bool_]
-    """Whether the demuxer knows that bytes of the row are lost. Shape (rows,)."""
+    """Whether bytes of the row are known to be lost or changed. Shape (rows,)."""
     size: NDArray[np.int64]
     """Bytes of each row's packet. Shape (rows,)."""
     last_duration: int

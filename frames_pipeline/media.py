@@ -27,7 +27,13 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from frames_pipeline.bitstream import HeaderReader, header_reader, output_order
+from frames_pipeline.bitstream import (
+    HeaderReader,
+    PictureNumbers,
+    header_reader,
+    output_order,
+    picture_numbers,
+)
 from frames_pipeline.errors import (
     ConfigError,
     LimitExceededError,
@@ -76,8 +82,9 @@ class Limits:
     """Coded frames of one stream: 46 hours at 30 frames per second."""
     max_frames: int = 100_000
     """Frames that one signature may ask of one clip."""
-    max_clip_bytes: int = 8 << 30
-    """Bytes of the frames that one signature may ask of one clip."""
+    max_clip_bytes: int = 3 << 30
+    """Bytes of the frames that one signature may ask of one clip. With the default memory of a
+    worker process, 1 GiB is left to decode with."""
     packet_memory: int = 16 << 20
     """Bytes of packets that are held in memory; those of a larger stream are read again, or, where
     a sample table says where they are, never held at all."""
@@ -197,6 +204,12 @@ class Media:
         except UnsupportedSourceError as error:
             message = f"{self.name}: {error}"
             raise UnsupportedSourceError(message) from error
+
+    @cached_property
+    def picture_numbers(self) -> PictureNumbers | None:
+        """What notices that a picture is lost between two packets, if the codec numbers them."""
+        context = self.stream.codec_context
+        return picture_numbers(context.codec.canonical_name, context.extradata or b"")
 
     def _header_reader(self) -> HeaderReader:
         context = self.stream.codec_context
@@ -378,11 +391,17 @@ def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, st
     """What a decoder is told before it opens.
 
     Decoders of codecs without prediction hand out a picture that is broken without a word, filled
-    up with what another picture left in the buffer; so they are told to refuse it. Where frames
-    are predicted from others, a broken one carries a mark, and is worth having.
+    up with what another picture left in the buffer; so they are told to refuse it. So does HEVC's,
+    which hands out the picture all the same where it is told to report what is broken, and a
+    reference that is missing. Where frames are predicted from others, a broken one carries a
+    mark, and is worth having.
     """
     options = {"max_pixels": str(limits.max_pixels)}
-    return options | {"err_detect": "crccheck+explode"} if context.codec.intra_only else options
+    if context.codec.intra_only:
+        return options | {"err_detect": "crccheck+explode"}
+    if context.codec.canonical_name == "hevc":
+        return options | {"err_detect": "explode"}
+    return options
 
 
 def _rate(stream: VideoStream) -> Fraction:

@@ -7,8 +7,8 @@ wrong at a row is held against every frame between whose entry point and itself 
     damage         x
     suspect        x   x   x   x   x   x               P4, and all that may be predicted from it
 
-Wrong is: an error for a packet, a frame that the decoder calls corrupt, bytes that the demuxer
-knows to be lost, and a frame that was due and did not come.
+Wrong is: an error for a packet, a frame that the decoder calls corrupt, bytes that are known to be
+lost or changed, a frame that was due and did not come, and a packet that is not there at all.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Sweep:
         self._damaged = media.index.corrupt.copy()
         # where bytes are lost, so may be whole packets behind them, which others refer to
         self._is_harmless = media.index.disposable & ~media.index.corrupt
+        self._gaps = np.zeros(len(self._entries), np.bool_)  # a packet before the row is lost
         self._arrived = np.zeros(len(self._entries), np.bool_)
         self._settled = 0  # how many rows of the present run are
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
@@ -79,13 +80,19 @@ class Sweep:
 
     def is_suspect(self, row: int) -> bool:
         """Whether damage may have touched the frame of a settled row."""
-        span = slice(int(self._entries[row]), row)
+        entry = int(self._entries[row])
+        span = slice(entry, row)
         touching = self._damaged[span] & ~self._is_harmless[span]
-        return bool(self._damaged[row] or touching.any())
+        gaps = self._gaps[entry + 1 : row + 1]
+        return bool(self._damaged[row] or touching.any() or gaps.any())
 
     def _judge(self, decoded: Decoded, run: Rows) -> Arrival | None:
         """The frame, if it is one that this run is for; an error is noted."""
-        row, frame, error = decoded
+        row, frame, error, is_gap = decoded
+        if is_gap:
+            self._gaps[row] = True
+            self.complaint = self.complaint or f"packet {row}: {error}"
+            return None
         if not self._is_due(row, run):
             return None
         if frame is None or frame.is_corrupt:
@@ -112,7 +119,7 @@ class Sweep:
         if len(absent):
             self.complaint = self.complaint or f"packet {absent[0]}: no frame comes of it"
         self._damaged[absent] = True
-        if not self._plan.is_linear and self._damaged[rows].any():
+        if not self._plan.is_linear and (self._damaged | self._gaps)[rows].any():
             raise PlanFailedError
         return Settled(before)
 

@@ -20,6 +20,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
@@ -28,6 +29,7 @@ from pebble import ProcessExpired, ProcessPool
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
+    TransientError,
     WorkerCrashedError,
     WorkerMemoryError,
     WorkerTimeoutError,
@@ -44,6 +46,10 @@ _LEAST_MEMORY: Final = 256 << 20
 _OUT_OF_MEMORY: Final = 76
 """Exit code of a worker that met its memory limit. It leaves, since nobody knows what its
 libraries make of allocations that failed."""
+_UNGUARDED: Final = (
+    "worker processes do not start: each imports the script that is run, and must not come to the "
+    'place that starts them; put what the script does under `if __name__ == "__main__":`'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +95,26 @@ class Workers:
             work: A function of a module, called in a worker process.
             tasks: What it is called with, one at a time.
             weight: How many times the time of one a task may take.
+
+        Raises:
+            ConfigError: No process starts, since the script that is run has no guard.
+            TransientError: A process was killed while it had no task.
         """
-        waiting = iter(tasks)
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise ConfigError(_UNGUARDED)  # this is one of the processes, importing the script
+        waiting, has_worked = iter(tasks), False
         running: dict[Future[R], tuple[T, int]] = {}
         with _pool(self) as pool:
             while True:
                 for task in waiting:
                     times = weight(task)
                     call = [work, task, self.cpu_s * times]
-                    future: Future[R] = pool.schedule(
-                        _within_limits, args=call, timeout=self.timeout_s * times
-                    )
+                    try:
+                        future: Future[R] = pool.schedule(
+                            _within_limits, args=call, timeout=self.timeout_s * times
+                        )
+                    except RuntimeError as error:
+                        raise _broken(running, has_worked=has_worked) from error
                     running[future] = (task, times)
                     if len(running) >= _AHEAD * self.count:
                         break
@@ -107,7 +122,11 @@ class Workers:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     task, times = running.pop(done)
-                    result = self._result(done, times)
+                    try:
+                        result = self._result(done, times)
+                    except BrokenProcessPool as error:
+                        raise _broken(running, has_worked=has_worked) from error
+                    has_worked = True
                     yield task, result
 
     def _result(self, future: Future[R], times: int) -> R | FramesPipelineError:
@@ -131,6 +150,13 @@ class Workers:
             return WorkerTimeoutError(f"{message}that is too early")
         name = f" ({signal.Signals(-exit_code).name})" if exit_code < 0 else ""
         return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
+
+
+def _broken(running: Iterable[Future[R]], *, has_worked: bool) -> FramesPipelineError:
+    """What it means that a process died without a task."""
+    if not has_worked and not any(f.done() and not f.exception() for f in running):
+        return ConfigError(_UNGUARDED)
+    return TransientError("a worker process was killed while it had no task; run it again")
 
 
 @contextlib.contextmanager

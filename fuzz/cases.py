@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import av
 import numpy as np
@@ -25,7 +25,7 @@ from frames_pipeline import (
     extract_frames,
 )
 from fuzz.mutate import mutated
-from tests.oracle import plain_frames
+from tests.oracle import PlainFrame, plain_frames, raw_digest
 
 LIMITS: Final = Limits(max_pixels=4096 * 2304, max_frames=2000, max_clip_bytes=256 << 20)
 _WANTED: Final = (
@@ -39,6 +39,8 @@ _WANTED: Final = (
 )
 _MOST_FRAMES: Final = 400
 """Frames that a plain decode compares: of a bomb, the first."""
+_KEPT_BYTES: Final = 400 << 20
+"""Bytes of frames that are kept in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,19 @@ class Report:
     """The most memory that the worker process had meanwhile."""
 
 
+class Comparison(NamedTuple):
+    """What became of the frames without a mark."""
+
+    compared: int
+    """How many were compared."""
+    accidental: tuple[str, ...]
+    """Those whose pixels the file does not determine."""
+    lost: tuple[str, ...]
+    """Those that a plain decode loses, so that there is nothing to compare with."""
+    differing: tuple[str, ...]
+    """Those that are wrong."""
+
+
 @contextmanager
 def damaged_file(case: Case) -> Iterator[Path]:
     """The file, with its neighbours out of reach but for what playlists name."""
@@ -117,32 +132,82 @@ def extracted(case: Case) -> Report:
     return Report(report.result, report.detail, report.frames, seconds, _peak_mb())
 
 
-def differences(checked: tuple[Case, Report]) -> tuple[int, list[str]]:
-    """How many frames without a mark were compared with a plain decode, and which differ.
+def differences(checked: tuple[Case, Report]) -> Comparison:
+    """Compare frames without a mark with plain decodes.
 
-    A frame is right if the plain decode has one with its timestamp and its pixels; where frames
-    are counted, with its pixels.
+    A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
+    one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
+    Where frames are counted, a frame is right if the damaged file gives its pixels anywhere.
+
+    Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
+    memory was: two plain decodes that use their memory in other ways give other pixels. And damage
+    may make a plain decode lose frames that an extraction has, since it feeds fewer packets.
     """
     case, report = checked
     av.logging.set_level(None)
     wanted = {frame for frame in report.frames if not frame.corrupt}
+    with damaged_file(case) as path:
+        left, compared = _unmatched(wanted, path)
+        dated = {frame for frame in left if frame.pts is not None}
+        if dated:
+            left = (left - dated) | _unmatched(dated, case.path)[0]
+        accidental = _accidental(left, path) if left else set()
+        left -= accidental
+        lost = _lost(left, path, case.path) if left else set()
+    return Comparison(compared, _named(accidental), _named(lost), _named(left - lost))
+
+
+def _unmatched(wanted: set[Given], path: Path) -> tuple[set[Given], int]:
+    """Frames that a plain decode of a file does not give, and how many could be looked for."""
     left, timestamps = set(wanted), {frame.pts for frame in wanted}
     sizes = {frame.size for frame in wanted}
-    with damaged_file(case) as path:
-        for number, plain in enumerate(plain_frames(path)):
-            if number >= _MOST_FRAMES or not left:
-                break
-            if plain.pts not in timestamps and None not in timestamps:
-                continue
+    for number, plain in enumerate(plain_frames(path)):
+        if not left:
+            break
+        if number >= _MOST_FRAMES:
+            return set(), len(wanted) - len(left)
+        if plain.pts in timestamps or None in timestamps:
             digests = {(_digest(plain.rgb(*size)), size) for size in sizes}
             left -= {
                 frame
                 for frame in left
                 if (frame.digest, frame.size) in digests and frame.pts in (plain.pts, None)
             }
-        else:
-            return len(wanted), [f"pts {frame.pts}, {frame.size}" for frame in left]
-    return len(wanted) - len(left), []
+    return left, len(wanted)
+
+
+def _accidental(frames: set[Given], path: Path) -> set[Given]:
+    """Frames whose pixels depend on what the decoder's memory held before.
+
+    A frame that is kept leaves its memory to nobody, so the next one gets memory of zeros.
+    """
+    changed = {
+        fresh.pts
+        for fresh, used in zip(list(_first_frames(path)), plain_frames(path), strict=False)
+        if raw_digest(fresh.frame) != raw_digest(used.frame)
+    }
+    return {frame for frame in frames if frame.pts in changed or (changed and frame.pts is None)}
+
+
+def _lost(frames: set[Given], path: Path, intact: Path) -> set[Given]:
+    """Frames that were there before the damage, and that a plain decode does not give after it."""
+    there = {plain.pts for plain in plain_frames(intact)}
+    there -= {plain.pts for plain in plain_frames(path)} | {None}
+    return {frame for frame in frames if frame.pts in there}
+
+
+def _first_frames(path: Path) -> Iterator[PlainFrame]:
+    """As many frames as may be kept."""
+    size = 0
+    for plain in plain_frames(path):
+        size += sum(plane.buffer_size for plane in plain.frame.planes)
+        if size > _KEPT_BYTES:
+            return
+        yield plain
+
+
+def _named(frames: set[Given]) -> tuple[str, ...]:
+    return tuple(f"pts {frame.pts}, {frame.size}" for frame in frames)
 
 
 def _given(batch: FrameBatch) -> Iterator[Given]:

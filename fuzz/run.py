@@ -21,6 +21,8 @@ class Totals:
     undecided: int = 0
     slowest: tuple[float, int] = (0, -1)
     peak_mb: tuple[int, int] = (0, -1)
+    accidental: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -32,6 +34,10 @@ class Totals:
                 f"{self.undecided} cases in which the plain decode itself failed",
                 f"slowest {self.slowest[0]} s of processor time (case {self.slowest[1]}), "
                 f"most memory {self.peak_mb[0]} MB (case {self.peak_mb[1]})",
+                f"{len(self.accidental)} frames whose pixels the file does not determine",
+                *self.accidental,
+                f"{len(self.lost)} frames that a plain decode loses",
+                *self.lost,
                 f"{len(self.findings)} findings",
                 *self.findings,
             ]
@@ -52,9 +58,12 @@ def run(cases: Iterable[Case], workers: Workers, *, seconds: float = 0) -> Total
         if isinstance(found, FramesPipelineError):
             totals.undecided += 1
             continue
-        compared, differing = found
-        totals.compared += compared
-        totals.findings += [f"{_name(case)}: differs from a plain decode: {d}" for d in differing]
+        totals.compared += found.compared
+        totals.accidental += [f"{_name(case)}: {frame}" for frame in found.accidental]
+        totals.lost += [f"{_name(case)}: {frame}" for frame in found.lost]
+        totals.findings += [
+            f"{_name(case)}: differs from a plain decode: {frame}" for frame in found.differing
+        ]
     return totals
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -11,9 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames_pipeline.bitstream import BETWEEN, DISPOSABLE, ENTRY, SHOWN, header_reader, output_order
+from frames_pipeline.bitstream import (
+    BETWEEN,
+    DISPOSABLE,
+    ENTRY,
+    SHOWN,
+    damaged_packets,
+    header_reader,
+    output_order,
+)
 from frames_pipeline.bitstream.bits import Bits, nal_units
-from frames_pipeline.bitstream.h264 import H264Reader
+from frames_pipeline.bitstream.h264 import H264Reader, PictureNumbers
 from frames_pipeline.bitstream.hevc import HevcReader
 from frames_pipeline.media import open_media
 from tests.videos import X264, make_video
@@ -121,7 +130,10 @@ def test_nal_units_are_split_either_way(units: list[bytes]) -> None:
     assert all(nal.startswith(unit) for nal, unit in zip(split, units, strict=True))
 
 
-@given(st.sampled_from(["h264", "hevc", "av1", "vp9", "vp8", "mpeg2video", "mpeg4"]), st.data())
+@given(
+    st.sampled_from(["h264", "hevc", "av1", "vp9", "vp8", "mpeg2video", "mpeg4", "ffv1"]),
+    st.data(),
+)
 def test_garbage_breaks_no_reader(codec: str, data: st.DataObject) -> None:
     extradata = data.draw(
         st.one_of(
@@ -132,6 +144,9 @@ def test_garbage_breaks_no_reader(codec: str, data: st.DataObject) -> None:
     for packet in data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5)):
         flags = reader.read(memoryview(packet), key=data.draw(st.booleans()))
         assert flags >= 0
+    numbers = PictureNumbers(extradata)
+    for packet in data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5)):
+        assert numbers.is_next(memoryview(packet)) in (True, False)
     packets = data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5))
     order = output_order(codec, extradata, map(memoryview, packets), [SHOWN] * len(packets))
     assert order is None or sorted(order) == list(range(len(packets)))
@@ -202,6 +217,86 @@ def test_a_field_that_completes_a_frame_shows_nothing_of_its_own() -> None:
         for number, bottom in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 1), (4, 0)]
     ]
     assert [bool(flag & SHOWN) for flag in flags] == [True, False, True, False, True, True]
+
+
+def test_h264_numbers_tell_that_a_picture_is_lost_which_others_refer_to(stream: Path) -> None:
+    with open_media(stream) as media:
+        index, numbers = media.index, media.picture_numbers
+        packets = [bytes(packet) for _, packet in media.packets.read(range(len(index.order)))]
+        if index.codec != "h264":
+            assert numbers is None
+            return
+    assert numbers is not None
+    assert all(numbers.is_next(memoryview(packet)) for packet in packets)
+    alone = [row for row, packet in enumerate(packets) if packet and not index.disposable[row]]
+    numbers.restart()
+    assert all(numbers.is_next(memoryview(packets[row])) for row in alone)
+    noticed, losses = (
+        0,
+        [
+            lost
+            for lost, follower in pairwise(alone)
+            if lost
+            and index.shown[lost]
+            and not index.entry[follower]  # not of two fields, which share it
+        ],
+    )
+    for lost in losses:
+        numbers.restart()
+        noticed += not all(numbers.is_next(memoryview(packets[r])) for r in alone if r != lost)
+    assert noticed == len(losses) > 0
+
+
+def test_parameter_sets_may_come_back(tmp_path: Path) -> None:
+    """As behind an advertisement: two streams in turn, with frame numbers of other widths."""
+    streams = [
+        make_video(
+            tmp_path / f"{keyint}.h264",
+            options={"x264-params": f"keyint={keyint}:bframes=2:scenecut=0:ref={ref}"},
+            frames=60,
+        ).read_bytes()
+        for keyint, ref in ((10, 1), (300, 16))
+    ]
+    (tmp_path / "both.h264").write_bytes(b"".join(streams * 2))
+    with open_media(tmp_path / "both.h264") as media:
+        numbers, packets = media.picture_numbers, list(media.packets.read(range(240)))
+        assert numbers is not None
+        assert all(numbers.is_next(memoryview(packet)) for _, packet in packets)
+        order = output_order("h264", b"", (memoryview(p) for _, p in packets), [SHOWN] * 240)
+    assert order is not None
+    decoded = list(decoded_rows(tmp_path / "both.h264", list(range(240))))
+    assert np.argsort(order).tolist() == decoded
+
+
+@pytest.fixture
+def checksummed(tmp_path: Path) -> Path:
+    return make_video(
+        tmp_path / "v.mkv", codec="ffv1", options={"g": "5", "level": "3", "slices": "4"}, frames=12
+    )
+
+
+def test_ffv1_checksums_tell_every_changed_packet(checksummed: Path) -> None:
+    with open_media(checksummed) as media:
+        packets = [bytes(packet) for _, packet in media.packets.read(range(12))]
+        extradata = media.stream.codec_context.extradata or b""
+    random = np.random.default_rng(1)
+    for changed in range(12):
+        reader = header_reader("ffv1", extradata)
+        for row, packet in enumerate(packets):
+            data = bytearray(packet)
+            if row == changed:
+                data[random.integers(2, len(data))] ^= 1 << int(random.integers(8))
+            flags = reader.read(memoryview(data), key=False)
+            assert bool(flags & ENTRY) == (row % 5 == 0)
+        assert damaged_packets(reader) == [changed]
+
+
+def test_ffv1_without_checksums_is_not_called_damaged(tmp_path: Path) -> None:
+    options = {"g": "5", "level": "3", "slicecrc": "0"}
+    video = make_video(tmp_path / "v.mkv", codec="ffv1", options=options, frames=12)
+    with open_media(video) as media:
+        assert not media.index.corrupt.any()
+        assert np.flatnonzero(media.index.entry).tolist() == [0, 5, 10]
 
 
 def test_packed_mpeg4_keeps_one_frame_per_packet() -> None:

@@ -44,10 +44,26 @@ def test_a_short_run_finds_nothing(seeds: list[Path]) -> None:
         pytest.param(2, 189, id="a broken JPEG picture, handed out without a mark"),
         pytest.param(3, 3472, id="VP8: flushing leaves damage behind"),
         pytest.param(3, 1739, id="FFV1: flushing leaves damage behind"),
+        pytest.param(5, 8207, id="HEVC: a broken slice, handed out without a mark"),
+        pytest.param(5, 4232, id="HEVC: a missing reference, and no timestamps"),
+        pytest.param(5, 7437, id="H.264: a packet that is not there"),
+        pytest.param(11, 4376, id="H.264: a key frame that is not there"),
+        pytest.param(5, 7682, id="FFV1: a broken slice, filled up with another frame's"),
+        pytest.param(5, 7123, id="H.264: a broken packet that no wanted frame needs"),
+        pytest.param(5, 1916, id="H.264: a plain decode stops where the audio is broken"),
+        pytest.param(11, 1898, id="HEVC: a plain decode loses frames that are there"),
     ],
 )
 def test_what_was_found_stays_fixed(seeds: list[Path], seed: int, number: int) -> None:
     assert not run_cases(seeds, seed, [number]).findings
+
+
+@needs_corpus
+def test_pixels_that_a_file_does_not_determine_are_told_apart(seeds: list[Path]) -> None:
+    """A slice of HEVC that ends early leaves the rest of its picture as the memory was."""
+    totals = run_cases(seeds, 5, [257])
+    assert not totals.findings
+    assert len(totals.accidental) == 2
 
 
 def test_the_same_seed_gives_the_same_damage() -> None:

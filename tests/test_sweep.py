@@ -16,7 +16,13 @@ from av.video.frame import VideoFrame
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from frames_pipeline import FrameBatch, FrameExtractionSignature, PyavDecoder, extract_frames
+from frames_pipeline import (
+    FrameBatch,
+    FrameExtractionSignature,
+    NoFramesError,
+    PyavDecoder,
+    extract_frames,
+)
 from frames_pipeline.decoders import Decoded, Tally
 from frames_pipeline.media import Media, open_media
 from frames_pipeline.plan import DecodePlan, entry_rows, plan_decode, plan_linear
@@ -229,6 +235,56 @@ def test_no_frame_that_a_lost_packet_changes_goes_without_a_mark(moving: Path) -
         marked = {p for p in marked if entries[index.presentation[p]] <= lost} - {position}
         assert set(batch.outcome.corrupt) == marked
     assert touched > 30
+
+
+X265 = {"x265-params": "keyint=12:bframes=3:log-level=none:pools=none"}
+PREDICTED = [
+    pytest.param("libx264", X264, id="h264"),
+    pytest.param("libx264", {"x264-params": "keyint=12:bframes=3:tff=1"}, id="h264 in fields"),
+    pytest.param("libx264", {"x264-params": "keyint=12:bframes=3:open-gop=1"}, id="h264, open"),
+    pytest.param("libx265", X265, id="hevc"),
+]
+
+
+def without_packet(path: Path, lost: int, copy: Path) -> Path:
+    """The video as if one packet had never been there: its container knows nothing of it."""
+    with av.open(str(path)) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for row, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if row != lost:
+                packet.stream = stream
+                target.mux(packet)
+    return copy
+
+
+@pytest.mark.parametrize(("codec", "options"), PREDICTED)
+def test_no_frame_that_a_packet_which_is_not_there_changes_goes_without_a_mark(
+    codec: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    """Whichever frames are wanted. HEVC's decoder gives no frame that lacks a reference."""
+    video = make_video(tmp_path / "v.mkv", codec=codec, options=options, frames=30, size=(96, 128))
+    whole = extract_frames(video, [EVERY])[EVERY]
+    assert whole.outcome.status == "ok"
+    intact = dict(zip(whole.pts.tolist(), whole.frames, strict=True))
+    wanted = [
+        EVERY,
+        FrameExtractionSignature(policy="last"),
+        FrameExtractionSignature(target_fps=7),
+    ]
+    changed = marked = 0
+    for lost in range(1, 29):
+        copy = without_packet(video, lost, tmp_path / "copy.mkv")
+        for signature in wanted:
+            try:
+                batch = extract_frames(copy, [signature])[signature]
+            except NoFramesError:
+                continue
+            for pts, pixels, mark in zip(batch.pts, batch.frames, batch.corrupt, strict=True):
+                is_same = np.array_equal(pixels, intact[int(pts)])
+                assert is_same or mark, f"without packet {lost}: frame at {pts}"
+                changed, marked = changed + (not is_same), marked + int(mark)
+    assert (changed > 50) == (codec == "libx264")
+    assert changed <= marked < 28 * 20
 
 
 def damaged_at(path: Path, row: int, seed: int) -> bytes:

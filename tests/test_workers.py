@@ -6,8 +6,10 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import pytest
 from frames_pipeline import (
     ConfigError,
     FramesPipelineError,
+    Limits,
     NoFramesError,
+    TransientError,
     WorkerCrashedError,
     WorkerMemoryError,
     WorkerTimeoutError,
@@ -171,6 +175,60 @@ def die_at_once(task: str) -> str:
 def test_a_bug_is_not_taken_for_an_outcome() -> None:
     with pytest.raises(ZeroDivisionError, match="a bug"):
         results(["bug"], Workers(1))
+
+
+SCRIPT = """
+from frames_pipeline import ConfigError
+from frames_pipeline.workers import Workers
+
+def main():
+    for task, result in Workers(1).map(len, ["abc"]):
+        print(task, result)
+
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("main()", 1), ('if __name__ == "__main__":\n    main()', 0)]
+)
+def test_a_script_without_a_guard_is_told_so(call: str, code: int, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call=call))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code
+    assert (done.stdout == "abc 3\n") == (code == 0)
+    last = (done.stderr.splitlines() or [""])[-1]
+    assert ("ConfigError: worker processes do not start" in last) == (code == 1)
+    assert last.endswith('under `if __name__ == "__main__":`') == (code == 1)
+
+
+def write_pid(path: str) -> None:
+    if path:
+        Path(path).with_suffix(".new").write_text(str(os.getpid()))
+        Path(path).with_suffix(".new").rename(path)
+
+
+def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def tasks() -> Iterator[str]:
+        yield str(pid)
+        while not pid.exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        time.sleep(1)
+        yield ""
+
+    with pytest.raises(TransientError, match="killed while it had no task; run it again"):
+        list(Workers(1).map(write_pid, tasks()))
+
+
+def test_a_worker_has_room_for_the_largest_clip_and_for_decoding_it() -> None:
+    assert Limits().max_clip_bytes + (1 << 30) <= Workers().memory_bytes
 
 
 def test_numbers_that_mean_nothing_are_refused() -> None:

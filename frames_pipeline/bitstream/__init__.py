@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.av1 import Av1Reader, frame_ends
+from frames_pipeline.bitstream.ffv1 import Ffv1Reader
 from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
-from frames_pipeline.bitstream.h264 import H264Order, H264Reader
+from frames_pipeline.bitstream.h264 import H264Order, H264Reader, PictureNumbers
 from frames_pipeline.bitstream.heads import Heads
 from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
 from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
@@ -32,10 +33,13 @@ __all__ = [
     "LAYER_SHIFT",
     "SHOWN",
     "HeaderReader",
+    "PictureNumbers",
+    "damaged_packets",
     "decodes_in_output_order",
     "header_reader",
     "output_order",
     "packet_cutter",
+    "picture_numbers",
     "read_heads",
     "references",
     "starts_at_an_entry",
@@ -98,7 +102,7 @@ _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
     "h263": KeyFlagReader,
     "flv1": KeyFlagReader,
     "theora": KeyFlagReader,
-    "ffv1": KeyFlagReader,
+    "ffv1": Ffv1Reader,
 }
 """Codecs whose entry points are known. Any other inter-coded one is decoded from its start: key
 flags lie in some formats (APNG marks every packet)."""
@@ -145,6 +149,16 @@ def packet_cutter(codec: str) -> Callable[[memoryview], list[int]] | None:
 def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
     """For each packet read so far, those that it is predicted from; `None` where nobody knows."""
     return reader.references if isinstance(reader, Av1Reader) else None
+
+
+def damaged_packets(reader: HeaderReader) -> list[int]:
+    """Packets read so far whose own checksums say that their bytes have changed."""
+    return reader.damaged if isinstance(reader, Ffv1Reader) else []
+
+
+def picture_numbers(codec: str, extradata: bytes) -> PictureNumbers | None:
+    """What notices that a picture is lost between two packets, for codecs that number them."""
+    return PictureNumbers(extradata) if codec == "h264" else None
 
 
 def decodes_in_output_order(reader: HeaderReader) -> bool:

@@ -1,4 +1,7 @@
-"""H.264: entry points, disposable pictures, field pairs, picture order (ITU-T H.264)."""
+"""H.264: entry points, disposable pictures, field pairs, picture order, lost pictures.
+
+Source: ITU-T H.264.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,8 @@ class Sps:
     frames_only: bool
     """No field pictures."""
     separate_planes: bool
+    may_skip_numbers: bool
+    """Frame numbers may be missing: whoever sent the stream left out pictures on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +61,27 @@ class ParameterSets:
         self.length_size = extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
         self._sps: dict[int, Sps] = {}
         self._sps_of_pps: dict[int, int] = {}
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, tuple[int, Sps | int] | None] = {}
+        """What each set says; later ones take the place of earlier ones, and may come back."""
+        self.poc_types: set[int] = set()
+        """How the stream parts seen so far count pictures (8.2.1)."""
+        self.frames_only = True
+        """Whether no stream part seen so far has field pictures."""
         for nal in _sets_of(extradata, self.length_size):
             self.add(nal)
-
-    @property
-    def poc_types(self) -> set[int]:
-        """How the stream parts seen so far count pictures (8.2.1)."""
-        return {sps.poc_type for sps in self._sps.values()}
-
-    @property
-    def frames_only(self) -> bool:
-        """Whether no stream part seen so far has field pictures."""
-        return all(sps.frames_only for sps in self._sps.values())
 
     def add(self, nal: memoryview) -> None:
         """Take in a parameter set; one that cannot be read is left to the decoder."""
         data = bytes(nal)
-        if data in self._seen:
-            return
-        self._seen.add(data)
-        try:
-            if data[0] & 31 == _SPS:
-                key, sps = _read_sps(all_bits(data, 1))
+        if data not in self._seen:
+            self._seen[data] = _read_set(data)
+        match self._seen[data]:
+            case (key, Sps() as sps):
                 self._sps[key] = sps
-            else:
-                bits = all_bits(data, 1)
-                self._sps_of_pps[bits.ue()] = bits.ue()
-        except EOFError:
-            return
+                self.poc_types.add(sps.poc_type)
+                self.frames_only = self.frames_only and sps.frames_only
+            case (key, int(sps_key)):
+                self._sps_of_pps[key] = sps_key
 
     def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
         """The header of a slice, or `None` where its parameter sets are unknown."""
@@ -187,6 +184,46 @@ class H264Reader:
                 if found and found[0].field != first.field:
                     return True
         return False
+
+
+class PictureNumbers:
+    """Notices that a picture is lost which others refer to: frame_num counts those (7.4.3).
+
+    A decoder takes another one in its place, and says nothing.
+    """
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `avcC` record or Annex B parameter sets."""
+        self._sets = ParameterSets(extradata)
+        self._latest: int | None = None
+
+    def restart(self) -> None:
+        """Packets from elsewhere follow: nothing is known of what came before them."""
+        self._latest = None
+
+    def is_next(self, data: memoryview) -> bool:
+        """Whether nothing that is referred to is lost between the last packet and this one."""
+        for nal in nal_units(data, self._sets.length_size):
+            kind = nal[0] & 31 if nal else 0
+            if kind in _SLICES:
+                found = self._sets.slice(nal)
+                return found is None or self._follows(*found)
+            if kind in (_SPS, _PPS):
+                self._sets.add(nal)
+        return True
+
+    def _follows(self, header: Slice, sps: Sps) -> bool:
+        """A picture has the number of the latest one that is referred to, or the next.
+
+        They start again at an IDR picture. Where another one starts them again, which hardly any
+        encoder does (memory management control operation 5), a picture is taken for lost.
+        """
+        number, latest = header.frame_num, self._latest
+        if header.reference:
+            self._latest = number
+        if latest is None or header.idr or sps.may_skip_numbers:
+            return True
+        return (number - latest) % (1 << sps.frame_num_bits) <= 1
 
 
 class H264Order:
@@ -298,6 +335,15 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
     return [nal for nal in sets if nal]
 
 
+def _read_set(data: bytes) -> tuple[int, Sps | int] | None:
+    """The id of a parameter set, with what an SPS says, or with the SPS that a PPS refers to."""
+    bits = all_bits(data, 1)
+    try:
+        return _read_sps(bits) if data[0] & 31 == _SPS else (bits.ue(), bits.ue())
+    except EOFError:
+        return None
+
+
 def _read_sps(bits: Bits) -> tuple[int, Sps]:
     profile = bits.u(8)
     bits.u(16)  # constraint flags, level
@@ -321,10 +367,17 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
         for _ in range(bits.ue()):
             bits.se()  # offset_for_ref_frame
     bits.ue()  # max_num_ref_frames
-    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    may_skip_numbers = bits.u(1) == 1
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
-    return key, Sps(frame_num_bits, poc_type, poc_lsb_bits, bits.u(1) == 1, separate_planes)
+    return key, Sps(
+        frame_num_bits=frame_num_bits,
+        poc_type=poc_type,
+        poc_lsb_bits=poc_lsb_bits,
+        frames_only=bits.u(1) == 1,
+        separate_planes=separate_planes,
+        may_skip_numbers=may_skip_numbers,
+    )
 
 
 def _skip_scaling_lists(bits: Bits, count: int) -> None:

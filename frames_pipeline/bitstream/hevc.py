@@ -61,7 +61,10 @@ class ParameterSets:
         self.length_size = extradata[21] % 4 + 1 if _is_hvcc(extradata) else 0
         self.sps: dict[int, Sps] = {}
         self.pps: dict[int, Pps] = {}
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, tuple[int, Sps | Pps] | None] = {}
+        """What each set says; later ones take the place of earlier ones, and may come back."""
+        self.may_hide = False
+        """Whether slice headers say if their picture is output."""
         for nal in _sets_of(extradata, self.length_size):
             self.add(nal)
 
@@ -69,23 +72,16 @@ class ParameterSets:
         """Take in a parameter set; one that cannot be read is left to the decoder."""
         data = bytes(nal)
         kind = data[0] >> 1 & 63
-        if kind not in (_SPS, _PPS) or data in self._seen:
+        if kind not in (_SPS, _PPS):
             return
-        self._seen.add(data)
-        try:
-            if kind == _SPS:
-                key, sps = _read_sps(all_bits(data, 2))
+        if data not in self._seen:
+            self._seen[data] = _read_set(data, kind)
+        match self._seen[data]:
+            case (key, Sps() as sps):
                 self.sps[key] = sps
-            else:
-                key, pps = _read_pps(all_bits(data, 2))
+            case (key, Pps() as pps):
                 self.pps[key] = pps
-        except EOFError:
-            return
-
-    @property
-    def may_hide(self) -> bool:
-        """Whether slice headers say if their picture is output."""
-        return any(pps.has_output_flag for pps in self.pps.values())
+                self.may_hide = self.may_hide or pps.has_output_flag
 
     def slice(self, nal: memoryview) -> tuple[bool, int] | None:
         """Whether a picture is output, and the low part of its order count; `None`: unknown."""
@@ -257,6 +253,15 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
             sets.append(view[position + 2 : position + 2 + size])
             position += 2 + size
     return [nal for nal in sets if len(nal) > 1]
+
+
+def _read_set(data: bytes, kind: int) -> tuple[int, Sps | Pps] | None:
+    """The id of a parameter set, and what it says."""
+    bits = all_bits(data, 2)
+    try:
+        return _read_sps(bits) if kind == _SPS else _read_pps(bits)
+    except EOFError:
+        return None
 
 
 def _read_sps(bits: Bits) -> tuple[int, Sps]:

@@ -20,6 +20,8 @@ class Decoded(NamedTuple):
     """The frame, or `None` where the decoder reported an error instead."""
     error: str = ""
     """What it reported."""
+    is_gap: bool = False
+    """Nothing is wrong with the packet: one before it is lost, of a frame that others refer to."""
 
 
 @dataclass(slots=True)

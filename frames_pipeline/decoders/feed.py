@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _REPORTED: Final = (FFmpegError, ValueError)
 """What PyAV raises for a packet that cannot be decoded."""
+_GAP: Final = "a packet before it is lost, as the numbers of pictures tell"
 
 
 def feed(
@@ -35,9 +36,14 @@ def feed(
     Raises:
         MemoryError: There is not enough; frames that are lost for that are not the packets' fault.
     """
+    numbers = media.picture_numbers
+    if numbers is not None:
+        numbers.restart()
     try:
-        for number, (_, packet) in enumerate(media.packets.read(rows)):
+        for number, (row, packet) in enumerate(media.packets.read(rows)):
             tally.packets_fed += 1
+            if numbers is not None and not numbers.is_next(memoryview(packet)):
+                yield Decoded(row, None, _GAP, is_gap=True)
             yield from _decode(context, packet, rows[max(0, number - delay)], tally)
         yield from _decode(context, None, rows[-1], tally)
     finally:

@@ -67,7 +67,8 @@ class NvdecDecoder:
             self._refuse(media, f"the GPU does not take it: {error}")
         try:
             for decoded in feed(context, media, rows, tally):
-                if decoded.frame is None and not tally.frames_decoded:
+                is_error = decoded.frame is None and not decoded.is_gap
+                if is_error and not tally.frames_decoded:
                     self._refuse(media, f"nothing of it was decoded: {decoded.error}")
                 yield decoded
         except MemoryError as error:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from frames_pipeline.bitstream import (
     HeaderReader,
+    damaged_packets,
     decodes_in_output_order,
     packet_cutter,
     references,
@@ -89,6 +90,8 @@ class DemuxedPackets:
             if self._held is not None:
                 self._held.append(_stamped(packet, len(rows) - 1))
         table = np.array(rows, np.int64).reshape(len(rows), 8).T
+        corrupt = table[6].astype(np.bool_)
+        corrupt[damaged_packets(reader)] = True
         self.columns = PacketColumns(
             pts=table[0],
             dts=table[1],
@@ -96,7 +99,7 @@ class DemuxedPackets:
             size=table[3],
             key=table[4].astype(np.bool_),
             discard=table[5].astype(np.bool_),
-            corrupt=table[6].astype(np.bool_),
+            corrupt=corrupt,
             flags=table[7],
         )
 
