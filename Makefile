@@ -1,6 +1,7 @@
 # `make demo` runs the main job on real footage; `make test` passes the tests. Both make the
 # environment that they need in .venv, and nothing else on this machine.
 
+SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu fuzz bench clean help
+.PHONY: install demo dev check test test-gpu fuzz bench bench-gpu gpu clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +46,13 @@ fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
 bench: $(VENV)/.bench ## Measure against peers; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
+bench-gpu: $(VENV)/.gpu ## Measure the GPU's decoder against the CPU's; fails without a GPU
+	$(BIN)/python -m benchmarks.gpu
+
+gpu: $(VENV)/.gpu ## Everything that a machine with a GPU is for: test-gpu, bench-gpu; keeps what they say
+	set -o pipefail; REQUIRE_GPU=1 $(BIN)/pytest -m gpu 2>&1 | tee gpu-tests.log
+	set -o pipefail; $(BIN)/python -m benchmarks.gpu 2>&1 | tee gpu-benchmarks.md
+
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .data
 
@@ -63,6 +71,10 @@ $(VENV)/.demo: $(VENV)/.installed
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.gpu: $(VENV)/.dev
+	$(PIP) --editable '.[cuda]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed

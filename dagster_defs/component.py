@@ -15,7 +15,7 @@ from dagster_defs.assets.captions import CAPTIONS, build_captions
 from dagster_defs.assets.catalog import CATALOG, build_catalog
 from dagster_defs.assets.clips import CLIPS, build_clips
 from dagster_defs.assets.embeddings import EMBEDDINGS, build_embeddings
-from dagster_defs.assets.frames import build_frames, frames_key
+from dagster_defs.assets.frames import POOL, build_frames, frames_key
 from dagster_defs.assets.quality import QUALITY, build_quality
 from dagster_defs.assets.videos import VIDEOS, build_videos
 from dagster_defs.automation import build_backfill_sensor
@@ -34,6 +34,7 @@ from dagster_defs.sensors import build_batch_sensor
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.decoders import MIN_MEGAPIXELS
 from frames_pipeline.models.captioning import CaptionProvider, open_caption_provider
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
@@ -104,6 +105,9 @@ class Signature(dg.Model, dg.Resolvable):
     )
     colour: Literal["ffmpeg", "accurate"] = Field(
         default="ffmpeg", description="How frames that keep their size become RGB."
+    )
+    pixels: Literal["swscale", "cuda"] = Field(
+        default="swscale", description="Who converts and resizes: the CPU, or the GPU that decodes."
     )
     rotation: Literal["apply", "ignore"] = Field(
         default="apply", description="Whether the display matrix counts."
@@ -178,6 +182,15 @@ class Decoding(dg.Model, dg.Resolvable):
     )
     gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
     threads: int = Field(default=1, ge=1, description="Decoder threads per video, on the CPU.")
+    min_megapixels: float = Field(
+        default=MIN_MEGAPIXELS,
+        ge=0,
+        description="Megapixels to decode in a row below which `auto` takes the CPU.",
+    )
+
+    def pool(self) -> str:
+        """The Dagster pool of the steps that decode: one for the CPU, one per GPU."""
+        return POOL if self.kind == "pyav" else f"gpu_{self.gpu}"
 
     def resource(self) -> DecoderResource:
         """The resource that has it for a default."""
@@ -187,7 +200,11 @@ class Decoding(dg.Model, dg.Resolvable):
             case "nvdec":
                 return DecoderResource(backend=Nvdec(gpu=self.gpu))
             case "auto":
-                return DecoderResource(backend=Auto(gpu=self.gpu, threads=self.threads))
+                return DecoderResource(
+                    backend=Auto(
+                        gpu=self.gpu, threads=self.threads, min_megapixels=self.min_megapixels
+                    )
+                )
 
 
 class Model(dg.Model, dg.Resolvable):
@@ -302,7 +319,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             assets=[
                 build_videos(),
                 build_clips(self.clipping.cutting()),
-                build_frames(signatures),
+                build_frames(signatures, pool=self.decoder.pool()),
                 *downstream.values(),
                 build_catalog(signatures, sources),
             ],

@@ -15,7 +15,7 @@ from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.pipeline import FramesReport, Places, extract_batch, sheet_of_batch
 
 POOL = "decode"
-"""Dagster pool of the extraction step, for instances that limit how many run at once."""
+"""Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
 
 _SECONDS_BETWEEN_REPORTS = 10
 
@@ -25,7 +25,9 @@ def frames_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["clip_frames", name])
 
 
-def build_frames(signatures: Mapping[str, FrameExtractionSignature]) -> dg.AssetsDefinition:
+def build_frames(
+    signatures: Mapping[str, FrameExtractionSignature], *, pool: str = POOL
+) -> dg.AssetsDefinition:
     """The assets of all signatures, made by one op that decodes once for those selected."""
     names = {frames_key(name): name for name in signatures}
 
@@ -45,7 +47,7 @@ def build_frames(signatures: Mapping[str, FrameExtractionSignature]) -> dg.Asset
         ],
         partitions_def=VIDEO_BATCH,
         can_subset=True,
-        pool=POOL,
+        pool=pool,
     )
     def clip_frames(
         context: dg.AssetExecutionContext,

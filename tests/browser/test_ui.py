@@ -178,7 +178,7 @@ def choose_a_backend_that_is_not_there(page: Page) -> None:
     dialog.get_by_text("1 partition", exact=True).wait_for()
     configure(page, dialog, "resources: {decoder: {config: {backend: {nvdec: {gpu: 7}}}}}")
     shot(page, "3-launchpad")
-    dialog.get_by_role("button", name="Launch 1 run").click()
+    launch(dialog)
     page.goto(FRAMES)
     page.get_by_text("Failed (1)").wait_for()
     choose(page, "batch-000001")
@@ -198,7 +198,7 @@ def run_again_what_failed(page: Page) -> None:
     dialog.get_by_role("button", name="Failed", exact=True).click()
     dialog.get_by_text("1 partition", exact=True).wait_for()
     shot(page, "6-failed-only")
-    dialog.get_by_role("button", name="Launch").click()
+    launch(dialog)
     page.goto(FRAMES)
     page.get_by_text("Failed (0)").wait_for()
     page.get_by_text("Materialized (3)").wait_for()
@@ -211,8 +211,7 @@ def backfill_two_partitions(page: Page) -> None:
     dialog.locator("[data-tooltip='batch-000001']").get_by_label("close").click()
     dialog.get_by_text("2 partitions", exact=True).wait_for()
     shot(page, "7-two-partitions")
-    dialog.get_by_role("button", name="Launch backfill").click()
-    dialog.wait_for(state="detached")
+    launch(dialog)
     page.goto("/runs")
     backfill = page.locator("tr, [class*=Row]").filter(has_text="2 partitions").last
     backfill.get_by_text("Completed").wait_for()
@@ -236,6 +235,12 @@ def materialize(page: Page) -> Locator:
     dialog = page.locator("[role=dialog]").last
     dialog.get_by_text("Partition selection").wait_for()
     return dialog
+
+
+def launch(dialog: Locator) -> None:
+    """Press the button, and wait until the webserver has taken the order."""
+    dialog.get_by_role("button", name="Launch").click()
+    dialog.wait_for(state="detached")
 
 
 def configure(page: Page, dialog: Locator, config: str) -> None:
