@@ -50,8 +50,8 @@ bench-gpu: $(VENV)/.gpu ## Measure the GPU's decoder against the CPU's; fails wi
 	$(BIN)/python -m benchmarks.gpu
 
 gpu: $(VENV)/.gpu ## Everything that a machine with a GPU is for: test-gpu, bench-gpu; keeps what they say
-	set -o pipefail; REQUIRE_GPU=1 $(BIN)/pytest -m gpu 2>&1 | tee gpu-tests.log
-	set -o pipefail; $(BIN)/python -m benchmarks.gpu 2>&1 | tee gpu-benchmarks.md
+	set -o pipefail; $(BIN)/python -m benchmarks.gpu 2>&1 | tee gpu-benchmarks.md; failed=$$?; \
+	REQUIRE_GPU=1 $(BIN)/pytest -m gpu 2>&1 | tee gpu-tests.log && exit $$failed
 
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .data

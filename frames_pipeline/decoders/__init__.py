@@ -7,7 +7,7 @@ from typing import Final
 
 from frames_pipeline.decoders.auto import MIN_MEGAPIXELS, AutoDecoder, open_auto
 from frames_pipeline.decoders.base import Decoded, Decoder, Tally
-from frames_pipeline.decoders.nvdec import NvdecDecoder, open_nvdec
+from frames_pipeline.decoders.nvdec import NvdecDecoder, driver_version, open_nvdec
 from frames_pipeline.decoders.pyav import PyavDecoder
 from frames_pipeline.errors import ConfigError
 
@@ -20,6 +20,7 @@ __all__ = [
     "NvdecDecoder",
     "PyavDecoder",
     "Tally",
+    "driver_version",
     "open_auto",
     "open_decoder",
     "open_nvdec",

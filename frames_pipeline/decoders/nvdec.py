@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn
 
 import av
@@ -29,6 +30,7 @@ from frames_pipeline.media import Media
 CODECS: Final = ("av1", "h264", "hevc", "vp9")
 """What is decoded by specification to the bit, and so gives the CPU's samples."""
 
+_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _UNREACHABLE: Final = (FFmpegError, OSError, RuntimeError, NotImplementedError)
 """What PyAV raises where there is no GPU, no driver, or no session left."""
 
@@ -90,6 +92,14 @@ class NvdecDecoder:
     def _refuse(self, media: Media, why: str) -> NoReturn:
         message = f"{media.name}: decoder 'nvdec' on {self.device}: {why}; choose pyav for it"
         raise DecoderUnsupportedError(message)
+
+
+def driver_version() -> str:
+    """What NVIDIA's driver calls itself; empty where there is none."""
+    try:
+        return _DRIVER.read_text().splitlines()[0].removeprefix("NVRM version: ").strip()
+    except (OSError, IndexError):
+        return ""
 
 
 def _accelerator(gpu: int) -> HWAccel:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import av
 
 from frames_pipeline.clips import Clip
-from frames_pipeline.decoders import Decoder
+from frames_pipeline.decoders import Decoder, driver_version
 from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
@@ -180,4 +180,5 @@ def _provenance(task: Task) -> dict[str, str]:
         "source": task.job.source.url,
         "av": av.__version__,
         "ffmpeg": av.ffmpeg_version_info,
+        "nvidia_driver": driver_version(),
     }

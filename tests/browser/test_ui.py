@@ -6,6 +6,7 @@ Needs `playwright` and a Chromium; screenshots are left in `.test-output/browser
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -213,8 +214,11 @@ def backfill_two_partitions(page: Page) -> None:
     shot(page, "7-two-partitions")
     launch(dialog)
     page.goto("/runs")
-    backfill = page.locator("tr, [class*=Row]").filter(has_text="2 partitions").last
-    backfill.get_by_text("Completed").wait_for()
+    backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?4 checks", re.DOTALL)
+    deadline = time.monotonic() + SECONDS
+    while not backfill.search(page.inner_text("body")):
+        assert time.monotonic() < deadline, page.inner_text("body")
+        page.wait_for_timeout(1000)
     shot(page, "8-backfill")
 
 
