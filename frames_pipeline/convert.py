@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from frames_pipeline.device import scaled_rgb
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
+
+if TYPE_CHECKING:
+    import torch
 
 Pixels = NDArray[np.uint8]
 """RGB. Shape (height, width, 3)."""
@@ -241,6 +244,23 @@ class Converter:
         into, part = _overlap(target)
         out[...] = 0
         out[into] = pixels[part]
+
+    def tensor(self, frame: VideoFrame, spec: PixelSpec) -> torch.Tensor:
+        """A frame's pixels where it was decoded. uint8, shape (height, width, 3)."""
+        turn = self._orientation(frame, spec)
+        target = geometry(spec, _shown_size(frame, turn))
+        height, width = target.scaled
+        stored = (width, height) if turn.transpose else (height, width)
+        pixels = scaled_rgb(frame, *stored, spec.interpolation)
+        pixels = pixels.transpose(0, 1) if turn.transpose else pixels
+        flips = [side for side, is_flipped in enumerate(turn[1:]) if is_flipped]
+        pixels = pixels.flip(flips) if flips else pixels
+        if target.scaled == target.output:
+            return pixels
+        out = pixels.new_zeros((*target.output, 3))
+        into, part = _overlap(target)
+        out[into] = pixels[part]
+        return out
 
     def _orientation(self, frame: VideoFrame, spec: PixelSpec) -> Orientation:
         return orientation(frame, name=self._name) if spec.rotation == "apply" else UPRIGHT

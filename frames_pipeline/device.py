@@ -31,7 +31,13 @@ _WEIGHTS: Final = {
 """Weights of red and blue in luma, by matrix coefficients; BT.601 where a stream does not say."""
 _BT601: Final = 5
 _MODES: Final = ("bicubic", "bilinear")
-_SCALES: Final = {"nv12": 1.0, "p010le": 256.0}
+_SCALES: Final = {
+    "nv12": 1.0,
+    "p010le": 256.0,
+    "yuv420p": 1.0,
+    "yuvj420p": 1.0,
+    "yuv420p10le": 4.0,
+}
 """What a sample is divided by to be on the scale of 8 bits."""
 
 
@@ -68,7 +74,7 @@ def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -
     """A frame as RGB in another size, on the device where its planes are.
 
     Args:
-        frame: 4:2:0 with interleaved chroma, 8 or 10 bits (NV12, P010), of even sides.
+        frame: 4:2:0 of 8 or 10 bits and even sides, as a GPU lays it out or as the CPU does.
         height: Rows that come out.
         width: Columns that come out.
         interpolation: `bicubic` or `bilinear`, both with what they leave out averaged in.
@@ -85,10 +91,11 @@ def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -
     if samples not in _SCALES or frame.height % 2 or frame.width % 2:
         message = f"pixels='cuda' cannot convert {samples} of {frame.width}x{frame.height}"
         raise DecoderUnsupportedError(f"{message}; use pixels='swscale'")
-    planes = [torch.from_dlpack(plane).to(torch.int32) for plane in frame.planes[:2]]
-    luma, chroma = (plane.to(torch.float32) / _SCALES[samples] for plane in planes)
+    planes = [torch.from_dlpack(plane).to(torch.int32) for plane in frame.planes]
+    luma, *rest = (plane.to(torch.float32) / _SCALES[samples] for plane in planes)
+    chroma = torch.stack(rest) if len(rest) == 2 else rest[0].permute(2, 0, 1)
     luma = _resized(luma[None, None], height, width, interpolation)[0, 0]
-    chroma = _resized(chroma.permute(2, 0, 1)[None], height, width, interpolation)[0]
+    chroma = _resized(chroma[None], height, width, interpolation)[0]
     red, blue = _WEIGHTS.get(int(frame.colorspace), _WEIGHTS[_BT601])
     if frame.color_range == ColorRange.JPEG:
         y, (u, v) = luma, chroma - 128

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,10 +15,12 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
-from frames_pipeline import DecoderUnsupportedError, FrameExtractionSignature
+from frames_pipeline import DecoderUnsupportedError, FrameExtractionSignature, extract_frames
 from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.device import TOLERANCES, scaled_rgb
+from frames_pipeline.tensors import stream_tensors
 from tests.oracle import CORPUS, needs_corpus
+from tests.videos import X264, make_video
 
 SIZES = [(224, 224), (360, 640), (240, 426)]
 
@@ -72,6 +77,41 @@ def test_grey_stays_grey_and_ends_stay_ends(range_: str) -> None:
             plane.update(bytes([value]) * plane.buffer_size)
         frame.color_range = 1 if range_ == "limited" else 2
         assert np.all(scaled_rgb(frame, 24, 32, "bicubic").numpy() == expected)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"target_res": (48, 64)},
+        {"target_res": (40, 40), "resize_mode": "pad"},
+        {"target_res": (40, 40), "resize_mode": "crop"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+def test_tensors_are_the_frames(tmp_path: Path, rotation: int, wanted: dict[str, Any]) -> None:
+    video = make_video(tmp_path / "v.mp4", size=(96, 128), rotation=rotation, options=X264)
+    asked = FrameExtractionSignature(target_fps=5, colour="accurate", **wanted)
+    expected = extract_frames(video, [asked])[asked]
+    found = list(stream_tensors(video, replace(asked, pixels="cuda"), decoder="pyav"))
+
+    assert [frame.position for frame in found] == expected.positions.tolist()
+    assert [frame.pts for frame in found] == expected.pts.tolist()
+    assert not any(frame.corrupt for frame in found)
+    for frame, pixels in zip(found, expected.frames, strict=True):
+        assert frame.pixels.shape == pixels.shape
+        assert np.abs(frame.pixels.numpy().astype(int) - pixels).mean() < 4  # hard edges
+
+
+@needs_corpus
+def test_tensors_of_a_damaged_video_carry_its_marks() -> None:
+    path = CORPUS / "hard" / "zeroed_middle.mp4"
+    asked = FrameExtractionSignature(target_fps=10, target_res=(48, 64))
+    expected = extract_frames(path, [asked])[asked]
+    found = list(stream_tensors(path, replace(asked, pixels="cuda"), decoder="pyav"))
+    assert [frame.position for frame in found] == expected.positions.tolist()
+    assert [frame.corrupt for frame in found] == expected.corrupt.tolist()
+    assert any(frame.corrupt for frame in found)
 
 
 def test_what_it_cannot_convert_is_refused() -> None:
