@@ -5,6 +5,8 @@ Needs `playwright` and a Chromium; screenshots are left in `.test-output/browser
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import shutil
@@ -27,6 +29,7 @@ from tests.videos import X264, make_video
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+LOG = logging.getLogger(__name__)
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -71,6 +74,7 @@ def service(folder: Path, name: str, *arguments: str) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(60)
+            LOG.warning("%s:\n%s", name, (folder / f"{name}.log").read_text()[-5000:])
 
 
 @pytest.fixture
@@ -94,20 +98,31 @@ def url(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with ExitStack() as stack:
         web = ("-h", "127.0.0.1", "-p", str(number), "-w", "workspace.yaml")
         stack.enter_context(service(folder, "dagster-webserver", *web))
-        stack.enter_context(service(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))
         deadline = time.monotonic() + SECONDS
-        while not answers(address):
-            assert time.monotonic() < deadline, (folder / "dagster-webserver.log").read_text()
+        while "video_batches" not in (answer := sensors(address)):
+            assert time.monotonic() < deadline, answer
             time.sleep(1)
+        # after it, since two that make the tables of an empty instance at once can fail
+        stack.enter_context(service(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))
         yield address
 
 
-def answers(address: str) -> bool:
+def sensors(address: str) -> str:
+    """What the webserver says of the sensors that it has loaded, or why it has none."""
+    query = """{repositoriesOrError {
+        ... on RepositoryConnection {nodes {sensors {name}}}
+        ... on PythonError {message}
+    }}"""
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        json.dumps({"query": query}).encode(),
+        {"Content-Type": "application/json"},
+    )
     try:
-        with urllib.request.urlopen(f"{address}/server_info", timeout=5):
-            return True
-    except OSError:
-        return False
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
+    except OSError as error:
+        return str(error)
 
 
 @pytest.fixture
@@ -128,6 +143,7 @@ def page(url: str) -> Iterator[Page]:
             yield page
         finally:
             page.screenshot(path=SHOTS / "last.png")
+            LOG.warning("The page at last, %s:\n%s", page.url, page.inner_text("body"))
             browser.close()
 
 
@@ -149,8 +165,12 @@ def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
 
 def drop_videos(page: Page, videos: Path) -> None:
     """The sensor is turned on, videos are dropped into the folder, and become batches."""
-    page.goto("/locations/other/sensors/video_batches")
-    page.locator("label:has(input[type=checkbox])").first.click()
+    open_until(
+        page,
+        "/locations/other/sensors/video_batches",
+        switch := page.locator("label:has(input[type=checkbox])").first,
+    )
+    switch.click()
     for number, name in enumerate(("a.mp4", "b.mp4", "c.mp4")):
         make_video(videos / name, frames=50, options=X264, first=100 * number)
     page.goto(FRAMES)
@@ -220,6 +240,21 @@ def backfill_two_partitions(page: Page) -> None:
         assert time.monotonic() < deadline, page.inner_text("body")
         page.wait_for_timeout(1000)
     shot(page, "8-backfill")
+
+
+def open_until(page: Page, path: str, there: Locator) -> None:
+    """Open a page, anew if it does not show what it should: its scripts come one by one."""
+    from playwright.sync_api import TimeoutError as TimedOut  # noqa: PLC0415
+
+    for _ in range(3):
+        page.goto(path)
+        try:
+            there.wait_for(timeout=1000 * SECONDS / 3)
+        except TimedOut:
+            shot(page, "not-there")
+        else:
+            return
+    pytest.fail(f"{path} does not show {there}")
 
 
 def shot(page: Page, name: str) -> None:
