@@ -1,154 +1,269 @@
-"""Checks of what was extracted. Each states one fact, and says the number it judged by."""
+"""Checks of what was extracted. Each states one fact, and says the number it judged by.
+
+Those that block keep bad data from spreading: that the store is whole, that time goes on, that
+frames are what was asked for, that not too much failed. The others warn, for they may be right as
+they are: a black clip, the same video twice, a slower machine. They are one step, so that a batch
+is not paid for eight times.
+"""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import dagster as dg
-import numpy as np
 
 from dagster_defs.assets.frames import frames_key
+from dagster_defs.drift import find_drift
 from dagster_defs.metadata import records
 from dagster_defs.partitions import VIDEO_BATCH
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.pipeline import recheck_frames
-from frames_pipeline.store import StoredClip
+from frames_pipeline.pipeline import (
+    Finding,
+    Places,
+    compare_with_signature,
+    find_disorder,
+    find_repeated,
+    look_at_clips,
+    recheck_frames,
+)
 
 RECHECKED_FRAMES = 4
 """Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
+LOOKED_AT_CLIPS = 32
+"""Clips per batch and signature whose pixels are looked at."""
+MAX_BLANK_SHARE = 0.1
+"""Share of them that may be black or frozen: the open web has title cards and slide shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged."""
+
+    asset: dg.AssetKey
+    batch: str
+    signature: FrameExtractionSignature
+    places: Places
+    extraction: ExtractionResource
+    instance: dg.DagsterInstance
+    max_failed_share: float
+
+
+class Verdict(NamedTuple):
+    """Whether a fact holds, and the numbers that say so."""
+
+    passed: bool
+    metadata: Mapping[str, Any]
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
+
+
+class Check(NamedTuple):
+    """A fact, in words and as a function."""
+
+    description: str
+    judge: Callable[[Subject], Verdict]
+    blocking: bool = False
 
 
 def build_checks(
     name: str, signature: FrameExtractionSignature, *, max_failed_share: float
-) -> list[dg.AssetChecksDefinition]:
-    """The checks of one named signature's frames. Those that block keep bad data from spreading."""
+) -> dg.AssetChecksDefinition:
+    """The checks of one named signature's frames, as one step of which any can be run alone."""
+    asset = frames_key(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # checks of single partitions
-        return _build_checks(frames_key(name), signature, max_failed_share)
-
-
-def _build_checks(
-    asset: dg.AssetKey, signature: FrameExtractionSignature, max_failed_share: float
-) -> list[dg.AssetChecksDefinition]:
-
-    @dg.asset_check(
-        asset=asset,
-        name="every_frame_committed",
-        description="Every object of every clip in the manifest is there, in its size.",
-        blocking=True,
-        partitions_def=VIDEO_BATCH,
-    )
-    def every_frame_committed(
-        context: dg.AssetCheckExecutionContext, places: PlacesResource
-    ) -> dg.AssetCheckResult:
-        with retrying_transients():
-            opened, batch = places.open(), context.partition_key
-            report = opened.store.verify(batch, signature)
-            rows = opened.rows("outcomes", batch, part=signature.key)
-            clips = opened.store.manifest(batch, signature).clips
-            promised = {row["clip_id"] for row in rows if row["frames"]}
-            return dg.AssetCheckResult(
-                passed=report.ok and promised == set(clips),
-                metadata={
-                    "clips": len(clips),
-                    "clips_promised": len(promised),
-                    "objects": report.objects,
-                    **_listed(
-                        "faults", [{"fault": str(fault)} for fault in report.faults], "fault"
-                    ),
-                },
+        specs = [
+            dg.AssetCheckSpec(
+                check_name,
+                asset=asset,
+                description=check.description.format(max_failed_share=max_failed_share),
+                blocking=check.blocking,
+                partitions_def=VIDEO_BATCH,
             )
+            for check_name, check in CHECKS.items()
+        ]
 
-    @dg.asset_check(
-        asset=asset,
-        name="timestamps_increase",
-        description="Within every clip timestamps never go back, and only repeats stand still.",
-        blocking=True,
-        partitions_def=VIDEO_BATCH,
-    )
-    def timestamps_increase(
-        context: dg.AssetCheckExecutionContext, places: PlacesResource
-    ) -> dg.AssetCheckResult:
-        with retrying_transients():
-            opened, batch = places.open(), context.partition_key
-            clips = opened.store.manifest(batch, signature).clips
-            wrong = [
-                {"clip_id": clip_id}
-                for clip_id in clips
-                if not _increases(opened.store.open(batch, signature, clip_id))
-            ]
-            return dg.AssetCheckResult(
-                passed=not wrong,
-                metadata={"clips": len(clips), **_listed("wrong", wrong, "clip_id")},
-            )
-
-    @dg.asset_check(
-        asset=asset,
-        name="few_clips_failed",
-        description=f"At most {max_failed_share:.0%} of the clips could not be decoded.",
-        blocking=True,
-        partitions_def=VIDEO_BATCH,
-    )
-    def few_clips_failed(
-        context: dg.AssetCheckExecutionContext, places: PlacesResource
-    ) -> dg.AssetCheckResult:
-        with retrying_transients():
-            rows = places.open().rows("outcomes", context.partition_key, part=signature.key)
-            tried = [row for row in rows if row["status"] != "skipped"]
-            failed = [row for row in tried if row["status"] == "failed"]
-            share = len(failed) / len(tried) if tried else 0.0
-            return dg.AssetCheckResult(
-                passed=share <= max_failed_share,
-                metadata={
-                    "failed_share": round(share, 4),
-                    "max_failed_share": max_failed_share,
-                    "clips_tried": len(tried),
-                    **_listed("failed", failed, "clip_id", "reason", "detail"),
-                },
-            )
-
-    @dg.asset_check(
-        asset=asset,
-        name="frames_match_source",
-        description=f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their "
-        "videos on the CPU, are the ones that are stored, whichever decoder made those.",
-        partitions_def=VIDEO_BATCH,
-    )
-    def frames_match_source(
+    @dg.multi_asset_check(name=f"checks_of_{name}", specs=specs, can_subset=True)
+    def checks(
         context: dg.AssetCheckExecutionContext,
         places: PlacesResource,
         extraction: ExtractionResource,
-    ) -> dg.AssetCheckResult:
+    ) -> Iterator[dg.AssetCheckResult]:
+        subject = Subject(
+            asset,
+            context.partition_key,
+            signature,
+            places.open(),
+            extraction,
+            context.instance,
+            max_failed_share,
+        )
+        selected = {key.name for key in context.selected_asset_check_keys}
         with retrying_transients():
-            batch = context.partition_key
-            report = recheck_frames(
-                batch,
-                signature,
-                places.open(),
-                frames=RECHECKED_FRAMES,
-                limits=extraction.limits,
-                workers=extraction.workers,
-            )
-            wrong = [{"clip_id": one.clip_id, "found": one.found} for one in report.mismatches]
-            skipped = [{"clip_id": clip, "why": why} for clip, why in report.skipped.items()]
-            return dg.AssetCheckResult(
-                passed=report.ok,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={
-                    "clips": report.clips,
-                    "frames": report.frames,
-                    "decoders": ", ".join(report.decoders),
-                    "mean_difference": report.mean_difference,
-                    "max_difference": report.max_difference,
-                    "mean_tolerance": report.tolerance.mean,
-                    "max_tolerance": report.tolerance.maximum,
-                    **_listed("mismatches", wrong, "clip_id", "found"),
-                    **_listed("skipped", skipped, "clip_id", "why"),
-                },
-            )
+            for check_name, check in CHECKS.items():
+                if check_name in selected:
+                    verdict = check.judge(subject)._asdict()
+                    yield dg.AssetCheckResult(asset_key=asset, check_name=check_name, **verdict)
 
-    return [every_frame_committed, timestamps_increase, few_clips_failed, frames_match_source]
+    return checks
+
+
+def _every_frame_committed(subject: Subject) -> Verdict:
+    store, batch, signature = subject.places.store, subject.batch, subject.signature
+    report = store.verify(batch, signature)
+    rows = subject.places.rows("outcomes", batch, part=signature.key)
+    clips = store.manifest(batch, signature).clips
+    promised = {row["clip_id"] for row in rows if row["frames"]}
+    faults = [{"fault": str(fault)} for fault in report.faults]
+    return Verdict(
+        report.ok and promised == set(clips),
+        {
+            "clips": len(clips),
+            "clips_promised": len(promised),
+            "objects": report.objects,
+            **_listed("faults", faults, "fault"),
+        },
+        dg.AssetCheckSeverity.ERROR,
+    )
+
+
+def _timestamps_increase(subject: Subject) -> Verdict:
+    wrong = find_disorder(subject.batch, subject.signature, subject.places)
+    return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
+
+
+def _frames_fit_signature(subject: Subject) -> Verdict:
+    fit = compare_with_signature(subject.batch, subject.signature, subject.places)
+    return Verdict(
+        not fit.wrong and not fit.unlike_video,
+        {
+            "clips": fit.clips,
+            **_findings("wrong", fit.wrong),
+            **_findings("unlike_video", fit.unlike_video),
+        },
+        # a stream may change its size half way: that keeps nothing from being used
+        dg.AssetCheckSeverity.ERROR if fit.wrong else dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _few_clips_failed(subject: Subject) -> Verdict:
+    rows = subject.places.rows("outcomes", subject.batch, part=subject.signature.key)
+    tried = [row for row in rows if row["status"] != "skipped"]
+    failed = [row for row in tried if row["status"] == "failed"]
+    share = len(failed) / len(tried) if tried else 0.0
+    return Verdict(
+        share <= subject.max_failed_share,
+        {
+            "failed_share": round(share, 4),
+            "max_failed_share": subject.max_failed_share,
+            "clips_tried": len(tried),
+            **_listed("failed", failed, "clip_id", "reason", "detail"),
+        },
+        dg.AssetCheckSeverity.ERROR,
+    )
+
+
+def _frames_match_source(subject: Subject) -> Verdict:
+    report = recheck_frames(
+        subject.batch,
+        subject.signature,
+        subject.places,
+        frames=RECHECKED_FRAMES,
+        limits=subject.extraction.limits,
+        workers=subject.extraction.workers,
+    )
+    wrong = [{"clip_id": one.clip_id, "found": one.found} for one in report.mismatches]
+    skipped = [{"clip_id": clip, "why": why} for clip, why in report.skipped.items()]
+    return Verdict(
+        report.ok,
+        {
+            "clips": report.clips,
+            "frames": report.frames,
+            "decoders": ", ".join(report.decoders),
+            "mean_difference": report.mean_difference,
+            "max_difference": report.max_difference,
+            "mean_tolerance": report.tolerance.mean,
+            "max_tolerance": report.tolerance.maximum,
+            **_listed("mismatches", wrong, "clip_id", "found"),
+            **_listed("skipped", skipped, "clip_id", "why"),
+        },
+    )
+
+
+def _clips_show_something(subject: Subject) -> Verdict:
+    sight = look_at_clips(subject.batch, subject.signature, subject.places, clips=LOOKED_AT_CLIPS)
+    return Verdict(
+        sight.blank_share <= MAX_BLANK_SHARE,
+        {
+            "clips": sight.clips,
+            "blank_share": round(sight.blank_share, 4),
+            **_findings("blank", sight.blank),
+        },
+    )
+
+
+def _clips_are_distinct(subject: Subject) -> Verdict:
+    manifest = subject.places.store.manifest(subject.batch, subject.signature)
+    groups = [{"clips": ", ".join(group)} for group in find_repeated(manifest)]
+    return Verdict(
+        not groups, {"clips": len(manifest.clips), **_listed("repeated", groups, "clips")}
+    )
+
+
+def _like_other_batches(subject: Subject) -> Verdict:
+    drift = find_drift(subject.instance, subject.asset, subject.batch)
+    return Verdict(not drift.found, drift.metadata())
+
+
+CHECKS: Mapping[str, Check] = {
+    "every_frame_committed": Check(
+        "Every object of every clip in the manifest is there, in its size.",
+        _every_frame_committed,
+        blocking=True,
+    ),
+    "timestamps_increase": Check(
+        "Within every clip timestamps never go back, and only repeats stand still.",
+        _timestamps_increase,
+        blocking=True,
+    ),
+    "frames_fit_signature": Check(
+        "Every clip has the number of frames and the size that the signature asks for.",
+        _frames_fit_signature,
+        blocking=True,
+    ),
+    "few_clips_failed": Check(
+        "At most {max_failed_share:.0%} of the clips could not be decoded.",
+        _few_clips_failed,
+        blocking=True,
+    ),
+    "frames_match_source": Check(
+        f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their videos on the "
+        "CPU, are the ones that are stored, whichever decoder made those.",
+        _frames_match_source,
+    ),
+    "clips_show_something": Check(
+        f"Of {LOOKED_AT_CLIPS} clips, chosen at random, at most {MAX_BLANK_SHARE:.0%} are black, "
+        "or frozen: their first, middle and last frames do not differ.",
+        _clips_show_something,
+    ),
+    "clips_are_distinct": Check(
+        "No two clips have the very same frames, as the same video under two names has.",
+        _clips_are_distinct,
+    ),
+    "like_other_batches": Check(
+        "Failures are no more frequent, and decoding is no slower, than in the batches before: by "
+        "10 percentage points and half the speed, of the medians.",
+        _like_other_batches,
+    ),
+}
+"""By name, in the order in which they are judged."""
+
+
+def _findings(name: str, found: Sequence[Finding]) -> dict[str, dg.MetadataValue]:
+    rows = [{"clip_id": one.clip_id, "found": one.found} for one in found]
+    return _listed(name, rows, "clip_id", "found")
 
 
 def _listed(
@@ -156,9 +271,3 @@ def _listed(
 ) -> dict[str, dg.MetadataValue]:
     """What was found as a table, where anything was."""
     return {name: records(rows, columns)} if rows else {}
-
-
-def _increases(clip: StoredClip) -> bool:
-    """Whether time goes on wherever the position does, and never back."""
-    steps = np.diff(clip.positions)
-    return bool(np.all(steps >= 0) and np.all((np.diff(clip.pts) > 0) == (steps > 0)))

@@ -324,9 +324,8 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 build_catalog(signatures, sources),
             ],
             asset_checks=[
-                check
+                build_checks(name, signature, max_failed_share=self.max_failed_share)
                 for name, signature in signatures.items()
-                for check in build_checks(name, signature, max_failed_share=self.max_failed_share)
             ],
             jobs=jobs,
             sensors=[

@@ -19,6 +19,14 @@ MAX_ROWS = 100
 """Rows of a table that go into metadata: the whole table is in the store."""
 
 
+FAILED_SHARE = "failed_share"
+"""Share of the clips tried that failed, 0 to 1."""
+DECODED_PER_SECOND = "frames_decoded_per_second"
+"""Frames that came out of the decoder, whether wanted or not, over the wall-clock seconds."""
+WORTH_TIMING = 100
+"""Decoded frames from which their rate is told."""
+
+
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
     """The columns of a table, with their descriptions."""
     return dg.TableSchema(
@@ -57,6 +65,8 @@ def statuses(rows: pa.Table) -> Metadata:
 def of_frames(report: FramesReport, *, folder: str) -> Metadata:
     """What is said of the frames of one signature."""
     outcomes = report.outcomes.to_pylist()
+    tried = [row for row in outcomes if row["status"] != "skipped"]
+    failed = [row for row in tried if row["status"] == "failed"]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
         "dagster/uri": dg.MetadataValue.path(folder),
@@ -64,6 +74,7 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         "signature": dg.MetadataValue.text(report.signature.key),
         "clips": dg.MetadataValue.int(len(report.manifest.clips)),
         **statuses(report.outcomes),
+        FAILED_SHARE: dg.MetadataValue.float(len(failed) / len(tried) if tried else 0.0),
         "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
         "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
         "decoder": dg.MetadataValue.text(_each(outcomes, "decoder") or "none"),
@@ -74,11 +85,20 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
         "frames_decoded_now": dg.MetadataValue.int(report.frames_decoded),
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+        **_throughput(report),
         "outcomes": records(
             worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
         ),
         "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
     }
+
+
+def _throughput(report: FramesReport) -> Metadata:
+    """How fast it went, where enough was decoded for that to say something."""
+    if report.frames_decoded < WORTH_TIMING:
+        return {}
+    rate = report.frames_decoded / report.seconds
+    return {DECODED_PER_SECOND: dg.MetadataValue.float(round(rate, 1))}
 
 
 def of_rows(report: DerivedReport) -> Metadata:

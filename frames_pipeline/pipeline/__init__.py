@@ -26,6 +26,15 @@ from frames_pipeline.pipeline.ingest import (
     observe_videos,
     videos_version,
 )
+from frames_pipeline.pipeline.inspection import (
+    Finding,
+    Fit,
+    Sight,
+    compare_with_signature,
+    find_disorder,
+    find_repeated,
+    look_at_clips,
+)
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.sheet import sheet_of_batch
@@ -34,16 +43,23 @@ __all__ = [
     "Change",
     "DerivedReport",
     "Discovery",
+    "Finding",
+    "Fit",
     "FramesReport",
     "Places",
     "RecheckReport",
+    "Sight",
     "caption_batch",
     "catalog_batch",
+    "compare_with_signature",
     "cut_clips",
     "discover",
     "embed_batch",
     "extract_batch",
     "find_changes",
+    "find_disorder",
+    "find_repeated",
+    "look_at_clips",
     "measure_batch",
     "observe_videos",
     "recheck_frames",

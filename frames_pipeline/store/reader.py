@@ -78,6 +78,18 @@ class StoredClip:
     """Everything that the group says about itself."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipDescription:
+    """What a clip's Zarr group says of its frames, without their pixels."""
+
+    shape: tuple[int, ...]
+    """Of the frames: (n, height, width, 3)."""
+    pts: NDArray[np.int64]
+    """Presentation timestamps in units of the stream's time base. Shape (n,)."""
+    positions: NDArray[np.int64]
+    """Index among the shown frames of the whole stream. Shape (n,)."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommittedObjects:
     """The objects that a commit names, each compared with it when it is read."""
@@ -102,7 +114,7 @@ class CommittedObjects:
         """The bytes of objects by name."""
         keys = {name: f"{self.path}/{name}" for name in names}
         found = self.objects.get_many(keys.values())
-        return {name: self._checked(name, found.get(key)) for name, key in keys.items()}
+        return {name: self.checked(name, found.get(key)) for name, key in keys.items()}
 
     def faults(self, listing: Mapping[str, ObjectInfo]) -> Iterator[Fault]:
         """What a listing shows to be missing, or not of the size committed."""
@@ -117,7 +129,8 @@ class CommittedObjects:
         """A fault of one of these objects."""
         return Fault(f"{self.path}/{name}", found, clip_id=self.commit.clip_id)
 
-    def _checked(self, name: str, data: bytes | None) -> bytes:
+    def checked(self, name: str, data: bytes | None) -> bytes:
+        """These bytes, if they are those of the object `name`, which was committed."""
         stored = self.commit.objects.get(name)
         if stored is None:
             raise self.fault(name, "is not in the commit").error()
@@ -224,6 +237,29 @@ def read_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
 
     with _decodable(attempt):
         return _frame_batch(decode_frames(get), json.loads(small[METADATA])["attributes"])
+
+
+def describe_clips(
+    objects: Objects, folder: SignatureFolder, commits: Iterable[ClipCommit]
+) -> dict[str, ClipDescription]:
+    """What clips say of themselves, by clip id: one object of each is read and compared."""
+    attempts = {
+        f"{folder.path}/{commit.path}/{METADATA}": CommittedObjects(objects, folder, commit)
+        for commit in commits
+    }
+    found = objects.get_many(attempts)
+    described = {}
+    for key, attempt in attempts.items():
+        data = attempt.checked(METADATA, found.get(key))
+        with _decodable(attempt):
+            document = json.loads(data)
+            arrays = document["consolidated_metadata"]["metadata"]
+            described[attempt.commit.clip_id] = ClipDescription(
+                shape=tuple(arrays["frames"]["shape"]),
+                pts=np.array(document["attributes"]["pts"], dtype=np.int64),
+                positions=np.array(document["attributes"]["positions"], dtype=np.int64),
+            )
+    return described
 
 
 def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> StoredClip:

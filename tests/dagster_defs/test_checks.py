@@ -1,0 +1,100 @@
+"""What the checks of a batch say, and which of them keep it from being used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+
+from dagster_defs.drift import ENOUGH
+from frames_pipeline import FrameExtractionSignature
+from tests.dagster_defs.conftest import Project
+
+EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
+ASSET = dg.AssetKey(["clip_frames", "embeddings"])
+BLOCKING = {
+    "every_frame_committed",
+    "timestamps_increase",
+    "frames_fit_signature",
+    "few_clips_failed",
+}
+WARNING = {
+    "frames_match_source",
+    "clips_show_something",
+    "clips_are_distinct",
+    "like_other_batches",
+}
+Evaluations = dict[str, dg.AssetCheckEvaluation]
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
+    return {
+        one.check_name: one
+        for one in result.get_asset_check_evaluations()
+        if one.asset_key == ASSET
+    }
+
+
+def test_every_check_of_a_good_batch(project: Project) -> None:
+    (project.videos / "not-a-video.mp4").unlink()
+    project.seal()
+    found = evaluations(project.run())
+    assert found.keys() == BLOCKING | WARNING
+    assert {name for name, one in found.items() if one.blocking} == BLOCKING
+    assert all(one.passed for one in found.values())
+    assert {one.partition for one in found.values()} == {"batch-000001"}
+
+
+def test_the_same_video_twice_is_a_warning(project: Project) -> None:
+    (project.videos / "again.mp4").write_bytes((project.videos / "a.mp4").read_bytes())
+    project.seal()
+    result = project.run()
+    assert result.success
+    found = evaluations(result)["clips_are_distinct"]
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    (row,) = found.metadata["repeated"].records  # type: ignore[union-attr]
+    assert row.data["clips"] == "a.mp4#0-24576, again.mp4#0-24576"
+
+
+def test_frames_of_another_size_are_an_error(project: Project) -> None:
+    project.seal()
+    project.run()
+    store = project.places.store
+    clip, commit = next(iter(store.manifest("batch-000001", EMBEDDINGS).clips.items()))
+    frames = store.read("batch-000001", EMBEDDINGS, clip)
+    narrow = replace(frames, frames=frames.frames[:, :, :30])
+    store.write_clip("batch-000001", clip, {EMBEDDINGS: narrow}, fingerprint=commit.fingerprint)
+    store.commit_batch("batch-000001", EMBEDDINGS)
+
+    result = project.run(selection=["clip_frames/embeddings", "frame_embeddings"])
+    found = evaluations(result)["frames_fit_signature"]
+    assert not result.success
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    (row,) = found.metadata["wrong"].records  # type: ignore[union-attr]
+    assert row.data == {"clip_id": clip, "found": "24x30 pixels, not 24x32"}
+
+
+@pytest.mark.parametrize("others", [ENOUGH - 1, ENOUGH])
+def test_more_failures_than_in_the_batches_before(project: Project, others: int) -> None:
+    """One of six clips fails here, and none did elsewhere."""
+    for number in range(others):
+        project.instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                ASSET,
+                partition=f"batch-1{number:05d}",
+                metadata={"failed_share": 0.0, "frames_decoded_per_second": 1e9},
+            )
+        )
+    project.seal()
+    result = project.run()
+    found = evaluations(result)["like_other_batches"]
+    assert result.success
+    assert found.metadata["batches_compared"].value == others
+    assert found.passed == (others < ENOUGH)
+    if others == ENOUGH:
+        assert found.severity == dg.AssetCheckSeverity.WARN
+        text = str(found.metadata["found"].value)
+        assert "17% of the clips failed, not 0%" in text
+        assert "frames decoded per second, not 1000000000" in text

@@ -1,0 +1,115 @@
+"""What stored frames show, and whether they are what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from frames_pipeline import FrameBatch, FrameExtractionSignature
+from frames_pipeline.pipeline import (
+    Places,
+    compare_with_signature,
+    extract_batch,
+    find_disorder,
+    find_repeated,
+    look_at_clips,
+)
+from tests.pipeline.conftest import BATCH, ONE
+
+FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
+THREE = FrameExtractionSignature(policy="uniform", num_frames=3)
+FREE = FrameExtractionSignature(policy="last", target_res=(24, -1))
+CLIP = "b.mp4#0-12800"
+OTHER = "b.mp4#12800-25600"
+Change = Callable[[FrameBatch], FrameBatch]
+
+
+@pytest.fixture
+def published(cut: Places) -> Places:
+    extract_batch(BATCH, [FOUR, THREE, FREE], cut, workers=ONE)
+    return cut
+
+
+def rewrite(places: Places, signature: FrameExtractionSignature, clip: str, make: Change) -> None:
+    """Commit other frames for a clip, as a faulty writer would."""
+    frames = make(places.store.read(BATCH, signature, clip))
+    places.store.write_clip(BATCH, clip, {signature: frames})
+    places.store.commit_batch(BATCH, signature)
+
+
+@pytest.mark.parametrize("signature", [FOUR, THREE, FREE], ids=lambda one: one.policy)
+def test_what_was_extracted_is_as_it_should_be(
+    published: Places, signature: FrameExtractionSignature
+) -> None:
+    fit = compare_with_signature(BATCH, signature, published)
+    assert (fit.clips, fit.wrong, fit.unlike_video) == (8, (), ())
+    assert not find_disorder(BATCH, signature, published)
+    assert not find_repeated(published.store.manifest(BATCH, signature))
+
+
+def test_a_size_that_the_signature_names_cannot_be_another(published: Places) -> None:
+    rewrite(published, FOUR, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :20]))
+    fit = compare_with_signature(BATCH, FOUR, published)
+    assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "20x32 pixels, not 24x32")]
+
+
+def test_a_size_that_follows_from_the_video_may_be_another(published: Places) -> None:
+    rewrite(published, FREE, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :, :30]))
+    fit = compare_with_signature(BATCH, FREE, published)
+    assert not fit.wrong
+    assert [(one.clip_id, one.found) for one in fit.unlike_video] == [
+        (CLIP, "24x30 pixels, not 24x32")
+    ]
+
+
+def test_a_number_of_frames_that_was_asked_for(published: Places) -> None:
+    rewrite(published, THREE, CLIP, lambda batch: taken(batch, np.array([0, 2])))
+    fit = compare_with_signature(BATCH, THREE, published)
+    assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "2 frames, not 3")]
+
+
+def test_time_that_goes_back(published: Places) -> None:
+    rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 2, 1, 3])))
+    assert [one.clip_id for one in find_disorder(BATCH, FOUR, published)] == [CLIP]
+
+
+def test_repeats_are_in_order(published: Places) -> None:
+    rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 0, 1, 1])))
+    assert not find_disorder(BATCH, FOUR, published)
+
+
+def test_black_and_frozen_clips(published: Places) -> None:
+    rewrite(published, FOUR, CLIP, lambda batch: replace(batch, frames=batch.frames * 0))
+    rewrite(
+        published,
+        FOUR,
+        OTHER,
+        lambda batch: replace(batch, frames=batch.frames[[0] * len(batch)]),
+    )
+    sight = look_at_clips(BATCH, FOUR, published)
+    assert {one.clip_id: one.found for one in sight.blank} == {CLIP: "black", OTHER: "frozen"}
+    assert sight.blank_share == 2 / 8
+
+
+def test_a_clip_of_one_frame_is_not_frozen(published: Places) -> None:
+    assert look_at_clips(BATCH, FREE, published).blank == ()
+
+
+def test_so_many_clips_are_looked_at(published: Places) -> None:
+    assert look_at_clips(BATCH, FOUR, published, clips=3, seed=1).clips == 3
+
+
+def test_clips_with_the_same_frames(published: Places) -> None:
+    same = published.store.read(BATCH, FOUR, CLIP)
+    rewrite(published, FOUR, OTHER, lambda _: same)
+    assert find_repeated(published.store.manifest(BATCH, FOUR)) == ((CLIP, OTHER),)
+
+
+def taken(batch: FrameBatch, indexes: NDArray[np.int64]) -> FrameBatch:
+    """Some frames of a batch, in that order."""
+    arrays = ("frames", "pts", "positions", "key_frame", "corrupt")
+    return replace(batch, **{name: getattr(batch, name)[indexes] for name in arrays})
