@@ -6,6 +6,7 @@ they are: a black clip, the same video twice, a slower machine. They are one ste
 is not paid for eight times.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from frames_pipeline.pipeline import (
     look_at_clips,
     recheck_frames,
 )
+from frames_pipeline.store import Manifest
 
 RECHECKED_FRAMES = 4
 """Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
@@ -38,7 +40,7 @@ MAX_BLANK_SHARE = 0.1
 """Share of them that may be black or frozen: the open web has title cards and slide shows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """What is judged."""
 
@@ -49,6 +51,11 @@ class Subject:
     extraction: ExtractionResource
     instance: dg.DagsterInstance
     max_failed_share: float
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """The published frames, read once for all checks."""
+        return self.places.store.manifest(self.batch, self.signature)
 
 
 class Verdict(NamedTuple):
@@ -111,10 +118,10 @@ def build_checks(
 
 
 def _every_frame_committed(subject: Subject) -> Verdict:
-    store, batch, signature = subject.places.store, subject.batch, subject.signature
-    report = store.verify(batch, signature)
+    batch, signature = subject.batch, subject.signature
+    report = subject.places.store.verify(batch, signature)
     rows = subject.places.rows("outcomes", batch, part=signature.key)
-    clips = store.manifest(batch, signature).clips
+    clips = subject.manifest.clips
     promised = {row["clip_id"] for row in rows if row["frames"]}
     faults = [{"fault": str(fault)} for fault in report.faults]
     return Verdict(
@@ -130,12 +137,12 @@ def _every_frame_committed(subject: Subject) -> Verdict:
 
 
 def _timestamps_increase(subject: Subject) -> Verdict:
-    wrong = find_disorder(subject.batch, subject.signature, subject.places)
+    wrong = find_disorder(subject.manifest, subject.places)
     return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
 
 
 def _frames_fit_signature(subject: Subject) -> Verdict:
-    fit = compare_with_signature(subject.batch, subject.signature, subject.places)
+    fit = compare_with_signature(subject.manifest, subject.signature, subject.places)
     return Verdict(
         not fit.wrong and not fit.unlike_video,
         {
@@ -193,7 +200,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
 
 
 def _clips_show_something(subject: Subject) -> Verdict:
-    sight = look_at_clips(subject.batch, subject.signature, subject.places, clips=LOOKED_AT_CLIPS)
+    sight = look_at_clips(subject.manifest, subject.places, clips=LOOKED_AT_CLIPS)
     return Verdict(
         sight.blank_share <= MAX_BLANK_SHARE,
         {
@@ -205,11 +212,9 @@ def _clips_show_something(subject: Subject) -> Verdict:
 
 
 def _clips_are_distinct(subject: Subject) -> Verdict:
-    manifest = subject.places.store.manifest(subject.batch, subject.signature)
-    groups = [{"clips": ", ".join(group)} for group in find_repeated(manifest)]
-    return Verdict(
-        not groups, {"clips": len(manifest.clips), **_listed("repeated", groups, "clips")}
-    )
+    groups = [{"clips": ", ".join(group)} for group in find_repeated(subject.manifest)]
+    listed = _listed("repeated", groups, "clips")
+    return Verdict(not groups, {"clips": len(subject.manifest.clips), **listed})
 
 
 def _like_other_batches(subject: Subject) -> Verdict:

@@ -62,16 +62,16 @@ class Sight:
         return len(self.blank) / self.clips if self.clips else 0.0
 
 
-def compare_with_signature(batch: str, signature: FrameExtractionSignature, places: Places) -> Fit:
+def compare_with_signature(
+    manifest: Manifest, signature: FrameExtractionSignature, places: Places
+) -> Fit:
     """Compare the number and the size of a published batch's frames with what was asked for.
 
     Raises:
-        CommitNotFoundError: The batch is not published for the signature.
         IntegrityError: The store is damaged.
     """
-    manifest = places.store.manifest(batch, signature)
-    described = places.store.describe(batch, signature, manifest.clips.values())
-    clips = {row["clip_id"]: row for row in places.rows("clips", batch)}
+    described = places.store.describe(manifest)
+    clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
     spec = PixelSpec.of(signature)
     is_fixed = None not in signature.resolution and signature.resize_mode != "fit"
     wrong: list[Finding] = []
@@ -88,17 +88,13 @@ def compare_with_signature(batch: str, signature: FrameExtractionSignature, plac
     return Fit(len(manifest.clips), tuple(wrong), tuple(unlike_video))
 
 
-def find_disorder(
-    batch: str, signature: FrameExtractionSignature, places: Places
-) -> tuple[Finding, ...]:
+def find_disorder(manifest: Manifest, places: Places) -> tuple[Finding, ...]:
     """Clips of a published batch whose timestamps go back, or stand still without a repeat.
 
     Raises:
-        CommitNotFoundError: The batch is not published for the signature.
         IntegrityError: The store is damaged.
     """
-    manifest = places.store.manifest(batch, signature)
-    described = places.store.describe(batch, signature, manifest.clips.values())
+    described = places.store.describe(manifest)
     return tuple(
         Finding(clip_id, f"pts {clip.pts.tolist()} of positions {clip.positions.tolist()}")
         for clip_id, clip in described.items()
@@ -115,8 +111,7 @@ def find_repeated(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
 
 
 def look_at_clips(
-    batch: str,
-    signature: FrameExtractionSignature,
+    manifest: Manifest,
     places: Places,
     *,
     clips: int = 32,
@@ -127,21 +122,18 @@ def look_at_clips(
     What counts as black, and what as the same, is as `TechnicalQuality` has it.
 
     Args:
-        batch: A batch whose frames are published.
-        signature: Which of its frames.
+        manifest: A batch's published frames.
         places: Where they are.
         clips: How many clips, chosen at random.
         seed: Chooses the same clips again.
 
     Raises:
-        CommitNotFoundError: The batch is not published for the signature.
         IntegrityError: The store is damaged.
     """
-    manifest = places.store.manifest(batch, signature)
     chosen = random.Random(seed).sample(sorted(manifest.clips), min(clips, len(manifest.clips)))
     blank = []
     for clip_id in sorted(chosen):
-        stored = places.store.open(batch, signature, clip_id)
+        stored = places.store.open(manifest.batch_key, manifest.signature_key, clip_id)
         indexes = sorted({0, (len(stored.pts) - 1) // 2, len(stored.pts) - 1})
         frames = np.stack([np.asarray(stored.frames[index]) for index in indexes])
         measured = TechnicalQuality().measure(frames)

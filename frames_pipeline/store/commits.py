@@ -6,7 +6,7 @@ Documents may gain members; readers ignore what they do not know.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 COMMIT_FORMAT: Final = "frames-commit/1"
 MANIFEST_FORMAT: Final = "frames-manifest/1"
+
+_OUTCOME: Final = tuple(item.name for item in fields(Outcome))
+_DECODE: Final = tuple(item.name for item in fields(DecodeReport))
 
 
 class StoredObject(NamedTuple):
@@ -209,16 +212,15 @@ def outcome_document(outcome: Outcome) -> Document:
 
 def outcome_from_document(document: Document) -> Outcome:
     """The outcome that a document is."""
-    values = _known(Outcome, document) | {
-        "decode": DecodeReport(**_known(DecodeReport, document["decode"])),
+    values = _known(_OUTCOME, document) | {
+        "decode": DecodeReport(**_known(_DECODE, document["decode"])),
         "missing": tuple(document["missing"]),
         "corrupt": tuple(document["corrupt"]),
     }
     return Outcome(**values)
 
 
-def _known(kind: type[Outcome | DecodeReport], document: Document) -> dict[str, Any]:
-    names = [item.name for item in fields(kind)]
+def _known(names: Iterable[str], document: Document) -> dict[str, Any]:
     return {name: document[name] for name in names if name in document}
 
 

@@ -148,16 +148,14 @@ class FrameStore:
         """
         return reader.read_clip(self.objects, signature_folder(batch, signature), commit)
 
-    def describe(
-        self, batch: Batch, signature: Signature, commits: Iterable[ClipCommit]
-    ) -> dict[str, reader.ClipDescription]:
-        """What clips say of their frames, by clip id: one small object each, and no pixels.
+    def describe(self, manifest: Manifest) -> dict[str, reader.ClipDescription]:
+        """What a batch's clips say of their frames, by clip id: a small object each, no pixels.
 
         Raises:
             IntegrityError: An object is missing, or is not the one committed.
         """
-        folder = signature_folder(batch, signature)
-        return reader.describe_clips(self.objects, folder, commits)
+        folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
+        return reader.describe_clips(self.objects, folder, manifest.clips.values())
 
     def open(self, batch: Batch, signature: Signature, clip: Clip) -> reader.StoredClip:
         """A clip to be indexed: every object is there in its size; pixels are read lazily.

@@ -18,6 +18,7 @@ from frames_pipeline.pipeline import (
     find_repeated,
     look_at_clips,
 )
+from frames_pipeline.store import Manifest
 from tests.pipeline.conftest import BATCH, ONE
 
 FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
@@ -34,6 +35,10 @@ def published(cut: Places) -> Places:
     return cut
 
 
+def manifest(places: Places, signature: FrameExtractionSignature) -> Manifest:
+    return places.store.manifest(BATCH, signature)
+
+
 def rewrite(places: Places, signature: FrameExtractionSignature, clip: str, make: Change) -> None:
     """Commit other frames for a clip, as a faulty writer would."""
     frames = make(places.store.read(BATCH, signature, clip))
@@ -45,21 +50,21 @@ def rewrite(places: Places, signature: FrameExtractionSignature, clip: str, make
 def test_what_was_extracted_is_as_it_should_be(
     published: Places, signature: FrameExtractionSignature
 ) -> None:
-    fit = compare_with_signature(BATCH, signature, published)
+    fit = compare_with_signature(manifest(published, signature), signature, published)
     assert (fit.clips, fit.wrong, fit.unlike_video) == (8, (), ())
-    assert not find_disorder(BATCH, signature, published)
-    assert not find_repeated(published.store.manifest(BATCH, signature))
+    assert not find_disorder(manifest(published, signature), published)
+    assert not find_repeated(manifest(published, signature))
 
 
 def test_a_size_that_the_signature_names_cannot_be_another(published: Places) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :20]))
-    fit = compare_with_signature(BATCH, FOUR, published)
+    fit = compare_with_signature(manifest(published, FOUR), FOUR, published)
     assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "20x32 pixels, not 24x32")]
 
 
 def test_a_size_that_follows_from_the_video_may_be_another(published: Places) -> None:
     rewrite(published, FREE, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :, :30]))
-    fit = compare_with_signature(BATCH, FREE, published)
+    fit = compare_with_signature(manifest(published, FREE), FREE, published)
     assert not fit.wrong
     assert [(one.clip_id, one.found) for one in fit.unlike_video] == [
         (CLIP, "24x30 pixels, not 24x32")
@@ -68,18 +73,18 @@ def test_a_size_that_follows_from_the_video_may_be_another(published: Places) ->
 
 def test_a_number_of_frames_that_was_asked_for(published: Places) -> None:
     rewrite(published, THREE, CLIP, lambda batch: taken(batch, np.array([0, 2])))
-    fit = compare_with_signature(BATCH, THREE, published)
+    fit = compare_with_signature(manifest(published, THREE), THREE, published)
     assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "2 frames, not 3")]
 
 
 def test_time_that_goes_back(published: Places) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 2, 1, 3])))
-    assert [one.clip_id for one in find_disorder(BATCH, FOUR, published)] == [CLIP]
+    assert [one.clip_id for one in find_disorder(manifest(published, FOUR), published)] == [CLIP]
 
 
 def test_repeats_are_in_order(published: Places) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 0, 1, 1])))
-    assert not find_disorder(BATCH, FOUR, published)
+    assert not find_disorder(manifest(published, FOUR), published)
 
 
 def test_black_and_frozen_clips(published: Places) -> None:
@@ -90,23 +95,23 @@ def test_black_and_frozen_clips(published: Places) -> None:
         OTHER,
         lambda batch: replace(batch, frames=batch.frames[[0] * len(batch)]),
     )
-    sight = look_at_clips(BATCH, FOUR, published)
+    sight = look_at_clips(manifest(published, FOUR), published)
     assert {one.clip_id: one.found for one in sight.blank} == {CLIP: "black", OTHER: "frozen"}
     assert sight.blank_share == 2 / 8
 
 
 def test_a_clip_of_one_frame_is_not_frozen(published: Places) -> None:
-    assert look_at_clips(BATCH, FREE, published).blank == ()
+    assert look_at_clips(manifest(published, FREE), published).blank == ()
 
 
 def test_so_many_clips_are_looked_at(published: Places) -> None:
-    assert look_at_clips(BATCH, FOUR, published, clips=3, seed=1).clips == 3
+    assert look_at_clips(manifest(published, FOUR), published, clips=3, seed=1).clips == 3
 
 
 def test_clips_with_the_same_frames(published: Places) -> None:
     same = published.store.read(BATCH, FOUR, CLIP)
     rewrite(published, FOUR, OTHER, lambda _: same)
-    assert find_repeated(published.store.manifest(BATCH, FOUR)) == ((CLIP, OTHER),)
+    assert find_repeated(manifest(published, FOUR)) == ((CLIP, OTHER),)
 
 
 def taken(batch: FrameBatch, indexes: NDArray[np.int64]) -> FrameBatch:
