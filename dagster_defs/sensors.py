@@ -24,7 +24,8 @@ def build_batch_sensor(
     """Seal what is due, add a partition for each batch, and request a run for it.
 
     A batch that was sealed, but not added because the daemon was stopped in between, is added at
-    the next tick: what is sealed is compared with what Dagster knows.
+    the next tick: what is sealed is compared with what Dagster knows. In the same way partitions of
+    batches that were retired elsewhere are removed, and those of restored ones come back.
 
     Batches that were sealed before are compared with what was last observed of them, some at each
     tick, in turn; a run that observes is requested for those that changed.
@@ -54,6 +55,8 @@ def build_batch_sensor(
             keys = here.batches.keys()
             known = set(context.instance.get_dynamic_partitions(VIDEO_BATCH.name or ""))
             looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
+            left = known - set(keys)
+            gone = sorted(left.intersection(here.batches.retired())) if left else []
             changes = find_changes(
                 looked_at, found, here, settled=time.time() - batching.max_wait_s
             )
@@ -71,16 +74,19 @@ def build_batch_sensor(
             )
             for change in changes
         ]
-        if not requests:
+        partitions: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = [
+            *([VIDEO_BATCH.build_add_request(new)] if new else []),
+            *([VIDEO_BATCH.build_delete_request(gone)] if gone else []),
+        ]
+        if not requests and not partitions:
             reason = (
                 f"{len(found.listed)} videos under {here.source.url}, {found.waiting} of them wait "
                 f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
                 f"none changed in the {len(looked_at)} batches looked at"
             )
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        added = [VIDEO_BATCH.build_add_request(new)] if new else []
         return dg.SensorResult(
-            dynamic_partitions_requests=added, run_requests=requests, cursor=cursor
+            dynamic_partitions_requests=partitions, run_requests=requests, cursor=cursor
         )
 
     return video_batches

@@ -1,7 +1,8 @@
 """Batches: sealed lists of videos, each one partition.
 
 A batch never changes once it is sealed. It names videos by key, so a file whose bytes change
-stays in its batch, and what was made from it becomes stale there and nowhere else.
+stays in its batch, and what was made from it becomes stale there and nowhere else. One that is no
+longer wanted is retired: a mark beside it says so, and its videos stay sealed in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _FORMAT: Final = "video-batch/1"
 _NUMBERED: Final = re.compile(r"batch-\d+")
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
+_RETIRED: Final = ".retired"
 _INDEX: Final = f"{_PREFIX}index.parquet"
 """Every batch that was sealed up to some time in one object, so that whoever starts anew need not
 read each. Nothing is lost with it."""
@@ -124,7 +126,7 @@ class Batching:
 
 
 class BatchRegistry:
-    """The sealed batches under a root, at `batches/{key}.json`.
+    """The sealed batches under a root, at `batches/{key}.json`; `batches/{key}.retired` marks some.
 
     Batches never change, so each is read once per instance: keep the instance where there are many.
     """
@@ -139,12 +141,34 @@ class BatchRegistry:
         """Batches that the index has; `None`: nobody looked."""
 
     def keys(self) -> list[str]:
-        """Keys of every sealed batch, in the order of sealing."""
-        return sorted(
-            name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
-            for name in self._objects.list(_PREFIX.rstrip("/"))
-            if name.endswith(_SUFFIX)
-        )
+        """Keys of the sealed batches that are not retired, in the order of sealing."""
+        sealed, retired = self._list()
+        return sorted(sealed - retired)
+
+    def retired(self) -> list[str]:
+        """Keys of the batches that are retired, in the order of sealing."""
+        return sorted(self._list()[1])
+
+    def retire(self, key: str) -> None:
+        """Have a batch no longer looked at or made; nothing of it is deleted.
+
+        Raises:
+            CommitNotFoundError: There is none of that key.
+        """
+        self.read(key)
+        moment = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+        self._objects.put_new(f"{_PREFIX}{key}{_RETIRED}", moment.encode())
+
+    def restore(self, key: str) -> None:
+        """Undo `retire`; that it was not retired is no error."""
+        self._objects.delete([f"{_PREFIX}{key}{_RETIRED}"])
+
+    def _list(self) -> tuple[set[str], set[str]]:
+        """Keys of all sealed batches, and of those that are retired."""
+        names = [name.removeprefix(_PREFIX) for name in self._objects.list(_PREFIX.rstrip("/"))]
+        sealed = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+        marks = {name.removesuffix(_RETIRED) for name in names if name.endswith(_RETIRED)}
+        return sealed, marks & sealed
 
     def read(self, key: str) -> Batch:
         """A sealed batch.
@@ -160,7 +184,7 @@ class BatchRegistry:
 
     def sealed_videos(self) -> Mapping[str, str]:
         """The batch of every video that is in one, by key of the video."""
-        keys = self.keys()
+        keys = sorted(self._list()[0])
         if self._indexed is None and len(keys) > _WORTH_AN_INDEX:
             self._take_index()
         self._read(keys)

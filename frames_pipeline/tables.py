@@ -130,6 +130,12 @@ class FrameTables:
         """Remove a batch's rows; that there are none is no error."""
         self._objects.delete([_key(table, batch, part)])
 
+    def delete_batch(self, batch: str) -> None:
+        """Remove a batch's rows from every table; that there are none is no error."""
+        for table in self._objects.folders(_ROOT):
+            folder = f"{_ROOT}/{table}/{_segment('batch', batch)}"
+            self._objects.delete(self._objects.list(folder))
+
 
 def table_digest(rows: pa.Table) -> str:
     """SHA-256 over names, types and values, whatever the encoding, chunking and library.

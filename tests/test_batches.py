@@ -87,3 +87,23 @@ def test_batching_that_cannot_be_met_is_refused() -> None:
         Batching(batch_size=4, min_batch_size=5)
     with pytest.raises(ConfigError, match="max_wait_s=-1 must not be below zero"):
         Batching(max_wait_s=-1)
+
+
+def test_a_retired_batch_keeps_its_videos(tmp_path: Path) -> None:
+    registry = BatchRegistry(str(tmp_path))
+    registry.seal_all([["a.mp4"], ["b.mp4"]])
+    registry.retire("batch-000001")
+    registry.retire("batch-000001")
+
+    fresh = BatchRegistry(str(tmp_path))
+    assert (fresh.keys(), fresh.retired()) == (["batch-000002"], ["batch-000001"])
+    assert fresh.seal(["a.mp4", "b.mp4"]) is None
+    assert fresh.read("batch-000001").videos == ("a.mp4",)
+
+    registry.restore("batch-000001")
+    assert (fresh.keys(), fresh.retired()) == (["batch-000001", "batch-000002"], [])
+
+
+def test_only_what_was_sealed_is_retired(tmp_path: Path) -> None:
+    with pytest.raises(CommitNotFoundError, match="batch-000007"):
+        BatchRegistry(str(tmp_path)).retire("batch-000007")

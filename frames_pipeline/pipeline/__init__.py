@@ -37,6 +37,7 @@ from frames_pipeline.pipeline.inspection import (
 )
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
+from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "measure_batch",
     "observe_videos",
     "recheck_frames",
+    "retire_batch",
     "sheet_of_batch",
     "videos_version",
 ]

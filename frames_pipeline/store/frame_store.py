@@ -211,6 +211,23 @@ class FrameStore:
             folders = [signature_folder(key, signature)]
         return verify.verify(self.objects, folders, deep=deep)
 
+    def withdraw(self, batch: Batch) -> int:
+        """Take back every commit and manifest of a batch: its frames are then nobody's.
+
+        `collect_garbage` deletes them; until it does, whoever holds a commit can read them.
+
+        Returns:
+            How many clips were committed, counted once per signature.
+        """
+        key, commits = batch_key(batch), 0
+        for name in self._signature_keys(key):
+            folder = SignatureFolder(key, name)
+            self.objects.delete([folder.manifest])
+            named = reader.commit_keys(self.objects, folder)
+            self.objects.delete(named)
+            commits += len(named)
+        return commits
+
     def collect_garbage(
         self,
         batch: Batch | None = None,

@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from dagster_defs.component import BatchingAttributes
+from frames_pipeline import CommitNotFoundError, FrameExtractionSignature
 from tests.dagster_defs.conftest import Project
+
+EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 
 
 def tick(project: Project, cursor: str | None = None, **attributes: object) -> dg.SensorResult:
@@ -25,7 +29,12 @@ def tick(project: Project, cursor: str | None = None, **attributes: object) -> d
 
 
 def added(result: dg.SensorResult) -> list[str]:
-    return [key for r in result.dynamic_partitions_requests or () for key in r.partition_keys]
+    return [
+        key
+        for request in result.dynamic_partitions_requests or ()
+        if isinstance(request, dg.AddDynamicPartitionsRequest)
+        for key in request.partition_keys
+    ]
 
 
 def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
@@ -116,3 +125,53 @@ def test_batches_are_looked_at_in_turn(project: Project) -> None:
         cursor = tick(project, cursor, batching=two).cursor
         seen.append(cursor)
     assert seen == [keys[2], keys[1], keys[0], keys[3]]
+
+
+def deleted(result: dg.SensorResult) -> list[str]:
+    return [
+        key
+        for request in result.dynamic_partitions_requests or ()
+        if isinstance(request, dg.DeleteDynamicPartitionsRequest)
+        for key in request.partition_keys
+    ]
+
+
+def test_a_batch_is_retired_by_a_job(project: Project) -> None:
+    project.seal()
+    project.run()
+    job = project.definitions().resolve_job_def("retire_batch")
+    assert job.execute_in_process(partition_key="batch-000001", instance=project.instance).success
+
+    assert project.instance.get_dynamic_partitions("video_batch") == []
+    assert "none changed in the 0 batches" in skipped(tick(project))
+    assert project.places.batches.keys() == []
+    assert project.places.store.manifest("batch-000001", EMBEDDINGS).clips
+
+
+def test_retiring_may_withdraw_the_frames(project: Project) -> None:
+    project.seal()
+    project.run()
+    store = project.places.store
+    clips = store.manifest("batch-000001", EMBEDDINGS).clips
+    job = project.definitions().resolve_job_def("retire_batch")
+    config = {"ops": {"retire": {"config": {"withdraw": True}}}}
+    assert job.execute_in_process(
+        partition_key="batch-000001", instance=project.instance, run_config=config
+    ).success
+
+    with pytest.raises(CommitNotFoundError):
+        store.manifest("batch-000001", EMBEDDINGS)
+    assert not project.places.rows("catalog", "batch-000001")
+    freed = store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert len(freed.attempts) == 2 * len(clips)
+    assert not list((project.root / "frames").rglob("c/0/0/0/0"))
+
+
+def test_what_was_retired_or_restored_elsewhere_is_seen(project: Project) -> None:
+    project.seal()
+    project.places.batches.retire("batch-000001")
+    assert deleted(tick(project)) == ["batch-000001"]
+    project.instance.delete_dynamic_partition("video_batch", "batch-000001")
+
+    project.places.batches.restore("batch-000001")
+    assert added(tick(project)) == ["batch-000001"]

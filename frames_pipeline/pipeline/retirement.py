@@ -1,0 +1,30 @@
+"""Batches that are no longer wanted."""
+
+from __future__ import annotations
+
+from frames_pipeline.pipeline.places import Places
+
+
+def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:
+    """Have a batch no longer looked at or made. Its videos stay sealed in it.
+
+    `places.batches.restore(batch)` undoes that. What was withdrawn is to be made again then.
+
+    Args:
+        batch: Key of a sealed batch.
+        places: Where it is.
+        withdraw: Take back its frames and delete its tables, too: `collect_garbage` of the store
+            then frees the room, after its grace period. Otherwise everything stays readable.
+
+    Returns:
+        How many stored clips were withdrawn, counted once per signature.
+
+    Raises:
+        CommitNotFoundError: There is no such batch.
+    """
+    places.batches.retire(batch)
+    if not withdraw:
+        return 0
+    clips = places.store.withdraw(batch)
+    places.tables.delete_batch(batch)
+    return clips
