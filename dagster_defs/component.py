@@ -20,7 +20,12 @@ from dagster_defs.assets.quality import QUALITY, build_quality
 from dagster_defs.assets.videos import VIDEOS, build_videos
 from dagster_defs.automation import build_backfill_sensor
 from dagster_defs.checks import build_checks
-from dagster_defs.jobs import build_batch_job, build_observe_job, build_retire_job
+from dagster_defs.jobs import (
+    build_batch_job,
+    build_observe_job,
+    build_retire_job,
+    build_uris_job,
+)
 from dagster_defs.resources import (
     Auto,
     DecoderResource,
@@ -327,7 +332,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 build_checks(name, signature, max_failed_share=self.max_failed_share)
                 for name, signature in signatures.items()
             ],
-            jobs=[*jobs, build_retire_job()],
+            jobs=[*jobs, build_retire_job(), build_uris_job(pool=self.decoder.pool())],
             sensors=[
                 build_batch_sensor(
                     self.batching.batching(),

@@ -1,23 +1,29 @@
-"""Jobs: one makes everything of a batch, one looks at its videos again, one retires it."""
+"""Jobs: make everything of a batch, look at its videos again, retire it; and try a few videos."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
+from dagster_defs.assets.frames import POOL
 from dagster_defs.assets.videos import VIDEOS
+from dagster_defs.metadata import of_frames
 from dagster_defs.partitions import VIDEO_BATCH
-from dagster_defs.resources import PlacesResource
+from dagster_defs.progress import Progress
+from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.pipeline import retire_batch
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.pipeline import extract_uris, retire_batch
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `define_asset_job` gives."""
 
 PROCESS_BATCH = "process_batch"
 OBSERVE_VIDEOS = "observe_videos"
+EXTRACT_URIS = "extract_uris"
 RETIRE_BATCH = "retire_batch"
 
 
@@ -37,6 +43,82 @@ def build_observe_job() -> AssetJob:
         selection=dg.AssetSelection.assets(VIDEOS),
         description="Looks at the videos of a batch again: what was made of others is then stale.",
     )
+
+
+class Uris(dg.Config):
+    """Videos by name, and which frames of them."""
+
+    uris: list[str] = Field(
+        min_length=1, description="Paths, or URLs of files, of the videos: /a/b.mp4, s3://c/d.mp4."
+    )
+    signatures: dict[str, dict[str, Any]] = Field(
+        default={"frames": {"target_fps": 2, "target_res": [224, 224]}},
+        description="Which frames: signatures by name, as in `defs.yaml`.",
+    )
+    clip_len_s: float = Field(
+        default=0, ge=0, description="Seconds of a clip; 0: one clip per video."
+    )
+
+    def cutting(self) -> Cutting:
+        """How the videos are cut."""
+        if not self.clip_len_s:
+            return WholeVideo()
+        return FixedStride(self.clip_len_s, self.clip_len_s, 0)
+
+
+def build_uris_job(*, pool: str = POOL) -> dg.JobDefinition:
+    """Frames of a few videos that are in no batch: type their URIs, and launch.
+
+    Args:
+        pool: The Dagster pool of the step.
+    """
+
+    @dg.op(
+        description="Extracts frames of these videos under `{root}/adhoc`. What was done before is "
+        "not done again.",
+        pool=pool,
+    )
+    def extract(
+        context: dg.OpExecutionContext,
+        config: Uris,
+        places: PlacesResource,
+        decoder: DecoderResource,
+        extraction: ExtractionResource,
+    ) -> None:
+        with retrying_transients():
+            signatures = {
+                name: FrameExtractionSignature.from_mapping(values)
+                for name, values in config.signatures.items()
+            }
+            found = extract_uris(
+                config.uris,
+                signatures.values(),
+                places.root,
+                cutting=config.cutting(),
+                source_options=places.reach_source(),
+                root_options=places.reach_root(),
+                decoder=decoder.open(),
+                limits=extraction.limits,
+                workers=extraction.workers,
+                progress=Progress(context.log),
+            )
+            metadata = {
+                f"{report.places.source.url} {name}: {entry}": value
+                for report in found
+                for name, signature in signatures.items()
+                for entry, value in of_frames(report.frames[signature], report.places).items()
+            }
+        context.add_output_metadata(metadata)
+
+    @dg.job(
+        name=EXTRACT_URIS,
+        description="Frames of a few videos by their URIs, to try signatures on. Look at the "
+        "metadata of the run's output.",
+    )
+    def extract_some() -> None:
+        extract()
+
+    return extract_some
 
 
 class Retirement(dg.Config):

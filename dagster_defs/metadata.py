@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, IntegrityError
+from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.models import Provider
-from frames_pipeline.pipeline import DerivedReport, FramesReport
+from frames_pipeline.pipeline import DerivedReport, FramesReport, Places, sheet_of_batch
 from frames_pipeline.tables import provider_parameters
 
 Metadata = dict[str, Any]
@@ -62,13 +63,16 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def of_frames(report: FramesReport, *, folder: str) -> Metadata:
-    """What is said of the frames of one signature."""
+def of_frames(report: FramesReport, places: Places) -> Metadata:
+    """What is said of the frames of one signature, a picture first."""
+    root, manifest = places.store.objects.url, report.manifest
+    folder = f"{root}/frames/{manifest.batch_key}/{manifest.signature_key}"
     outcomes = report.outcomes.to_pylist()
     tried = [row for row in outcomes if row["status"] != "skipped"]
     failed = [row for row in tried if row["status"] == "failed"]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
+        "contact_sheet": _contact_sheet(report, places),
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
@@ -91,6 +95,16 @@ def of_frames(report: FramesReport, *, folder: str) -> Metadata:
         ),
         "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
     }
+
+
+def _contact_sheet(report: FramesReport, places: Places) -> dg.MetadataValue:
+    """A picture; where frames are damaged in the store, the checks say so, and this why not."""
+    try:
+        return dg.MetadataValue.md(
+            as_markdown(sheet_of_batch(report.manifest, report.signature, places))
+        )
+    except IntegrityError as error:
+        return dg.MetadataValue.md(f"No contact sheet: {error}")
 
 
 def _throughput(report: FramesReport) -> Metadata:

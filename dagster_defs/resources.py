@@ -41,9 +41,17 @@ class PlacesResource(dg.ConfigurableResource[Places]):
         return Places.at(
             self.source,
             self.root,
-            source_options=self.source_options | _secrets(self.source_secrets),
-            root_options=self.root_options | _secrets(self.root_secrets),
+            source_options=self.reach_source(),
+            root_options=self.reach_root(),
         )
+
+    def reach_source(self) -> dict[str, Any]:
+        """What fsspec needs to reach the source, secrets and all."""
+        return self.source_options | _secrets(self.source_secrets)
+
+    def reach_root(self) -> dict[str, Any]:
+        """What fsspec needs to reach the root, secrets and all."""
+        return self.root_options | _secrets(self.root_secrets)
 
 
 class Pyav(dg.Config):

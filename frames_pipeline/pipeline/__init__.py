@@ -39,6 +39,7 @@ from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch
+from frames_pipeline.pipeline.uris import UriReport, extract_uris
 
 __all__ = [
     "Change",
@@ -50,6 +51,7 @@ __all__ = [
     "Places",
     "RecheckReport",
     "Sight",
+    "UriReport",
     "caption_batch",
     "catalog_batch",
     "compare_with_signature",
@@ -57,6 +59,7 @@ __all__ = [
     "discover",
     "embed_batch",
     "extract_batch",
+    "extract_uris",
     "find_changes",
     "find_disorder",
     "find_repeated",

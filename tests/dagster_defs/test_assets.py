@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pytest
 import zarr
 
 from frames_pipeline import FrameExtractionSignature
-from tests.dagster_defs.conftest import Project
+from tests.dagster_defs.conftest import ONE_PROCESS, Project
 from tests.videos import X264, make_video, numbers_in
 
 EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
@@ -188,3 +190,49 @@ def test_stored_frames_open_with_plain_zarr(project: Project) -> None:
     group = zarr.open_group(f"{folder}/{commit.path}", mode="r", zarr_format=3)
     pixels = np.asarray(group["frames"][:])
     assert numbers_in(pixels) == [0, 12, 25, 37, 47]
+
+
+def test_videos_by_their_uris(project: Project) -> None:
+    """The ad-hoc job needs no batch, and its output says where the frames are."""
+    result = (
+        project.definitions()
+        .resolve_job_def("extract_uris")
+        .execute_in_process(
+            instance=project.instance,
+            run_config={
+                **ONE_PROCESS,
+                "ops": {
+                    "extract": {
+                        "config": {
+                            "uris": [str(project.videos / "a.mp4")],
+                            "signatures": {"small": {"policy": "first", "target_res": [24, -1]}},
+                        }
+                    }
+                },
+            },
+        )
+    )
+    assert result.success
+    (output,) = (e for e in result.all_node_events if e.is_successful_output)
+    said = output.step_output_data.metadata
+    start = f"{project.videos} small: "
+    assert said[f"{start}frames"].value == 1
+    assert "data:image/jpeg" in str(said[f"{start}contact_sheet"].value)
+    path = Path(str(said[f"{start}dagster/uri"].value))
+    assert path.is_relative_to(project.root / "adhoc")
+    assert (path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"uris": []}, "at least 1 item"),
+        ({"uris": ["a.mp4"], "signatures": {"x": {"target_res": [0, 0]}}}, "target_res"),
+    ],
+)
+def test_uris_that_make_no_sense(project: Project, config: dict[str, object], match: str) -> None:
+    job = project.definitions().resolve_job_def("extract_uris")
+    with pytest.raises(Exception, match=match):
+        job.execute_in_process(
+            instance=project.instance, run_config={"ops": {"extract": {"config": config}}}
+        )

@@ -1,0 +1,103 @@
+"""Frames of videos that are in no batch: to try something, or for a handful of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from frames_pipeline.batches import Batch
+from frames_pipeline.clips import Cutting, WholeVideo
+from frames_pipeline.decoders import Decoder
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.media import Limits
+from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
+from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.workers import Workers
+
+_FOLDER: Final = "adhoc"
+
+
+class UriReport(NamedTuple):
+    """What became of the videos of one folder."""
+
+    places: Places
+    """The folder, and where its frames are."""
+    frames: Mapping[FrameExtractionSignature, FramesReport]
+    """What was extracted, by signature."""
+
+
+def extract_uris(
+    uris: Iterable[str],
+    signatures: Iterable[FrameExtractionSignature],
+    root: str,
+    *,
+    cutting: Cutting | None = None,
+    source_options: Mapping[str, Any] | None = None,
+    root_options: Mapping[str, Any] | None = None,
+    decoder: Decoder | str | None = None,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> list[UriReport]:
+    """Extract and store frames of videos by their paths or URLs, beside all batches.
+
+    The same URIs are the same batch, so what was done before is not done again. Videos of one
+    folder are a batch of their own, under `{root}/adhoc`.
+
+    Args:
+        uris: Paths, or URLs of files, of videos.
+        signatures: Which frames.
+        root: Path or URL under which `adhoc` is.
+        cutting: How they are cut; whole videos if it is left out.
+        source_options: What fsspec needs to reach them.
+        root_options: What fsspec needs to reach the root.
+        decoder: A decoder or its name; the CPU's if it is not given.
+        limits: What one source, and one clip of it, may take.
+        workers: How many processes, and how long one clip may take.
+        progress: Told whenever clips of a folder are done.
+
+    Raises:
+        ConfigError: There is no URI, or one that names no file. Raised before anything is read.
+    """
+    wanted = list(signatures)
+    reports = []
+    for folder, names in _by_folder(uris).items():
+        places = Places.at(
+            folder,
+            f"{root.rstrip('/')}/{_FOLDER}",
+            source_options=source_options,
+            root_options=root_options,
+        )
+        batch = Batch(_key(folder, names), tuple(names), folder)
+        observe_videos(batch, places)
+        cut_clips(batch, places, cutting or WholeVideo(), limits=limits, workers=workers)
+        extracted = extract_batch(
+            batch, wanted, places, decoder=decoder, limits=limits, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+        reports.append(UriReport(places, extracted))
+    return reports
+
+
+def _by_folder(uris: Iterable[str]) -> dict[str, list[str]]:
+    """Names of files by folder."""
+    folders: dict[str, set[str]] = {}
+    for uri in uris:
+        folder, _, name = uri.rpartition("/")
+        if not name:
+            message = f"{uri!r} names no file; give the path or URL of a video"
+            raise ConfigError(message)
+        folders.setdefault(folder or ("/" if uri.startswith("/") else "."), set()).add(name)
+    if not folders:
+        message = "no URI given; name at least one video"
+        raise ConfigError(message)
+    return {folder: sorted(names) for folder, names in folders.items()}
+
+
+def _key(folder: str, names: Sequence[str]) -> str:
+    """A batch's key: the same for the same videos."""
+    text = "\n".join([folder, *names])
+    return f"adhoc-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:16]}"
