@@ -9,6 +9,8 @@ from typing import Any
 import dagster as dg
 from dagster import AutomationCondition, AutomationContext, AutomationResult
 
+from dagster_defs.names import Names
+
 Condition = AutomationCondition[Any]
 
 SCHEDULED_BACKFILL = "scheduled_backfill"
@@ -62,11 +64,12 @@ def _any_of(assets: Sequence[dg.AssetKey], condition: Condition) -> Condition:
 
 
 def build_backfill_sensor(
-    assets: Sequence[dg.AssetKey], *, cron: str, max_partitions: int, stale: bool
+    names: Names, assets: Sequence[dg.AssetKey], *, cron: str, max_partitions: int, stale: bool
 ) -> dg.AutomationConditionSensorDefinition:
     """The sensor that starts one backfill per cron tick.
 
     Args:
+        names: What it is called.
         assets: What is made.
         cron: When, in UTC.
         max_partitions: The most partitions per tick; the rest waits for the next.
@@ -80,7 +83,7 @@ def build_backfill_sensor(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # one condition for all assets
         return dg.AutomationConditionSensorDefinition(
-            SCHEDULED_BACKFILL,
+            names.of(SCHEDULED_BACKFILL),
             target=dg.AssetSelection.assets(*assets).without_checks(),  # they come along
             default_condition=condition.with_label(f"missing or failed, at {cron}"),
             use_user_code_server=True,

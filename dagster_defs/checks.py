@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from dagster_defs.assets.frames import frames_key
 from dagster_defs.drift import find_drift
 from dagster_defs.metadata import records
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
@@ -75,10 +74,10 @@ class Check(NamedTuple):
 
 
 def build_checks(
-    name: str, signature: FrameExtractionSignature, *, max_failed_share: float
+    names: Names, name: str, signature: FrameExtractionSignature, *, max_failed_share: float
 ) -> dg.AssetChecksDefinition:
     """The checks of one named signature's frames, as one step of which any can be run alone."""
-    asset = frames_key(name)
+    asset = names.frames(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # checks of single partitions
         specs = [
@@ -87,12 +86,12 @@ def build_checks(
                 asset=asset,
                 description=check.description.format(max_failed_share=max_failed_share),
                 blocking=check.blocking,
-                partitions_def=VIDEO_BATCH,
+                partitions_def=names.partitions,
             )
             for check_name, check in CHECKS.items()
         ]
 
-    @dg.multi_asset_check(name=f"checks_of_{name}", specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=names.of(f"checks_of_{name}"), specs=specs, can_subset=True)
     def checks(
         context: dg.AssetCheckExecutionContext,
         places: PlacesResource,

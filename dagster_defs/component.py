@@ -4,6 +4,7 @@ What decides an asset's identity (sources, cutting, signatures, models) is said 
 choose (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
 """
 
+import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,13 +12,13 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from dagster_defs.assets.captions import CAPTIONS, build_captions
-from dagster_defs.assets.catalog import CATALOG, build_catalog
-from dagster_defs.assets.clips import CLIPS, build_clips
-from dagster_defs.assets.embeddings import EMBEDDINGS, build_embeddings
-from dagster_defs.assets.frames import POOL, build_frames, frames_key
-from dagster_defs.assets.quality import QUALITY, build_quality
-from dagster_defs.assets.videos import VIDEOS, build_videos
+from dagster_defs.assets.captions import build_captions
+from dagster_defs.assets.catalog import build_catalog
+from dagster_defs.assets.clips import build_clips
+from dagster_defs.assets.embeddings import build_embeddings
+from dagster_defs.assets.frames import POOL, build_frames
+from dagster_defs.assets.quality import build_quality
+from dagster_defs.assets.videos import build_videos
 from dagster_defs.automation import build_backfill_sensor
 from dagster_defs.checks import build_checks
 from dagster_defs.jobs import (
@@ -26,6 +27,7 @@ from dagster_defs.jobs import (
     build_retire_job,
     build_uris_job,
 )
+from dagster_defs.names import Names
 from dagster_defs.resources import (
     Auto,
     DecoderResource,
@@ -179,6 +181,30 @@ class Backfill(dg.Model, dg.Resolvable):
         return cron
 
 
+class Freshness(dg.Model, dg.Resolvable):
+    """How old the newest batch may be."""
+
+    fail_after_hours: float = Field(gt=0, description="Hours after which the assets are overdue.")
+    warn_after_hours: float | None = Field(
+        default=None, gt=0, description="Hours after which there is a warning, before that."
+    )
+
+    def policy(self) -> dg.FreshnessPolicy:
+        """Dagster's policy."""
+        warn = self.warn_after_hours
+        return dg.FreshnessPolicy.time_window(
+            fail_window=dt.timedelta(hours=self.fail_after_hours),
+            warn_window=None if warn is None else dt.timedelta(hours=warn),
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Freshness":
+        if self.warn_after_hours is not None and self.warn_after_hours >= self.fail_after_hours:
+            message = f"warn_after_hours={self.warn_after_hours} must be below fail_after_hours="
+            raise ValueError(f"{message}{self.fail_after_hours}")
+        return self
+
+
 class Decoding(dg.Model, dg.Resolvable):
     """What decodes."""
 
@@ -251,6 +277,12 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     come blocking checks, the sensor `video_batches` and the job `process_batch`.
     """
 
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Put before the names of assets, partitions, jobs and sensors, so that several "
+        "components can share an instance.",
+    )
     source: str = Field(description="Folder or fsspec URL of the videos.")
     root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
     source_options: dict[str, Any] = Field(
@@ -292,6 +324,14 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
     )
 
+    freshness: Freshness | None = Field(
+        default=None, description="How old the newest materialization of an asset may be."
+    )
+    owners: list[str] = Field(
+        default=[], description="Of all assets: mail addresses, or `team:name`."
+    )
+    tags: dict[str, str] = Field(default={}, description="Of all assets, by name.")
+
     @field_validator("extraction")
     @classmethod
     def _check_extraction(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -314,34 +354,39 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     def definitions(self) -> dg.Definitions:
         """The same without a project around it, for tests and scripts."""
         signatures = {name: value.signature() for name, value in self.signatures.items()}
-        downstream = self._downstream(signatures)
-        sources = [*map(frames_key, signatures), *downstream]
+        names = Names(self.name or "")
+        downstream = self._downstream(names, signatures)
+        sources = [*map(names.frames, signatures), *downstream]
         if self.captioning is not None and not self.captioning.parameters.get("base_url"):
-            sources.remove(CAPTIONS)  # nothing to wait for while no endpoint is set
-        runnable = [VIDEOS, CLIPS, *sources, CATALOG]
-        jobs = [build_batch_job(runnable), build_observe_job()]
+            sources.remove(names.captions)  # nothing to wait for while no endpoint is set
+        runnable = [names.videos, names.clips, *sources, names.catalog]
+        jobs = [build_batch_job(names, runnable), build_observe_job(names)]
         return dg.Definitions(
-            assets=[
-                build_videos(),
-                build_clips(self.clipping.cutting()),
-                build_frames(signatures, pool=self.decoder.pool()),
-                *downstream.values(),
-                build_catalog(signatures, sources),
-            ],
+            assets=dg.map_asset_specs(
+                self._belonging,
+                [
+                    build_videos(names),
+                    build_clips(names, self.clipping.cutting()),
+                    build_frames(names, signatures, pool=self.decoder.pool()),
+                    *downstream.values(),
+                    build_catalog(names, signatures, sources),
+                ],
+            ),
             asset_checks=[
-                build_checks(name, signature, max_failed_share=self.max_failed_share)
+                build_checks(names, name, signature, max_failed_share=self.max_failed_share)
                 for name, signature in signatures.items()
             ],
-            jobs=[*jobs, build_retire_job(), build_uris_job(pool=self.decoder.pool())],
+            jobs=[*jobs, build_retire_job(names), build_uris_job(names, pool=self.decoder.pool())],
             sensors=[
                 build_batch_sensor(
+                    names,
                     self.batching.batching(),
                     jobs,
                     interval_s=self.batching.interval_s,
                     max_batches=self.batching.max_batches,
                     look_at=self.batching.look_at,
                 ),
-                *self._backfills(runnable),
+                *self._backfills(names, runnable),
             ],
             resources={
                 "places": with_defaults(
@@ -354,15 +399,23 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             executor=dg.in_process_executor,
         )
 
+    def _belonging(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """What an asset is, with whose it is."""
+        spec = spec.replace_attributes(owners=self.owners, tags={**spec.tags, **self.tags})
+        if self.freshness is not None and spec.key != Names(self.name or "").videos:
+            spec = spec.replace_attributes(freshness_policy=self.freshness.policy())
+        return spec
+
     def _backfills(
-        self, assets: Sequence[dg.AssetKey]
+        self, names: Names, assets: Sequence[dg.AssetKey]
     ) -> list[dg.AutomationConditionSensorDefinition]:
         """The sensor of the scheduled backfill, where one is asked for."""
         if self.backfill is None:
             return []
         return [
             build_backfill_sensor(
-                [key for key in assets if key != VIDEOS],
+                names,
+                [key for key in assets if key != names.videos],
                 cron=self.backfill.cron,
                 max_partitions=self.backfill.max_partitions,
                 stale=self.backfill.stale,
@@ -370,20 +423,21 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         ]
 
     def _downstream(
-        self, signatures: Mapping[str, FrameExtractionSignature]
+        self, names: Names, signatures: Mapping[str, FrameExtractionSignature]
     ) -> dict[dg.AssetKey, dg.AssetsDefinition]:
         """The assets that are made from frames."""
         assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
         if (model := self.embedding) is not None:
             embedder = open_embedding_provider(model.provider, **model.parameters)
             signature = signatures[model.signature]
-            assets[EMBEDDINGS] = build_embeddings(model.signature, signature, embedder)
+            assets[names.embeddings] = build_embeddings(names, model.signature, signature, embedder)
         if (model := self.quality) is not None:
             measurer = open_quality_provider(model.provider, **model.parameters)
             signature = signatures[model.signature]
-            assets[QUALITY] = build_quality(model.signature, signature, measurer)
+            assets[names.quality] = build_quality(names, model.signature, signature, measurer)
         if (captioning := self.captioning) is not None:
-            assets[CAPTIONS] = build_captions(
+            assets[names.captions] = build_captions(
+                names,
                 captioning.signature,
                 signatures[captioning.signature],
                 captioning.open,

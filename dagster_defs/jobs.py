@@ -8,9 +8,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import Field
 
 from dagster_defs.assets.frames import POOL
-from dagster_defs.assets.videos import VIDEOS
 from dagster_defs.metadata import of_frames
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.names import Names
 from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
@@ -27,20 +26,20 @@ EXTRACT_URIS = "extract_uris"
 RETIRE_BATCH = "retire_batch"
 
 
-def build_batch_job(assets: Iterable[dg.AssetKey]) -> AssetJob:
+def build_batch_job(names: Names, assets: Iterable[dg.AssetKey]) -> AssetJob:
     """Observe the videos of a batch, and make everything else from them."""
     return dg.define_asset_job(
-        PROCESS_BATCH,
+        names.of(PROCESS_BATCH),
         selection=dg.AssetSelection.assets(*assets),
         description="Everything for one batch, from its videos to the catalog.",
     )
 
 
-def build_observe_job() -> AssetJob:
+def build_observe_job(names: Names) -> AssetJob:
     """Look at the videos of a batch, and at nothing else."""
     return dg.define_asset_job(
-        OBSERVE_VIDEOS,
-        selection=dg.AssetSelection.assets(VIDEOS),
+        names.of(OBSERVE_VIDEOS),
+        selection=dg.AssetSelection.assets(names.videos),
         description="Looks at the videos of a batch again: what was made of others is then stale.",
     )
 
@@ -66,10 +65,11 @@ class Uris(dg.Config):
         return FixedStride(self.clip_len_s, self.clip_len_s, 0)
 
 
-def build_uris_job(*, pool: str = POOL) -> dg.JobDefinition:
+def build_uris_job(names: Names, *, pool: str = POOL) -> dg.JobDefinition:
     """Frames of a few videos that are in no batch: type their URIs, and launch.
 
     Args:
+        names: What it is called.
         pool: The Dagster pool of the step.
     """
 
@@ -111,7 +111,7 @@ def build_uris_job(*, pool: str = POOL) -> dg.JobDefinition:
         context.add_output_metadata(metadata)
 
     @dg.job(
-        name=EXTRACT_URIS,
+        name=names.of(EXTRACT_URIS),
         description="Frames of a few videos by their URIs, to try signatures on. Look at the "
         "metadata of the run's output.",
     )
@@ -131,7 +131,7 @@ class Retirement(dg.Config):
     )
 
 
-def build_retire_job() -> dg.JobDefinition:
+def build_retire_job(names: Names) -> dg.JobDefinition:
     """Take a batch out of use: choose its partition, and launch."""
 
     @dg.op(description="Marks the batch as retired, and removes its partition.")
@@ -139,13 +139,13 @@ def build_retire_job() -> dg.JobDefinition:
         batch = context.partition_key
         with retrying_transients():
             clips = retire_batch(batch, places.open(), withdraw=config.withdraw)
-        context.instance.delete_dynamic_partition(VIDEO_BATCH.name or "", batch)
+        context.instance.delete_dynamic_partition(names.of("video_batch"), batch)
         kept = f"{clips} stored clips withdrawn" if config.withdraw else "its frames are kept"
         context.log.info(f"{batch} is retired; {kept}")
 
     @dg.job(
-        name=RETIRE_BATCH,
-        partitions_def=VIDEO_BATCH,
+        name=names.of(RETIRE_BATCH),
+        partitions_def=names.partitions,
         description="Takes a batch out of use: it is no longer looked at, and no longer a "
         "partition. Its videos stay sealed in it.",
     )

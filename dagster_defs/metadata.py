@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -41,6 +41,27 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
             for field in schema
         ]
     )
+
+
+def column_lineage(
+    schema: pa.Schema,
+    sources: Mapping[dg.AssetKey, pa.Schema],
+    made_of: Mapping[str, Sequence[tuple[dg.AssetKey, str]]] | None = None,
+) -> dg.TableColumnLineage:
+    """Where the columns of a table come from: from those of the same name, or as is said.
+
+    Args:
+        schema: The table's columns.
+        sources: The columns of what it is made from.
+        made_of: Columns that are called otherwise there, or that are made of others.
+    """
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for name in schema.names:
+        same = [(asset, name) for asset, there in sources.items() if name in there.names]
+        found = (made_of or {}).get(name, same)
+        if found:
+            deps[name] = [dg.TableColumnDep(asset, column) for asset, column in found]
+    return dg.TableColumnLineage(deps)
 
 
 def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.MetadataValue:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.batches import Batching
@@ -14,6 +14,7 @@ from frames_pipeline.pipeline import Places, discover, find_changes
 
 
 def build_batch_sensor(
+    names: Names,
     batching: Batching,
     jobs: Sequence[AssetJob],
     *,
@@ -31,6 +32,7 @@ def build_batch_sensor(
     tick, in turn; a run that observes is requested for those that changed.
 
     Args:
+        names: What it, its job and its partitions are called.
         batching: When videos become a batch.
         jobs: The job that processes a batch, and the one that observes its videos.
         interval_s: Seconds between two ticks.
@@ -40,7 +42,7 @@ def build_batch_sensor(
     opened: dict[str, Places] = {}  # stays with the code server: batches are read once
 
     @dg.sensor(
-        name="video_batches",
+        name=names.of("video_batches"),
         jobs=jobs,
         minimum_interval_seconds=interval_s,
         description="Seals new videos into batches, and requests a run for each. Batches whose "
@@ -53,7 +55,7 @@ def build_batch_sensor(
         try:
             found = discover(here, batching, now=time.time(), at_most=max_batches)
             keys = here.batches.keys()
-            known = set(context.instance.get_dynamic_partitions(VIDEO_BATCH.name or ""))
+            known = set(context.instance.get_dynamic_partitions(names.of("video_batch")))
             looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
             left = known - set(keys)
             gone = sorted(left.intersection(here.batches.retired())) if left else []
@@ -65,18 +67,19 @@ def build_batch_sensor(
         new = [key for key in keys if key not in known][:max_batches]
         cursor = looked_at[-1] if looked_at else context.cursor
         requests = [
-            dg.RunRequest(run_key=key, job_name=PROCESS_BATCH, partition_key=key) for key in new
+            dg.RunRequest(run_key=key, job_name=names.of(PROCESS_BATCH), partition_key=key)
+            for key in new
         ] + [
             dg.RunRequest(
                 run_key=f"{change.batch} {change.state}",
-                job_name=OBSERVE_VIDEOS,
+                job_name=names.of(OBSERVE_VIDEOS),
                 partition_key=change.batch,
             )
             for change in changes
         ]
         partitions: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = [
-            *([VIDEO_BATCH.build_add_request(new)] if new else []),
-            *([VIDEO_BATCH.build_delete_request(gone)] if gone else []),
+            *([names.partitions.build_add_request(new)] if new else []),
+            *([names.partitions.build_delete_request(gone)] if gone else []),
         ]
         if not requests and not partitions:
             reason = (

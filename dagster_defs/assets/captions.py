@@ -4,20 +4,19 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from dagster_defs.assets.frames import frames_key
-from dagster_defs.metadata import column_schema, of_rows, records, statuses
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.metadata import column_lineage, column_schema, of_rows, records, statuses
+from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pipeline import caption_batch
 from frames_pipeline.tables import CAPTIONS as COLUMNS
-
-CAPTIONS = dg.AssetKey("clip_captions")
+from frames_pipeline.tables import OUTCOMES
 
 
 def build_captions(
+    names: Names,
     name: str,
     signature: FrameExtractionSignature,
     open_provider: Callable[[], CaptionProvider],
@@ -27,6 +26,7 @@ def build_captions(
     """The asset of captions, made from the frames of one named signature.
 
     Args:
+        names: What it is called, and what it is made from.
         name: The signature's name.
         signature: The signature.
         open_provider: Makes the provider when the step runs, secrets and all.
@@ -34,12 +34,12 @@ def build_captions(
     """
 
     @dg.asset(
-        key=CAPTIONS,
-        deps=[frames_key(name)],
+        key=names.captions,
+        deps=[names.frames(name)],
         description="What a model says of each clip, with the frames that it was shown.",
         group_name="downstream",
         kinds={"parquet"},
-        partitions_def=VIDEO_BATCH,
+        partitions_def=names.partitions,
         code_version=version,
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
@@ -53,6 +53,7 @@ def build_captions(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
                 **of_rows(report),
+                "dagster/column_lineage": column_lineage(COLUMNS, {names.frames(name): OUTCOMES}),
                 **statuses(report.rows),
                 "model": provider.model,
                 "prompt": provider.prompt,

@@ -1,19 +1,18 @@
 """The catalog of clips."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from dagster_defs.metadata import column_schema, records, statuses
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.metadata import column_lineage, column_schema, records, statuses
+from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.pipeline import catalog_batch
+from frames_pipeline.pipeline import MEANS, catalog_batch
 from frames_pipeline.tables import CATALOG as COLUMNS
-
-CATALOG = dg.AssetKey("clip_catalog")
+from frames_pipeline.tables import CLIPS
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
@@ -22,18 +21,18 @@ _SHOWN = (
 
 
 def build_catalog(
-    signatures: Mapping[str, FrameExtractionSignature], deps: Iterable[dg.AssetKey]
+    names: Names, signatures: Mapping[str, FrameExtractionSignature], deps: Collection[dg.AssetKey]
 ) -> dg.AssetsDefinition:
     """The asset that joins what the others left."""
 
     @dg.asset(
-        key=CATALOG,
+        key=names.catalog,
         deps=list(deps),
         description="One row per clip: video, span, where its frames are, how they came out, "
         "quality, embeddings, caption. What was not made yet is empty.",
         group_name="downstream",
         kinds={"parquet"},
-        partitions_def=VIDEO_BATCH,
+        partitions_def=names.partitions,
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_catalog(
@@ -46,6 +45,7 @@ def build_catalog(
             metadata={
                 "dagster/uri": dg.MetadataValue.path(info.path),
                 "dagster/partition_row_count": info.rows,
+                "dagster/column_lineage": _lineage(names, signatures, deps),
                 "rows": info.rows,
                 "bytes": info.bytes,
                 **statuses(rows),
@@ -55,6 +55,27 @@ def build_catalog(
         )
 
     return clip_catalog
+
+
+def _lineage(
+    names: Names, signatures: Iterable[str], deps: Collection[dg.AssetKey]
+) -> dg.TableColumnLineage:
+    """Columns of the catalog, by those that they are joined or reckoned from."""
+    made_of: dict[str, Sequence[tuple[dg.AssetKey, str]]] = {"uri": [(names.videos, "uri")]}
+    for name, column in {
+        "signatures": "signature", "frame_statuses": "status", "frame_counts": "frames",
+    }.items():  # fmt: skip
+        made_of[name] = [(names.frames(signature), column) for signature in signatures]
+    if names.quality in deps:
+        made_of |= {name: [(names.quality, of)] for of, name in MEANS.items()}
+    if names.embeddings in deps:
+        made_of["embeddings"] = [(names.embeddings, "embedding")]
+    if names.captions in deps:
+        made_of |= {
+            "caption": [(names.captions, "text")],
+            "caption_model": [(names.captions, "model")],
+        }
+    return column_lineage(COLUMNS, {names.clips: CLIPS}, made_of)
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,14 @@ import hashlib
 
 import dagster as dg
 
-from dagster_defs.assets.videos import VIDEOS
-from dagster_defs.metadata import column_schema, records, statuses
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.metadata import column_lineage, column_schema, records, statuses
+from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.clips import Cutting
 from frames_pipeline.pipeline import cut_clips
 from frames_pipeline.tables import CLIPS as COLUMNS
-from frames_pipeline.tables import table_digest
-
-CLIPS = dg.AssetKey("clips")
+from frames_pipeline.tables import VIDEOS, table_digest
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",
@@ -22,17 +19,17 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def build_clips(cutting: Cutting) -> dg.AssetsDefinition:
+def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
     """The asset that reads headers and cuts. Its code version is the way of cutting."""
 
     @dg.asset(
-        key=CLIPS,
-        deps=[VIDEOS],
+        key=names.clips,
+        deps=[names.videos],
         description=f"Spans of the batch's videos, cut by {cutting!r}. A clip is a span of "
         "timestamps, not a file; cutting reads headers and decodes one frame per video.",
         group_name="ingest",
         kinds={"video", "parquet"},
-        partitions_def=VIDEO_BATCH,
+        partitions_def=names.partitions,
         code_version=hashlib.sha256(repr(cutting).encode()).hexdigest()[:16],
         metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(cutting)},
     )
@@ -52,7 +49,11 @@ def build_clips(cutting: Cutting) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(table_digest(rows)),
             metadata={
+                "dagster/uri": dg.MetadataValue.path(
+                    f"{places.root}/tables/clips/{context.partition_key}"
+                ),
                 "dagster/partition_row_count": rows.num_rows,
+                "dagster/column_lineage": column_lineage(COLUMNS, {names.videos: VIDEOS}),
                 **statuses(rows),
                 "seconds_of_video": round(
                     sum(seconds or 0 for seconds in rows["duration_seconds"].to_pylist()), 3

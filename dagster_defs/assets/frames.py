@@ -4,45 +4,44 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from dagster_defs.assets.clips import CLIPS
-from dagster_defs.metadata import of_frames
-from dagster_defs.partitions import VIDEO_BATCH
+from dagster_defs.metadata import column_lineage, column_schema, of_frames
+from dagster_defs.names import Names
 from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.pipeline import extract_batch
+from frames_pipeline.tables import CLIPS, OUTCOMES
 
 POOL = "decode"
 """Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
 
 
-def frames_key(name: str) -> dg.AssetKey:
-    """The asset of a named signature."""
-    return dg.AssetKey(["clip_frames", name])
-
-
 def build_frames(
-    signatures: Mapping[str, FrameExtractionSignature], *, pool: str = POOL
+    names: Names, signatures: Mapping[str, FrameExtractionSignature], *, pool: str = POOL
 ) -> dg.AssetsDefinition:
     """The assets of all signatures, made by one op that decodes once for those selected."""
-    names = {frames_key(name): name for name in signatures}
+    by_key = {names.frames(name): signature for name, signature in signatures.items()}
 
     @dg.multi_asset(
-        name="clip_frames",
+        name=names.of("clip_frames"),
         specs=[
             dg.AssetSpec(
-                frames_key(name),
-                deps=[CLIPS],
+                names.frames(name),
+                deps=[names.clips],
                 description=f"Frames of every clip for `{signature.key}`, in Zarr.",
                 group_name="frames",
                 kinds={"zarr"},
                 code_version=signature.key,
-                metadata={"signature": signature.key, "seed_key": _seed_key(signature)},
+                metadata={
+                    "signature": signature.key,
+                    "seed_key": _seed_key(signature),
+                    "dagster/column_schema": column_schema(OUTCOMES),
+                },
             )
             for name, signature in signatures.items()
         ],
-        partitions_def=VIDEO_BATCH,
+        partitions_def=names.partitions,
         can_subset=True,
         pool=pool,
     )
@@ -53,7 +52,7 @@ def build_frames(
         extraction: ExtractionResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         opened, batch = places.open(), context.partition_key
-        selected = {key: signatures[names[key]] for key in sorted(context.selected_asset_keys)}
+        selected = {key: by_key[key] for key in sorted(context.selected_asset_keys)}
         with retrying_transients():
             reports = extract_batch(
                 batch,
@@ -71,7 +70,10 @@ def build_frames(
                 yield dg.MaterializeResult(
                     asset_key=key,
                     data_version=dg.DataVersion(report.manifest.digest),
-                    metadata=of_frames(report, opened),
+                    metadata={
+                        **of_frames(report, opened),
+                        "dagster/column_lineage": column_lineage(OUTCOMES, {names.clips: CLIPS}),
+                    },
                 )
 
     return clip_frames

@@ -9,7 +9,7 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 
 from __future__ import annotations
 
-from frames_pipeline.pipeline.catalog import catalog_batch
+from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -42,6 +42,7 @@ from frames_pipeline.pipeline.sheet import sheet_of_batch
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 
 __all__ = [
+    "MEANS",
     "Change",
     "DerivedReport",
     "Discovery",

@@ -14,7 +14,7 @@ from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
 from frames_pipeline.tables import CATALOG, TableInfo, table_of
 
-_MEANS: Final = {
+MEANS: Final = {
     "sharpness": "sharpness",
     "exposure": "exposure",
     "colourfulness": "colourfulness",
@@ -65,7 +65,7 @@ def catalog_batch(
                 "caption": caption.get("text", ""),
                 "caption_model": caption.get("model", ""),
             }
-            | measures.get(clip_id, dict.fromkeys(_MEANS.values()))
+            | measures.get(clip_id, dict.fromkeys(MEANS.values()))
         )
     table = table_of(rows, CATALOG)
     return table, places.tables.write("catalog", batch, table)
@@ -94,11 +94,11 @@ def _means(quality: pa.Table | None) -> dict[str, Row]:
     """Means over the frames of each clip."""
     if quality is None or not quality.num_rows:
         return {}
-    columns = {name: pc.cast(quality[name], pa.float64()) for name in _MEANS}
+    columns = {name: pc.cast(quality[name], pa.float64()) for name in MEANS}
     table = pa.table({"clip_id": quality["clip_id"], **columns})
-    means = table.group_by("clip_id").aggregate([(name, "mean") for name in _MEANS])
+    means = table.group_by("clip_id").aggregate([(name, "mean") for name in MEANS])
     return {
-        row["clip_id"]: {column: row[f"{name}_mean"] for name, column in _MEANS.items()}
+        row["clip_id"]: {column: row[f"{name}_mean"] for name, column in MEANS.items()}
         for row in means.to_pylist()
     }
 

@@ -236,3 +236,39 @@ def test_uris_that_make_no_sense(project: Project, config: dict[str, object], ma
         job.execute_in_process(
             instance=project.instance, run_config={"ops": {"extract": {"config": config}}}
         )
+
+
+def test_columns_say_where_they_come_from(project: Project) -> None:
+    """Every column of the catalog that another table has leads there, and on to the videos."""
+    project.seal()
+    result = project.run()
+    schemas = {
+        key: {column.name for column in graph_schema(project, key).columns}
+        for key in ("videos", "clips", "clip_frames/embeddings", "frame_quality", "clip_catalog")
+    }
+
+    def deps(asset: str, column: str) -> set[tuple[str, str]]:
+        lineage = metadata(result, asset)["dagster/column_lineage"]
+        assert isinstance(lineage, dg.TableColumnLineage)
+        return {
+            (dep.asset_key.to_user_string(), dep.column_name)
+            for dep in lineage.deps_by_column.get(column, ())
+        }
+
+    assert deps("clip_catalog", "sharpness") == {("frame_quality", "sharpness")}
+    assert deps("clip_catalog", "black_share") == {("frame_quality", "black")}
+    assert deps("clip_catalog", "start_seconds") == {("clips", "start_seconds")}
+    assert deps("frame_quality", "clip_id") == {("clip_frames/aesthetics", "clip_id")}
+    assert deps("clip_frames/aesthetics", "fingerprint") == {("clips", "fingerprint")}
+    assert deps("clips", "fingerprint") == {("videos", "fingerprint")}
+    for asset in ("clips", "clip_frames/embeddings", "frame_quality", "clip_catalog"):
+        for column in schemas[asset]:
+            for source, there in deps(asset, column):
+                assert there in schemas.get(source, {there})
+
+
+def graph_schema(project: Project, asset: str) -> dg.TableSchema:
+    node = project.definitions().resolve_asset_graph().get(dg.AssetKey(asset.split("/")))
+    schema = node.metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    return schema

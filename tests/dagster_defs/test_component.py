@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_defs.assets.frames import frames_key
 from dagster_defs.component import PRESETS, Signature
+from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
-from tests.dagster_defs.conftest import Project
+from tests.dagster_defs.conftest import ONE_PROCESS, Project
 
 PYPROJECT = """
 [project]
@@ -116,6 +116,12 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
         ("  signatures:", "  extraction: {processes: -2}\n  signatures:", "greater than or equal"),
         ("  signatures:", "  decoder: {kind: cuda}\n  signatures:", "'pyav', 'nvdec' or 'auto'"),
         ("{policy: middle, ", "{preset: clips, ", "'clip', 'vlm' or 'training'"),
+        ("  signatures:", "  name: Bad Name\n  signatures:", "should match pattern"),
+        (
+            "  signatures:",
+            "  freshness: {fail_after_hours: 2, warn_after_hours: 3}\n  signatures:",
+            "must be below fail_after_hours",
+        ),
     ],
 )
 def test_a_wrong_value_fails_at_load_with_the_file(
@@ -165,6 +171,46 @@ def test_presets_fill_in_what_is_not_said(
     folder = other_project(
         tmp_path / "other", DEFS.replace("{policy: middle, target_res: [24, -1]}", text)
     )
-    spec = loaded(folder, monkeypatch).resolve_asset_graph().get(frames_key("points"))
+    spec = loaded(folder, monkeypatch).resolve_asset_graph().get(Names().frames("points"))
     expected = Signature(**PRESETS[preset], interpolation="area").signature()
     assert spec.metadata["signature"] == expected.key
+
+
+def test_everything_belongs_to_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    said = """\
+  owners: ["team:curation", ada@example.com]
+  tags: {domain: traffic}
+  freshness: {fail_after_hours: 48, warn_after_hours: 30}
+  signatures:"""
+    folder = other_project(tmp_path / "other", DEFS.replace("  signatures:", said))
+    graph = loaded(folder, monkeypatch).resolve_asset_graph()
+    for node in graph.asset_nodes:
+        assert set(node.owners) == {"team:curation", "ada@example.com"}
+        assert node.tags["domain"] == "traffic"
+        assert (node.freshness_policy is None) == (node.key == Names().videos)
+
+
+def test_components_with_names_share_an_instance(project: Project) -> None:
+    """As two code locations would: neither sees the batches of the other."""
+    project.seal()
+    cars = project.definitions(name="cars")
+    graph = cars.resolve_asset_graph()
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {"cars"}
+    assert {
+        node.partitions_def.name  # type: ignore[union-attr]
+        for node in graph.asset_nodes
+    } == {"cars_video_batch"}
+    repository = cars.get_repository_def()
+    named = [*repository.job_names, *(sensor.name for sensor in repository.sensor_defs)]
+    assert all(name.startswith(("cars_", "__ASSET_JOB")) for name in named)
+
+    project.instance.add_dynamic_partitions("cars_video_batch", ["batch-000001"])
+    result = cars.resolve_job_def("cars_process_batch").execute_in_process(
+        partition_key="batch-000001", instance=project.instance, run_config=ONE_PROCESS
+    )
+    assert result.success
+    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert "cars/clip_frames/embeddings" in made
+    plain = dg.AssetKey(["clip_frames", "embeddings"])
+    assert not project.instance.get_latest_materialization_event(plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from dagster_defs.checks import CHECKS
 from dagster_defs.definitions import defs
 
 
@@ -40,7 +41,7 @@ def test_the_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         "downstream",
     }
     assert all(graph.get(key).is_partitioned for key in graph.get_all_asset_keys())
-    assert len(graph.asset_check_keys) == 12
+    assert len(graph.asset_check_keys) == 3 * len(CHECKS)
 
 
 def test_without_an_endpoint_the_catalog_does_not_wait_for_captions(

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_defs.failed import failed_batches
+from dagster_defs.names import Names
 from tests.dagster_defs.conftest import Project
 
 BIN = Path(sys.executable).parent
@@ -18,18 +19,18 @@ BIN = Path(sys.executable).parent
 def test_only_what_failed_last_and_is_still_there(project: Project) -> None:
     (project.videos / "not-a-video.mp4").rename(project.videos / "z.mp4")
     project.seal()
-    assert failed_batches(project.instance) == []
+    assert failed_batches(project.instance, Names()) == []
 
     project.run(max_failed_share=0)
-    assert failed_batches(project.instance) == ["batch-000001"]
+    assert failed_batches(project.instance, Names()) == ["batch-000001"]
     project.observe()
-    assert failed_batches(project.instance) == ["batch-000001"]
+    assert failed_batches(project.instance, Names()) == ["batch-000001"]
     project.run()
-    assert failed_batches(project.instance) == []
+    assert failed_batches(project.instance, Names()) == []
 
     project.run(max_failed_share=0)
     project.instance.delete_dynamic_partition("video_batch", "batch-000001")
-    assert failed_batches(project.instance) == []
+    assert failed_batches(project.instance, Names()) == []
 
 
 def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: Path) -> None:

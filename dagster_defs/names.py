@@ -1,0 +1,64 @@
+"""What the assets, partitions, jobs and sensors of a component are called."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Everything that has a name in the instance, with the component's own in front, if it has one.
+
+    Partitions, unlike the rest, are shared by all code locations of an instance: two components
+    without names of their own would see each other's batches.
+    """
+
+    component: str = ""
+    """The component's own name; empty for the only one."""
+
+    def of(self, name: str) -> str:
+        """The name of a job or a sensor."""
+        return f"{self.component}_{name}" if self.component else name
+
+    def asset(self, *path: str) -> dg.AssetKey:
+        """The key of an asset."""
+        return dg.AssetKey([self.component, *path] if self.component else path)
+
+    def frames(self, signature: str) -> dg.AssetKey:
+        """The asset of a named signature's frames."""
+        return self.asset("clip_frames", signature)
+
+    @property
+    def partitions(self) -> dg.DynamicPartitionsDefinition:
+        """The one way in which everything is partitioned: by sealed batch of videos."""
+        return dg.DynamicPartitionsDefinition(name=self.of("video_batch"))
+
+    @property
+    def videos(self) -> dg.AssetKey:
+        """The observed files."""
+        return self.asset("videos")
+
+    @property
+    def clips(self) -> dg.AssetKey:
+        """Spans of them."""
+        return self.asset("clips")
+
+    @property
+    def embeddings(self) -> dg.AssetKey:
+        """Vectors of frames."""
+        return self.asset("frame_embeddings")
+
+    @property
+    def quality(self) -> dg.AssetKey:
+        """Measures of frames."""
+        return self.asset("frame_quality")
+
+    @property
+    def captions(self) -> dg.AssetKey:
+        """Texts about clips."""
+        return self.asset("clip_captions")
+
+    @property
+    def catalog(self) -> dg.AssetKey:
+        """Everything about clips."""
+        return self.asset("clip_catalog")
