@@ -5,6 +5,7 @@ choose (decoder, limits, workers) are the resources' defaults, which the launchp
 """
 
 import datetime as dt
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -444,6 +445,17 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 version=_caption_version(captioning, signatures[captioning.signature]),
             )
         return assets
+
+
+def _with_attributes(component: type[FramesComponent]) -> str:
+    """What the component is, and every attribute in words: the UI shows a class's docstring."""
+    attributes = "\n".join(
+        f"- `{name}`: {field.description}" for name, field in component.model_fields.items()
+    )
+    return f"{inspect.getdoc(component)}\n\n{attributes}"
+
+
+FramesComponent.__doc__ = _with_attributes(FramesComponent)
 
 
 def _caption_version(captioning: Captioning, signature: FrameExtractionSignature) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from frames_pipeline import FrameExtractionSignature, IntegrityError
 from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.models import Provider
-from frames_pipeline.pipeline import DerivedReport, FramesReport, Places, sheet_of_batch
+from frames_pipeline.pipeline import COPIED, DerivedReport, FramesReport, Places, sheet_of_batch
 from frames_pipeline.tables import provider_parameters
 
 Metadata = dict[str, Any]
@@ -34,13 +34,20 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=field.name,
-                type=str(field.type),
+                type=_type_name(field.type),
                 description=(field.metadata or {}).get(b"description", b"").decode(),
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema
         ]
     )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """As a person calls it: `list<int64>`, `float32 x 96`."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"{kind.value_type} x {kind.list_size}"
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
 
 
 def column_lineage(
@@ -86,11 +93,12 @@ def statuses(rows: pa.Table) -> Metadata:
 
 def of_frames(report: FramesReport, places: Places) -> Metadata:
     """What is said of the frames of one signature, a picture first."""
-    root, manifest = places.store.objects.url, report.manifest
-    folder = f"{root}/frames/{manifest.batch_key}/{manifest.signature_key}"
+    manifest = report.manifest
+    folder = places.store.url(manifest.batch_key, manifest.signature_key)
     outcomes = report.outcomes.to_pylist()
     tried = [row for row in outcomes if row["status"] != "skipped"]
     failed = [row for row in tried if row["status"] == "failed"]
+    decoded = [row for row in outcomes if not row["choice"].startswith(COPIED)]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
         "contact_sheet": _contact_sheet(report, places),
@@ -99,12 +107,12 @@ def of_frames(report: FramesReport, places: Places) -> Metadata:
         "signature": dg.MetadataValue.text(report.signature.key),
         "clips": dg.MetadataValue.int(len(report.manifest.clips)),
         **statuses(report.outcomes),
-        FAILED_SHARE: dg.MetadataValue.float(len(failed) / len(tried) if tried else 0.0),
+        FAILED_SHARE: dg.MetadataValue.float(round(len(failed) / max(len(tried), 1), 4)),
         "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
         "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
         "decoder": dg.MetadataValue.text(_each(outcomes, "decoder") or "none"),
         "device": dg.MetadataValue.text(_each(outcomes, "device") or "none"),
-        "decoder_choice": dg.MetadataValue.text(_each(outcomes, "choice") or "as configured"),
+        "decoder_choice": dg.MetadataValue.text(_each(decoded, "choice") or "as configured"),
         "clips_decoded_now": dg.MetadataValue.int(report.extracted),
         "clips_copied_now": dg.MetadataValue.int(report.copied),
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
@@ -142,6 +150,7 @@ def of_rows(report: DerivedReport) -> Metadata:
         "dagster/uri": dg.MetadataValue.path(report.info.path),
         "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),
         "dagster/column_schema": column_schema(report.rows.schema),
+        "frames": dg.MetadataValue.path(report.frames_url),
         "rows": dg.MetadataValue.int(report.info.rows),
         "bytes": dg.MetadataValue.int(report.info.bytes),
         "clips": dg.MetadataValue.int(report.made + report.kept),

@@ -16,7 +16,7 @@ from frames_pipeline.tables import CLIPS
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
-    "caption",
+    "caption", "where",
 )  # fmt: skip
 
 
@@ -81,4 +81,8 @@ def _lineage(
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as a person reads it: `embeddings 21, captions 8` for lists of names and counts."""
     counts = zip(row["names"], row["frame_counts"], strict=True)
-    return {**row, "frames": ", ".join(f"{name} {count}" for name, count in counts if count)}
+    return {
+        **row,
+        "frames": ", ".join(f"{name} {count}" for name, count in counts if count),
+        "where": ", ".join(path for path in row["frame_paths"] if path),
+    }

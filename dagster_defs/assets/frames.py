@@ -29,7 +29,8 @@ def build_frames(
             dg.AssetSpec(
                 names.frames(name),
                 deps=[names.clips],
-                description=f"Frames of every clip for `{signature.key}`, in Zarr.",
+                description=f"Frames of every clip for `{signature.key}`, in Zarr. The columns are "
+                "those of its table of outcomes: a row says how a clip came out.",
                 group_name="frames",
                 kinds={"zarr"},
                 code_version=signature.key,

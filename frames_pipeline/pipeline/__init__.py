@@ -35,6 +35,7 @@ from frames_pipeline.pipeline.inspection import (
     find_repeated,
     look_at_clips,
 )
+from frames_pipeline.pipeline.origins import COPIED
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
@@ -42,6 +43,7 @@ from frames_pipeline.pipeline.sheet import sheet_of_batch
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 
 __all__ = [
+    "COPIED",
     "MEANS",
     "Change",
     "DerivedReport",

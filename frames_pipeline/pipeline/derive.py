@@ -49,6 +49,8 @@ class DerivedReport:
     """Clips whose rows were made now."""
     kept: int
     """Clips whose rows stand from before."""
+    frames_url: str
+    """Path or URL of the folder of the frames that they are made from."""
 
 
 def embed_batch(
@@ -168,7 +170,13 @@ def _derive(
         parts.append(standing[clip_id])
     rows = pa.concat_tables([schema.empty_table(), *parts])
     info = places.tables.write(table, batch, rows)
-    return DerivedReport(info, rows, made=made, kept=len(manifest.clips) - made)
+    return DerivedReport(
+        info,
+        rows,
+        made=made,
+        kept=len(manifest.clips) - made,
+        frames_url=places.store.url(batch, signature),
+    )
 
 
 def _standing(

@@ -25,7 +25,8 @@ from frames_pipeline.store import FrameStore
 _OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+")
 """Fingerprints that two files share only if their bytes are the same: hashes, and the ETags that
 are made of hashes. Some stores make theirs of sizes and times."""
-_COPIED: Final = "copied from "
+COPIED: Final = "copied from "
+"""What the choice of an outcome starts with where nothing was decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def copied_frames(
     report = DecodeReport(
         done.decoder,
         done.device,
-        choice=f"{_COPIED}{origin.batch}, {there}",
+        choice=f"{COPIED}{origin.batch}, {there}",
         fallback=done.fallback,
     )
     return replace(frames, outcome=replace(frames.outcome, decode=report))
@@ -91,7 +92,7 @@ def copied_frames(
 
 def is_copied(report: DecodeReport) -> bool:
     """Whether the frames were copied, so that nothing was decoded."""
-    return report.choice.startswith(_COPIED)
+    return report.choice.startswith(COPIED)
 
 
 def _key(fingerprint: str) -> str:

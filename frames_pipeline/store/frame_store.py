@@ -76,6 +76,10 @@ class FrameStore:
         """The URL and the codec."""
         return f"FrameStore({self.objects.url!r}, codec={self.codec!r})"
 
+    def url(self, batch: Batch, signature: Signature) -> str:
+        """Path or URL of the folder in which a batch's frames are, for people."""
+        return f"{self.objects.url}/{signature_folder(batch, signature).path}"
+
     def write_clip(
         self,
         batch: Batch,
