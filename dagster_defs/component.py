@@ -273,7 +273,7 @@ class Captioning(Model):
 class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     """Videos in a folder or bucket become exact frames in Zarr, with rows made from them.
 
-    Assets, all partitioned by `video_batch`: `videos` (observed), `clips`, `clip_frames/<name>` for
+    Assets, all partitioned by `video_batch`: `videos`, `clips`, `clip_frames/<name>` for
     every signature, `frame_embeddings`, `frame_quality`, `clip_captions`, `clip_catalog`. With them
     come blocking checks, the sensor `video_batches` and the job `process_batch`.
     """
@@ -416,7 +416,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         return [
             build_backfill_sensor(
                 names,
-                [key for key in assets if key != names.videos],
+                assets,
                 cron=self.backfill.cron,
                 max_partitions=self.backfill.max_partitions,
                 stale=self.backfill.stale,

@@ -27,7 +27,7 @@ RETIRE_BATCH = "retire_batch"
 
 
 def build_batch_job(names: Names, assets: Iterable[dg.AssetKey]) -> AssetJob:
-    """Observe the videos of a batch, and make everything else from them."""
+    """Look at the videos of a batch, and make everything else from them."""
     return dg.define_asset_job(
         names.of(PROCESS_BATCH),
         selection=dg.AssetSelection.assets(*assets),

@@ -1,8 +1,4 @@
-"""The videos of a batch: observed, never made."""
-
-import warnings
-from collections.abc import Callable
-from typing import cast
+"""The videos of a batch: what is known of files that others write."""
 
 import dagster as dg
 
@@ -15,9 +11,13 @@ from frames_pipeline.tables import VIDEOS as COLUMNS
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:
-    """The observed asset. Its data version says which videos there are and what their bytes are."""
-    spec = dg.AssetSpec(
-        names.videos,
+    """The asset that looks at the files. Its data version says which there are, and their bytes.
+
+    It is materialized, not observed, for it writes a table; ADR 0009 has the other reasons.
+    """
+
+    @dg.asset(
+        key=names.videos,
         description="The videos of a sealed batch, as they lie in their folder or bucket. A file "
         "that changes makes its batch stale, and no other.",
         group_name="ingest",
@@ -25,15 +25,19 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         partitions_def=names.partitions,
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
-
-    def videos(context: dg.AssetExecutionContext, places: PlacesResource) -> dg.ObserveResult:
+    def videos(
+        context: dg.AssetExecutionContext, places: PlacesResource
+    ) -> dg.MaterializeResult[None]:
         opened = places.open()
         with retrying_transients():
             rows = observe_videos(opened.batches.read(context.partition_key), opened)
-        return dg.ObserveResult(
-            asset_key=names.videos,
+        return dg.MaterializeResult(
             data_version=dg.DataVersion(videos_version(rows)),
             metadata={
+                "dagster/uri": dg.MetadataValue.path(
+                    f"{places.root}/tables/videos/{context.partition_key}"
+                ),
+                "dagster/partition_row_count": rows.num_rows,
                 "videos": rows.num_rows,
                 "gone": rows["status"].to_pylist().count("gone"),
                 "bytes": sum(size or 0 for size in rows["size"].to_pylist()),
@@ -42,7 +46,4 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
             },
         )
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        observable = dg.multi_observable_source_asset(name=names.of("videos"), specs=[spec])
-        return cast(Callable[..., dg.AssetsDefinition], observable)(videos)
+    return videos

@@ -234,7 +234,7 @@ def backfill_two_partitions(page: Page) -> None:
     shot(page, "7-two-partitions")
     launch(dialog)
     page.goto("/runs")
-    backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?4 checks", re.DOTALL)
+    backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?8 checks", re.DOTALL)
     deadline = time.monotonic() + SECONDS
     while not backfill.search(page.inner_text("body")):
         assert time.monotonic() < deadline, page.inner_text("body")

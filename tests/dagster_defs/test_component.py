@@ -84,7 +84,7 @@ def test_another_project_can_use_it(
         e.materialization.asset_key.to_user_string()
         for e in result.get_asset_materialization_events()
     }
-    assert made == {"clips", "clip_frames/points", "clip_catalog"}
+    assert made == {"videos", "clips", "clip_frames/points", "clip_catalog"}
 
 
 def test_dg_can_scaffold_it(tmp_path: Path) -> None:

@@ -86,14 +86,14 @@ def running_daemon(folder: Path) -> Iterator[None]:
         daemon.wait(30)
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 150) -> None:
+def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(1)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_batches_and_backfills_on_a_running_daemon(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,16 +130,17 @@ def test_batches_and_backfills_on_a_running_daemon(
         for name in ("a.mp4", "b.mp4"):
             make_video(videos / name, options=X264)
         wait_for(lambda: partitions("clip_catalog") >= set(failed), what="a tick heals a and b")
-        healed: dict[str, set[str]] = {}
-        observed: set[str] = set()
+        healed: list[str] = []
         for run in runs(dg.DagsterRunStatus.SUCCESS):
             if run.job_name == "observe_videos":  # the sensor saw that the files changed
-                observed.add(run.tags["dagster/partition"])
-                continue
-            backfill = run.tags.get("dagster/backfill", "")
-            healed.setdefault(backfill, set()).add(run.tags["dagster/partition"])
-        assert healed == {"": {"batch-000003"}, instance.get_backfills()[0].backfill_id: {*failed}}
-        assert observed <= {*failed}
+                assert run.tags["dagster/partition"] in failed
+            elif "dagster/backfill" in run.tags:
+                healed.append(run.tags["dagster/partition"])
+            else:
+                assert run.tags["dagster/partition"] == "batch-000003"
+        # one that was looked at during a tick is healed at the next
+        assert sorted(healed) == failed
+        assert 1 <= len(instance.get_backfills()) <= 2
         committed = dg.AssetCheckKey(
             dg.AssetKey(["clip_frames", "points"]), "every_frame_committed"
         )

@@ -48,7 +48,7 @@ class Case:
     """What `defs.yaml` says from now on."""
     repair: bool = False
     stale: frozenset[str] = NOTHING
-    """Assets that the UI calls stale once the videos are observed."""
+    """Assets that the UI calls stale once the videos are looked at."""
     decoded: tuple[int, int] = (0, 0)
     """Clips that a run decodes for `embeddings` and for `aesthetics`."""
     made: tuple[int, int] = (0, 0)
@@ -68,6 +68,7 @@ CASES = [
         made=(1, 1),
         changed=frozenset(
             {
+                "videos",
                 "clips",
                 "clip_frames/embeddings",
                 "clip_frames/aesthetics",
@@ -77,7 +78,7 @@ CASES = [
             }
         ),
     ),
-    Case("a file is gone", remove, stale=frozenset({"clips"})),
+    Case("a file is gone", remove, stale=frozenset({"clips"}), changed=frozenset({"videos"})),
     Case(
         "frames are extracted again from the same bytes",
         lose,
