@@ -35,32 +35,49 @@ from frames_pipeline.pipeline.inspection import (
     find_repeated,
     look_at_clips,
 )
+from frames_pipeline.pipeline.lineage import (
+    DERIVED,
+    FramesOrigin,
+    RowOrigin,
+    Uses,
+    origins_of_rows,
+    uses_of_frame,
+    uses_of_video,
+)
 from frames_pipeline.pipeline.origins import COPIED
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch
+from frames_pipeline.pipeline.sizing import Amount, Sizing, estimate_extraction
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 
 __all__ = [
     "COPIED",
+    "DERIVED",
     "MEANS",
+    "Amount",
     "Change",
     "DerivedReport",
     "Discovery",
     "Finding",
     "Fit",
+    "FramesOrigin",
     "FramesReport",
     "Places",
     "RecheckReport",
+    "RowOrigin",
     "Sight",
+    "Sizing",
     "UriReport",
+    "Uses",
     "caption_batch",
     "catalog_batch",
     "compare_with_signature",
     "cut_clips",
     "discover",
     "embed_batch",
+    "estimate_extraction",
     "extract_batch",
     "extract_uris",
     "find_changes",
@@ -69,8 +86,11 @@ __all__ = [
     "look_at_clips",
     "measure_batch",
     "observe_videos",
+    "origins_of_rows",
     "recheck_frames",
     "retire_batch",
     "sheet_of_batch",
+    "uses_of_frame",
+    "uses_of_video",
     "videos_version",
 ]

@@ -210,7 +210,7 @@ class FrameStore:
         """
         key = batch_key(batch)
         if signature is None:
-            folders = [SignatureFolder(key, name) for name in self._signature_keys(key)]
+            folders = [SignatureFolder(key, name) for name in self.signatures(key)]
         else:
             folders = [signature_folder(key, signature)]
         return verify.verify(self.objects, folders, deep=deep)
@@ -224,7 +224,7 @@ class FrameStore:
             How many clips were committed, counted once per signature.
         """
         key, commits = batch_key(batch), 0
-        for name in self._signature_keys(key):
+        for name in self.signatures(key):
             folder = SignatureFolder(key, name)
             self.objects.delete([folder.manifest])
             named = reader.commit_keys(self.objects, folder)
@@ -254,8 +254,13 @@ class FrameStore:
             self.objects, batches, grace_seconds=grace_seconds, dry_run=dry_run
         )
 
-    def _signature_keys(self, batch: str) -> list[str]:
-        names = self.objects.folders(f"{ROOT}/{batch}")
+    def batches(self) -> list[str]:
+        """Keys of the batches that have frames, sorted: one listing."""
+        return sorted(self.objects.folders(ROOT))
+
+    def signatures(self, batch: Batch) -> list[str]:
+        """Keys of the signatures that a batch has anything of, sorted: one listing."""
+        names = self.objects.folders(f"{ROOT}/{batch_key(batch)}")
         return [name for name in names if is_signature_key(name)]
 
 

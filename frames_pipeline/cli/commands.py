@@ -1,0 +1,463 @@
+"""The commands. Each calls the library, and prints what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from frames_pipeline.cli import options, output
+from frames_pipeline.cli.options import Options
+from frames_pipeline.clips import Cutting
+from frames_pipeline.errors import ConfigError, FramesPipelineError
+from frames_pipeline.extract import probe as probe_source
+from frames_pipeline.pipeline import (
+    DERIVED,
+    Amount,
+    Places,
+    RowOrigin,
+    Uses,
+    estimate_extraction,
+    extract_uris,
+    origins_of_rows,
+    retire_batch,
+    sheet_of_batch,
+    uses_of_frame,
+    uses_of_video,
+)
+from frames_pipeline.pipeline.extraction import Progress
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.videos import VideoSource
+from frames_pipeline.workers import Workers
+
+Signatures = tuple[FrameExtractionSignature, ...]
+
+FOUND = 1
+"""Exit code: something is not as it should be."""
+CANNOT = 2
+"""Exit code: the command cannot be done as it was given."""
+
+
+class _Commands(click.Group):
+    """Errors on purpose are a line that says what to do, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FramesPipelineError as error:
+            click.echo(f"frames-pipeline: {error}", err=True)
+            ctx.exit(CANNOT if isinstance(error, ConfigError) else FOUND)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="frames-pipeline")
+def main() -> None:
+    """Exact frames of videos: probe, plan, extract, look, verify.
+
+    A ROOT is the folder or bucket that has batches, frames and tables; a BATCH is a key in it.
+    """
+
+
+@main.command()
+@click.argument("uris", nargs=-1, required=True)
+@options.as_json
+def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
+    """What videos hold, told from their packets."""
+    rows = [_probed(uri) for uri in uris]
+    if as_json:
+        output.document(rows)
+    else:
+        output.table(rows, *rows[0])
+    if any(row["status"] != "ok" for row in rows):
+        sys.exit(FOUND)
+
+
+def _probed(uri: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"uri": uri, "status": "ok", "codec": "", "width": 0, "height": 0}
+    row |= {"rotation": 0, "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0, "detail": ""}
+    try:
+        index = probe_source(uri)
+    except FramesPipelineError as error:
+        return row | {"status": error.reason, "detail": str(error)}
+    return row | {
+        "codec": index.codec,
+        "width": index.width,
+        "height": index.height,
+        "rotation": index.rotation,
+        "frames": index.num_frames,
+        "seconds": round(index.duration_seconds, 3),
+        "rate": str(index.average_rate),
+        "key_frames": int(index.shown_key.sum()),
+    }
+
+
+@main.command()
+@click.argument("source")
+@options.signatures
+@options.clipping
+@click.option("--sample", default=20, show_default=True, help="Videos to look into.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the same videos again.")
+@click.option("--processes", default=0, help="Worker processes; 0: one per core.")
+@options.source_options
+@options.as_json
+def plan(
+    *,
+    source: str,
+    signatures: Signatures,
+    cutting: Cutting,
+    sample: int,
+    seed: int,
+    processes: int,
+    source_options: Options,
+    as_json: bool,
+) -> None:
+    """What an extraction will come to, from a sample that is extracted and thrown away.
+
+    SOURCE is a folder or bucket of videos. Two times out of three the truth lies within the error.
+    """
+    found = estimate_extraction(
+        VideoSource(source, source_options),
+        signatures,
+        cutting=cutting,
+        sample=sample,
+        seed=seed,
+        workers=Workers(processes),
+    )
+    if as_json:
+        output.document(found)
+        return
+    output.facts(
+        {
+            "videos": found.videos,
+            "video_bytes": output.size(found.video_bytes),
+            "sampled": found.sampled,
+            "cannot_be_read": len(found.failed),
+            "hours_of_video": _with_error(found.video_seconds, 3600),
+            "clips": _with_error(found.clips),
+            "frames": _with_error(found.frames),
+            "stored_gigabytes": _with_error(found.frame_bytes, 1e9),
+            "stored_objects": _with_error(found.objects),
+            "cpu_hours": _with_error(found.cpu_seconds, 3600),
+        }
+    )
+
+
+def _with_error(amount: Amount, unit: float = 1) -> str:
+    return f"{amount.total / unit:,.3g} ± {amount.error / unit:,.2g}"
+
+
+@main.command()
+@click.argument("uris", nargs=-1, required=True)
+@click.option("--root", required=True, help="Folder or bucket to keep the frames in.")
+@options.signatures
+@options.clipping
+@click.option("--decoder", default="pyav", show_default=True, help="pyav, nvdec or auto.")
+@click.option("--processes", default=0, help="Worker processes; 0: one per core.")
+@options.source_options
+@options.root_options
+@options.as_json
+def extract(
+    *,
+    uris: tuple[str, ...],
+    root: str,
+    signatures: Signatures,
+    cutting: Cutting,
+    decoder: str,
+    processes: int,
+    source_options: Options,
+    root_options: Options,
+    as_json: bool,
+) -> None:
+    """Extract frames of videos, and keep them under ROOT/adhoc.
+
+    What was done before is not done again. Exit code 1 says that a clip failed.
+    """
+    with _progress(quiet=as_json) as progress:
+        reports = extract_uris(
+            uris,
+            signatures,
+            root,
+            cutting=cutting,
+            source_options=source_options,
+            root_options=root_options,
+            decoder=decoder,
+            workers=Workers(processes),
+            progress=progress,
+        )
+    rows = [
+        {name: row[name] for name in ("clip_id", "status", "frames", "bytes", "detail")}
+        | {"signature": signature.key, "batch": report.manifest.batch_key}
+        for found in reports
+        for signature, report in found.frames.items()
+        for row in report.outcomes.to_pylist()
+    ]
+    if as_json:
+        output.document(rows)
+    else:
+        output.table(rows, "batch", "clip_id", "signature", "status", "frames", "bytes", "detail")
+    if any(row["status"] == "failed" for row in rows):
+        sys.exit(FOUND)
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress]:
+    """A bar on the error output, where that is a terminal."""
+    with click.progressbar(
+        length=1, label="clips", file=sys.stderr, hidden=quiet or not sys.stderr.isatty()
+    ) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield tell
+
+
+@main.command()
+@options.root
+@click.argument("batch", required=False)
+@options.as_json
+def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) -> None:
+    """Batches and what is stored of them; or the clips of one BATCH."""
+    here = options.places(root, root_options)
+    rows = list(_batches(here) if batch is None else _clips(here, batch))
+    if as_json:
+        output.document(rows)
+    elif rows:
+        output.table(rows, *rows[0])
+    else:
+        click.echo("nothing", err=True)
+
+
+def _batches(here: Places) -> Iterator[dict[str, Any]]:
+    retired = set(here.batches.retired())
+    stored = set(here.store.batches())
+    for batch in sorted(stored | set(here.batches.keys()) | retired):
+        for signature in here.store.signatures(batch) if batch in stored else [""]:
+            commits = here.store.clips(batch, signature).values() if signature else ()
+            yield {
+                "batch": batch,
+                "state": "retired" if batch in retired else "",
+                "signature": signature,
+                "clips": len(commits),
+                "frames": sum(commit.num_frames for commit in commits),
+                "bytes": sum(commit.bytes for commit in commits),
+            }
+
+
+def _clips(here: Places, batch: str) -> Iterator[dict[str, Any]]:
+    for signature in here.store.signatures(batch):
+        for commit in here.store.clips(batch, signature).values():
+            yield {
+                "clip": commit.clip_id,
+                "signature": signature,
+                "status": commit.outcome.status,
+                "frames": commit.num_frames,
+                "size": f"{commit.height}x{commit.width}",
+                "bytes": commit.bytes,
+                "path": f"frames/{batch}/{signature}/{commit.path}",
+            }
+
+
+@main.command()
+@options.root
+@click.argument("batch")
+@click.argument("signature")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="A JPEG file to write.")
+@click.option("--tiles", default=24, show_default=True, help="The most frames to show.")
+@click.option("--columns", default=100, show_default=True, help="Width in the terminal.")
+def show(
+    *,
+    root: str,
+    batch: str,
+    signature: str,
+    root_options: Options,
+    out: Path | None,
+    tiles: int,
+    columns: int,
+) -> None:
+    """A contact sheet of a batch's frames, in the terminal or in a file.
+
+    SIGNATURE is a key, as `ls` prints it.
+    """
+    here = options.places(root, root_options)
+    manifest = here.store.manifest(batch, signature)
+    sheet = sheet_of_batch(
+        manifest, FrameExtractionSignature.from_mapping(manifest.signature), here, max_tiles=tiles
+    )
+    if out is None:
+        output.picture(sheet, columns=columns)
+    else:
+        out.write_bytes(sheet)
+        click.echo(f"{out}: {output.size(len(sheet))}")
+
+
+@main.command()
+@options.root
+@click.argument("batch", required=False)
+@click.option("--deep", is_flag=True, help="Read every object, not only the listing.")
+@options.as_json
+def verify(
+    *, root: str, batch: str | None, root_options: Options, deep: bool, as_json: bool
+) -> None:
+    """Compare what is stored with what was committed. Exit code 1 says that they differ."""
+    here = options.places(root, root_options)
+    rows, faults = [], []
+    for one in [batch] if batch is not None else here.store.batches():
+        report = here.store.verify(one, deep=deep)
+        faults += [{"batch": one, "clip": f.clip_id, "fault": str(f)} for f in report.faults]
+        rows.append(
+            {
+                "batch": one,
+                "clips": report.attempts,
+                "objects": report.objects,
+                "bytes": report.bytes,
+                "faults": len(report.faults),
+            }
+        )
+    if as_json:
+        output.document({"batches": rows, "faults": faults})
+    else:
+        output.table(rows, "batch", "clips", "objects", "bytes", "faults")
+        for fault in faults:
+            click.echo(fault["fault"], err=True)
+    if faults:
+        sys.exit(FOUND)
+
+
+@main.command()
+@options.root
+@click.argument("batch", required=False)
+@click.option("--delete", is_flag=True, help="Delete it; otherwise it is only said.")
+@click.option(
+    "--grace-hours",
+    default=24.0,
+    show_default=True,
+    help="Longer than a clip takes to write, and than readers hold on to a manifest.",
+)
+@options.as_json
+def gc(
+    *,
+    root: str,
+    batch: str | None,
+    root_options: Options,
+    delete: bool,
+    grace_hours: float,
+    as_json: bool,
+) -> None:
+    """What no commit and no manifest names: how much it is, and delete it if asked to."""
+    report = options.places(root, root_options).store.collect_garbage(
+        batch, grace_seconds=3600 * grace_hours, dry_run=not delete
+    )
+    if as_json:
+        output.document(report)
+        return
+    output.facts(
+        {
+            "attempts": len(report.attempts),
+            "unfinished_writes": len(report.temporary),
+            "objects": report.objects,
+            "bytes": output.size(report.bytes),
+            "deleted": "no: give --delete" if report.dry_run else "yes",
+        }
+    )
+
+
+@main.command()
+@options.root
+@click.argument("batch")
+@click.option("--withdraw", is_flag=True, help="Take its frames and tables back, too.")
+@click.option("--undo", is_flag=True, help="Bring it back into use.")
+def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo: bool) -> None:
+    """Take a BATCH out of use. Its videos stay sealed in it."""
+    here = options.places(root, root_options)
+    if undo:
+        here.batches.restore(batch)
+        click.echo(f"{batch} is in use")
+        return
+    clips = retire_batch(batch, here, withdraw=withdraw)
+    kept = f"{clips} stored clips withdrawn: run gc" if withdraw else "its frames are kept"
+    click.echo(f"{batch} is retired; {kept}")
+
+
+@main.group()
+def lineage() -> None:
+    """What came from what, down to the frame."""
+
+
+@lineage.command("video")
+@options.root
+@click.argument("video")
+@options.as_json
+def lineage_of_video(*, root: str, video: str, root_options: Options, as_json: bool) -> None:
+    """What was made from a VIDEO, named relative to its source."""
+    _print_uses(uses_of_video(video, options.places(root, root_options)), as_json=as_json)
+
+
+@lineage.command("frame")
+@options.root
+@click.argument("batch")
+@click.argument("clip")
+@click.argument("position", type=int)
+@options.as_json
+def lineage_of_frame(
+    *, root: str, batch: str, clip: str, position: int, root_options: Options, as_json: bool
+) -> None:
+    """What was made from one frame: POSITION counts the stream's shown frames."""
+    found = uses_of_frame(batch, clip, position, options.places(root, root_options))
+    _print_uses(found, as_json=as_json)
+
+
+@lineage.command("rows")
+@options.root
+@click.argument("table", type=click.Choice(DERIVED))
+@click.argument("batch")
+@click.option("--clip", help="Of this clip alone.")
+@options.as_json
+def lineage_of_rows(
+    *, root: str, table: str, batch: str, clip: str | None, root_options: Options, as_json: bool
+) -> None:
+    """What made the rows of a TABLE: frames, video, provider."""
+    rows = tuple(origins_of_rows(table, batch, options.places(root, root_options), clip_id=clip))
+    _print_uses(Uses((), rows), as_json=as_json)
+
+
+def _print_uses(found: Uses, *, as_json: bool) -> None:
+    if as_json:
+        output.document(found)
+        return
+    frames = [
+        {
+            "clip": one.clip_id,
+            "signature": one.signature,
+            "video": one.uri,
+            "current": "yes" if one.is_current else "no",
+            "path": one.path,
+        }
+        for one in found.frames
+    ]
+    if frames:
+        output.table(frames, *frames[0])
+        click.echo()
+    rows = [_row(one) for one in found.rows]
+    if rows:
+        output.table(rows, *rows[0])
+    if not frames and not rows:
+        click.echo("nothing", err=True)
+
+
+def _row(one: RowOrigin) -> dict[str, str]:
+    return {
+        "table": one.table,
+        "clip": one.frames.clip_id,
+        "positions": " ".join(map(str, one.positions)),
+        "seconds": " ".join(f"{seconds:.3f}" for seconds in one.seconds),
+        "video": one.frames.uri,
+        "provider": one.provider,
+        "up_to_date": "yes" if one.made_from_them else "no",
+        "says": str(one.says.get("text", "")),
+    }

@@ -1,0 +1,145 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.pipeline import Places
+from frames_pipeline.signature import FrameExtractionSignature
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Options = dict[str, object]
+"""What fsspec is given."""
+
+_DEFAULT = "target_fps=2,target_res=224x224"
+
+
+def _signatures(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[FrameExtractionSignature, ...]:
+    """Each as `target_fps=2,target_res=224x224`, or as its JSON document."""
+    try:
+        return tuple(
+            FrameExtractionSignature.from_json(text)
+            if text.lstrip().startswith("{")
+            else FrameExtractionSignature.from_mapping(dict(map(_field, text.split(","))))
+            for text in texts
+        )
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Cutting:
+    """`whole`, or seconds of a clip."""
+    try:
+        return WholeVideo() if text == "whole" else FixedStride(float(text), float(text), 0)
+    except (ConfigError, ValueError) as error:
+        message = f"{text!r} is neither `whole` nor a number of seconds: {error}"
+        raise click.BadParameter(message) from error
+
+
+def _pairs(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, object]:
+    """`NAME=VALUE`, the value as JSON where it is such."""
+    values: dict[str, object] = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found:
+            message = f"{text!r} has no `=`"
+            raise click.BadParameter(message)
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+def signatures(command: F) -> F:
+    """`--signature`, any number of times."""
+    return click.option(
+        "--signature",
+        "-s",
+        "signatures",
+        callback=_signatures,
+        multiple=True,
+        default=[_DEFAULT],
+        show_default=True,
+        help="Which frames: fields of a signature, or its JSON document. May be given again: all "
+        "of them come from one decode.",
+    )(command)
+
+
+def clipping(command: F) -> F:
+    """`--clips`."""
+    return click.option(
+        "--clips",
+        "cutting",
+        callback=_cutting,
+        default="whole",
+        show_default=True,
+        help="How videos are cut: `whole`, or the seconds of a clip.",
+    )(command)
+
+
+def root(command: F) -> F:
+    """ROOT and how to reach it."""
+    return click.argument("root")(root_options(command))
+
+
+def root_options(command: F) -> F:
+    """`--root-option`."""
+    return click.option(
+        "--root-option",
+        "root_options",
+        callback=_pairs,
+        multiple=True,
+        help="What fsspec needs to reach the root, such as endpoint_url=…; keys are taken from the "
+        "environment by its drivers.",
+    )(command)
+
+
+def source_options(command: F) -> F:
+    """`--source-option`."""
+    return click.option(
+        "--source-option",
+        "source_options",
+        callback=_pairs,
+        multiple=True,
+        help="What fsspec needs to reach the videos.",
+    )(command)
+
+
+def as_json(command: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+        command
+    )
+
+
+def places(root: str, options: Options) -> Places:
+    """What lies under a root; there is no source."""
+    return Places.at(".", root, root_options=options)
+
+
+def _field(text: str) -> tuple[str, object]:
+    name, found, value = (part.strip() for part in text.partition("="))
+    if not found:
+        message = f"{text!r} is no field: write name=value, with commas between"
+        raise ConfigError(message)
+    if name == "target_res":
+        sides = value.split("x")
+        if len(sides) != 2 or not all(side.lstrip("-").isdigit() for side in sides):
+            message = f"target_res={value} must be HEIGHTxWIDTH, as in 224x224 or 360x-1"
+            raise ConfigError(message)
+        return name, [int(side) for side in sides]
+    if name in ("num_frames", "revision") and value.isdigit():
+        return name, int(value)
+    return name, value

@@ -1,0 +1,88 @@
+"""What commands print: tables for people, JSON for programs, pictures in a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+
+def document(value: object) -> None:
+    """Print JSON."""
+    click.echo(json.dumps(value, default=_plain, indent=1, ensure_ascii=False))
+
+
+def table(rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
+    """Print rows with a head; numbers to the right."""
+    shown = list(rows)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        is_number = all(isinstance(row[name], int | float) for row in shown) and bool(shown)
+        made.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+    for row in shown:
+        made.add_row(*(_text(row[name]) for name in columns))
+    _console().print(made)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Print a name and a value per line."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
+
+
+def picture(jpeg: bytes, *, columns: int) -> None:
+    """Print a picture in half blocks of 24-bit colour, two pixels per character."""
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    height = max(2, round(image.height * columns / image.width) // 2 * 2)
+    pixels = np.asarray(image.resize((columns, height), Image.Resampling.LANCZOS))
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        cells = (
+            "\x1b[38;2;{};{};{}m\x1b[48;2;{};{};{}m▀".format(*above, *below)
+            for above, below in zip(upper.tolist(), lower.tolist(), strict=True)
+        )
+        click.echo("".join(cells) + "\x1b[0m")
+
+
+def size(count: float) -> str:
+    """Bytes, for people.
+
+    >>> size(999), size(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = 0
+    while count >= 1000 and power < len(units) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.0f} B" if power == 0 else f"{count:.1f} {units[power]}"
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)

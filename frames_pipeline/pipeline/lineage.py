@@ -1,0 +1,222 @@
+"""What came from what, down to the frame: forwards from a video, backwards from a row.
+
+Nothing is recorded for this alone. Every row says which frames it was made from, every commit which
+bytes its frames are of, and every batch which videos are in it: these functions join them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from frames_pipeline.errors import CommitNotFoundError, ConfigError
+from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.store import ClipCommit
+
+DERIVED: Final = ("embeddings", "quality", "captions")
+"""Tables whose rows are made from frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesOrigin:
+    """Frames of a clip, where they are, and what they are of."""
+
+    batch: str
+    """Key of the batch."""
+    clip_id: str
+    """The clip, within the batch."""
+    signature: str
+    """Key of the signature."""
+    video_key: str
+    """The video, relative to the source."""
+    uri: str
+    """Where the video is; empty where it was never looked at."""
+    fingerprint: str
+    """What the video's bytes were when they were decoded."""
+    is_current: bool
+    """Whether the video still had those bytes at the last look."""
+    path: str
+    """The Zarr group, relative to the root; empty where none is committed."""
+    digest: str
+    """`FrameBatch.digest()` of what is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowOrigin:
+    """What a row was made from, and by what."""
+
+    table: str
+    """The table that it is in."""
+    frames: FramesOrigin
+    """Its clip's frames, as they are committed now."""
+    made_from_them: bool
+    """Whether the row was made from those very frames: else it is due to be made again."""
+    positions: tuple[int, ...]
+    """The frames that it was made from: indexes among the shown frames of the stream."""
+    seconds: tuple[float, ...]
+    """Their presentation times."""
+    provider: str
+    """What made it."""
+    provider_parameters: str
+    """What else identifies its answers, as JSON."""
+    says: Mapping[str, Any]
+    """The row itself, without its lineage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What was made from a video, or from one frame of it."""
+
+    frames: tuple[FramesOrigin, ...]
+    """Stored frames, one per clip and signature."""
+    rows: tuple[RowOrigin, ...]
+    """Rows that were made from them."""
+
+
+def origins_of_rows(
+    table: str,
+    batch: str,
+    places: Places,
+    *,
+    clip_id: str | None = None,
+    position: int | None = None,
+) -> Iterator[RowOrigin]:
+    """What the rows of a batch's table were made from.
+
+    Args:
+        table: `embeddings`, `quality` or `captions`.
+        batch: Key of the batch.
+        places: Where everything is.
+        clip_id: Rows of one clip alone.
+        position: Rows that one frame went into alone.
+
+    Raises:
+        ConfigError: The rows of such a table are not made from frames.
+    """
+    if table not in DERIVED:
+        message = f"table {table!r} is not made from frames; choose one of {', '.join(DERIVED)}"
+        raise ConfigError(message)
+    frames = _Frames(batch, places)
+    for row in places.rows(table, batch):
+        positions, pts = _frames_of(row)
+        if clip_id not in (None, row["clip_id"]) or (
+            position is not None and position not in positions
+        ):
+            continue
+        origin = frames.of(row["clip_id"], row["signature"])
+        time_base = Fraction(row["time_base_num"], row["time_base_den"])
+        yield RowOrigin(
+            table=table,
+            frames=origin,
+            made_from_them=row["frames_digest"] == origin.digest,
+            positions=positions,
+            seconds=tuple(float(stamp * time_base) for stamp in pts),
+            provider=row["provider"],
+            provider_parameters=row["provider_parameters"],
+            says={name: value for name, value in row.items() if name not in _LINEAGE},
+        )
+
+
+def uses_of_video(video_key: str, places: Places) -> Uses:
+    """Everything that was made from a video.
+
+    Raises:
+        CommitNotFoundError: It is in no batch.
+    """
+    batch = places.batches.sealed_videos().get(video_key)
+    if batch is None:
+        message = f"video {video_key!r} is in no batch under {places.store.objects.url}"
+        raise CommitNotFoundError(message)
+    clips = {row["clip_id"] for row in places.rows("clips", batch) if row["video_key"] == video_key}
+    frames = _Frames(batch, places)
+    return Uses(
+        frames=tuple(
+            frames.of(clip_id, signature)
+            for signature, commits in frames.commits.items()
+            for clip_id in sorted(clips & commits.keys())
+        ),
+        rows=tuple(
+            row
+            for table in DERIVED
+            for row in origins_of_rows(table, batch, places)
+            if row.frames.clip_id in clips
+        ),
+    )
+
+
+def uses_of_frame(batch: str, clip_id: str, position: int, places: Places) -> Uses:
+    """Everything that was made from one shown frame of a clip.
+
+    Args:
+        batch: Key of the batch.
+        clip_id: The clip.
+        position: Index among the shown frames of the whole stream.
+        places: Where everything is.
+    """
+    frames = _Frames(batch, places)
+    stored = []
+    for signature, commits in frames.commits.items():
+        commit = commits.get(clip_id)
+        if commit is not None and position in places.store.open(batch, signature, commit).positions:
+            stored.append(frames.of(clip_id, signature))
+    rows = (
+        row
+        for table in DERIVED
+        for row in origins_of_rows(table, batch, places, clip_id=clip_id, position=position)
+    )
+    return Uses(tuple(stored), tuple(rows))
+
+
+class _Frames:
+    """The published frames of a batch, with the videos that they are of."""
+
+    def __init__(self, batch: str, places: Places) -> None:
+        self._batch = batch
+        self._videos = {row["video_key"]: row for row in places.rows("videos", batch)}
+        self._clips = {row["clip_id"]: row for row in places.rows("clips", batch)}
+        self._places = places
+        self.commits: Mapping[str, Mapping[str, ClipCommit]] = {
+            signature: _published(batch, signature, places)
+            for signature in places.store.signatures(batch)
+        }
+
+    def of(self, clip_id: str, signature: str) -> FramesOrigin:
+        commit = self.commits.get(signature, {}).get(clip_id)
+        video_key = self._clips[clip_id]["video_key"] if clip_id in self._clips else ""
+        video = self._videos.get(video_key, {})
+        fingerprint = "" if commit is None else commit.fingerprint
+        return FramesOrigin(
+            batch=self._batch,
+            clip_id=clip_id,
+            signature=signature,
+            video_key=video_key,
+            uri=video.get("uri", ""),
+            fingerprint=fingerprint,
+            is_current=video.get("status") == "ok" and video.get("fingerprint") == fingerprint,
+            path="" if commit is None else f"frames/{self._batch}/{signature}/{commit.path}",
+            digest="" if commit is None else commit.digest,
+        )
+
+
+_LINEAGE: Final = frozenset(
+    {
+        "batch", "clip_id", "signature", "position", "positions", "pts", "time_base_num",
+        "time_base_den", "frames_digest", "provider", "provider_revision", "provider_parameters",
+    }
+)  # fmt: skip
+
+
+def _published(batch: str, signature: str, places: Places) -> Mapping[str, ClipCommit]:
+    try:
+        return places.store.manifest(batch, signature).clips
+    except CommitNotFoundError:
+        return {}
+
+
+def _frames_of(row: Row) -> tuple[tuple[int, ...], Sequence[int]]:
+    """Positions and timestamps of the frames that a row is of: one, or several."""
+    if "position" in row:
+        return (row["position"],), (row["pts"],)
+    return tuple(row["positions"]), row["pts"]

@@ -1,0 +1,161 @@
+"""The commands, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from frames_pipeline.cli import main
+from frames_pipeline.models.embedding import PerceptualEmbedding
+from frames_pipeline.pipeline import Places, embed_batch, extract_batch
+from frames_pipeline.signature import FrameExtractionSignature
+from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
+from tests.videos import X264, make_video
+
+__all__ = ["cut", "footage", "places"]
+
+TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
+ONE_PROCESS = ("--processes", "1")
+
+
+def run(*command: object) -> Result:
+    return CliRunner().invoke(main, [str(part) for part in command])
+
+
+def parsed(*command: object) -> object:
+    result = run(*command, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def root(cut: Places, tmp_path: Path) -> Path:
+    """A batch of four videos, with frames and embeddings."""
+    extract_batch(BATCH, [TWO], cut, workers=ONE)
+    embed_batch(BATCH, TWO, cut, PerceptualEmbedding())
+    return tmp_path / "root"
+
+
+def test_probe(tmp_path: Path, video: Path) -> None:
+    (row,) = parsed("probe", video)  # type: ignore[misc]
+    assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
+    assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
+
+    (tmp_path / "text.mp4").write_text("no")
+    both = run("probe", video, tmp_path / "text.mp4")
+    assert both.exit_code == 1
+    assert "text.mp4 is not a video" in both.stdout
+
+
+def test_extract_and_look(tmp_path: Path, video: Path) -> None:
+    command = ("extract", video, "--root", tmp_path, *ONE_PROCESS)
+    chosen = ("-s", "policy=uniform,num_frames=3", "-s", '{"policy":"last","target_res":[24,-1]}')
+    rows = parsed(*command, *chosen)
+    assert [row["frames"] for row in rows] == [3, 1]  # type: ignore[attr-defined]
+
+    adhoc = tmp_path / "adhoc"
+    listed = parsed("ls", adhoc)
+    assert {row["signature"] for row in listed} == {row["signature"] for row in rows}  # type: ignore[attr-defined]
+    batch, signature = listed[0]["batch"], listed[0]["signature"]  # type: ignore[index]
+    (clip, *_) = parsed("ls", adhoc, batch)  # type: ignore[misc]
+    assert (adhoc / clip["path"] / "zarr.json").exists()
+
+    sheet = tmp_path / "sheet.jpg"
+    assert run("show", adhoc, batch, signature, "-o", sheet).exit_code == 0
+    with Image.open(sheet) as picture:
+        assert picture.format == "JPEG"
+    blocks = run("show", adhoc, batch, signature, "--columns", 40).stdout.splitlines()
+    assert len({line.count("▀") for line in blocks}) == 1
+    assert blocks[0].count("▀") == 40
+
+
+def test_a_clip_that_fails_is_an_exit_code(tmp_path: Path, video: Path) -> None:
+    gone = run("extract", video, tmp_path / "gone.mp4", "--root", tmp_path / "root", *ONE_PROCESS)
+    assert gone.exit_code == 1
+    assert "gone.mp4" in gone.stdout
+    assert "failed" in gone.stdout
+
+
+def test_verify_and_collect(root: Path) -> None:
+    assert parsed("verify", root)["faults"] == []  # type: ignore[call-overload]
+    victim = next(root.glob("frames/*/*/clips/a-*/*/frames/c/0/0/0/0"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert run("verify", root).exit_code == 0
+    deep = run("verify", root, "--deep")
+    assert deep.exit_code == 1
+    assert "has other bytes" in deep.output
+
+    assert run("retire", root, BATCH, "--withdraw").exit_code == 0
+    assert parsed("ls", root)[0]["state"] == "retired"  # type: ignore[index]
+    said = parsed("gc", root, "--grace-hours", 0)
+    assert said["dry_run"]  # type: ignore[call-overload]
+    assert victim.exists()
+    assert "yes" in run("gc", root, "--grace-hours", 0, "--delete").stdout
+    assert not victim.exists()
+    assert "in use" in run("retire", root, BATCH, "--undo").stdout
+    assert parsed("ls", root)[0]["state"] == ""  # type: ignore[index]
+
+
+def test_lineage(root: Path) -> None:
+    clip = "b.mp4#12800-25600"
+    video = parsed("lineage", "video", root, "b.mp4")
+    assert len(video["rows"]) == 6  # type: ignore[call-overload]
+    frame = parsed("lineage", "frame", root, BATCH, clip, 37)
+    assert [row["positions"] for row in frame["rows"]] == [[37]]  # type: ignore[call-overload]
+    rows = run("lineage", "rows", root, "embeddings", BATCH, "--clip", clip)
+    assert rows.stdout.count("perceptual") == 3
+    assert run("lineage", "video", root, "z.mp4").exit_code == 1
+
+
+def test_plan(tmp_path: Path, footage: list[Path]) -> None:
+    """Where every video is looked into, and clips are alike, the sample says what is."""
+    found = parsed("plan", footage[0].parent, "--clips", 1, "-s", "target_fps=5", *ONE_PROCESS)
+    assert isinstance(found, dict)
+    assert found["videos"] == found["sampled"] == 4
+    assert found["clips"]["total"] == 8
+    assert found["frames"]["total"] == 8 * 6
+    assert found["video_seconds"] == {"total": 8, "error": 0}
+    assert found["frames"]["error"] == 0
+
+    for number in range(8):
+        make_video(tmp_path / f"{number}.mp4", frames=25 + number, options=X264)
+    (tmp_path / "text.mp4").write_text("no")
+    said = run("plan", tmp_path, "--sample", 3, *ONE_PROCESS)
+    assert said.exit_code == 0
+    assert "±" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "match"),
+    [
+        (("extract", "a.mp4", "--root", "x", "-s", "target_fps=fast"), "is not a number"),
+        (("extract", "a.mp4", "--root", "x", "-s", "target_res=9"), "HEIGHTxWIDTH"),
+        (("extract", "a.mp4", "--root", "x", "-s", "wrong"), "write name=value"),
+        (("extract", "a.mp4", "--root", "x", "--clips", "some"), "number of seconds"),
+        (("extract", "a.mp4", "--root", "x", "--decoder", "magic"), "magic"),
+        (("extract", "a/", "--root", "x"), "names no file"),
+        (("ls", "x", "--root-option", "key"), "has no `=`"),
+        (("plan", "{empty}"), "nothing to estimate from"),
+        (("lineage", "rows", "x", "clips", "b"), "is not one of"),
+    ],
+)
+def test_what_cannot_be_done(tmp_path: Path, command: tuple[str, ...], match: str) -> None:
+    result = run(*(part.format(empty=tmp_path) for part in command))
+    assert result.exit_code == 2
+    assert match in " ".join(result.output.split())
+
+
+def test_it_is_installed_and_says_what_there_is() -> None:
+    path = Path(sys.executable).parent / "frames-pipeline"
+    said = subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout
+    document = Path("docs/cli.md").read_text()
+    for name, command in main.commands.items():
+        assert name in said
+        assert command.help
+        assert f"frames-pipeline {name}" in document
