@@ -4,6 +4,7 @@ What decides an asset's identity (sources, cutting, signatures, models) is said 
 choose (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
 """
 
+import dataclasses
 import datetime as dt
 import inspect
 import os
@@ -46,6 +47,7 @@ from frames_pipeline.decoders import MIN_MEGAPIXELS
 from frames_pipeline.models.captioning import CaptionProvider, open_caption_provider
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
+from frames_pipeline.models.selection import Selection
 
 
 class Whole(dg.Model, dg.Resolvable):
@@ -310,6 +312,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     embedding: Model | None = Field(default=None, description="What makes `frame_embeddings`.")
     quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
     captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
+    selection: dict[str, float | None] = Field(
+        default={},
+        description="Which clips the catalog says to keep: bounds of what `quality` measured.",
+    )
     backfill: Backfill | None = Field(
         default=None, description="When what is missing or failed is made by itself."
     )
@@ -332,6 +338,16 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         default=[], description="Of all assets: mail addresses, or `team:name`."
     )
     tags: dict[str, str] = Field(default={}, description="Of all assets, by name.")
+
+    @field_validator("selection")
+    @classmethod
+    def _check_selection(cls, bounds: dict[str, float | None]) -> dict[str, float | None]:
+        known = [field.name for field in dataclasses.fields(Selection)]
+        if unknown := sorted(set(bounds) - set(known)):
+            message = f"no such bound: {', '.join(unknown)}; there are {', '.join(known)}"
+            raise ValueError(message)
+        Selection(**bounds)
+        return bounds
 
     @field_validator("extraction")
     @classmethod
@@ -370,7 +386,9 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                     build_clips(names, self.clipping.cutting()),
                     build_frames(names, signatures, pool=self.decoder.pool()),
                     *downstream.values(),
-                    build_catalog(names, signatures, sources),
+                    build_catalog(
+                        names, signatures, sources, selection=Selection(**self.selection)
+                    ),
                 ],
             ),
             asset_checks=[

@@ -452,6 +452,11 @@ CATALOG: Final = pa.schema(
         _column("motion", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column("black_share", _FLOAT, "Share of frames that count as black.", nullable=True),
         _column("duplicate_share", _FLOAT, "Share that repeats the one before.", nullable=True),
+        _column(
+            "keep", _BOOL, "Whether nothing speaks against it; null if not measured.", nullable=True
+        ),
+        _column("score", _FLOAT, "Share of the rules of selection that it meets.", nullable=True),
+        _column("drop_reasons", _TEXTS, "What speaks against it, with the numbers."),
         _column("caption", _TEXT, "What a model says about it; empty if none did."),
         _column("caption_model", _TEXT, "Which model."),
     ]

@@ -1,5 +1,6 @@
 """The catalog of clips."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,18 +11,23 @@ from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline import MEANS, catalog_batch
 from frames_pipeline.tables import CATALOG as COLUMNS
 from frames_pipeline.tables import CLIPS
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
-    "caption", "where",
+    "keep", "drop_reasons", "caption", "where",
 )  # fmt: skip
 
 
 def build_catalog(
-    names: Names, signatures: Mapping[str, FrameExtractionSignature], deps: Collection[dg.AssetKey]
+    names: Names,
+    signatures: Mapping[str, FrameExtractionSignature],
+    deps: Collection[dg.AssetKey],
+    *,
+    selection: Selection,
 ) -> dg.AssetsDefinition:
     """The asset that joins what the others left."""
 
@@ -33,13 +39,16 @@ def build_catalog(
         group_name="downstream",
         kinds={"parquet"},
         partitions_def=names.partitions,
+        code_version=hashlib.sha256(repr(selection).encode()).hexdigest()[:16],
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_catalog(
         context: dg.AssetExecutionContext, places: PlacesResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
-            rows, info = catalog_batch(context.partition_key, signatures, places.open())
+            rows, info = catalog_batch(
+                context.partition_key, signatures, places.open(), selection=selection
+            )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(info.digest),
             metadata={
@@ -49,6 +58,8 @@ def build_catalog(
                 "rows": info.rows,
                 "bytes": info.bytes,
                 **statuses(rows),
+                "kept_clips": rows["keep"].to_pylist().count(True),
+                "dropped_clips": rows["keep"].to_pylist().count(False),
                 "clips": info.rows,
                 "entries": records(map(_entry, rows.to_pylist()), _SHOWN),
             },
@@ -84,5 +95,6 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "frames": ", ".join(f"{name} {count}" for name, count in counts if count),
+        "drop_reasons": "; ".join(row["drop_reasons"]),
         "where": ", ".join(path for path in row["frame_paths"] if path),
     }

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
@@ -27,12 +28,23 @@ _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
 def catalog_batch(
-    batch: str, signatures: Mapping[str, FrameExtractionSignature], places: Places
+    batch: str,
+    signatures: Mapping[str, FrameExtractionSignature],
+    places: Places,
+    *,
+    selection: Selection | None = None,
 ) -> tuple[pa.Table, TableInfo]:
     """Join what the other steps left, and publish it as the table `catalog`.
 
     What was not made yet is empty.
+
+    Args:
+        batch: Key of the batch.
+        signatures: Its named signatures.
+        places: Where everything is.
+        selection: Which clips are worth keeping; its defaults if it is left out.
     """
+    selection = selection or Selection()
     outcomes = {
         name: {row["clip_id"]: row for row in places.rows("outcomes", batch, part=signature.key)}
         for name, signature in signatures.items()
@@ -47,9 +59,11 @@ def catalog_batch(
         clip_id = clip["clip_id"]
         told = [outcomes[name].get(clip_id) for name in signatures]
         caption = captions.get(clip_id, {})
+        outcome = _worst([clip, *(row for row in told if row is not None)])
         rows.append(
             {name: clip[name] for name in CATALOG.names if name in clip}
-            | _worst([clip, *(row for row in told if row is not None)])
+            | outcome
+            | _decision(outcome, measures.get(clip_id), selection)
             | {
                 "batch": batch,
                 "uri": uris.get(clip["video_key"], ""),
@@ -78,6 +92,17 @@ def _commits(
         return places.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
+
+
+def _decision(outcome: Row, measures: Row | None, selection: Selection) -> Row:
+    """What is to become of a clip; nothing is said of one that was not measured."""
+    if outcome["status"] in ("failed", "skipped"):
+        why = f"{outcome['status']}: {outcome['reason']}"
+        return {"keep": False, "score": 0.0, "drop_reasons": [why]}
+    if measures is None:
+        return {"keep": None, "score": None, "drop_reasons": []}
+    keep, score, reasons = selection.decide(measures)
+    return {"keep": keep, "score": score, "drop_reasons": list(reasons)}
 
 
 def _worst(rows: Sequence[Row]) -> Row:

@@ -272,3 +272,23 @@ def graph_schema(project: Project, asset: str) -> dg.TableSchema:
     schema = node.metadata["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchema)
     return schema
+
+
+def test_the_catalog_says_what_to_keep_and_why_not(project: Project) -> None:
+    project.seal()
+    result = project.run(selection=None)
+    rows = {row["clip_id"]: row for row in project.places.rows("catalog", "batch-000001")}
+    assert not rows["not-a-video.mp4"]["keep"]
+    assert rows["not-a-video.mp4"]["drop_reasons"] == ["failed: unsupported"]
+    assert all(row["keep"] for row in rows.values() if row["status"] == "ok")
+
+    strict = project.definitions(selection={"max_exposure": 0.1})
+    again = strict.resolve_job_def("process_batch").execute_in_process(
+        partition_key="batch-000001", instance=project.instance, run_config=ONE_PROCESS
+    )
+    assert metadata(again, "clip_catalog")["kept_clips"] == 0
+    assert metadata(again, "frame_quality")["clips_made_now"] == 0
+    assert data_version(again, "clip_catalog") != data_version(result, "clip_catalog")
+    row = project.places.rows("catalog", "batch-000001")[0]
+    assert "exposure" in row["drop_reasons"][0]
+    assert row["drop_reasons"][0].endswith("is above 0.1")

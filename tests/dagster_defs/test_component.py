@@ -116,6 +116,7 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
         ("  signatures:", "  extraction: {processes: -2}\n  signatures:", "greater than or equal"),
         ("  signatures:", "  decoder: {kind: cuda}\n  signatures:", "'pyav', 'nvdec' or 'auto'"),
         ("{policy: middle, ", "{preset: clips, ", "'clip', 'vlm' or 'training'"),
+        ("  signatures:", "  selection: {max_blur: 1}\n  signatures:", "no such bound: max_blur"),
         ("  signatures:", "  name: Bad Name\n  signatures:", "should match pattern"),
         (
             "  signatures:",
