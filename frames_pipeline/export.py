@@ -221,15 +221,16 @@ def export_images(
     """
     suffix = encoding.suffix
     place = _Place.empty(to, storage_options)
-    tables = []
+    file_column = pa.field("file", pa.string(), nullable=False)
+    schema, tables = pa.schema([file_column, *LINEAGE]), []
     for clip_id, batch in _clips(frames, progress):
         rows = frames.lineage(clip_id, batch)
         folder = f"images/{frames.places[clip_id].batch}/{clip_key(clip_id)}"
         files = [f"{folder}/{number:06d}.{suffix}" for number in range(len(batch))]
         for file, pixels in zip(files, batch.frames, strict=True):
             place.put(file, encoding.encode(pixels))
-        tables.append(rows.add_column(0, pa.field("file", pa.string(), nullable=False), [files]))
-    place.put("frames.parquet", _parquet(tables))
+        tables.append(rows.add_column(0, file_column, [files]))
+    place.put("frames.parquet", _parquet(tables, schema))
     return place.finish(frames, {"kind": "images"}, encoding)
 
 
@@ -263,10 +264,10 @@ def export_parquet(
     number = 0
     for rows in _pixel_rows(frames, encoding, progress):
         if held and sum(table.nbytes for table in held) >= file_bytes:
-            place.put(f"frames-{number:06d}.parquet", _parquet(held))
+            place.put(f"frames-{number:06d}.parquet", _parquet(held, PIXELS))
             held, number = [], number + 1
         held.append(rows)
-    place.put(f"frames-{number:06d}.parquet", _parquet(held))
+    place.put(f"frames-{number:06d}.parquet", _parquet(held, PIXELS))
     return place.finish(frames, {"kind": "parquet"}, encoding)
 
 
@@ -440,10 +441,10 @@ class _Tar:
         return self._sink.getvalue()
 
 
-def _parquet(tables: list[pa.Table]) -> bytes:
+def _parquet(tables: list[pa.Table], schema: pa.Schema) -> bytes:
     """A file with a row group per table."""
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, tables[0].schema, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
     data: bytes = sink.getvalue().to_pybytes()

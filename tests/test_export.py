@@ -13,12 +13,14 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+import webdataset
 from PIL import Image
 
 from frames_pipeline import (
     ConfigError,
     ConflictError,
     FrameExtractionSignature,
+    FrameStore,
     IntegrityError,
     StoredFrames,
     export,
@@ -72,9 +74,6 @@ def expected(frames: StoredFrames) -> list[tuple[str, int, np.ndarray[Any, Any]]
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
 def test_webdataset_of_frames(frames: StoredFrames, tmp_path: Path) -> None:
-    need("webdataset")
-    import webdataset
-
     done = export.export_webdataset(frames, tmp_path / "out", encoding=PNG, shard_bytes=3000)
     shards = sorted(map(str, (tmp_path / "out").glob("*.tar")))
     assert len(shards) == len(done.files) > 2
@@ -90,9 +89,6 @@ def test_webdataset_of_frames(frames: StoredFrames, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves shards open
 def test_webdataset_of_clips(frames: StoredFrames, tmp_path: Path) -> None:
-    need("webdataset")
-    import webdataset
-
     done = export.export_webdataset(frames, tmp_path / "out", encoding=PNG, sample="clip")
     [shard] = [str(tmp_path / "out" / name) for name in done.files]
     samples = list(webdataset.WebDataset(shard, shardshuffle=False).decode("rgb8"))
@@ -190,6 +186,17 @@ def test_an_export_that_fails_has_no_manifest(
     if files_in(tmp_path / "out"):
         with pytest.raises(ConflictError, match="objects are at"):
             function(frames, tmp_path / "out", encoding=PNG)
+
+
+@pytest.mark.parametrize("function", EXPORTS, ids=lambda function: function.__name__)
+def test_no_clips_are_an_export_too(tmp_path: Path, function: Callable[..., Export]) -> None:
+    """As of a batch whose videos all failed."""
+    FrameStore(tmp_path / "store").commit_batch("b", SIGNATURE)
+    frames = open_frames(tmp_path / "store", signature=SIGNATURE)
+    done = function(frames, tmp_path / "out", encoding=PNG)
+    assert (done.clips, done.frames) == (0, 0)
+    for file in (tmp_path / "out").glob("*.parquet"):
+        assert pd.read_parquet(file).empty
 
 
 def test_to_a_bucket(s3: S3, frames: StoredFrames, tmp_path: Path) -> None:
