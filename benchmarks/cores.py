@@ -15,7 +15,8 @@ from typing import Final
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, PyavDecoder
-from frames_pipeline.extract import extract_spans, ticks
+from frames_pipeline.extract import extract_spans
+from frames_pipeline.frames import ticks
 from frames_pipeline.gather import Span
 from frames_pipeline.media import open_media
 

@@ -86,16 +86,17 @@ def _serve(connection: _Channel, name: str, wanted: Request) -> None:
 def _timed(work: Callable[[], int]) -> Run | str:
     _CLEAR.write_text(_RESET_PEAK)
     before = _memory("VmRSS")
-    wall, cpu = time.perf_counter(), _cpu()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     try:
         frames = work()
     except Exception as error:
         return f"failed: {error}"
-    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     return Run(cpu, wall, _memory("VmHWM") - before, frames)
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """Processor time of this process so far, in seconds, all threads together."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frames_pipeline.collection import StoredFrames, open_frames
 from frames_pipeline.decoders import DECODERS, Decoder, PyavDecoder, open_decoder
 from frames_pipeline.errors import (
     CommitNotFoundError,
@@ -68,6 +69,7 @@ __all__ = [
     "SourceNotFoundError",
     "StoreAccessError",
     "StoreError",
+    "StoredFrames",
     "TooShortError",
     "TransientError",
     "UnsupportedSourceError",
@@ -77,6 +79,7 @@ __all__ = [
     "WorkerTimeoutError",
     "extract_frames",
     "open_decoder",
+    "open_frames",
     "probe",
     "select_frames",
     "signatures_from_seed",

@@ -54,6 +54,18 @@ class Clip:
         return float((self.stop - self.start) * self.time_base)
 
 
+def video_key(clip_id: str) -> str:
+    """The video of a clip: the id without the span that `Clip.clip_id` adds, if it has one.
+
+    >>> video_key("trips/day 1.mp4#0-96000"), video_key("mine")
+    ('trips/day 1.mp4', 'mine')
+    """
+    key, separator, span = clip_id.rpartition("#")
+    start, _, stop = span.removeprefix("-").partition("-")
+    is_span = bool(separator) and start.isdigit() and stop.removeprefix("-").isdigit()
+    return key if is_span else clip_id
+
+
 class Cutting(Protocol):
     """A way to cut a video into clips."""
 

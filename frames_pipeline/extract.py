@@ -12,10 +12,8 @@ and written straight to where it belongs.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import cast
 
 import numpy as np
@@ -25,15 +23,13 @@ from frames_pipeline.convert import Converter, orientation
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
 from frames_pipeline.device import check_available
 from frames_pipeline.errors import ConfigError, LimitExceededError, SourceError
-from frames_pipeline.frames import DecodeReport
+from frames_pipeline.frames import DecodeReport, Seconds, ticks
 from frames_pipeline.gather import Batches, Collection, Converted, Span
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import Limits, Media, Source, open_media
 from frames_pipeline.plan import DecodePlan, Rows, plan_decode, plan_linear
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sweep import Arrival, PlanFailedError, Settled, Sweep
-
-Seconds = Fraction | int | float
 
 
 def extract_frames(
@@ -149,24 +145,6 @@ def probe_media(media: Media) -> PacketIndex:
         turn = orientation(frame, name=media.name)
         return replace(index, width=frame.width, height=frame.height, rotation=turn.degrees)
     return index
-
-
-def ticks(seconds: Seconds, time_base: Fraction) -> int:
-    """The first timestamp at or after a time.
-
-    A float that is the nearest one to a timestamp means that timestamp, so that seconds which
-    were read off a frame lead back to it.
-
-    >>> ticks(0.1, Fraction(1, 30)), ticks(Fraction(1, 10), Fraction(1, 30))
-    (3, 3)
-    >>> ticks(0.11, Fraction(1, 30))
-    4
-    """
-    exact = Fraction(seconds) / time_base
-    nearest = round(exact)
-    if isinstance(seconds, float) and float(nearest * time_base) == seconds:
-        return nearest
-    return math.ceil(exact)
 
 
 @contextlib.contextmanager

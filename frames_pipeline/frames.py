@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Seconds = Fraction | int | float
+"""A time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,18 @@ class FrameBatch:
         """Presentation timestamps in seconds, for people. Shape (n,)."""
         return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
 
+    def part(self, start: int, stop: int) -> FrameBatch:
+        """The frames [start, stop) of these, as views. The outcome is that of the whole clip."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            frames=self.frames[part],
+            pts=self.pts[part],
+            positions=self.positions[part],
+            key_frame=self.key_frame[part],
+            corrupt=self.corrupt[part],
+        )
+
     def digest(self) -> str:
         """SHA-256 over the pixels and what they belong to: equal if and only if those are equal.
 
@@ -117,3 +133,21 @@ class FrameBatch:
         for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
+
+
+def ticks(seconds: Seconds, time_base: Fraction) -> int:
+    """The first timestamp at or after a time.
+
+    A float that is the nearest one to a timestamp means that timestamp, so that seconds which
+    were read off a frame lead back to it.
+
+    >>> ticks(0.1, Fraction(1, 30)), ticks(Fraction(1, 10), Fraction(1, 30))
+    (3, 3)
+    >>> ticks(0.11, Fraction(1, 30))
+    4
+    """
+    exact = Fraction(seconds) / time_base
+    nearest = round(exact)
+    if isinstance(seconds, float) and float(nearest * time_base) == seconds:
+        return nearest
+    return math.ceil(exact)

@@ -14,7 +14,7 @@ import numpy as np
 from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
 from frames_pipeline.device import check_available
-from frames_pipeline.extract import Seconds, ticks
+from frames_pipeline.frames import Seconds, ticks
 from frames_pipeline.gather import Collection, Span
 from frames_pipeline.media import Limits, Media, Source, open_media
 from frames_pipeline.plan import DecodePlan, plan_decode, plan_linear

@@ -19,6 +19,7 @@ from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesRe
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
+from tests.stored import need
 from tests.videos import make_video
 
 REPOSITORY = Path(__file__).parents[1]
@@ -93,6 +94,24 @@ def test_components_and_run_config_are_taken() -> None:
     [component, run_config] = map(yaml.safe_load, blocks("docs/configuration.md", "yaml"))
     definitions = FramesComponent.model_validate(component["attributes"]).definitions()
     assert dg.validate_run_config(definitions.resolve_job_def("process_batch"), run_config)
+
+
+def test_snippets_of_readers_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of docs/readers.md, which go on from README's."""
+    need("torch")
+    make_video(tmp_path / "video.mp4", frames=75)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in [blocks("README.md", "python")[0], *blocks("docs/readers.md", "python")]:
+        exec(compile(block, "document", "exec"), names)
+    told = capsys.readouterr().out
+    assert "1 7 ('my-batch',) ['video.mp4']" in told
+    assert "(2, 224, 224, 3) [25 37] [1.   1.48]" in told
+    assert "torch.Size([2, 4, 224, 224, 3])" in told
+    assert "{'FrameExtractionPolicy.sequence-2000': (7, 224, 224, 3)}" in told
+    assert names["second"].positions.tolist() == [25, 37]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenarios import Scenario
-from frames_pipeline.extract import ticks
+from frames_pipeline.frames import ticks
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import open_media
 from frames_pipeline.plan import DecodePlan, plan_decode

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.tools.base import Request
 from frames_pipeline import SourceError, extract_frames, open_decoder
-from frames_pipeline.extract import extract_spans, ticks
+from frames_pipeline.extract import extract_spans
+from frames_pipeline.frames import ticks
 from frames_pipeline.gather import Batches, Span
 from frames_pipeline.media import open_media
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import google_crc32c
 import numpy as np
 import zarr
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.abc.codec import BytesBytesCodec
 from zarr.buffer.cpu import Buffer
@@ -136,12 +139,99 @@ def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]
     yield METADATA, dump(document)
 
 
-def decode_frames(get: Callable[[str], bytes]) -> NDArray[np.uint8]:
-    """The pixels of a `frames` array, whose objects `get` gives by key relative to it.
+def decode_frames(
+    get: Callable[[str], bytes], start: int = 0, stop: int | None = None
+) -> NDArray[np.uint8]:
+    """The pixels [start, stop) of a `frames` array, whose objects `get` gives by relative key.
 
-    Every shard is asked for: one that is not there is for `get` to refuse, never black frames.
+    Every shard with such a frame is asked for: one that is not there is for `get` to refuse, never
+    black frames.
     """
-    objects = {METADATA: Buffer.from_bytes(get(METADATA))}
+    document = get(METADATA)
+    shards = _Shards.of(json.loads(document))
+    if shards is None:
+        return _decode_by_zarr(document, get)[start:stop]
+    start, stop, _ = slice(start, stop).indices(shards.shape[0])
+    frames = np.empty((max(0, stop - start), *shards.shape[1:]), dtype=np.uint8)
+    for number in range(start // shards.frames, math.ceil(stop / shards.frames)):
+        first = number * shards.frames
+        wanted = range(max(start, first), min(stop, first + shards.frames))
+        if wanted:
+            shard = get(f"c/{number}/0/0/0")
+            into = frames[wanted.start - start : wanted.stop - start]
+            shards.decode(shard, [frame - first for frame in wanted], into)
+    return frames
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """Shards as `encode_frames` writes them, taken apart without Zarr's event loop.
+
+    That takes less than half of Zarr's time, which goes chunk by chunk through a task each.
+
+        | chunk | chunk | … | offset, length of each chunk, uint64 | crc32c |
+    """
+
+    shape: tuple[int, ...]
+    """Of the array: (n, height, width, 3)."""
+    frames: int
+    """Frames per shard."""
+    codec: str
+    """Name in `CODECS`."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> _Shards | None:
+        """How an array is stored; `None` where another than `encode_frames` wrote it."""
+        shape = tuple(document["shape"])
+        [sharding] = document["codecs"]
+        for name, codec in CODECS.items():
+            known = _codecs(shape, codec)
+            if document["data_type"] == "uint8" and sharding == known:
+                return cls(shape, document["chunk_grid"]["configuration"]["chunk_shape"][0], name)
+        return None
+
+    def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[np.uint8]) -> None:
+        """Write some frames of a shard, by their place in it, into an array of theirs."""
+        data = memoryview(shard)
+        index = _summed(data[max(0, len(data) - self.frames * 16 - 4) :])
+        places = np.frombuffer(index, "<u8").reshape(self.frames, 2).tolist()
+        for target, frame in zip(into, frames, strict=True):
+            offset, length = places[frame]
+            chunk = data[offset : offset + length]
+            pixels = _ZSTD.decode(chunk) if self.codec == "zstd" else _summed(chunk)
+            target[...] = np.frombuffer(pixels, np.uint8).reshape(target.shape)
+
+
+def _summed(data: memoryview) -> memoryview:
+    """What stands before a crc32c, which is compared."""
+    content = data[:-4]
+    if google_crc32c.value(content.tobytes()) != int.from_bytes(data[-4:], "little"):
+        message = "a checksum is not that of the bytes before it"
+        raise ValueError(message)
+    return content
+
+
+_ZSTD: Final = Zstd()
+
+
+def _codecs(shape: tuple[int, ...], codec: BytesBytesCodec) -> Mapping[str, Any]:
+    """What `encode_frames` makes Zarr say of its codecs."""
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": [1, *shape[1:]],
+            "codecs": [{"name": "bytes"}, codec.to_dict()],
+            "index_codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "crc32c"},
+            ],
+            "index_location": "end",
+        },
+    }
+
+
+def _decode_by_zarr(document: bytes, get: Callable[[str], bytes]) -> NDArray[np.uint8]:
+    objects = {METADATA: Buffer.from_bytes(document)}
     store = MemoryStore(cast(Any, objects), read_only=True)
     array = zarr.open_array(store, mode="r", zarr_format=3)
     frames = np.empty(array.shape, dtype=np.uint8)

@@ -144,13 +144,39 @@ class FrameStore:
         commit = reader.find_commit(self.objects, folder, clip_id(clip))
         return reader.read_clip(self.objects, folder, commit)
 
-    def read_commit(self, batch: Batch, signature: Signature, commit: ClipCommit) -> FrameBatch:
+    def read_commit(
+        self,
+        batch: Batch,
+        signature: Signature,
+        commit: ClipCommit,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> FrameBatch:
         """The frames of a commit that the caller holds, whatever was committed since.
+
+        Args:
+            batch: The batch.
+            signature: The signature.
+            commit: The commit.
+            start: Number of the first frame that is wanted, among those stored.
+            stop: Number of the first that is not; all from `start` on if it is left out.
 
         Raises:
             IntegrityError: An object is missing, or is not the one committed.
         """
-        return reader.read_clip(self.objects, signature_folder(batch, signature), commit)
+        folder = signature_folder(batch, signature)
+        return reader.read_clip(self.objects, folder, commit, start, stop)
+
+    def open_commit(
+        self, batch: Batch, signature: Signature, commit: ClipCommit
+    ) -> reader.StoredClip:
+        """A commit that the caller holds, to be indexed, whatever was committed since.
+
+        Raises:
+            IntegrityError: An object is missing, or has not the size committed.
+        """
+        return reader.open_clip(self.objects, signature_folder(batch, signature), commit)
 
     def describe(self, manifest: Manifest) -> dict[str, reader.ClipDescription]:
         """What a batch's clips say of their frames, by clip id: a small object each, no pixels.

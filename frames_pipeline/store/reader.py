@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import zarr
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from frames_pipeline.errors import CommitNotFoundError, IntegrityError
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
+from frames_pipeline.frames import FrameBatch, Seconds, ticks
 from frames_pipeline.objects import ObjectInfo, Objects
 from frames_pipeline.store.codecs import METADATA, decode_frames
 from frames_pipeline.store.commits import (
@@ -32,6 +32,9 @@ from frames_pipeline.store.commits import (
     parse,
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key
+
+if TYPE_CHECKING:
+    import xarray
 
 _PIXELS: Final = "frames/c/"
 
@@ -76,6 +79,62 @@ class StoredClip:
     """Index among the shown frames of the whole stream. Shape (n,)."""
     attributes: Document = field(repr=False)
     """Everything that the group says about itself."""
+    attempt: CommittedObjects = field(repr=False)
+    """The objects, to be read whole."""
+
+    def __len__(self) -> int:
+        """Number of frames, repeats included."""
+        return self.commit.num_frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> FrameBatch:
+        """Frames [start, stop) as they are numbered in `frames`, compared with the commit.
+
+        A shard in which one of them lies is fetched whole, to be hashed.
+
+        Raises:
+            IntegrityError: An object is missing, or is not the one committed.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        return read_clip(
+            self.attempt.objects, self.attempt.folder, self.commit, start, max(start, stop)
+        )
+
+    def by_position(self, start: int, stop: int) -> FrameBatch:
+        """The frames at positions [start, stop) of the video's stream."""
+        return self._window(self.positions, start, stop)
+
+    def by_pts(self, start: int, stop: int) -> FrameBatch:
+        """The frames with timestamps in [start, stop), in `time_base` units."""
+        return self._window(self.pts, start, stop)
+
+    def by_time(self, start: Seconds, stop: Seconds) -> FrameBatch:
+        """The frames shown in [start, stop), in seconds of the video's own clock."""
+        return self.by_pts(ticks(start, self.time_base), ticks(stop, self.time_base))
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Pixels, read where they are used, by time; `pts`, `position` and flags beside it.
+
+        Raises:
+            ConfigError: There is no xarray.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            message = "there is no xarray; install frames-pipeline[xarray]"
+            raise ConfigError(message) from error
+        store = _zarr_store(self.attempt.objects, self.attempt.path)
+        dataset: xarray.Dataset = xarray.open_zarr(
+            store, zarr_format=3, consolidated=True, chunks=None
+        )
+        beside = {"pts": self.pts, "position": self.positions}
+        beside |= {name: np.array(self.attributes[name]) for name in ("key_frame", "corrupt")}
+        coordinates = {name: ("time", values) for name, values in beside.items()}
+        described: xarray.Dataset = dataset.assign_coords(coordinates)
+        return described
+
+    def _window(self, of: NDArray[np.int64], start: int, stop: int) -> FrameBatch:
+        first, last = np.searchsorted(of, [start, stop]).tolist()
+        return self.read(first, max(first, last))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,8 +285,14 @@ def parse_manifest(folder: SignatureFolder, data: bytes) -> Manifest:
     return parse(data, make, name=folder.manifest)
 
 
-def read_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> FrameBatch:
-    """The frames that a commit names, every object fetched whole and compared with it."""
+def read_clip(
+    objects: Objects,
+    folder: SignatureFolder,
+    commit: ClipCommit,
+    start: int = 0,
+    stop: int | None = None,
+) -> FrameBatch:
+    """Frames [start, stop) of a commit; every object they lie in is fetched whole and compared."""
     attempt = CommittedObjects(objects, folder, commit)
     small = attempt.get_many(name for name in commit.objects if not name.startswith(_PIXELS))
 
@@ -236,7 +301,8 @@ def read_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
         return small[name] if name in small else attempt.get(name)
 
     with _decodable(attempt):
-        return _frame_batch(decode_frames(get), json.loads(small[METADATA])["attributes"])
+        described = json.loads(small[METADATA])["attributes"]
+        return _frame_batch(decode_frames(get, start, stop), described, slice(start, stop))
 
 
 def describe_clips(
@@ -279,6 +345,7 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
             pts=np.array(described["pts"], dtype=np.int64),
             positions=np.array(described["positions"], dtype=np.int64),
             attributes=described,
+            attempt=attempt,
         )
 
 
@@ -292,14 +359,14 @@ def _decodable(attempt: CommittedObjects) -> Iterator[None]:
         raise Fault(attempt.path, found, clip_id=attempt.commit.clip_id).error() from error
 
 
-def _frame_batch(frames: NDArray[np.uint8], described: Document) -> FrameBatch:
+def _frame_batch(frames: NDArray[np.uint8], described: Document, part: slice) -> FrameBatch:
     return FrameBatch(
         frames=frames,
-        pts=np.array(described["pts"], dtype=np.int64),
+        pts=np.array(described["pts"], dtype=np.int64)[part],
         time_base=Fraction(*described["time_base"]),
-        positions=np.array(described["positions"], dtype=np.int64),
-        key_frame=np.array(described["key_frame"], dtype=np.bool_),
-        corrupt=np.array(described["corrupt"], dtype=np.bool_),
+        positions=np.array(described["positions"], dtype=np.int64)[part],
+        key_frame=np.array(described["key_frame"], dtype=np.bool_)[part],
+        corrupt=np.array(described["corrupt"], dtype=np.bool_)[part],
         outcome=outcome_from_document(described["outcome"]),
     )
 
