@@ -131,6 +131,17 @@ def test_plan(tmp_path: Path, footage: list[Path]) -> None:
     assert "±" in said.stdout
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "images", "parquet"])
+def test_export(root: Path, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "out"
+    said = run("export", root, TWO.key, target, "--as", kind, "--png")
+    assert said.exit_code == 0, said.output
+    assert "8 clips" in said.stdout
+    taken = run("export", root, TWO.key, target, "--as", kind)
+    assert taken.exit_code == 1
+    assert str(target) in taken.output
+
+
 @pytest.mark.parametrize(
     ("command", "match"),
     [

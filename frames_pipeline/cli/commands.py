@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import click
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.options import Options
 from frames_pipeline.clips import Cutting
+from frames_pipeline.collection import open_frames
 from frames_pipeline.errors import ConfigError, FramesPipelineError
+from frames_pipeline.export import (
+    Encoding,
+    export_images,
+    export_lance,
+    export_parquet,
+    export_webdataset,
+)
 from frames_pipeline.extract import probe as probe_source
 from frames_pipeline.pipeline import (
     DERIVED,
@@ -294,6 +302,60 @@ def show(
     else:
         out.write_bytes(sheet)
         click.echo(f"{out}: {output.size(len(sheet))}")
+
+
+@main.command()
+@options.root
+@click.argument("signature")
+@click.argument("target")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["webdataset", "images", "parquet", "lance"]),
+    required=True,
+    help="Tar shards, a picture per frame, rows with pixels, or a Lance dataset.",
+)
+@click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
+@click.option("--png", "is_png", is_flag=True, help="Exact pixels; otherwise JPEG.")
+@click.option("--quality", default=90, show_default=True, help="Of JPEG, 1 to 95.")
+@click.option(
+    "--target-option",
+    "target_options",
+    callback=options.pairs,
+    multiple=True,
+    help="What fsspec needs to reach the target.",
+)
+def export(
+    *,
+    root: str,
+    signature: str,
+    target: str,
+    kind: str,
+    batches: tuple[str, ...],
+    is_png: bool,
+    quality: int,
+    root_options: Options,
+    target_options: Options,
+) -> None:
+    """Write the frames of a SIGNATURE to TARGET, in a form that others read.
+
+    SIGNATURE is a key, as `ls` prints it. A TARGET that is taken is refused.
+    """
+    frames = open_frames(
+        root, signature=signature, batches=batches or None, storage_options=root_options
+    )
+    encoding = Encoding("png") if is_png else Encoding("jpeg", quality)
+    writers: dict[str, Callable[..., object]] = {
+        "webdataset": export_webdataset,
+        "images": export_images,
+        "parquet": export_parquet,
+        "lance": export_lance,
+    }
+    with _progress(quiet=False) as progress:
+        writers[kind](
+            frames, target, encoding=encoding, storage_options=target_options, progress=progress
+        )
+    click.echo(f"{target}: {len(frames)} clips")
 
 
 @main.command()

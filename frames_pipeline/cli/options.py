@@ -45,7 +45,7 @@ def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Cu
         raise click.BadParameter(message) from error
 
 
-def _pairs(
+def pairs(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, object]:
     """`NAME=VALUE`, the value as JSON where it is such."""
@@ -99,7 +99,7 @@ def root_options(command: F) -> F:
     return click.option(
         "--root-option",
         "root_options",
-        callback=_pairs,
+        callback=pairs,
         multiple=True,
         help="What fsspec needs to reach the root, such as endpoint_url=…; keys are taken from the "
         "environment by its drivers.",
@@ -111,7 +111,7 @@ def source_options(command: F) -> F:
     return click.option(
         "--source-option",
         "source_options",
-        callback=_pairs,
+        callback=pairs,
         multiple=True,
         help="What fsspec needs to reach the videos.",
     )(command)
