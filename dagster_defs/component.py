@@ -42,12 +42,14 @@ from dagster_defs.resources import (
 from dagster_defs.sensors import build_batch_sensor
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.decoders import MIN_MEGAPIXELS
+from frames_pipeline.detectors import DETECTORS
 from frames_pipeline.models.captioning import CaptionProvider, open_caption_provider
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.shots import ShotRules
 
 
 class Whole(dg.Model, dg.Resolvable):
@@ -79,6 +81,57 @@ class Stride(dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _check(self) -> "Stride":
+        self.cutting()
+        return self
+
+
+class ByShots(dg.Model, dg.Resolvable):
+    """A clip for every shot, or several for a long one. Decodes every frame once."""
+
+    kind: Literal["shots"]
+    detector: Literal["transnetv2", "pyscenedetect"] = Field(
+        default="transnetv2",
+        description="A network that finds cuts, dissolves and fades, or PySceneDetect's adaptive "
+        "detector, which finds cuts. Both need the extra `shots`.",
+    )
+    threshold: float | None = Field(
+        default=None,
+        description="For `transnetv2` the probability above which a frame is a transition (0.4); "
+        "for `pyscenedetect` how many times the change around it a cut must be (3).",
+    )
+    min_length_s: float = Field(
+        default=2, description="Seconds below which a clip is left out, once cropped; 0: none is."
+    )
+    max_length_s: float = Field(
+        default=10, description="Seconds above which a shot is cut; 0: it never is."
+    )
+    max_length_mode: Literal["stride", "truncate"] = Field(
+        default="stride",
+        description="A longer shot becomes one clip after the other, or one: its start.",
+    )
+    crop_s: float = Field(
+        default=0.5, description="Seconds that are taken off at both ends of every clip."
+    )
+    entire_scene_as_clip: bool = Field(
+        default=True,
+        description="Whether a video without a transition is a shot, or gives no clip.",
+    )
+    limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
+
+    def cutting(self) -> Cutting:
+        """The way of cutting."""
+        said = {} if self.threshold is None else {"threshold": self.threshold}
+        return Shots(
+            detector=DETECTORS[self.detector](**said),
+            rules=ShotRules(
+                self.min_length_s, self.max_length_s, self.max_length_mode, self.crop_s
+            ),
+            entire_scene_as_clip=self.entire_scene_as_clip,
+            limit_clips=self.limit_clips,
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ByShots":
         self.cutting()
         return self
 
@@ -303,7 +356,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     batching: BatchingAttributes = Field(
         default=BatchingAttributes(), description="When found videos become a batch."
     )
-    clipping: Whole | Stride = Field(
+    clipping: Whole | Stride | ByShots = Field(
         default=Stride(kind="fixed_stride"), description="How videos are cut into clips."
     )
     signatures: dict[str, Signature] = Field(

@@ -1,26 +1,31 @@
 """Clips: spans of a video, and the ways to cut one into them.
 
-A clip is a span, not a file: cutting reads headers and costs nothing.
+A clip is a span, not a file. To cut by stride reads headers and costs nothing; to cut by shots
+decodes every frame once.
 
     video     |0 s ··············································· 25 s|
     whole     [--------------------------------------------------------)
     stride    [---- 10 s ----)[---- 10 s ----)[---- 5 s ---)
+    shots      [- shot -) [------ shot, at most 10 s ------)   [- shot -)
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, Protocol
 
 import numpy as np
 
-from frames_pipeline.errors import ConfigError, NoFramesError, TooShortError
+from frames_pipeline.detectors import HEIGHT, WIDTH, Detector, TransNetV2
+from frames_pipeline.errors import ConfigError, NoFramesError, SingleShotError, TooShortError
 from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import Media
+from frames_pipeline.shots import Seconds, ShotRules, shots_between
 from frames_pipeline.signature import as_rate
-
-Seconds = Fraction | int | float | str
+from frames_pipeline.thumbnails import stream_thumbnails
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,21 @@ def video_key(clip_id: str) -> str:
 
 
 class Cutting(Protocol):
-    """A way to cut a video into clips."""
+    """A way to cut a video into clips. Its fields identify the clips it gives."""
 
-    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+    def check(self) -> None:
+        """Make sure that it can be done here.
+
+        Raises:
+            ConfigError: It needs something that is not installed.
+        """
+
+    def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
         """The clips of a video, by time.
 
         Raises:
-            NoFramesError: The video shows no frame.
+            NoFramesError: The video shows no frame, or none that decodes where it has to be.
+            SingleShotError: It is one shot, and only videos of several are wanted.
             TooShortError: None of its clips is long enough.
         """
 
@@ -82,7 +95,11 @@ class Cutting(Protocol):
 class WholeVideo:
     """One clip: the whole video."""
 
-    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
+        index = media.index
         start, stop = _extent(index)
         return (_clip(index, video_key, start, stop),)
 
@@ -107,11 +124,13 @@ class FixedStride:
         if self.min_clip_length_s:
             shortest = _seconds("min_clip_length_s", self.min_clip_length_s)
             object.__setattr__(self, "min_clip_length_s", shortest)
-        if self.limit_clips < 0:
-            message = f"limit_clips={self.limit_clips} must be 0, for all clips, or above"
-            raise ConfigError(message)
+        _check_limit(self.limit_clips)
 
-    def cut(self, index: PacketIndex, video_key: str) -> tuple[Clip, ...]:
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
+        index = media.index
         start, stop = _extent(index)
         length, stride, shortest = (
             Fraction(seconds) / index.time_base
@@ -133,7 +152,54 @@ class FixedStride:
         return tuple(clips)
 
 
-CUTTINGS: Final = {"whole": WholeVideo, "fixed_stride": FixedStride}
+@dataclass(frozen=True, slots=True)
+class Shots:
+    """A clip for every shot, or several for a long one, as NeMo Curator's TransNetV2 stage cuts."""
+
+    detector: Detector = field(default_factory=TransNetV2)
+    """What finds the transitions between shots."""
+    rules: ShotRules = field(default_factory=ShotRules)
+    """How shots become clips."""
+    entire_scene_as_clip: bool = True
+    """Whether a video without a transition is a shot, or gives no clip."""
+    limit_clips: int = 0
+    """The most clips per video; 0: all."""
+
+    def __post_init__(self) -> None:
+        """Refuse a limit below zero."""
+        _check_limit(self.limit_clips)
+
+    def check(self) -> None:
+        self.detector.check()
+
+    def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
+        index = media.index
+        _, end = _extent(index)
+        transitions = self.detector.find(stream_thumbnails(media, HEIGHT, WIDTH))
+        if not transitions and not self.entire_scene_as_clip:
+            message = "no transition was found, and entire_scene_as_clip is off"
+            raise SingleShotError(message)
+        times = [*index.shown_pts.tolist(), end]
+        shots = [
+            (times[first], times[stop])
+            for first, stop in shots_between(index.num_frames, transitions)
+        ]
+        clips = self._clips(index, video_key, shots)
+        if not clips:
+            shortest, crop = float(self.rules.min_length_s), float(self.rules.crop_s)
+            message = f"none of {len(shots)} shots gives a clip of {shortest:g} s, after "
+            raise TooShortError(f"{message}{crop:g} s are cropped at each end")
+        return clips
+
+    def _clips(
+        self, index: PacketIndex, video_key: str, shots: Iterable[tuple[int, int]]
+    ) -> tuple[Clip, ...]:
+        spans = self.rules.spans(shots, index.time_base)
+        clips = [_clip(index, video_key, *span) for span in spans]
+        return tuple([clip for clip in clips if clip.num_frames][: self.limit_clips or None])
+
+
+CUTTINGS: Final = {"whole": WholeVideo, "fixed_stride": FixedStride, "shots": Shots}
 """Ways to cut, by the name users choose them by."""
 
 
@@ -143,6 +209,12 @@ def _seconds(name: str, value: Seconds) -> Fraction:
     except ConfigError as error:
         message = f"{name}={value!r} must be a number of seconds above zero"
         raise ConfigError(message) from error
+
+
+def _check_limit(limit_clips: int) -> None:
+    if limit_clips < 0:
+        message = f"limit_clips={limit_clips} must be 0, for all clips, or above"
+        raise ConfigError(message)
 
 
 def _extent(index: PacketIndex) -> tuple[int, int]:

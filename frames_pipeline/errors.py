@@ -11,6 +11,7 @@ FramesPipelineError
 │   ├── NoVideoStreamError       a media file without moving pictures
 │   ├── NoFramesError            not a single frame of the clip decodes
 │   ├── TooShortError            shorter than the shortest clip that is wanted
+│   ├── SingleShotError          one shot, and only videos of several are wanted
 │   ├── LimitExceededError       larger than the limits allow
 │   ├── DecoderUnsupportedError  the decoder that was chosen lacks this codec or format
 │   └── CaptionError             a model has nothing to say of it (in `models.captioning`)
@@ -91,6 +92,12 @@ class TooShortError(SourceError):
     """The video is shorter than the shortest clip that is wanted."""
 
     reason = "too_short"
+
+
+class SingleShotError(SourceError):
+    """No transition was found in the video, and only videos of several shots are wanted."""
+
+    reason = "single_shot"
 
 
 class LimitExceededError(SourceError):

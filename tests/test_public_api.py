@@ -33,6 +33,7 @@ def test_public_names() -> None:
             "Outcome",
             "PacketIndex",
             "PyavDecoder",
+            "SingleShotError",
             "SourceChangedError",
             "SourceError",
             "SourceNotFoundError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +22,19 @@ def picture(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]
     rows = np.arange(height) * ROWS // height
     columns = np.arange(width) * COLUMNS // width
     return np.repeat(cells[rows][:, columns][..., None], 3, axis=2)
+
+
+def scenes(lengths: Sequence[int]) -> Callable[[int, int, int], NDArray[np.uint8]]:
+    """Pictures of shots of some lengths: a texture each, which slowly moves sideways."""
+    shot_of = np.repeat(np.arange(len(lengths)), lengths)
+    grids = np.random.default_rng(1).integers(30, 226, (len(lengths), 3, 6, 3), np.uint8)
+
+    def drawn(number: int, height: int, width: int) -> NDArray[np.uint8]:
+        rows = np.arange(height) * 3 // height
+        columns = (2 * np.arange(width) + number) * 3 // width % 6
+        return np.ascontiguousarray(grids[shot_of[number]][rows][:, columns])
+
+    return drawn
 
 
 def number_in(pixels: NDArray[np.uint8]) -> int:
@@ -55,6 +68,7 @@ def make_video(
     rotation: int = 0,
     first: int = 0,
     container_options: Mapping[str, str] | None = None,
+    draw: Callable[[int, int, int], NDArray[np.uint8]] = picture,
 ) -> Path:
     """Write a video of numbered pictures, and return its path.
 
@@ -71,6 +85,7 @@ def make_video(
         rotation: Counter-clockwise degrees of the display matrix.
         first: Number of the first picture.
         container_options: The muxer's options.
+        draw: What the picture of a number, height and width is.
     """
     height, width = size
     base = time_base or 1 / Fraction(rate)
@@ -82,7 +97,7 @@ def make_video(
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(frames):
-            frame = VideoFrame.from_ndarray(picture(first + number, height, width), "rgb24")
+            frame = VideoFrame.from_ndarray(draw(first + number, height, width), "rgb24")
             frame.pts = number if pts is None else pts[number]
             frame.time_base = base
             container.mux(stream.encode(frame))

@@ -20,13 +20,14 @@ _SHOWN = (
 
 
 def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
-    """The asset that reads headers and cuts. Its code version is the way of cutting."""
+    """The asset that cuts. Its code version is the way of cutting."""
 
     @dg.asset(
         key=names.clips,
         deps=[names.videos],
         description=f"Spans of the batch's videos, cut by {cutting!r}. A clip is a span of "
-        "timestamps, not a file; cutting reads headers and decodes one frame per video.",
+        "timestamps, not a file; cutting reads headers and decodes one frame per video, or all of "
+        "them where it is by shots.",
         group_name="ingest",
         kinds={"video", "parquet"},
         partitions_def=names.partitions,

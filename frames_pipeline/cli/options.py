@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Places
 from frames_pipeline.signature import FrameExtractionSignature
@@ -37,11 +37,13 @@ def _signatures(
 
 
 def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Cutting:
-    """`whole`, or seconds of a clip."""
+    """`whole`, `shots`, or seconds of a clip."""
+    if text in ("whole", "shots"):
+        return WholeVideo() if text == "whole" else Shots()
     try:
-        return WholeVideo() if text == "whole" else FixedStride(float(text), float(text), 0)
+        return FixedStride(float(text), float(text), 0)
     except (ConfigError, ValueError) as error:
-        message = f"{text!r} is neither `whole` nor a number of seconds: {error}"
+        message = f"{text!r} is neither `whole`, `shots` nor a number of seconds: {error}"
         raise click.BadParameter(message) from error
 
 
@@ -85,7 +87,7 @@ def clipping(command: F) -> F:
         callback=_cutting,
         default="whole",
         show_default=True,
-        help="How videos are cut: `whole`, or the seconds of a clip.",
+        help="How videos are cut: `whole`, by `shots` (docs/cutting.md), or the seconds of a clip.",
     )(command)
 
 

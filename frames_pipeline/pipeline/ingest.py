@@ -14,6 +14,7 @@ from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import Clip, Cutting
 from frames_pipeline.errors import (
     FramesPipelineError,
+    SingleShotError,
     SourceError,
     SourceNotFoundError,
     TooShortError,
@@ -141,7 +142,11 @@ def cut_clips(
         limits: What one source may take.
         workers: How many processes, and how long one video may take.
         retry_failed: Try videos again that failed with the same bytes.
+
+    Raises:
+        ConfigError: They cannot be cut so here. Raised before anything is read.
     """
+    cutting.check()
     videos = observe_videos(batch, places).to_pylist()
     known = _known_clips(places.table("clips", batch.key), cutting)
     if retry_failed:
@@ -198,7 +203,7 @@ def _probe(task: _ProbeTask) -> list[Row]:
         open_media(path, task.limits) as media,
     ):
         index = probe_media(media)
-        clips = task.cutting.cut(index, task.video.key)
+        clips = task.cutting.cut(media, task.video.key)
     return [_clip_row(clip, index, task.fingerprint) for clip in clips]
 
 
@@ -272,7 +277,7 @@ def _uncut(video_key: str, fingerprint: str, error: FramesPipelineError) -> Row:
         "clip_id": video_key,
         "video_key": video_key,
         "fingerprint": fingerprint,
-        "status": "skipped" if isinstance(error, TooShortError) else "failed",
+        "status": "skipped" if isinstance(error, TooShortError | SingleShotError) else "failed",
         "reason": error.reason,
         "detail": str(error),
     }

@@ -88,9 +88,11 @@ def estimate_extraction(
         workers: How many processes, and how long one clip may take.
 
     Raises:
-        ConfigError: There is nothing to look into, or no signature.
+        ConfigError: There is nothing to look into, or no signature, or they cannot be cut so here.
         TransientError: Something cannot be reached.
     """
+    cutting = cutting or WholeVideo()
+    cutting.check()
     wanted, videos = tuple(dict.fromkeys(signatures)), source.list()
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
@@ -98,7 +100,7 @@ def estimate_extraction(
     chance = random.Random(seed)
     chosen = chance.sample(videos, min(sample, len(videos)))
     tasks = [
-        _Task(source, video, cutting or WholeVideo(), wanted, limits or Limits(), chance.random())
+        _Task(source, video, cutting, wanted, limits or Limits(), chance.random())
         for video in chosen
     ]
     measured, failed = [], []
@@ -148,7 +150,7 @@ def _measure(task: _Task) -> _Cost:
         tempfile.TemporaryDirectory() as folder,
     ):
         index = probe_media(media)
-        clips = task.cutting.cut(index, task.video.key)
+        clips = task.cutting.cut(media, task.video.key)
         opened = time.process_time() - since
         clip = clips[int(task.chance * len(clips))]
         store, since = FrameStore(folder), time.process_time()

