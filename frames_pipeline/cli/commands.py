@@ -29,6 +29,7 @@ from frames_pipeline.pipeline import (
     Places,
     RowOrigin,
     Uses,
+    estimate_changes,
     estimate_extraction,
     extract_uris,
     origins_of_rows,
@@ -156,6 +157,50 @@ def plan(
 
 def _with_error(amount: Amount, unit: float = 1) -> str:
     return f"{amount.total / unit:,.3g} ± {amount.error / unit:,.2g}"
+
+
+@main.command()
+@options.root
+@click.argument("batches", metavar="BATCH...", nargs=-1)
+@options.signatures
+@options.as_json
+def changes(
+    *,
+    root: str,
+    batches: tuple[str, ...],
+    signatures: Signatures,
+    root_options: Options,
+    as_json: bool,
+) -> None:
+    """What an extraction of batches would do now: a dry run, from tables alone.
+
+    Every batch, unless some are named. Nothing is to be done where a signature is there already,
+    from the bytes that the videos had at the last look.
+    """
+    here = options.places(root, root_options)
+    found = [
+        change
+        for batch in batches or here.batches.keys()
+        for change in estimate_changes(batch, signatures, here)
+    ]
+    if as_json:
+        output.document(found)
+        return
+    rows = [
+        {
+            "batch": one.batch,
+            "signature": one.signature,
+            "clips": one.clips,
+            "to_extract": len(one.to_extract),
+            "frames": one.frames,
+            "bytes": one.bytes,
+            "cpu_seconds": "unknown" if one.cpu_seconds is None else f"{one.cpu_seconds:.1f}",
+        }
+        for one in found
+    ]
+    output.table(
+        rows, "batch", "signature", "clips", "to_extract", "frames", "bytes", "cpu_seconds"
+    )
 
 
 @main.command()

@@ -10,6 +10,7 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 from __future__ import annotations
 
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
+from frames_pipeline.pipeline.changes import Estimate, estimate_changes
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -60,6 +61,7 @@ __all__ = [
     "Change",
     "DerivedReport",
     "Discovery",
+    "Estimate",
     "Finding",
     "Fit",
     "FramesOrigin",
@@ -77,6 +79,7 @@ __all__ = [
     "cut_clips",
     "discover",
     "embed_batch",
+    "estimate_changes",
     "estimate_extraction",
     "extract_batch",
     "extract_uris",

@@ -128,6 +128,15 @@ def extract_batch(
     }
 
 
+def clips_to_extract(
+    batch: str, signature: FrameExtractionSignature, places: Places, *, retry_failed: bool = False
+) -> list[Row]:
+    """The clips that `extract_batch` would work on: what is neither committed nor known to fail."""
+    cut = places.rows("clips", batch)
+    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
+    return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
+
+
 def _done_before(
     signature: FrameExtractionSignature,
     batch: str,

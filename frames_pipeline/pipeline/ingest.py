@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import Clip, Cutting
+from frames_pipeline.convert import Size
 from frames_pipeline.errors import (
     FramesPipelineError,
     SingleShotError,
@@ -24,6 +25,7 @@ from frames_pipeline.extract import probe_media
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import Limits, open_media
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import CLIPS, VIDEOS, table_digest, table_of
 from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
@@ -230,6 +232,13 @@ def _observed(source: VideoSource, key: str, known: Row | None) -> Row:
         "status": "ok",
         "detail": "",
     }
+
+
+def shown_size(signature: FrameExtractionSignature, clip: Row) -> Size:
+    """What a frame of a clip measures before it is resized, by the header of its video."""
+    height, width = clip["height"], clip["width"]
+    turned = signature.rotation == "apply" and clip["rotation"] % 180 != 0
+    return Size(width, height) if turned else Size(height, width)
 
 
 def _known_clips(table: pa.Table | None, cutting: Cutting) -> dict[tuple[str, str], list[Row]]:

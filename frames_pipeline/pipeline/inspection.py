@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from frames_pipeline.convert import PixelSpec, Size, geometry
+from frames_pipeline.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.ingest import shown_size
+from frames_pipeline.pipeline.places import Places
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
 
@@ -80,7 +81,7 @@ def compare_with_signature(
         wrong += [
             Finding(clip_id, text) for text in _misfits(commit, described[clip_id], signature)
         ]
-        shown = _shown_size(signature, clips[clip_id]) if clip_id in clips else None
+        shown = shown_size(signature, clips[clip_id]) if clip_id in clips else None
         expected = None if shown is None else geometry(spec, shown).output
         if expected is not None and expected != (commit.height, commit.width):
             text = f"{commit.height}x{commit.width} pixels, not {expected.height}x{expected.width}"
@@ -159,13 +160,6 @@ def _misfits(
 def _expected_frames(signature: FrameExtractionSignature) -> int | None:
     """How many frames every clip gives, where that is known without its timestamps."""
     return 1 if signature.policy in _ONE_FRAME else signature.num_frames
-
-
-def _shown_size(signature: FrameExtractionSignature, clip: Row) -> Size:
-    """What a frame of the clip's video measures before it is resized, by the video's header."""
-    height, width = clip["height"], clip["width"]
-    turned = signature.rotation == "apply" and clip["rotation"] % 180 != 0
-    return Size(width, height) if turned else Size(height, width)
 
 
 def _is_in_order(clip: ClipDescription) -> bool:
