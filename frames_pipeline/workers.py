@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -220,12 +221,27 @@ def _allow_cpu(seconds: float | None) -> None:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error comes from an allocation that failed; a thread needs one too."""
+    """Whether an error comes from an allocation that failed; a thread needs one too.
+
+    Extensions that do not look whether they got memory end in a `SystemError` of the interpreter.
+    """
     while error is not None:
         if isinstance(error, MemoryError) or str(error) == "can't start new thread":
             return True
+        if isinstance(error, SystemError) and _is_near_limit():
+            return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _is_near_limit() -> bool:
+    """Whether this process has half of the memory that it may have: the next piece is the last."""
+    most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY:
+        return False
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData"))
+    return 2 * 1024 * int(kilobytes) >= most
 
 
 def _leave() -> NoReturn:
