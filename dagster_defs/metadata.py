@@ -11,7 +11,14 @@ import pyarrow as pa
 from frames_pipeline import FrameExtractionSignature, IntegrityError
 from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.models import Provider
-from frames_pipeline.pipeline import COPIED, DerivedReport, FramesReport, Places, sheet_of_batch
+from frames_pipeline.pipeline import (
+    COPIED,
+    DerivedReport,
+    FramesReport,
+    Places,
+    sheet_of_batch,
+    timeline_of_batch,
+)
 from frames_pipeline.tables import provider_parameters
 
 Metadata = dict[str, Any]
@@ -101,7 +108,7 @@ def of_frames(report: FramesReport, places: Places) -> Metadata:
     decoded = [row for row in outcomes if not row["choice"].startswith(COPIED)]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
-        "contact_sheet": _contact_sheet(report, places),
+        **_pictures(report, places),
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
@@ -126,14 +133,17 @@ def of_frames(report: FramesReport, places: Places) -> Metadata:
     }
 
 
-def _contact_sheet(report: FramesReport, places: Places) -> dg.MetadataValue:
-    """A picture; where frames are damaged in the store, the checks say so, and this why not."""
+def _pictures(report: FramesReport, places: Places) -> Metadata:
+    """What the frames are, and when; where they are damaged, checks say so, and this why not."""
     try:
-        return dg.MetadataValue.md(
-            as_markdown(sheet_of_batch(report.manifest, report.signature, places))
-        )
+        sheet = sheet_of_batch(report.manifest, report.signature, places)
+        times = timeline_of_batch(report.manifest, places)
     except IntegrityError as error:
-        return dg.MetadataValue.md(f"No contact sheet: {error}")
+        return {"contact_sheet": dg.MetadataValue.md(f"No contact sheet: {error}")}
+    return {
+        "contact_sheet": dg.MetadataValue.md(as_markdown(sheet)),
+        "timeline": dg.MetadataValue.md(as_markdown(times, kind="png")),
+    }
 
 
 def _throughput(report: FramesReport) -> Metadata:

@@ -14,18 +14,16 @@
 from __future__ import annotations
 
 import base64
-import bisect
 import io
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from frames_pipeline.drawing import BACKGROUND, BRIGHT, CELL, DAMAGE, DIM, clock, elided, font
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.sampling import spread
@@ -100,13 +98,13 @@ def sheet_of(
     return contact_sheet(tiles, title=title, width=width, max_bytes=max_bytes)
 
 
-def as_markdown(jpeg: bytes) -> str:
+def as_markdown(picture: bytes, *, kind: str = "jpeg") -> str:
     """An image that carries its own bytes, for metadata that is shown as Markdown.
 
     >>> as_markdown(b"...")
     '![contact sheet](data:image/jpeg;base64,Li4u)'
     """
-    return f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')})"
+    return f"![contact sheet](data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')})"
 
 
 _MIN_WIDTH: Final = 160
@@ -129,15 +127,6 @@ _TEXT_SIZE: Final = 13
 _MIN_TEXT_SIZE: Final = 9
 _LEADING: Final = 1.4
 """Height of a line to the size of its text."""
-
-_GLYPHS: Final = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("·…")
-"""What the font that comes with Pillow can draw."""
-
-_BACKGROUND: Final = "#16181d"
-_CELL: Final = "#0b0c0f"
-_BRIGHT: Final = "#f2f4f7"
-_DIM: Final = "#98a0ac"
-_DAMAGE: Final = "#ff4d4f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +162,12 @@ class _Layout:
     @property
     def text(self) -> ImageFont.FreeTypeFont:
         """The font of labels and notes."""
-        return _font(max(_MIN_TEXT_SIZE, self.scaled(_TEXT_SIZE)))
+        return font(max(_MIN_TEXT_SIZE, self.scaled(_TEXT_SIZE)))
 
     @property
     def title(self) -> ImageFont.FreeTypeFont:
         """The font of the title."""
-        return _font(max(_MIN_TEXT_SIZE, self.scaled(_TITLE_SIZE)))
+        return font(max(_MIN_TEXT_SIZE, self.scaled(_TITLE_SIZE)))
 
     @property
     def line(self) -> int:
@@ -247,11 +236,11 @@ def _drawn(
     note: str,
 ) -> Image.Image:
     """The sheet."""
-    sheet = Image.new("RGB", (layout.width, layout.height), _BACKGROUND)
+    sheet = Image.new("RGB", (layout.width, layout.height), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     _draw_header(pen, layout=layout, title=title, note=note)
     if not tiles:
-        pen.text(layout.place(0), "no frames", fill=_DIM, font=layout.text)
+        pen.text(layout.place(0), "no frames", fill=DIM, font=layout.text)
     for index, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
         left, top = layout.place(index)
         sheet.paste(_letterboxed(picture, layout.cell), (left, top))
@@ -264,11 +253,11 @@ def _drawn(
 def _draw_header(pen: ImageDraw.ImageDraw, *, layout: _Layout, title: str, note: str) -> None:
     left, right = layout.scaled(_MARGIN), layout.width - layout.scaled(_MARGIN)
     baseline = layout.scaled(_MARGIN) + round(layout.title.size)
-    note = _elided(note, layout.text, width=(right - left) / 2)
+    note = elided(note, layout.text, width=(right - left) / 2)
     title_width = right - left - layout.text.getlength(note) - layout.scaled(_GAP)
-    title = _elided(title, layout.title, width=title_width)
-    pen.text((left, baseline), title, fill=_BRIGHT, font=layout.title, anchor="ls")
-    pen.text((right, baseline), note, fill=_DIM, font=layout.text, anchor="rs")
+    title = elided(title, layout.title, width=title_width)
+    pen.text((left, baseline), title, fill=BRIGHT, font=layout.title, anchor="ls")
+    pen.text((right, baseline), note, fill=DIM, font=layout.text, anchor="rs")
 
 
 def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: int) -> None:
@@ -276,56 +265,27 @@ def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: i
     border = layout.scaled(_BORDER)
     right, bottom = left + layout.cell[0] - 1, top + layout.cell[1] - 1
     box = (left - border, top - border, right + border, bottom + border)
-    pen.rectangle(box, outline=_DAMAGE, width=border)
+    pen.rectangle(box, outline=DAMAGE, width=border)
 
 
 def _draw_caption(
     pen: ImageDraw.ImageDraw, tile: Tile, *, layout: _Layout, left: int, top: int
 ) -> None:
     """The time, then the label, below the cell."""
-    lines = [(text, fill) for text, fill in (_time_line(tile, layout), (tile.label, _DIM)) if text]
+    lines = [(text, fill) for text, fill in (_time_line(tile, layout), (tile.label, DIM)) if text]
     first = top + layout.cell[1] + layout.scaled(_GAP) // 2
     for number, (text, fill) in enumerate(lines):
-        shown = _elided(text, layout.text, width=layout.cell[0])
+        shown = elided(text, layout.text, width=layout.cell[0])
         pen.text((left, first + number * layout.line), shown, fill=fill, font=layout.text)
 
 
 def _time_line(tile: Tile, layout: _Layout) -> tuple[str, str]:
     """A tile's time and its colour, with a word where it is damaged and the word fits."""
     if not tile.corrupt:
-        return tile.time, _BRIGHT
+        return tile.time, BRIGHT
     damaged = f"{tile.time} damaged".strip()
     fits = layout.text.getlength(damaged) <= layout.cell[0]
-    return damaged if fits else tile.time, _DAMAGE
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that comes with Pillow."""
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
-
-
-def _elided(text: str, font: ImageFont.FreeTypeFont, *, width: float) -> str:
-    """The text, with an ellipsis for its middle where it is too long."""
-    text = _drawable(text)
-    if font.getlength(text) <= width:
-        return text
-
-    def cut(kept: int) -> str:
-        return text[: kept // 2] + "…" + text[len(text) - (kept - kept // 2) :]
-
-    fitting = bisect.bisect_right(range(len(text)), width, key=lambda k: font.getlength(cut(k)))
-    return cut(max(0, fitting - 1))
-
-
-def _drawable(text: str) -> str:
-    """The text in the characters that the font has: accents dropped, `?` for the rest.
-
-    >>> _drawable("Café · 日本.mp4")
-    'Cafe · ??.mp4'
-    """
-    bare = (c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    return "".join(c if c in _GLYPHS else "?" for c in bare)
+    return damaged if fits else tile.time, DAMAGE
 
 
 def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
@@ -337,7 +297,7 @@ def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
 
 def _letterboxed(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
     """The picture in the middle of a dark cell."""
-    box = Image.new("RGB", cell, _CELL)
+    box = Image.new("RGB", cell, CELL)
     fitted = _fitted(picture, cell)
     box.paste(fitted, ((cell[0] - fitted.width) // 2, (cell[1] - fitted.height) // 2))
     return box
@@ -354,19 +314,6 @@ def _tiles(clip: FrameBatch, name: str, *, count: int) -> list[Tile]:
     seconds, file = clip.pts_seconds, name.rpartition("/")[2]
     label = file.rpartition("#")[0] or file
     return [
-        Tile(clip.frames[i], label, time=_clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
+        Tile(clip.frames[i], label, time=clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
         for i in spread(len(clip), min(len(clip), count))
     ]
-
-
-def _clock(seconds: float) -> str:
-    """A time for people.
-
-    >>> _clock(83.456), _clock(3600.004), _clock(-0.5)
-    ('1:23.46', '1:00:00.00', '-0:00.50')
-    """
-    hundredths = round(abs(seconds) * 100)
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02}" if hours else f"{minutes}"
-    return f"{'-' if seconds < 0 else ''}{clock}:{rest // 100:02}.{rest % 100:02}"

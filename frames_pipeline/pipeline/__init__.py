@@ -49,7 +49,7 @@ from frames_pipeline.pipeline.origins import COPIED
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
-from frames_pipeline.pipeline.sheet import sheet_of_batch
+from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
 from frames_pipeline.pipeline.sizing import Amount, Sizing, estimate_extraction
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 
@@ -93,6 +93,7 @@ __all__ = [
     "recheck_frames",
     "retire_batch",
     "sheet_of_batch",
+    "timeline_of_batch",
     "uses_of_frame",
     "uses_of_video",
     "videos_version",

@@ -1,6 +1,8 @@
-"""A contact sheet of what is stored for a batch: only the frames that it shows are read."""
+"""Pictures of what is stored for a batch: only the frames that they show are read."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from frames_pipeline.pipeline.places import Places
 from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest, StoredClip
+from frames_pipeline.timeline import Lane, timeline
 
 
 def sheet_of_batch(
@@ -30,6 +33,29 @@ def sheet_of_batch(
     }
     title = f"{manifest.batch_key} · {signature.key}"
     return sheet_of(clips, title=title, max_tiles=max_tiles, max_bytes=max_bytes)
+
+
+def timeline_of_batch(manifest: Manifest, places: Places, *, max_lanes: int = 24) -> bytes:
+    """A PNG of when the frames are, for clips spread evenly over a published batch."""
+    names = list(manifest.clips)
+    shown = [names[i] for i in spread(len(names), min(len(names), max_lanes))]
+    part = replace(manifest, clips={name: manifest.clips[name] for name in shown})
+    described = places.store.describe(part)
+    clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
+    lanes = [
+        Lane(
+            name.rpartition("#")[0] or name,
+            start=clips[name]["start_seconds"],
+            duration=clips[name]["duration_seconds"],
+            times=described[name].seconds.tolist(),
+            corrupt=described[name].corrupt.tolist(),
+            missing=len(part.clips[name].outcome.missing),
+        )
+        for name in shown
+        if name in clips
+    ]
+    note = f"{len(lanes)} of {len(names)} clips"
+    return timeline(lanes, title=f"{manifest.batch_key} · {manifest.signature_key}", note=note)
 
 
 def _some(clip: StoredClip, count: int) -> FrameBatch:

@@ -144,9 +144,18 @@ class ClipDescription:
     shape: tuple[int, ...]
     """Of the frames: (n, height, width, 3)."""
     pts: NDArray[np.int64]
-    """Presentation timestamps in units of the stream's time base. Shape (n,)."""
+    """Presentation timestamps in `time_base` units. Shape (n,)."""
+    time_base: Fraction
+    """Seconds per unit of `pts`."""
     positions: NDArray[np.int64]
     """Index among the shown frames of the whole stream. Shape (n,)."""
+    corrupt: NDArray[np.bool_]
+    """Whether damage may have touched the pixels. Shape (n,)."""
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Presentation timestamps in seconds, for people. Shape (n,)."""
+        return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +332,9 @@ def describe_clips(
             described[attempt.commit.clip_id] = ClipDescription(
                 shape=tuple(arrays["frames"]["shape"]),
                 pts=np.array(document["attributes"]["pts"], dtype=np.int64),
+                time_base=Fraction(*document["attributes"]["time_base"]),
                 positions=np.array(document["attributes"]["positions"], dtype=np.int64),
+                corrupt=np.array(document["attributes"]["corrupt"], dtype=np.bool_),
             )
     return described
 

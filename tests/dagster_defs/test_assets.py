@@ -95,7 +95,8 @@ def test_a_run_again_decodes_nothing_and_changes_nothing(project: Project) -> No
 
     for name in ("clip_frames/embeddings", "clip_frames/aesthetics"):
         assert metadata(second, name)["clips_decoded_now"] == 0
-        assert "contact_sheet" in metadata(second, name)
+        assert "data:image/jpeg" in str(metadata(second, name)["contact_sheet"])
+        assert "data:image/png" in str(metadata(second, name)["timeline"])
     assert metadata(second, "frame_embeddings")["clips_made_now"] == 0
     for name in ("clips", "clip_frames/embeddings", "frame_embeddings", "frame_quality"):
         assert data_version(first, name) == data_version(second, name)

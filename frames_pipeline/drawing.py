@@ -1,0 +1,62 @@
+"""Type, colours and clock times of the pictures that are made for people."""
+
+from __future__ import annotations
+
+import bisect
+import unicodedata
+from functools import cache
+from typing import Final, cast
+
+from PIL import ImageFont
+
+BACKGROUND: Final = "#16181d"
+CELL: Final = "#0b0c0f"
+BRIGHT: Final = "#f2f4f7"
+DIM: Final = "#98a0ac"
+DAMAGE: Final = "#ff4d4f"
+
+
+_GLYPHS: Final = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("·…")
+"""What the font that comes with Pillow can draw."""
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The font that comes with Pillow."""
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
+
+
+def elided(text: str, font: ImageFont.FreeTypeFont, *, width: float) -> str:
+    """The text, with an ellipsis for its middle where it is too long."""
+    text = _drawable(text)
+    if font.getlength(text) <= width:
+        return text
+
+    def cut(kept: int) -> str:
+        return text[: kept // 2] + "…" + text[len(text) - (kept - kept // 2) :]
+
+    fitting = bisect.bisect_right(range(len(text)), width, key=lambda k: font.getlength(cut(k)))
+    return cut(max(0, fitting - 1))
+
+
+def _drawable(text: str) -> str:
+    """The text in the characters that the font has: accents dropped, `?` for the rest.
+
+    >>> _drawable("Café · 日本.mp4")
+    'Cafe · ??.mp4'
+    """
+    bare = (c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    return "".join(c if c in _GLYPHS else "?" for c in bare)
+
+
+def clock(seconds: float) -> str:
+    """A time for people.
+
+    >>> clock(83.456), clock(3600.004), clock(-0.5)
+    ('1:23.46', '1:00:00.00', '-0:00.50')
+    """
+    hundredths = round(abs(seconds) * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{'-' if seconds < 0 else ''}{clock}:{rest // 100:02}.{rest % 100:02}"
