@@ -34,8 +34,9 @@ check: $(VENV)/.dev ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One process more than there are cores: some tests wait for daemons and browsers.
 test: $(VENV)/.dev ## Run every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
 
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu
