@@ -298,16 +298,21 @@ class Model(dg.Model, dg.Resolvable):
     """A provider, and the named signature whose frames it is given."""
 
     signature: str = Field(description="Name of one of the signatures.")
-    provider: str = Field(description="Name of the provider.")
+    provider: str = Field(description="Name of the provider, or `module:Class` of your own.")
     parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
 
 
 class Captioning(Model):
-    """A vision model behind an OpenAI-compatible endpoint."""
+    """A vision model behind an OpenAI-compatible endpoint, or one of your own."""
 
     api_key_variable: str | None = Field(
         default=None, description="Environment variable that holds the endpoint's key."
     )
+
+    @property
+    def lacks_endpoint(self) -> bool:
+        """Whether nobody said yet where the endpoint is."""
+        return self.provider == "openai" and not self.parameters.get("base_url")
 
     def open(self) -> CaptionProvider:
         """The provider, with its secret.
@@ -316,7 +321,7 @@ class Captioning(Model):
             ConfigError: No endpoint is set.
         """
         parameters = dict(self.parameters)
-        if not parameters.get("base_url"):
+        if self.lacks_endpoint:
             message = "no captioning endpoint: set captioning.parameters.base_url in defs.yaml, "
             message += "or FRAMES_CAPTION_URL, to the root of an OpenAI-compatible API"
             raise ConfigError(message)
@@ -427,7 +432,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         names = Names(self.name or "")
         downstream = self._downstream(names, signatures)
         sources = [*map(names.frames, signatures), *downstream]
-        if self.captioning is not None and not self.captioning.parameters.get("base_url"):
+        if self.captioning is not None and self.captioning.lacks_endpoint:
             sources.remove(names.captions)  # nothing to wait for while no endpoint is set
         runnable = [names.videos, names.clips, *sources, names.catalog]
         jobs = [build_batch_job(names, runnable), build_observe_job(names)]

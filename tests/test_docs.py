@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import dagster as dg
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from dagster_defs import FramesComponent
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.captioning import OpenAIVisionProvider
+from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import TechnicalQuality
 from tests.stored import need
 from tests.videos import make_video
@@ -112,6 +114,27 @@ def test_snippets_of_readers_run(
     assert "torch.Size([2, 4, 224, 224, 3])" in told
     assert "{'FrameExtractionPolicy.sequence-2000': (7, 224, 224, 3)}" in told
     assert names["second"].positions.tolist() == [25, 37]
+
+
+def test_snippets_of_own_models_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The provider is taken by name, and the decoder decodes."""
+    provider, decoder = blocks("docs/own-models.md", "python")
+    (tmp_path / "my_models.py").write_text(provider)
+    make_video(tmp_path / "video.mp4", frames=75)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    [said] = map(yaml.safe_load, blocks("docs/own-models.md", "yaml"))
+    chosen = said["embedding"]
+    made = open_embedding_provider(chosen["provider"], **chosen["parameters"])
+    vectors = made.embed(np.zeros((2, 4, 4, 3), np.uint8))
+    assert vectors.shape == (2, made.dimensions)
+
+    exec(compile(decoder, "document", "exec"), {})
+    frames, name = capsys.readouterr().out.split()
+    assert int(frames) > 0
+    assert name == "counting"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -6,9 +6,10 @@ one. This package holds what they have in common; it imports none of them.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.errors import ConfigError
 
+_PROVIDER: Final = ("name", "revision", "parameters")
 _SLICE_PIXELS: Final = 1 << 20
 """Pixels that a provider works on at once; a larger frame is a slice of its own."""
 
@@ -45,24 +47,52 @@ P = TypeVar("P", bound=Provider)
 
 
 def open_provider(
-    kind: str, name: str, *, choices: Mapping[str, type[P]], parameters: Mapping[str, Any]
+    kind: str,
+    name: str,
+    *,
+    choices: Mapping[str, type[P]],
+    parameters: Mapping[str, Any],
+    needs: Collection[str],
 ) -> P:
     """The provider of that name, with these parameters.
+
+    Args:
+        kind: What it makes, for people.
+        name: One of the choices, or `module:Class` for one's own.
+        choices: Those that are here.
+        parameters: What its constructor takes.
+        needs: What it must have besides what every provider has.
 
     Raises:
         ConfigError: There is none of that name, or it does not take these parameters.
     """
-    if name not in choices:
-        message = f"no {kind} provider {name!r}; choose one of {', '.join(sorted(choices))}"
-        raise ConfigError(message)
-    signature = inspect.signature(choices[name])
+    made = choices[name] if name in choices else _imported(kind, name, choices)
+    signature = inspect.signature(made)
     try:
         signature.bind(**parameters)
     except TypeError as error:
         known = ", ".join(signature.parameters) or "none"
         message = f"{kind} provider {name!r}: {error}; its parameters are: {known}"
         raise ConfigError(message) from error
-    return choices[name](**parameters)
+    provider = made(**parameters)
+    lacking = [one for one in (*_PROVIDER, *needs) if not hasattr(provider, one)]
+    if lacking:
+        message = f"{kind} provider {name!r} has no {', '.join(lacking)}; see docs/own-models.md"
+        raise ConfigError(message)
+    return provider
+
+
+def _imported(kind: str, name: str, choices: Mapping[str, type[P]]) -> Callable[..., P]:
+    """A class of the user's own, by module and name."""
+    module, found, attribute = name.partition(":")
+    if not found:
+        message = f"no {kind} provider {name!r}; choose one of {', '.join(sorted(choices))}, or "
+        raise ConfigError(f"{message}name a class of your own as module:Class")
+    try:
+        return cast("Callable[..., P]", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        message = f"{kind} provider {name!r} cannot be imported ({error}); is it installed here?"
+        raise ConfigError(message) from error
 
 
 def check_number(name: str, value: object, *, smallest: float, largest: float = math.inf) -> None:

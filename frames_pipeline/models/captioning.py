@@ -254,7 +254,13 @@ def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:
     Raises:
         ConfigError: There is none of that name, or it cannot be set up with these parameters.
     """
-    return open_provider("caption", name, choices=CAPTION_PROVIDERS, parameters=parameters)
+    return open_provider(
+        "caption",
+        name,
+        choices=CAPTION_PROVIDERS,
+        parameters=parameters,
+        needs=("model", "prompt", "caption"),
+    )
 
 
 _NO_KEY: Final = "none"

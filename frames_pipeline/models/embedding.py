@@ -92,7 +92,13 @@ def open_embedding_provider(name: str, **parameters: object) -> EmbeddingProvide
     Raises:
         ConfigError: There is none of that name, or it does not take these parameters.
     """
-    return open_provider("embedding", name, choices=EMBEDDING_PROVIDERS, parameters=parameters)
+    return open_provider(
+        "embedding",
+        name,
+        choices=EMBEDDING_PROVIDERS,
+        parameters=parameters,
+        needs=("dimensions", "embed"),
+    )
 
 
 _GRID: Final = 32

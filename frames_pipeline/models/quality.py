@@ -149,7 +149,13 @@ def open_quality_provider(name: str, **parameters: object) -> QualityProvider:
     Raises:
         ConfigError: There is none of that name, or it does not take these parameters.
     """
-    return open_provider("quality", name, choices=QUALITY_PROVIDERS, parameters=parameters)
+    return open_provider(
+        "quality",
+        name,
+        choices=QUALITY_PROVIDERS,
+        parameters=parameters,
+        needs=("measure",),
+    )
 
 
 def _luma(frames: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -179,3 +179,17 @@ def test_what_is_not_frames(frames: NDArray[np.uint8], found: str) -> None:
     """Anything but RGB frames is refused with what it is."""
     with pytest.raises(ConfigError, match=found):
         provider.embed(frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("perceptive", "choose one of perceptual, or name a class of your own as module:Class"),
+        ("no_such_module:Model", "cannot be imported"),
+        ("decimal:NoSuchClass", "cannot be imported"),
+        ("fractions:Fraction", "has no name, revision, parameters, dimensions, embed"),
+    ],
+)
+def test_a_class_of_ones_own_must_be_a_provider(name: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        open_embedding_provider(name)
