@@ -130,6 +130,8 @@ def test_batches_and_backfills_on_a_running_daemon(
         for name in ("a.mp4", "b.mp4"):
             make_video(videos / name, options=X264)
         wait_for(lambda: partitions("clip_catalog") >= set(failed), what="a tick heals a and b")
+        ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+        wait_for(lambda: len(runs(*ended)) == len(runs()), what="every run ends")
         healed: list[str] = []
         for run in runs(dg.DagsterRunStatus.SUCCESS):
             if run.job_name == "observe_videos":  # the sensor saw that the files changed
