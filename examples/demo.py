@@ -99,10 +99,11 @@ def table_of(made: list[dg.AssetMaterialization]) -> Table:
     for one in made:
         known = facts(one)
         if "dagster/uri" in known:
+            size = known.get("bytes") if one.asset_key.path != ["videos"] else None
             table.add_row(
                 one.asset_key.to_user_string(),
                 *(str(known.get(name, "")) for name in ("clips", "frames", "rows")),
-                f"{known['bytes'] / 1e6:.2f}",
+                "" if size is None else f"{size / 1e6:.2f}",
                 *(str(known.get(name, "")) for name in ("clips_decoded_now", "seconds")),
                 shown(known["dagster/uri"]),
             )
