@@ -99,7 +99,9 @@ def table_of(made: list[dg.AssetMaterialization]) -> Table:
     for one in made:
         known = facts(one)
         if "dagster/uri" in known:
-            size = known.get("bytes") if one.asset_key.path != ["videos"] else None
+            size = known.get("bytes") if "gone" not in known else None  # that of the videos
+            if "frames" not in known:
+                known.setdefault("rows", known["dagster/partition_row_count"])
             table.add_row(
                 one.asset_key.to_user_string(),
                 *(str(known.get(name, "")) for name in ("clips", "frames", "rows")),
