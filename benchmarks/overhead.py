@@ -23,7 +23,7 @@ import dagster as dg
 
 from benchmarks.footage import footage
 from dagster_defs import FramesComponent
-from dagster_defs.component import Model, Signature, Stride
+from dagster_defs.component import Embedding, Model, Signature, Stride
 from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
 
@@ -94,7 +94,7 @@ def _nothing_to_do(folder: Path, instance: dg.DagsterInstance, clips: int) -> No
                 "embeddings": Signature(target_fps=2, target_res=[224, 224]),
                 "aesthetics": Signature(target_fps=1, target_res=[360, -1]),
             },
-            embedding=Model(signature="embeddings", provider="perceptual"),
+            embedding=Embedding(signature="embeddings", provider="perceptual"),
             quality=Model(signature="aesthetics", provider="technical"),
         )
         .definitions()

@@ -14,6 +14,7 @@ from dagster_defs.names import Names
 Condition = AutomationCondition[Any]
 
 SCHEDULED_BACKFILL = "scheduled_backfill"
+FIND_NEAR_DUPLICATES = "find_near_duplicates"
 
 
 def at_most(count: int) -> Condition:
@@ -90,3 +91,14 @@ def build_backfill_sensor(
             description=f"At {cron} (UTC): one backfill of every missing or failed partition, "
             f"at most {max_partitions}{', stale ones included' if stale else ''}.",
         )
+
+
+def build_duplicates_schedule(names: Names, *, cron: str) -> dg.ScheduleDefinition:
+    """The schedule that compares the clips of all batches at every cron tick, in UTC."""
+    return dg.ScheduleDefinition(
+        name=names.of(FIND_NEAR_DUPLICATES),
+        target=dg.AssetSelection.assets(names.near_duplicates),
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        description=f"At {cron} (UTC): which clips are nearly the same, over all batches.",
+    )

@@ -8,7 +8,8 @@ import dataclasses
 import datetime as dt
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import dagster as dg
@@ -17,11 +18,15 @@ from pydantic import Field, field_validator, model_validator
 from dagster_defs.assets.captions import build_captions
 from dagster_defs.assets.catalog import build_catalog
 from dagster_defs.assets.clips import build_clips
-from dagster_defs.assets.embeddings import build_embeddings
+from dagster_defs.assets.embeddings import (
+    build_clip_embeddings,
+    build_embeddings,
+    build_near_duplicates,
+)
 from dagster_defs.assets.frames import POOL, build_frames
 from dagster_defs.assets.quality import build_quality
 from dagster_defs.assets.videos import build_videos
-from dagster_defs.automation import build_backfill_sensor
+from dagster_defs.automation import build_backfill_sensor, build_duplicates_schedule
 from dagster_defs.checks import build_checks
 from dagster_defs.jobs import (
     build_batch_job,
@@ -215,6 +220,15 @@ class BatchingAttributes(dg.Model, dg.Resolvable):
         return self
 
 
+def _checked_cron(cron: str) -> str:
+    try:
+        dg.AutomationCondition.cron_tick_passed(cron)
+    except Exception as error:
+        message = f"{cron!r} is no cron expression; '0 3 * * *' is every night at three"
+        raise ValueError(message) from error
+    return cron
+
+
 class Backfill(dg.Model, dg.Resolvable):
     """A backfill at every cron tick."""
 
@@ -229,12 +243,7 @@ class Backfill(dg.Model, dg.Resolvable):
     @field_validator("cron")
     @classmethod
     def _check(cls, cron: str) -> str:
-        try:
-            dg.AutomationCondition.cron_tick_passed(cron)
-        except Exception as error:
-            message = f"{cron!r} is no cron expression; '0 3 * * *' is every night at three"
-            raise ValueError(message) from error
-        return cron
+        return _checked_cron(cron)
 
 
 class Freshness(dg.Model, dg.Resolvable):
@@ -302,6 +311,33 @@ class Model(dg.Model, dg.Resolvable):
     parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
 
 
+class Embedding(Model):
+    """What makes vectors of frames, and whether of clips, too."""
+
+    pool: Literal["mean"] | None = Field(
+        default=None, description="How the vectors of a clip's frames become one, if they do."
+    )
+
+
+class NearDuplicates(dg.Model, dg.Resolvable):
+    """Clips that are nearly the same, over all batches."""
+
+    embedding: str = Field(
+        default="", description="Name of the embeddings to compare; empty: those of `embedding`."
+    )
+    min_similarity: float = Field(
+        default=0.95, gt=0, le=1, description="The least cosine of what is nearly the same."
+    )
+    cron: str | None = Field(
+        default=None, description="When they are looked for by themselves, in UTC: '0 5 * * *'."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _check(cls, cron: str | None) -> str | None:
+        return cron and _checked_cron(cron)
+
+
 class Captioning(Model):
     """A vision model behind an OpenAI-compatible endpoint, or one of your own."""
 
@@ -333,9 +369,10 @@ class Captioning(Model):
 class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     """Videos in a folder or bucket become exact frames in Zarr, with rows made from them.
 
-    Assets, all partitioned by `video_batch`: `videos`, `clips`, `clip_frames/<name>` for
-    every signature, `frame_embeddings`, `frame_quality`, `clip_captions`, `clip_catalog`. With them
-    come blocking checks, the sensor `video_batches` and the job `process_batch`.
+    Assets, all partitioned by `video_batch`: `videos`, `clips`, `clip_frames/<name>` for every
+    signature, `frame_embeddings`, `frame_quality`, `clip_captions`, `clip_catalog`; on request
+    `clip_embeddings`, and `near_duplicates` over all batches. With them come blocking checks, the
+    sensor `video_batches` and the job `process_batch`.
     """
 
     name: str | None = Field(
@@ -367,9 +404,18 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     signatures: dict[str, Signature] = Field(
         description="Named signatures: each is an asset `clip_frames/<name>`."
     )
-    embedding: Model | None = Field(default=None, description="What makes `frame_embeddings`.")
+    embedding: Embedding | None = Field(default=None, description="What makes `frame_embeddings`.")
+    embeddings: dict[str, Embedding] = Field(
+        default={}, description="Further ones by name: each is an asset `frame_embeddings/<name>`."
+    )
+    near_duplicates: NearDuplicates | None = Field(
+        default=None, description="What makes `near_duplicates`, out of clips' vectors."
+    )
     quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
     captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
+    captions: dict[str, Captioning] = Field(
+        default={}, description="Further ones by name: each is an asset `clip_captions/<name>`."
+    )
     selection: dict[str, float | None] = Field(
         default={},
         description="Which clips the catalog says to keep: bounds of what `quality` measured.",
@@ -407,6 +453,15 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         Selection(**bounds)
         return bounds
 
+    @field_validator("embeddings", "captions")
+    @classmethod
+    def _check_names(cls, models: dict[str, Model]) -> dict[str, Model]:
+        for name in models:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                message = f"{name!r} cannot name an asset and a file; use a-z, 0-9 and _"
+                raise ValueError(message)
+        return models
+
     @field_validator("extraction")
     @classmethod
     def _check_extraction(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -415,12 +470,36 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _check(self) -> "FramesComponent":
-        for field in ("embedding", "quality", "captioning"):
-            model: Model | None = getattr(self, field)
-            if model is not None and model.signature not in self.signatures:
+        for field, model in self._models():
+            if model.signature not in self.signatures:
                 message = f"{field}.signature: no signature {model.signature!r}; there are "
                 raise ValueError(message + ", ".join(self.signatures))
+        if self.near_duplicates is not None:
+            named = self.near_duplicates.embedding
+            pooled = [name for name, model in self._embeddings().items() if model.pool is not None]
+            if named not in pooled:
+                message = f"near_duplicates.embedding: no embedding {named!r} has a pool; set "
+                raise ValueError(message + "pool: mean where it is defined")
         return self
+
+    def _embeddings(self) -> dict[str, Embedding]:
+        """Embeddings by name; that without a name has an empty one."""
+        return {**({"": self.embedding} if self.embedding else {}), **self.embeddings}
+
+    def _captions(self) -> dict[str, Captioning]:
+        """Captions by name; that without a name has an empty one."""
+        return {**({"": self.captioning} if self.captioning else {}), **self.captions}
+
+    def _models(self) -> Iterator[tuple[str, Model]]:
+        """Whatever is made from frames, with what it is called in a `defs.yaml`."""
+        yield from (
+            (f"embeddings.{n}" if n else "embedding", m) for n, m in self._embeddings().items()
+        )
+        yield from (
+            (f"captions.{n}" if n else "captioning", m) for n, m in self._captions().items()
+        )
+        if self.quality is not None:
+            yield "quality", self.quality
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Everything that the attributes ask for."""
@@ -432,8 +511,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         names = Names(self.name or "")
         downstream = self._downstream(names, signatures)
         sources = [*map(names.frames, signatures), *downstream]
-        if self.captioning is not None and self.captioning.lacks_endpoint:
-            sources.remove(names.captions)  # nothing to wait for while no endpoint is set
+        for name, captioning in self._captions().items():
+            if captioning.lacks_endpoint:
+                sources.remove(names.captions(name))  # nothing to wait for while none is set
+        pooled = {names.clip_embeddings(name) for name in self._embeddings()}
         runnable = [names.videos, names.clips, *sources, names.catalog]
         jobs = [build_batch_job(names, runnable), build_observe_job(names)]
         return dg.Definitions(
@@ -445,8 +526,14 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                     build_frames(names, signatures, pool=self.decoder.pool()),
                     *downstream.values(),
                     build_catalog(
-                        names, signatures, sources, selection=Selection(**self.selection)
+                        names,
+                        signatures,
+                        [key for key in sources if key not in pooled],
+                        selection=Selection(**self.selection),
+                        embeddings=list(self._embeddings()),
+                        captions=list(self._captions()),
                     ),
+                    *self._over_batches(names),
                 ],
             ),
             asset_checks=[
@@ -454,6 +541,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 for name, signature in signatures.items()
             ],
             jobs=[*jobs, build_retire_job(names), build_uris_job(names, pool=self.decoder.pool())],
+            schedules=self._schedules(names),
             sensors=[
                 build_batch_sensor(
                     names,
@@ -499,26 +587,49 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             )
         ]
 
+    def _schedules(self, names: Names) -> list[dg.ScheduleDefinition]:
+        """What is made by the clock, beside the backfill."""
+        if self.near_duplicates is None or self.near_duplicates.cron is None:
+            return []
+        return [build_duplicates_schedule(names, cron=self.near_duplicates.cron)]
+
+    def _over_batches(self, names: Names) -> list[dg.AssetsDefinition]:
+        """The assets that are made from all batches together."""
+        if self.near_duplicates is None:
+            return []
+        return [
+            build_near_duplicates(
+                names,
+                name=self.near_duplicates.embedding,
+                min_similarity=self.near_duplicates.min_similarity,
+            )
+        ]
+
     def _downstream(
         self, names: Names, signatures: Mapping[str, FrameExtractionSignature]
     ) -> dict[dg.AssetKey, dg.AssetsDefinition]:
         """The assets that are made from frames."""
         assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
-        if (model := self.embedding) is not None:
+        for name, model in self._embeddings().items():
             embedder = open_embedding_provider(model.provider, **model.parameters)
-            signature = signatures[model.signature]
-            assets[names.embeddings] = build_embeddings(names, model.signature, signature, embedder)
-        if (model := self.quality) is not None:
-            measurer = open_quality_provider(model.provider, **model.parameters)
-            signature = signatures[model.signature]
-            assets[names.quality] = build_quality(names, model.signature, signature, measurer)
-        if (captioning := self.captioning) is not None:
-            assets[names.captions] = build_captions(
+            assets[names.embeddings(name)] = build_embeddings(
+                names, model.signature, signatures[model.signature], embedder, name=name
+            )
+            if model.pool is not None:
+                assets[names.clip_embeddings(name)] = build_clip_embeddings(names, name=name)
+        if (quality := self.quality) is not None:
+            measurer = open_quality_provider(quality.provider, **quality.parameters)
+            signature = signatures[quality.signature]
+            assets[names.quality] = build_quality(names, quality.signature, signature, measurer)
+        for name, captioning in self._captions().items():
+            signature = signatures[captioning.signature]
+            assets[names.captions(name)] = build_captions(
                 names,
                 captioning.signature,
-                signatures[captioning.signature],
+                signature,
                 captioning.open,
-                version=_caption_version(captioning, signatures[captioning.signature]),
+                version=_caption_version(captioning, signature),
+                name=name,
             )
         return assets
 

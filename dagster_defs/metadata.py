@@ -160,7 +160,7 @@ def of_rows(report: DerivedReport) -> Metadata:
         "dagster/uri": dg.MetadataValue.path(report.info.path),
         "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),
         "dagster/column_schema": column_schema(report.rows.schema),
-        "made_from": dg.MetadataValue.path(report.frames_url),
+        "made_from": dg.MetadataValue.path(report.made_from),
         "rows": dg.MetadataValue.int(report.info.rows),
         "bytes": dg.MetadataValue.int(report.info.bytes),
         "clips": dg.MetadataValue.int(report.made + report.kept),

@@ -2,9 +2,10 @@
 
     {root}/tables/{table}/{batch_key}/part-{part}.parquet
 
-Most tables have one part per batch, `00000`; one that is made for each signature by itself has a
-part for each. A part is published by one PUT, so a reader sees the old one or the new one, never a
-mixture. Any tool reads them: `SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
+Most tables have one part per batch, `00000`. One that is made for each signature by itself has a
+part for each, by its key; embeddings and captions of further providers are in parts by the names
+that they were given. A part is published by one PUT, so a reader sees the old one or the new one,
+never a mixture. Any tool reads them: `SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
 
 Rows that were made from frames say which: batch, clip, signature, position, timestamp, and the
 digest of the frames that the provider was given.
@@ -42,6 +43,8 @@ _ROOT: Final = "tables"
 _WHOLE: Final = "00000"
 """The part of a table that has only one per batch."""
 _MAX_NAME: Final = 128
+_AT_ONCE: Final = 64
+"""Files that are read before the first of them is looked at, where many are."""
 _DIGEST_FORMAT: Final = b"frames-table/1\n"
 _DIGEST_KEY: Final = b"frames_pipeline.digest"
 """Where a file keeps the digest of its rows, in the metadata of its schema."""
@@ -88,7 +91,7 @@ class FrameTables:
         pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
         data = sink.getvalue().to_pybytes()
         self._objects.put(key, data)
-        path = f"{self._objects.url}/{key}"
+        path = self.url(table, batch, part=part)
         return TableInfo(path, rows=rows.num_rows, bytes=len(data), digest=digest)
 
     def read(self, table: str, batch: str, *, part: str = "") -> pa.Table:
@@ -106,11 +109,38 @@ class FrameTables:
                 f"no table {table!r} of batch {batch!r}: {self._objects.url}/{key} is not there"
             )
             raise CommitNotFoundError(message) from error
+        return self._decoded(key, data)
+
+    def read_many(
+        self, table: str, batches: Iterable[str], *, part: str = ""
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """The rows of many batches, in their order; batches that have none are left out.
+
+        Raises:
+            IntegrityError: What is stored is not what was written.
+        """
+        keys = [(batch, _key(table, batch, part)) for batch in batches]
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            found = self._objects.get_many(key for _, key in some)
+            for batch, key in some:
+                if key in found:
+                    yield batch, self._decoded(key, found[key])
+
+    def _decoded(self, key: str, data: bytes) -> pa.Table:
         try:
             return _verified(pq.read_table(pa.BufferReader(data)))
         except (pa.ArrowException, ValueError, OSError) as error:
             message = f"{self._objects.url}/{key} is damaged ({error}); write it again"
             raise IntegrityError(message) from error
+
+    def url(self, table: str, batch: str, *, part: str = "") -> str:
+        """Path or URL of the file that a batch's rows are in."""
+        return f"{self._objects.url}/{self.path(table, batch, part=part)}"
+
+    def path(self, table: str, batch: str, *, part: str = "") -> str:
+        """The same, relative to the root."""
+        return _key(table, batch, part)
 
     def exists(self, table: str, batch: str, *, part: str = "") -> bool:
         """Whether the batch's rows are there."""
@@ -125,6 +155,13 @@ class FrameTables:
         folder = f"{_ROOT}/{_segment('table', table)}/"
         keys = (key.removeprefix(folder) for key in self._objects.list(folder.rstrip("/")))
         return sorted({key.partition("/")[0] for key in keys if key.endswith(".parquet")})
+
+    def parts(self, table: str, batch: str) -> list[str]:
+        """Names of the parts that a batch has of a table, sorted; the only one is an empty name."""
+        folder = f"{_ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
+        names = (key.removeprefix(f"{folder}/part-") for key in self._objects.list(folder))
+        found = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+        return sorted("" if name == _WHOLE else name for name in found)
 
     def delete(self, table: str, batch: str, *, part: str = "") -> None:
         """Remove a batch's rows; that there are none is no error."""
@@ -239,6 +276,51 @@ def embedding_rows(
     return pa.Table.from_pydict(columns, schema=embeddings_schema(provider.dimensions))
 
 
+def pooled_rows(rows: pa.Table, *, pool: str) -> pa.Table:
+    """One row per clip, for the table of clips' embeddings, out of the rows of their frames.
+
+    The vectors of a clip's frames are added up and scaled to length 1 again; vectors that cancel
+    each other out give zeros, which are like nothing.
+
+    Args:
+        rows: Rows of the table of embeddings.
+        pool: What to call the way of pooling.
+    """
+    dimensions = rows.schema.field("embedding").type.list_size
+    schema = clip_embeddings_schema(dimensions)
+    made = []
+    for of_clip in rows_by_clip(rows).values():
+        columns = {name: of_clip[name][0].as_py() for name in schema.names if name in _SAME}
+        columns |= {name: of_clip[column].to_pylist() for name, column in _FRAMES_OF_CLIP.items()}
+        made.append(columns | {"pool": pool, "embedding": _pooled(vectors_of(of_clip))})
+    return table_of(made, schema)
+
+
+def rows_by_clip(rows: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each clip, where those of one clip follow each other. Nothing is copied."""
+    clips = rows["clip_id"].combine_chunks().dictionary_encode()
+    codes = clips.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1)).tolist()
+    stops = [*starts, len(rows)][1:]
+    return {
+        clips[start].as_py(): rows.slice(start, stop - start)
+        for start, stop in zip(starts, stops, strict=True)
+    }
+
+
+def vectors_of(rows: pa.Table) -> NDArray[np.float32]:
+    """The vectors of a table of embeddings. Shape (rows, dimensions)."""
+    column = rows["embedding"].combine_chunks()
+    return np.asarray(column.flatten(), np.float32).reshape(len(rows), column.type.list_size)
+
+
+def _pooled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    total = vectors.sum(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(total))
+    pooled: NDArray[np.float64] = total / length if length else total
+    return pooled.astype(np.float32)
+
+
 def quality_rows(lineage: Lineage, quality: FrameQuality, *, provider: Provider) -> pa.Table:
     """One row per frame, for the table of quality measures.
 
@@ -248,8 +330,9 @@ def quality_rows(lineage: Lineage, quality: FrameQuality, *, provider: Provider)
     if len(quality) != len(lineage.positions):
         message = f"{provider.name} measured {len(quality)} frames, not {len(lineage.positions)}"
         raise ConfigError(message)
-    measures = {name: getattr(quality, name) for name in _MEASURES}
-    return pa.Table.from_pydict(_frame_columns(lineage, provider) | measures, schema=QUALITY)
+    nothing: dict[str, Any] = {field.name: [None] * len(quality) for field in _MEASURES}
+    columns = _frame_columns(lineage, provider) | nothing | quality.columns()
+    return pa.Table.from_pydict(columns, schema=QUALITY)
 
 
 def caption_rows(lineage: Lineage, caption: Caption, *, provider: CaptionProvider) -> pa.Table:
@@ -319,6 +402,20 @@ _FRAME: Final = (
     *_PROVIDER,
 )
 
+_CLIP: Final = (
+    _BATCH,
+    _CLIP_ID,
+    _SIGNATURE,
+    _column("positions", _INTS, "Positions of the frames that the row is made from."),
+    _column("pts", _INTS, "Their presentation timestamps, in time_base units."),
+    *_TIME_BASE,
+    *_PROVIDER,
+)
+_FRAMES_OF_CLIP: Final = {"positions": "position", "pts": "pts"}
+"""What a row of a clip has of several frames, and the column of one of them."""
+_SAME: Final = frozenset(field.name for field in _FRAME) - {"position", "pts"}
+"""What is the same for every frame of a clip."""
+
 VIDEOS: Final = pa.schema(
     [
         _VIDEO_KEY,
@@ -381,34 +478,26 @@ OUTCOMES: Final = pa.schema(
 )
 """One row per clip and signature: how the extraction came out."""
 
-_MEASURES: Final[dict[str, pa.Field]] = {
-    field.name: field
-    for field in (
-        _column("sharpness", _FLOAT, "Variance of the Laplacian of luma, in squared levels."),
-        _column("exposure", _FLOAT, "Mean luma, 0 to 1."),
-        _column("clipped_dark", _FLOAT, "Share of pixels too dark to hold detail, 0 to 1."),
-        _column("clipped_bright", _FLOAT, "Share of pixels too bright to hold detail, 0 to 1."),
-        _column("contrast", _FLOAT, "Standard deviation of luma, 0 to 0.5."),
-        _column("colourfulness", _FLOAT, "Hasler and Suesstrunk's M3; 0 is grey."),
-        _column("black_pixels", _FLOAT, "Share of pixels that count as black, 0 to 1."),
-        _column("black", _BOOL, "Whether the frame counts as black."),
-        _column("motion", _FLOAT, "Mean absolute difference to the previous frame, 0 to 1."),
-        _column("duplicate", _BOOL, "Whether the frame repeats the previous one."),
-    )
-}
+_MEASURES: Final = (
+    _column("sharpness", _FLOAT, "Variance of the Laplacian of luma, in squared levels."),
+    _column("exposure", _FLOAT, "Mean luma, 0 to 1."),
+    _column("clipped_dark", _FLOAT, "Share of pixels too dark to hold detail, 0 to 1."),
+    _column("clipped_bright", _FLOAT, "Share of pixels too bright to hold detail, 0 to 1."),
+    _column("contrast", _FLOAT, "Standard deviation of luma, 0 to 0.5."),
+    _column("colourfulness", _FLOAT, "Hasler and Suesstrunk's M3; 0 is grey."),
+    _column("black_pixels", _FLOAT, "Share of pixels that count as black, 0 to 1."),
+    _column("black", _BOOL, "Whether the frame counts as black."),
+    _column("motion", _FLOAT, "Mean absolute difference to the previous frame, 0 to 1."),
+    _column("duplicate", _BOOL, "Whether the frame repeats the previous one."),
+    _column("aesthetic", _FLOAT, "What a model thinks of it; null: none was asked.", nullable=True),
+)
 
-QUALITY: Final = pa.schema([*_FRAME, *_MEASURES.values()])
+QUALITY: Final = pa.schema([*_FRAME, *_MEASURES])
 """One row per frame: what was measured of its pixels."""
 
 CAPTIONS: Final = pa.schema(
     [
-        _BATCH,
-        _CLIP_ID,
-        _SIGNATURE,
-        _column("positions", _INTS, "Positions of the frames that the model was shown."),
-        _column("pts", _INTS, "Their presentation timestamps, in time_base units."),
-        *_TIME_BASE,
-        *_PROVIDER,
+        *_CLIP,
         _column("model", _TEXT, "Model that answered, or was asked where none did."),
         _column("prompt_sha256", _TEXT, "SHA-256 of the prompt."),
         _column("text", _TEXT, "The caption; empty if there is none."),
@@ -445,29 +534,56 @@ CATALOG: Final = pa.schema(
         _column("frame_statuses", _TEXTS, "How the frames came out."),
         _column("frame_counts", _INTS, "Frames stored."),
         _column("frame_paths", _TEXTS, "Zarr groups, relative to the root; empty where none is."),
-        _column("embeddings", _INT, "Vectors in the table of embeddings."),
+        _column("embedding_names", _TEXTS, "Names of the embeddings; these lists go with them."),
+        _column("embedding_counts", _INTS, "Vectors of the clip's frames."),
+        _column("embedding_paths", _TEXTS, "Parquet files that have them, relative to the root."),
         _column("sharpness", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column("exposure", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column("colourfulness", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column("motion", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column("black_share", _FLOAT, "Share of frames that count as black.", nullable=True),
         _column("duplicate_share", _FLOAT, "Share that repeats the one before.", nullable=True),
+        _column("aesthetic", _FLOAT, "Mean over the clip's frames.", nullable=True),
         _column(
             "keep", _BOOL, "Whether nothing speaks against it; null if not measured.", nullable=True
         ),
         _column("score", _FLOAT, "Share of the rules of selection that it meets.", nullable=True),
         _column("drop_reasons", _TEXTS, "What speaks against it, with the numbers."),
-        _column("caption", _TEXT, "What a model says about it; empty if none did."),
-        _column("caption_model", _TEXT, "Which model."),
+        _column("caption", _TEXT, "What the first model says about it; empty if it says nothing."),
+        _column("caption_names", _TEXTS, "Names of the captions; these lists go with them."),
+        _column("captions", _TEXTS, "What each model says."),
+        _column("caption_models", _TEXTS, "Which models."),
     ]
 )
 """One row per clip of the batch: what is known of it, and where it is."""
 
 
-def embeddings_schema(dimensions: int) -> pa.Schema:
-    """One row per frame: its vector of that length."""
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dimensions)
-    return pa.schema([*_FRAME, _column("embedding", vector, "Vector of unit length.")])
+NEAR_DUPLICATES: Final = pa.schema(
+    [
+        _BATCH,
+        _CLIP_ID,
+        _column("kept_batch", _TEXT, "Batch of the earlier clip that it is nearly the same as."),
+        _column("kept_clip_id", _TEXT, "That clip, which is in this table under no other's name."),
+        _column("similarity", _FLOAT, "Cosine of the two clips' vectors, 0 to 1."),
+    ]
+)
+"""One row per clip that is nearly the same as a kept one before it, over all batches."""
+
+
+def embeddings_schema(dimensions: int = -1) -> pa.Schema:
+    """One row per frame: its vector of that length, or of any."""
+    return pa.schema([*_FRAME, _vector(dimensions, "Vector of unit length.")])
+
+
+def clip_embeddings_schema(dimensions: int = -1) -> pa.Schema:
+    """One row per clip: the vectors of its frames in one of that length, or of any."""
+    vector = _vector(dimensions, "Sum of the vectors of its frames, of unit length.")
+    return pa.schema([*_CLIP, _column("pool", _TEXT, "How they became one: mean."), vector])
+
+
+def _vector(dimensions: int, description: str) -> pa.Field:
+    kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dimensions)
+    return _column("embedding", kind, description)
 
 
 def _frame_columns(lineage: Lineage, provider: Provider) -> dict[str, Any]:

@@ -323,7 +323,7 @@ def test_quality_says_which_frames_it_is_of() -> None:
             "provider_revision": 1,
             "provider_parameters": identity(MEASURER),
         }
-        assert row == SAME_FOR_ALL | where | made_by | measures
+        assert row == SAME_FOR_ALL | where | made_by | measures | {"aesthetic": None}
 
 
 def test_caption_says_which_frames_it_is_of() -> None:

@@ -17,25 +17,27 @@ from frames_pipeline.tables import OUTCOMES
 
 def build_captions(
     names: Names,
-    name: str,
+    frames: str,
     signature: FrameExtractionSignature,
     open_provider: Callable[[], CaptionProvider],
     *,
     version: str,
+    name: str = "",
 ) -> dg.AssetsDefinition:
     """The asset of captions, made from the frames of one named signature.
 
     Args:
         names: What it is called, and what it is made from.
-        name: The signature's name.
+        frames: The signature's name.
         signature: The signature.
         open_provider: Makes the provider when the step runs, secrets and all.
         version: What identifies its answers.
+        name: What the captions are called, beside those that have no name.
     """
 
     @dg.asset(
-        key=names.captions,
-        deps=[names.frames(name)],
+        key=names.captions(name),
+        deps=[names.frames(frames)],
         description="What a model says of each clip, with the frames that it was shown.",
         group_name="downstream",
         kinds={"parquet"},
@@ -48,12 +50,14 @@ def build_captions(
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             provider = open_provider()
-            report = caption_batch(context.partition_key, signature, places.open(), provider)
+            report = caption_batch(
+                context.partition_key, signature, places.open(), provider, name=name
+            )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
                 **of_rows(report),
-                "dagster/column_lineage": column_lineage(COLUMNS, {names.frames(name): OUTCOMES}),
+                "dagster/column_lineage": column_lineage(COLUMNS, {names.frames(frames): OUTCOMES}),
                 **statuses(report.rows),
                 "model": provider.model,
                 "prompt": provider.prompt,

@@ -28,8 +28,19 @@ def build_catalog(
     deps: Collection[dg.AssetKey],
     *,
     selection: Selection,
+    embeddings: Sequence[str] = (),
+    captions: Sequence[str] = (),
 ) -> dg.AssetsDefinition:
-    """The asset that joins what the others left."""
+    """The asset that joins what the others left.
+
+    Args:
+        names: What it is called, and what it is made from.
+        signatures: The named signatures.
+        deps: What is waited for.
+        selection: Which clips are worth keeping.
+        embeddings: Names of the embeddings; an empty one is the first's.
+        captions: Names of the captions; an empty one is the first's.
+    """
 
     @dg.asset(
         key=names.catalog,
@@ -47,14 +58,19 @@ def build_catalog(
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             rows, info = catalog_batch(
-                context.partition_key, signatures, places.open(), selection=selection
+                context.partition_key,
+                signatures,
+                places.open(),
+                selection=selection,
+                embeddings=embeddings,
+                captions=captions,
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(info.digest),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(info.path),
                 "dagster/partition_row_count": info.rows,
-                "dagster/column_lineage": _lineage(names, signatures, deps),
+                "dagster/column_lineage": _lineage(names, signatures, deps, embeddings, captions),
                 "rows": info.rows,
                 "bytes": info.bytes,
                 **statuses(rows),
@@ -69,7 +85,11 @@ def build_catalog(
 
 
 def _lineage(
-    names: Names, signatures: Iterable[str], deps: Collection[dg.AssetKey]
+    names: Names,
+    signatures: Iterable[str],
+    deps: Collection[dg.AssetKey],
+    embeddings: Sequence[str],
+    captions: Sequence[str],
 ) -> dg.TableColumnLineage:
     """Columns of the catalog, by those that they are joined or reckoned from."""
     made_of: dict[str, Sequence[tuple[dg.AssetKey, str]]] = {"uri": [(names.videos, "uri")]}
@@ -79,13 +99,11 @@ def _lineage(
         made_of[name] = [(names.frames(signature), column) for signature in signatures]
     if names.quality in deps:
         made_of |= {name: [(names.quality, of)] for of, name in MEANS.items()}
-    if names.embeddings in deps:
-        made_of["embeddings"] = [(names.embeddings, "embedding")]
-    if names.captions in deps:
-        made_of |= {
-            "caption": [(names.captions, "text")],
-            "caption_model": [(names.captions, "model")],
-        }
+    made_of["embedding_counts"] = [(names.embeddings(name), "embedding") for name in embeddings]
+    texts = [names.captions(name) for name in captions]
+    for column in ("caption", "captions"):
+        made_of[column] = [(asset, "text") for asset in texts]
+    made_of["caption_models"] = [(asset, "model") for asset in texts]
     return column_lineage(COLUMNS, {names.clips: CLIPS}, made_of)
 
 

@@ -559,7 +559,7 @@ def _print_uses(found: Uses, *, as_json: bool) -> None:
 
 def _row(one: RowOrigin) -> dict[str, str]:
     return {
-        "table": one.table,
+        "table": f"{one.table}/{one.name}" if one.name else one.table,
         "clip": one.frames.clip_id,
         "positions": " ".join(map(str, one.positions)),
         "seconds": " ".join(f"{seconds:.3f}" for seconds in one.seconds),

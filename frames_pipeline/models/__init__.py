@@ -122,6 +122,17 @@ def check_whole(name: str, value: object, *, smallest: int, largest: float = mat
         raise ConfigError(message)
 
 
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a parameter that is none of these.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value not in choices:
+        message = f"no {name} {value!r}; choose one of {', '.join(choices)}"
+        raise ConfigError(message)
+
+
 def check_frames(frames: NDArray[np.uint8]) -> None:
     """Refuse what is not RGB frames.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.models import Provider, check_frames, frame_slices, open_provider
+from frames_pipeline.models.vision import VisionTower
 
 
 class EmbeddingProvider(Provider, Protocol):
@@ -79,6 +80,7 @@ class PerceptualEmbedding:
 
 EMBEDDING_PROVIDERS: Final[dict[str, type[EmbeddingProvider]]] = {
     PerceptualEmbedding.name: PerceptualEmbedding,
+    VisionTower.name: VisionTower,
 }
 """Embedding providers by name."""
 

@@ -44,13 +44,16 @@ class Selection:
     """The same: above it, cuts or noise."""
     min_colourfulness: float | None = None
     """Hasler and Suesstrunk's M3."""
+    min_aesthetic: float | None = None
+    """What a model thinks of the frames, as it counts; a clip that none was asked of passes."""
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can meet."""
         for name, bound in asdict(self).items():
             if bound is not None:
                 shares = "share" in name or "exposure" in name or "motion" in name
-                check_number(name, bound, smallest=0, largest=1 if shares else 1e9)
+                least = -1e9 if name == "min_aesthetic" else 0
+                check_number(name, bound, smallest=least, largest=1 if shares else 1e9)
 
     def parameters(self) -> dict[str, Any]:
         """Every bound: what identifies the decisions."""

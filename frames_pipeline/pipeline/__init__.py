@@ -1,8 +1,10 @@
 """The steps from a folder of videos to a catalog, each a function on one batch.
 
-    discover -> observe_videos -> cut_clips -> extract_batch -> embed_batch   -> catalog_batch
-                                                             -> measure_batch
+    discover -> observe_videos -> cut_clips -> extract_batch -> measure_batch -> catalog_batch
                                                              -> caption_batch
+                                                             -> embed_batch   -> pool_batch
+
+    mark_near_duplicates                             over the clips of all batches
 
 Dagster's assets call them, one each; so does anyone who wants the same without Dagster.
 """
@@ -16,7 +18,9 @@ from frames_pipeline.pipeline.derive import (
     caption_batch,
     embed_batch,
     measure_batch,
+    pool_batch,
 )
+from frames_pipeline.pipeline.duplicates import DuplicatesReport, mark_near_duplicates
 from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
 from frames_pipeline.pipeline.ingest import (
     Change,
@@ -61,6 +65,7 @@ __all__ = [
     "Change",
     "DerivedReport",
     "Discovery",
+    "DuplicatesReport",
     "Estimate",
     "Finding",
     "Fit",
@@ -87,9 +92,11 @@ __all__ = [
     "find_disorder",
     "find_repeated",
     "look_at_clips",
+    "mark_near_duplicates",
     "measure_batch",
     "observe_videos",
     "origins_of_rows",
+    "pool_batch",
     "recheck_frames",
     "retire_batch",
     "sheet_of_batch",

@@ -22,8 +22,11 @@ MEANS: Final = {
     "motion": "motion",
     "black": "black_share",
     "duplicate": "duplicate_share",
+    "aesthetic": "aesthetic",
 }
 """Measures of frames, and the column that has their mean over a clip."""
+FIRST: Final = "default"
+"""What the catalog calls embeddings or captions that have no name of their own."""
 _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
@@ -33,6 +36,8 @@ def catalog_batch(
     places: Places,
     *,
     selection: Selection | None = None,
+    embeddings: Sequence[str] = ("",),
+    captions: Sequence[str] = ("",),
 ) -> tuple[pa.Table, TableInfo]:
     """Join what the other steps left, and publish it as the table `catalog`.
 
@@ -43,6 +48,8 @@ def catalog_batch(
         signatures: Its named signatures.
         places: Where everything is.
         selection: Which clips are worth keeping; its defaults if it is left out.
+        embeddings: Names of the embeddings; an empty one is the first's.
+        captions: Names of the captions; an empty one is the first's.
     """
     selection = selection or Selection()
     outcomes = {
@@ -52,13 +59,16 @@ def catalog_batch(
     commits = {name: _commits(batch, signature, places) for name, signature in signatures.items()}
     uris = {row["video_key"]: row["uri"] for row in places.rows("videos", batch)}
     measures = _means(places.table("quality", batch))
-    vectors = _counts(places.table("embeddings", batch))
-    captions = {row["clip_id"]: row for row in places.rows("captions", batch)}
+    vectors = {name: _counts(places.table("embeddings", batch, part=name)) for name in embeddings}
+    said = {
+        name: {row["clip_id"]: row for row in places.rows("captions", batch, part=name)}
+        for name in captions
+    }
     rows = []
     for clip in places.rows("clips", batch):
         clip_id = clip["clip_id"]
         told = [outcomes[name].get(clip_id) for name in signatures]
-        caption = captions.get(clip_id, {})
+        texts = [said[name].get(clip_id, {}) for name in captions]
         outcome = _worst([clip, *(row for row in told if row is not None)])
         rows.append(
             {name: clip[name] for name in CATALOG.names if name in clip}
@@ -75,9 +85,18 @@ def catalog_batch(
                     _path(batch, signature, commits[name].get(clip_id))
                     for name, signature in signatures.items()
                 ],
-                "embeddings": vectors.get(clip_id, 0),
-                "caption": caption.get("text", ""),
-                "caption_model": caption.get("model", ""),
+                "embedding_names": [name or FIRST for name in embeddings],
+                "embedding_counts": [vectors[name].get(clip_id, 0) for name in embeddings],
+                "embedding_paths": [
+                    places.tables.path("embeddings", batch, part=name)
+                    if clip_id in vectors[name]
+                    else ""
+                    for name in embeddings
+                ],
+                "caption": next((text["text"] for text in texts if text), ""),
+                "caption_names": [name or FIRST for name in captions],
+                "captions": [text.get("text", "") for text in texts],
+                "caption_models": [text.get("model", "") for text in texts],
             }
             | measures.get(clip_id, dict.fromkeys(MEANS.values()))
         )

@@ -29,8 +29,10 @@ from frames_pipeline.tables import (
     embedding_rows,
     embeddings_schema,
     failed_caption_rows,
+    pooled_rows,
     provider_parameters,
     quality_rows,
+    rows_by_clip,
 )
 
 RowsOf = Callable[[Lineage, FrameBatch], pa.Table]
@@ -49,14 +51,28 @@ class DerivedReport:
     """Clips whose rows were made now."""
     kept: int
     """Clips whose rows stand from before."""
-    frames_url: str
-    """Path or URL of the folder of the frames that they are made from."""
+    device: str
+    """Where the provider ran: `cpu`, or what it says."""
+    made_from: str
+    """Path or URL of what they are made from: the folder of the frames."""
 
 
 def embed_batch(
-    batch: str, signature: FrameExtractionSignature, places: Places, provider: EmbeddingProvider
+    batch: str,
+    signature: FrameExtractionSignature,
+    places: Places,
+    provider: EmbeddingProvider,
+    *,
+    name: str = "",
 ) -> DerivedReport:
     """A vector per frame, in the table `embeddings`.
+
+    Args:
+        batch: Key of the batch.
+        signature: Whose frames the provider is given.
+        places: Where everything is.
+        provider: What makes the vectors.
+        name: What these embeddings are called, where a batch has several.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
@@ -72,9 +88,27 @@ def embed_batch(
         places,
         table="embeddings",
         provider=provider,
+        name=name,
         schema=embeddings_schema(provider.dimensions),
         rows_of=rows_of,
     )
+
+
+def pool_batch(batch: str, places: Places, *, name: str = "") -> DerivedReport:
+    """A vector per clip, in the table `clip_embeddings`: the mean of those of its frames.
+
+    Args:
+        batch: Key of the batch.
+        places: Where everything is.
+        name: What the embeddings of its frames are called.
+
+    Raises:
+        CommitNotFoundError: The batch has no embeddings of that name.
+    """
+    rows = pooled_rows(places.tables.read("embeddings", batch, part=name), pool="mean")
+    info = places.tables.write("clip_embeddings", batch, rows, part=name)
+    made_from = places.tables.url("embeddings", batch, part=name)
+    return DerivedReport(info, rows, made=len(rows), kept=0, device="cpu", made_from=made_from)
 
 
 def measure_batch(
@@ -102,12 +136,24 @@ def measure_batch(
 
 
 def caption_batch(
-    batch: str, signature: FrameExtractionSignature, places: Places, provider: CaptionProvider
+    batch: str,
+    signature: FrameExtractionSignature,
+    places: Places,
+    provider: CaptionProvider,
+    *,
+    name: str = "",
 ) -> DerivedReport:
     """A caption per clip, in the table `captions`.
 
     A clip that the model has no caption for has a row that says why. Captions that were made
     stand, whatever becomes of the others.
+
+    Args:
+        batch: Key of the batch.
+        signature: Whose frames the model is shown.
+        places: Where everything is.
+        provider: What asks it.
+        name: What these captions are called, where a batch has several.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
@@ -131,6 +177,7 @@ def caption_batch(
         places,
         table="captions",
         provider=provider,
+        name=name,
         schema=CAPTIONS,
         rows_of=rows_of,
     )
@@ -149,10 +196,13 @@ def _derive(
     provider: Provider,
     schema: pa.Schema,
     rows_of: RowsOf,
+    name: str = "",
 ) -> DerivedReport:
     """Keep the rows that stand, make the others, publish them together."""
     manifest = places.store.manifest(batch, signature)
-    standing = _standing(places.table(table, batch), manifest, signature, provider, schema)
+    standing = _standing(
+        places.table(table, batch, part=name), manifest, signature, provider, schema
+    )
     parts: list[pa.Table] = []
     made = 0
     for clip_id, commit in manifest.clips.items():
@@ -169,13 +219,14 @@ def _derive(
             made += 1
         parts.append(standing[clip_id])
     rows = pa.concat_tables([schema.empty_table(), *parts])
-    info = places.tables.write(table, batch, rows)
+    info = places.tables.write(table, batch, rows, part=name)
     return DerivedReport(
         info,
         rows,
         made=made,
         kept=len(manifest.clips) - made,
-        frames_url=places.store.url(batch, signature),
+        device=str(getattr(provider, "device_name", "cpu")),
+        made_from=places.store.url(batch, signature),
     )
 
 
@@ -193,11 +244,9 @@ def _standing(
         pc.equal(table["signature"], signature.key),
         pc.equal(table["provider_parameters"], provider_parameters(provider)),
     )
-    table = table.filter(same)
-    standing: dict[str, pa.Table] = {}
-    for clip_id in pc.unique(table["clip_id"]).to_pylist():
-        rows = table.filter(pc.equal(table["clip_id"], clip_id))
-        commit = manifest.clips.get(clip_id)
-        if commit is not None and commit.digest == rows["frames_digest"][0].as_py():
-            standing[clip_id] = rows
-    return standing
+    return {
+        clip_id: rows
+        for clip_id, rows in rows_by_clip(table.filter(same)).items()
+        if clip_id in manifest.clips
+        and manifest.clips[clip_id].digest == rows["frames_digest"][0].as_py()
+    }

@@ -15,7 +15,7 @@ from frames_pipeline.errors import CommitNotFoundError, ConfigError
 from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.store import ClipCommit
 
-DERIVED: Final = ("embeddings", "quality", "captions")
+DERIVED: Final = ("embeddings", "clip_embeddings", "quality", "captions")
 """Tables whose rows are made from frames."""
 
 
@@ -49,6 +49,8 @@ class RowOrigin:
 
     table: str
     """The table that it is in."""
+    name: str
+    """What the provider's rows are called there; empty for the only ones."""
     frames: FramesOrigin
     """Its clip's frames, as they are committed now."""
     made_from_them: bool
@@ -86,7 +88,7 @@ def origins_of_rows(
     """What the rows of a batch's table were made from.
 
     Args:
-        table: `embeddings`, `quality` or `captions`.
+        table: One of `DERIVED`.
         batch: Key of the batch.
         places: Where everything is.
         clip_id: Rows of one clip alone.
@@ -99,7 +101,7 @@ def origins_of_rows(
         message = f"table {table!r} is not made from frames; choose one of {', '.join(DERIVED)}"
         raise ConfigError(message)
     frames = _Frames(batch, places)
-    for row in places.rows(table, batch):
+    for name, row in _named_rows(table, batch, places):
         positions, pts = _frames_of(row)
         if clip_id not in (None, row["clip_id"]) or (
             position is not None and position not in positions
@@ -109,6 +111,7 @@ def origins_of_rows(
         time_base = Fraction(row["time_base_num"], row["time_base_den"])
         yield RowOrigin(
             table=table,
+            name=name,
             frames=origin,
             made_from_them=row["frames_digest"] == origin.digest,
             positions=positions,
@@ -213,6 +216,13 @@ def _published(batch: str, signature: str, places: Places) -> Mapping[str, ClipC
         return places.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
+
+
+def _named_rows(table: str, batch: str, places: Places) -> Iterator[tuple[str, Row]]:
+    """Rows of every part, with its name."""
+    for name in places.tables.parts(table, batch):
+        for row in places.rows(table, batch, part=name):
+            yield name, row
 
 
 def _frames_of(row: Row) -> tuple[tuple[int, ...], Sequence[int]]:

@@ -12,7 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Model, Signature, Stride
+from dagster_defs.component import Embedding, Model, Signature, Stride
 from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
 from tests.videos import X264, make_video
@@ -108,7 +108,7 @@ def project(tmp_path: Path, videos: Path) -> Iterator[Project]:
                     "embeddings": Signature(target_fps=2, target_res=[24, 32]),
                     "aesthetics": Signature(target_fps=1),
                 },
-                "embedding": Model(signature="embeddings", provider="perceptual"),
+                "embedding": Embedding(signature="embeddings", provider="perceptual"),
                 "quality": Model(signature="aesthetics", provider="technical"),
             },
         )

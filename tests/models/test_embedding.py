@@ -151,7 +151,7 @@ def test_provider_is_identified_by_its_parameters() -> None:
     opened = open_embedding_provider("perceptual")
     assert opened == provider
     assert opened.parameters() == {"name": "perceptual", "revision": 1, "dimensions": 96}
-    assert set(EMBEDDING_PROVIDERS) == {"perceptual"}
+    assert set(EMBEDDING_PROVIDERS) == {"perceptual", "transformers"}
 
 
 def test_unknown_provider() -> None:
@@ -184,7 +184,10 @@ def test_what_is_not_frames(frames: NDArray[np.uint8], found: str) -> None:
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("perceptive", "choose one of perceptual, or name a class of your own as module:Class"),
+        (
+            "perceptive",
+            "choose one of perceptual, transformers, or name a class of your own as module:Class",
+        ),
         ("no_such_module:Model", "cannot be imported"),
         ("decimal:NoSuchClass", "cannot be imported"),
         ("fractions:Fraction", "has no name, revision, parameters, dimensions, embed"),

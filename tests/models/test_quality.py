@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,9 +81,8 @@ def test_every_measure_is_a_finite_number(frames: Frames) -> None:
     """There is one value per frame of each measure, and none is NaN or infinite."""
     quality = provider.measure(frames)
     assert len(quality) == len(quality.rows()) == len(frames)
-    for measure in fields(quality):
-        column = getattr(quality, measure.name)
-        assert column.shape == (len(frames),)
+    for column in quality.columns().values():
+        assert len(column) == len(frames)
         assert np.all(np.isfinite(column))
 
 
@@ -205,7 +202,7 @@ def test_provider_is_identified_by_its_parameters() -> None:
         "black_share": 0.9,
         "duplicate_threshold": 0.001,
     }
-    assert set(QUALITY_PROVIDERS) == {"technical"}
+    assert set(QUALITY_PROVIDERS) == {"technical", "aesthetic"}
 
 
 @pytest.mark.parametrize(
@@ -228,5 +225,7 @@ def test_parameters_that_cannot_be(parameters: dict[str, object], complaint: str
 
 def test_unknown_provider() -> None:
     """A name that is not there is answered with those that are."""
-    with pytest.raises(ConfigError, match="no quality provider 'nice'; choose one of technical"):
+    with pytest.raises(
+        ConfigError, match="no quality provider 'nice'; choose one of aesthetic, tech"
+    ):
         open_quality_provider("nice")

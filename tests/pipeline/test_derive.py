@@ -119,11 +119,13 @@ def test_the_catalog_joins_what_there_is(extracted: Places) -> None:
     caption_batch(BATCH, TWO, extracted, Reader())
     full, info = catalog_batch(BATCH, names, extracted)
 
-    assert bare["embeddings"].to_pylist() == [0] * 8
+    assert bare["embedding_counts"].to_pylist() == [[0]] * 8
     row = {row["clip_id"]: row for row in full.to_pylist()}["d.mp4#0-12800"]
     assert row["names"] == ["two", "one"]
     assert row["frame_counts"] == [3, 2]
-    assert row["embeddings"] == 3
+    assert row["embedding_names"] == ["default"]
+    assert row["embedding_counts"] == [3]
+    assert row["captions"] == ["frame 300"]
     assert row["caption"] == "frame 300"
     assert row["sharpness"] > 0
     assert (Path(extracted.store.objects.url) / row["frame_paths"][0] / "zarr.json").exists()

@@ -1,0 +1,184 @@
+"""Embeddings by the vision towers of CLIP, SigLIP and DINO, as the Hugging Face hub has them.
+
+torch and transformers come with the extra `models`, and are imported when frames are embedded:
+whoever only names a provider, as a code location does when it loads, needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.models import check_choice, check_frames, check_whole
+from frames_pipeline.models.pretrained import Device, Pretrained, device_of, import_models
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+TOWERS: Final[Mapping[str, tuple[str, str]]] = {
+    "clip": ("CLIPVisionModelWithProjection", "image_embeds"),
+    "clip_vision_model": ("CLIPVisionModelWithProjection", "image_embeds"),
+    "siglip": ("SiglipVisionModel", "pooler_output"),
+    "siglip_vision_model": ("SiglipVisionModel", "pooler_output"),
+    "siglip2": ("Siglip2VisionModel", "pooler_output"),
+    "siglip2_vision_model": ("Siglip2VisionModel", "pooler_output"),
+    "dinov2": ("Dinov2Model", "pooler_output"),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", "pooler_output"),
+    "dinov3_vit": ("DINOv3ViTModel", "pooler_output"),
+}
+"""What is loaded of each kind of model, and which of its outputs is the embedding: for CLIP and
+SigLIP the one that texts are compared with, for DINO the class token."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionTower:
+    """A vision tower; vectors are scaled to unit length.
+
+    Frames go through the model's own image processor, which resizes and crops what is not of its
+    size: give it frames of a signature that has that size (preset `clip`), and it changes nothing
+    but the range of values. It is the one that needs Pillow alone, whatever is installed.
+
+    A frame's vector may differ in the last bits with the other frames of its batch, the number of
+    threads and the device, as matrix products do.
+    """
+
+    name: ClassVar[str] = "transformers"
+    revision: ClassVar[int] = 1
+
+    model: str
+    """Id on the hub, `openai/clip-vit-base-patch32`, or the path of a folder."""
+    model_revision: str | None = None
+    """The commit on the hub, 40 hex digits; none for a folder, which is known by its bytes."""
+    dtype: Precision = "float32"
+    """Precision of weights and of what is reckoned with them; `float16` on a GPU alone."""
+    device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a GPU where torch finds one."""
+    batch_size: int = 32
+    """Frames that go through the model at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not one certain model; nothing is loaded yet."""
+        check_whole("batch_size", self.batch_size, smallest=1)
+        check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        if self.dtype == "float16" and self.device == "cpu":
+            message = "dtype='float16' is for GPUs; choose float32 or bfloat16 on the CPU"
+            raise ConfigError(message)
+        self._pretrained()
+
+    @property
+    def dimensions(self) -> int:
+        """Length of its vectors; loads the model."""
+        return self._load().dimensions
+
+    @property
+    def device_name(self) -> str:
+        """Where it runs; loads the model."""
+        return self._load().device_name
+
+    def parameters(self) -> dict[str, Any]:
+        """Name, revision, which weights and in which precision; not where and how many at once."""
+        which = self._pretrained().identity()
+        return {"name": self.name, "revision": self.revision, **which, "dtype": self.dtype}
+
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """One unit vector per frame.
+
+        Raises:
+            ConfigError: The model cannot be loaded, or its numbers overflow in this precision.
+            TransientError: The hub does not answer.
+        """
+        check_frames(frames)
+        loaded = self._load()
+        vectors = np.empty((len(frames), loaded.dimensions), np.float32)
+        for start in range(0, len(frames), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            vectors[part] = self._unit(loaded.forward(frames[part]))
+        return vectors
+
+    def _unit(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        lengths: NDArray[np.float64] = np.sqrt(np.sum(vectors**2, axis=1, keepdims=True))
+        if not np.isfinite(lengths).all() or not lengths.all():
+            message = f"{self.model} gives no finite vectors in {self.dtype}; choose float32"
+            raise ConfigError(message)
+        return vectors / lengths
+
+    def _pretrained(self) -> Pretrained:
+        return Pretrained(self.model, self.model_revision)
+
+    def _load(self) -> _Loaded:
+        return _loaded(self._pretrained(), self.dtype, device_of(self.device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """A model that is ready."""
+
+    processor: Any
+    tower: torch.nn.Module
+    output: str
+    dtype: torch.dtype
+    device: str
+    dimensions: int = 0
+
+    @property
+    def device_name(self) -> str:
+        cuda = import_models("torch").cuda
+        return str(cuda.get_device_name()) if self.device == "cuda" else self.device
+
+    def forward(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The output for each frame. Shape (n, dimensions)."""
+        torch = import_models("torch")
+        inputs = self.processor(
+            images=list(frames), return_tensors="pt", input_data_format="channels_last"
+        )
+        with torch.inference_mode():
+            found = self.tower(**inputs.to(self.device, self.dtype))
+        vectors: NDArray[np.float64] = getattr(found, self.output).double().cpu().numpy()
+        return vectors
+
+
+@lru_cache(maxsize=2)
+def _loaded(pretrained: Pretrained, dtype: Precision, device: str) -> _Loaded:
+    """Load a model, once per process.
+
+    Raises:
+        ConfigError: It is no vision tower that is known here, or lacks weights.
+    """
+    torch, transformers = import_models("torch"), import_models("transformers")
+    if dtype == "float16" and device == "cpu":
+        message = "dtype='float16' is for GPUs, and torch sees none; choose float32 or bfloat16"
+        raise ConfigError(message)
+    kind = pretrained.load(transformers.AutoConfig).model_type
+    if kind not in TOWERS:
+        message = f"{pretrained.model} is a {kind!r}, no vision tower that is known here; choose "
+        message += f"one of {', '.join(sorted(TOWERS))}, or write a provider (docs/own-models.md)"
+        raise ConfigError(message)
+    architecture, output = TOWERS[kind]
+    tower, found = pretrained.load(
+        getattr(transformers, architecture),
+        dtype=getattr(torch, dtype),
+        output_loading_info=True,
+    )
+    if lacking := sorted(found["missing_keys"]):
+        message = f"{pretrained.model} has no weights for {', '.join(lacking[:3])}"
+        raise ConfigError(f"{message}{' and more' * (len(lacking) > 3)}; is it all there?")
+    loaded = _Loaded(
+        pretrained.load(transformers.AutoImageProcessor, backend="pil"),
+        tower.eval().to(device),
+        output,
+        getattr(torch, dtype),
+        device,
+    )
+    blank = np.zeros((1, 224, 224, 3), np.uint8)
+    return _Loaded(
+        loaded.processor, loaded.tower, output, loaded.dtype, device, loaded.forward(blank).shape[1]
+    )
