@@ -45,6 +45,7 @@ from dagster_defs.resources import (
     with_defaults,
 )
 from dagster_defs.sensors import build_batch_sensor
+from dagster_defs.traces import build_trace_job
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
@@ -322,8 +323,8 @@ class Embedding(Model):
 class NearDuplicates(dg.Model, dg.Resolvable):
     """Clips that are nearly the same, over all batches."""
 
-    embedding: str = Field(
-        default="", description="Name of the embeddings to compare; empty: those of `embedding`."
+    embedding: str | None = Field(
+        default=None, description="Name of the embeddings to compare; none: those of `embedding`."
     )
     min_similarity: float = Field(
         default=0.95, gt=0, le=1, description="The least cosine of what is nearly the same."
@@ -475,7 +476,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 message = f"{field}.signature: no signature {model.signature!r}; there are "
                 raise ValueError(message + ", ".join(self.signatures))
         if self.near_duplicates is not None:
-            named = self.near_duplicates.embedding
+            named = self.near_duplicates.embedding or ""
             pooled = [name for name, model in self._embeddings().items() if model.pool is not None]
             if named not in pooled:
                 message = f"near_duplicates.embedding: no embedding {named!r} has a pool; set "
@@ -540,7 +541,12 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 build_checks(names, name, signature, max_failed_share=self.max_failed_share)
                 for name, signature in signatures.items()
             ],
-            jobs=[*jobs, build_retire_job(names), build_uris_job(names, pool=self.decoder.pool())],
+            jobs=[
+                *jobs,
+                build_retire_job(names),
+                build_trace_job(names),
+                build_uris_job(names, pool=self.decoder.pool()),
+            ],
             schedules=self._schedules(names),
             sensors=[
                 build_batch_sensor(
@@ -600,7 +606,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         return [
             build_near_duplicates(
                 names,
-                name=self.near_duplicates.embedding,
+                name=self.near_duplicates.embedding or "",
                 min_similarity=self.near_duplicates.min_similarity,
             )
         ]

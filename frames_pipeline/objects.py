@@ -178,7 +178,7 @@ class Objects:
         with self.faults(key):
             if self.local_path is not None:
                 return Path(self.local_path, key).read_bytes()
-            fs, root = self._connect()
+            fs, root = self.connect()
             return bytes(fs.cat_file(f"{root}/{key}"))
 
     def info(self, key: str) -> ObjectInfo:
@@ -193,7 +193,7 @@ class Objects:
                 if stat.S_ISDIR(status.st_mode):
                     raise FileNotFoundError(key)
                 return ObjectInfo(size=status.st_size, modified=status.st_mtime)
-            fs, root = self._connect()
+            fs, root = self.connect()
             info = fs.info(f"{root}/{key}")
             if info["type"] == "directory":
                 raise FileNotFoundError(key)
@@ -206,7 +206,7 @@ class Objects:
             FileNotFoundError: There is none.
         """
         with self.faults(key):
-            fs, root = self._connect()
+            fs, root = self.connect()
             fs.get_file(f"{root}/{key}", str(path))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -224,7 +224,7 @@ class Objects:
             if self.local_path is not None:
                 _put_file(Path(self.local_path, key), data, durable=self.durable)
             else:
-                fs, root = self._connect()
+                fs, root = self.connect()
                 fs.pipe_file(f"{root}/{key}", data)
 
     def put_new(self, key: str, data: bytes) -> bool:
@@ -232,7 +232,7 @@ class Objects:
         with _with_place(self.url, key), self.faults(key):
             if self.local_path is not None:
                 return _put_new_file(Path(self.local_path, key), data, durable=self.durable)
-            fs, root = self._connect()
+            fs, root = self.connect()
             try:
                 fs.pipe_file(f"{root}/{key}", data, mode="create")
             except FileExistsError:
@@ -247,7 +247,7 @@ class Objects:
         with self.faults(prefix):
             if self.local_path is not None:
                 return _list_files(self.local_path, prefix)
-            fs, root = self._connect()
+            fs, root = self.connect()
             try:
                 found = fs.find(_join(root, prefix), detail=True)
             except FileNotFoundError as error:
@@ -261,7 +261,7 @@ class Objects:
         with self.faults(prefix):
             if self.local_path is not None:
                 return _list_folders(Path(self.local_path, prefix))
-            fs, root = self._connect()
+            fs, root = self.connect()
             try:
                 found = fs.ls(_join(root, prefix), detail=True)
             except FileNotFoundError as error:
@@ -293,18 +293,19 @@ class Objects:
             if self.local_path is not None:
                 _remove_file(Path(self.local_path, key), root=self.local_path)
                 return
-            fs, root = self._connect()
+            fs, root = self.connect()
             with contextlib.suppress(FileNotFoundError):
                 fs.rm_file(f"{root}/{key}")
 
     def _map(self, function: Callable[[str], T], keys: Sequence[str]) -> Sequence[T]:
         if self.local_path is not None or len(keys) <= 1:
             return [function(key) for key in keys]
-        self._connect()
+        self.connect()
         with ThreadPoolExecutor(min(_REMOTE_REQUESTS, len(keys))) as pool:
             return list(pool.map(function, keys))
 
-    def _connect(self) -> tuple[fsspec.AbstractFileSystem, str]:
+    def connect(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system and the root's path in it, for those who read by themselves."""
         pid = os.getpid()
         if self._connection is None or self._connection[0] != pid:
             fs, root = url_to_fs(self.url, **self.storage_options)

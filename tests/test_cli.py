@@ -13,7 +13,7 @@ from PIL import Image
 
 from frames_pipeline.cli import main
 from frames_pipeline.models.embedding import PerceptualEmbedding
-from frames_pipeline.pipeline import Places, embed_batch, extract_batch
+from frames_pipeline.pipeline import Places, catalog_batch, embed_batch, extract_batch
 from frames_pipeline.signature import FrameExtractionSignature
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
 from tests.videos import X264, make_video
@@ -170,3 +170,31 @@ def test_it_is_installed_and_says_what_there_is() -> None:
         assert name in said
         assert command.help
         assert f"frames-pipeline {name}" in document
+
+
+def test_sql_asks_all_batches_at_once(root: Path, cut: Places) -> None:
+    """The view over all batches has what each table has, and is written as other tools read it."""
+    catalog_batch(BATCH, {"two": TWO}, cut)
+    (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")  # type: ignore[misc]
+    assert count == {
+        "n": 8,
+        "f": sum(row["frames"] for row in cut.rows("outcomes", BATCH, part=TWO.key)),
+    }
+    tables = {row["table"]: row["rows"] for row in parsed("sql", root)}  # type: ignore[attr-defined]
+    assert tables == {"catalog": 8, "clips": 8, "embeddings": 24, "outcomes": 8, "videos": 4}
+
+    written = run(
+        "sql", root, "SELECT clip_id, embedding_counts FROM catalog", "-o", root / "a.csv"
+    )
+    assert written.exit_code == 0
+    assert len((root / "a.csv").read_text().splitlines()) == 9
+
+    cut.batches.retire(BATCH)
+    assert parsed("sql", root) == []
+
+
+def test_sql_that_cannot_be_asked(root: Path) -> None:
+    nonsense = run("sql", root, "SELECT nothing FROM catalogue")
+    assert nonsense.exit_code == 2
+    assert "there are clips, embeddings, outcomes, videos" in nonsense.stderr
+    assert "must end in .parquet or .csv" in run("sql", root, "SELECT 1", "-o", "a.txt").stderr

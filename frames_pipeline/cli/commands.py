@@ -12,6 +12,7 @@ import click
 
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.options import Options
+from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
 from frames_pipeline.errors import ConfigError, FramesPipelineError
@@ -69,6 +70,9 @@ def main() -> None:
 
     A ROOT is the folder or bucket that has batches, frames and tables; a BATCH is a key in it.
     """
+
+
+main.add_command(sql)
 
 
 @main.command()

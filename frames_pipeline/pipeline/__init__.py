@@ -56,6 +56,7 @@ from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
 from frames_pipeline.pipeline.sizing import Amount, Sizing, estimate_extraction
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
+from frames_pipeline.pipeline.views import open_views
 
 __all__ = [
     "COPIED",
@@ -95,6 +96,7 @@ __all__ = [
     "mark_near_duplicates",
     "measure_batch",
     "observe_videos",
+    "open_views",
     "origins_of_rows",
     "pool_batch",
     "recheck_frames",

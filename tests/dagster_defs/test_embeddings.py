@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -71,3 +72,39 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         project.definitions(**attributes)
+
+
+def test_the_ui_says_what_came_from_what(project: Project) -> None:
+    """A video leads to its frames and vectors, a frame to the vectors of it, and these back."""
+    project.seal()
+    assert project.run(selection=VECTORS, **MORE).success
+    job = project.definitions(**MORE).resolve_job_def("trace_lineage")
+
+    def trace(**config: object) -> dict[str, Any]:
+        result = job.execute_in_process(
+            instance=project.instance,
+            run_config={"ops": {"trace": {"config": config}}},
+            raise_on_error=False,
+        )
+        if not result.success:
+            (event,) = [one for one in result.all_events if one.is_step_failure]
+            raise AssertionError(event.step_failure_data.error)
+        (event,) = [one for one in result.all_events if one.is_successful_output]
+        return dict(event.step_output_data.metadata)
+
+    rows = trace(video="a.mp4")["rows"].records
+    tables = {row.data["table"] for row in rows}
+    assert tables == {"embeddings", "clip_embeddings"}
+    first = next(row.data for row in rows if row.data["table"] == "embeddings")
+    assert first["video"] == str(project.videos / "a.mp4")
+
+    position = int(str(first["positions"]))
+    here = trace(batch="batch-000001", clip=first["clip"], position=position)
+    assert here["stored_frames"].value >= 1
+    assert first["positions"] in str(here["rows"].records[0].data["positions"])
+    back = trace(batch="batch-000001", clip=first["clip"], table="clip_embeddings")
+    (row,) = back["rows"].records
+    assert first["positions"] in str(row.data["positions"]).split()
+
+    with pytest.raises(AssertionError, match="say which video; or a batch and a clip"):
+        trace(batch="batch-000001")

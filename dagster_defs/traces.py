@@ -1,0 +1,128 @@
+"""A job that says what came from what: type a video, a clip or a frame, and look at its output."""
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_defs.metadata import Metadata, records
+from dagster_defs.names import Names
+from dagster_defs.resources import PlacesResource
+from dagster_defs.retries import retrying_transients
+from frames_pipeline import ConfigError
+from frames_pipeline.pipeline import (
+    DERIVED,
+    FramesOrigin,
+    Places,
+    RowOrigin,
+    Uses,
+    origins_of_rows,
+    uses_of_frame,
+    uses_of_video,
+)
+
+TRACE_LINEAGE = "trace_lineage"
+
+
+class Trace(dg.Config):
+    """A video; or a batch, and in it a clip, a frame, a table."""
+
+    video: str = Field(
+        default="", description="Key of a video: everything that was made from it, in any batch."
+    )
+    batch: str = Field(default="", description="Key of a batch; then a clip, a table, or both.")
+    clip: str = Field(default="", description="Id of a clip of the batch.")
+    position: int | None = Field(
+        default=None, description="A frame of the clip: its index among the stream's shown frames."
+    )
+    table: str = Field(
+        default="", description=f"What made the rows of this table: {', '.join(DERIVED)}."
+    )
+
+    def find(self, places: Places) -> Uses:
+        """What there is to say.
+
+        Raises:
+            ConfigError: It is none of these questions.
+            CommitNotFoundError: There is no such video.
+        """
+        match bool(self.video), bool(self.batch), bool(self.clip), bool(self.table):
+            case True, False, False, False:
+                return uses_of_video(self.video, places)
+            case False, True, True, False if self.position is not None:
+                return uses_of_frame(self.batch, self.clip, self.position, places)
+            case False, True, _, True:
+                return Uses((), self._rows(self.table, places))
+            case False, True, True, False:
+                return Uses((), tuple(row for name in DERIVED for row in self._rows(name, places)))
+        message = "say which video; or a batch and a clip, a table, or a clip and a position"
+        raise ConfigError(message)
+
+    def _rows(self, table: str, places: Places) -> tuple[RowOrigin, ...]:
+        return tuple(
+            origins_of_rows(
+                table, self.batch, places, clip_id=self.clip or None, position=self.position
+            )
+        )
+
+
+def build_trace_job(names: Names) -> dg.JobDefinition:
+    """Forward and backward lineage, for those who are in the UI."""
+
+    @dg.op(description="Looks up what came from what; nothing is made or changed.")
+    def trace(context: dg.OpExecutionContext, config: Trace, places: PlacesResource) -> None:
+        with retrying_transients():
+            found = config.find(places.open())
+        context.add_output_metadata(_told(found))
+
+    @dg.job(
+        name=names.of(TRACE_LINEAGE),
+        description="What was made from a video or a frame; what made a caption, a vector, a "
+        "measure. Type it, launch, and look at the metadata of the run's output.",
+    )
+    def trace_one() -> None:
+        trace()
+
+    return trace_one
+
+
+def _told(found: Uses) -> Metadata:
+    return {
+        "frames": records(map(_of_frames, found.frames), _FRAMES),
+        "rows": records(map(_of_row, found.rows), _ROWS),
+        "stored_frames": len(found.frames),
+        "rows_made": len(found.rows),
+    }
+
+
+_FRAMES = ("clip", "signature", "video", "fingerprint", "is_current", "path", "digest")
+_ROWS = (
+    "table", "clip", "signature", "positions", "seconds", "video", "provider", "parameters",
+    "made_from_these_frames", "frames_path", "says",
+)  # fmt: skip
+
+
+def _of_frames(one: FramesOrigin) -> dict[str, object]:
+    return {
+        "clip": one.clip_id,
+        "signature": one.signature,
+        "video": one.uri or one.video_key,
+        "fingerprint": one.fingerprint,
+        "is_current": one.is_current,
+        "path": one.path,
+        "digest": one.digest,
+    }
+
+
+def _of_row(one: RowOrigin) -> dict[str, object]:
+    return {
+        "table": f"{one.table}/{one.name}" if one.name else one.table,
+        "clip": one.frames.clip_id,
+        "signature": one.frames.signature,
+        "positions": " ".join(map(str, one.positions)),
+        "seconds": " ".join(f"{seconds:.3f}" for seconds in one.seconds),
+        "video": one.frames.uri or one.frames.video_key,
+        "provider": one.provider,
+        "parameters": one.provider_parameters,
+        "made_from_these_frames": one.made_from_them,
+        "frames_path": one.frames.path,
+        "says": str(one.says.get("text", "")),
+    }
