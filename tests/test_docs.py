@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from dagster_defs import FramesComponent
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from frames_pipeline.errors import FramesPipelineError
-from frames_pipeline.models.captioning import OpenAIVisionProvider
 from frames_pipeline.models.embedding import open_embedding_provider
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
 from tests.stored import need
 from tests.videos import make_video

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,6 +14,8 @@ from dagster_defs.component import Captioning
 from frames_pipeline import FrameExtractionSignature
 from tests.dagster_defs.conftest import Project
 from tests.dagster_defs.test_assets import metadata
+from tests.libraries import need
+from tests.models.tiny_models import make_idefics3
 from tests.models.vision_server import Reply, VisionServer, running_server
 
 BATCH = "batch-000001"
@@ -43,7 +48,9 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
     assert result.success
     assert metadata(result, "clip_captions")["ok_clips"] == 5
     rows = captioned.places.rows("captions", BATCH)
-    assert [row["text"] for row in rows] == [f"{len(seen)} images" for seen in server.pictures]
+    assert sorted(row["text"] for row in rows) == sorted(
+        f"{len(seen)} images" for seen in server.pictures
+    )
     for row in rows:
         stored = captioned.places.store.read(BATCH, SIGNATURE, row["clip_id"])
         assert len(row["positions"]) == int(row["text"].split()[0])
@@ -51,6 +58,94 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
         assert row["frames_digest"] == stored.digest()
     catalog = {row["clip_id"]: row["caption"] for row in captioned.places.rows("catalog", BATCH)}
     assert catalog["a.mp4#0-24576"] == rows[0]["text"]
+
+
+def test_a_run_says_what_it_cost(captioned: Project) -> None:
+    """By the endpoint's counts, 321 and 12 tokens a clip; a run that asks nothing costs nothing."""
+    captioned.attributes["captioning"].parameters.update(
+        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
+    )
+    said = metadata(captioned.run(), "clip_captions")
+    assert (said["prompt_tokens"], said["completion_tokens"]) == (5 * 321, 5 * 12)
+    assert said["captions_without_token_counts"] == 0
+    assert said["cost"] == pytest.approx(5 * (321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
+    again = metadata(captioned.run(), "clip_captions")
+    assert (again["prompt_tokens"], again["cost"]) == (0, 0)
+
+
+def test_no_cost_is_claimed_where_tokens_are_not_counted(
+    captioned: Project, server: VisionServer
+) -> None:
+    captioned.attributes["captioning"].parameters.update(
+        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
+    )
+    body = json.dumps({"choices": [{"message": {"content": "A cat."}}]}).encode()
+    server.replies.append(Reply(body=body))
+    said = metadata(captioned.run(), "clip_captions")
+    assert said["captions_without_token_counts"] == 1
+    assert said["prompt_tokens"] == 4 * 321
+    assert "cost" not in said
+
+
+def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
+    """Nor what decides where and at what price."""
+
+    def version(**parameters: Any) -> str | None:
+        url = {"base_url": "http://localhost:8000/v1", "model": "m"}
+        captioning = Captioning(
+            signature="aesthetics", provider="openai", parameters=url | parameters
+        )
+        versions = {
+            key: code_version
+            for asset in project.definitions(captioning=captioning).assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+            for key, code_version in asset.code_versions_by_key.items()
+        }
+        return versions[dg.AssetKey("clip_captions")]
+
+    assert version() == version(concurrency=8, requests_per_minute=9, timeout=1, max_retries=1)
+    assert version() == version(
+        price_per_million_prompt_tokens=1, price_per_million_completion_tokens=2
+    )
+    assert version() != version(prompt="Who is it?")
+
+
+def test_a_local_model_says_where_it_ran(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("torch", "transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    project.seal()
+    captioning = Captioning(
+        signature="aesthetics",
+        provider="transformers",
+        parameters={
+            "model": str(make_idefics3(tmp_path / "tiny")),
+            "max_new_tokens": 4,
+            "device": "cpu",
+        },
+    )
+    said = metadata(project.run(captioning=captioning), "clip_captions")
+    assert (said["ok_clips"], said["runs_on"]) == (5, "cpu")
+    assert said["completion_tokens"] <= 5 * 4
+    assert "cost" not in said
+    row = project.places.rows("captions", BATCH)[0]
+    assert len(json.loads(row["provider_parameters"])["model_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"model": "HuggingFaceTB/SmolVLM-256M-Instruct"}, "pin its commit"),
+        ({"model": "owner/name", "model_revision": "main"}, "is no commit"),
+        ({"model": "owner/name", "api_key": "k"}, "unexpected keyword argument 'api_key'"),
+    ],
+)
+def test_a_model_that_is_not_pinned_does_not_load(
+    parameters: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Captioning(signature="aesthetics", provider="transformers", parameters=parameters)
 
 
 def test_a_run_again_asks_nothing(captioned: Project, server: VisionServer) -> None:
