@@ -17,7 +17,7 @@ CHAT = (
 
 def make_blip(folder: Path) -> Path:
     """A captioner without a chat template: one picture, one line."""
-    import_models("torch").manual_seed(7)
+    _prepare()
     transformers = import_models("transformers")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     tokenizer = transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)})
@@ -52,7 +52,7 @@ def make_idefics3(folder: Path) -> Path:
     """A model that chats about several pictures at once: the architecture of SmolVLM."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
 
-    import_models("torch").manual_seed(7)
+    _prepare()
     transformers = import_models("transformers")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -100,6 +100,12 @@ def make_idefics3(folder: Path) -> Path:
         pictures, tokenizer, image_seq_len=4, chat_template=CHAT
     )
     return _saved(folder, model, processor)
+
+
+def _prepare() -> None:
+    torch = import_models("torch")
+    torch.manual_seed(7)
+    torch.set_num_threads(1)  # models as small as these keep no two busy
 
 
 def _saved(folder: Path, model: object, processor: object) -> Path:

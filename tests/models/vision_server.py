@@ -50,10 +50,25 @@ class VisionServer:
     """Where set, answers wait until so many requests are there."""
     times: list[float] = field(default_factory=list)
     """When requests came, on the monotonic clock."""
+    silent_after: int | None = None
+    """Where set, no more than so many are answered."""
+
+    def reached(self, requests: int) -> bool:
+        """Wait until so many requests came; a minute at most."""
+        deadline = time.monotonic() + 60
+        while len(self.requests) < requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(self.requests) >= requests
+
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     pictures: list[list[Picture]] = field(default_factory=list)
     """What each request showed."""
+
+    def is_silent(self, number: int) -> bool:
+        """Whether the request of that number, from 1, is not to be answered yet."""
+        last = self.silent_after
+        return self.silent.is_set() or (last is not None and number > last)
 
     def see(self, request: dict[str, Any]) -> Reply:
         """Decode the images of a request, and say what is in them."""
@@ -100,12 +115,14 @@ def running_server() -> Iterator[VisionServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             vision.headers.append({name.lower(): value for name, value in self.headers.items()})
-            vision.requests.append({"path": self.path, **json.loads(body)})
+            with one_at_a_time:
+                vision.requests.append({"path": self.path, **json.loads(body)})
+                number = len(vision.requests)
             vision.times.append(time.monotonic())
             if vision.crowd is not None:
                 with suppress(threading.BrokenBarrierError):
                     vision.crowd.wait(timeout=10)
-            while vision.silent.wait(0) and not stopped.wait(0.01):
+            while vision.is_silent(number) and not stopped.wait(0.01):
                 pass
             with one_at_a_time:
                 reply = vision.see(json.loads(body))
