@@ -173,9 +173,11 @@ def of_rows(report: DerivedReport) -> Metadata:
 
 def of_captions(report: DerivedReport, provider: CaptionProvider) -> Metadata:
     """Which model said what, where it ran, and what the captions that were made now cost."""
-    said: Metadata = {"model": provider.model, "prompt": provider.prompt}
-    if runs_on := getattr(provider, "runs_on", None):
-        said["runs_on"] = dg.MetadataValue.text(runs_on)
+    said: Metadata = {
+        "model": provider.model,
+        "prompt": provider.prompt,
+        "device": dg.MetadataValue.text(report.device),
+    }
     made = report.new.filter(pc.equal(report.new["status"], "ok"))
     counts = [made[name] for name in ("prompt_tokens", "completion_tokens")]
     uncounted = max((column.null_count for column in counts), default=0)

@@ -46,6 +46,7 @@ class OpenAIVisionProvider:
 
     name: ClassVar[str] = "openai"
     revision: ClassVar[int] = 1
+    device_name: ClassVar[str] = "endpoint"
 
     base_url: str
     """Where the API is, with its version: `http://localhost:8000/v1`."""

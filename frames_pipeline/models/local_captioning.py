@@ -11,7 +11,7 @@ from PIL import Image
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import check_whole
+from frames_pipeline.models import check_choice, check_whole
 from frames_pipeline.models.captioning import (
     QUESTION,
     Caption,
@@ -60,10 +60,8 @@ class TransformersCaptioner:
         object.__setattr__(self, "pretrained", Pretrained(self.model, self.model_revision))
         check_whole("max_frames", self.max_frames, smallest=1)
         check_whole("max_new_tokens", self.max_new_tokens, smallest=1)
-        for name, choices in (("device", get_args(Device)), ("dtype", get_args(Precision))):
-            if getattr(self, name) not in choices:
-                message = f"{name}={getattr(self, name)!r}; choose one of {', '.join(choices)}"
-                raise ConfigError(message)
+        check_choice("device", self.device, get_args(Device))
+        check_choice("dtype", self.dtype, get_args(Precision))
         if self.device == "cpu":
             _check_precision(self.dtype, "cpu")
 
@@ -79,15 +77,14 @@ class TransformersCaptioner:
         }
 
     @property
-    def runs_on(self) -> str:
-        """The device that it really runs on, by name.
+    def device_name(self) -> str:
+        """Where it really runs: `cpu`, or a GPU by name.
 
         Raises:
             ConfigError: It cannot run on the one that is asked for.
         """
-        if device_of(self.device) == "cpu":
-            return "cpu"
-        return f"cuda: {import_models('torch').cuda.get_device_name()}"
+        device = device_of(self.device)
+        return device if device == "cpu" else str(import_models("torch").cuda.get_device_name())
 
     def caption(self, clip: FrameBatch) -> Caption:
         """What the clip shows, from up to `max_frames` of its frames, spread evenly.

@@ -60,7 +60,7 @@ class DerivedReport:
     new: pa.Table
     """Those of its rows that were made now."""
     device: str
-    """Where the provider ran: `cpu`, or what it says; empty if it was not asked."""
+    """Where the provider ran: `cpu`, or what it says; `none` if it was not asked."""
     made_from: str
     """Path or URL of what they are made from: the folder of the frames."""
 
@@ -255,7 +255,7 @@ def _derive(
         made=len(missing),
         kept=len(kept),
         new=rows(missing),
-        device=str(getattr(provider, "device_name", "cpu")) if missing else "",
+        device=str(getattr(provider, "device_name", "cpu")) if missing else "none",
         made_from=places.store.url(batch, signature),
     )
 

@@ -126,7 +126,7 @@ def test_a_local_model_says_where_it_ran(
         },
     )
     said = metadata(project.run(captioning=captioning), "clip_captions")
-    assert (said["ok_clips"], said["runs_on"]) == (5, "cpu")
+    assert (said["ok_clips"], said["device"]) == (5, "cpu")
     assert said["completion_tokens"] <= 5 * 4
     assert "cost" not in said
     row = project.places.rows("captions", BATCH)[0]
