@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args
 
@@ -52,12 +52,10 @@ class TransformersCaptioner:
     """Where it runs; `auto` is a GPU where there is one."""
     dtype: Precision = "float32"
     """Precision of the weights. `float16` needs a GPU, `bfloat16` a CPU or a GPU that has it."""
-    pretrained: Pretrained = field(init=False, repr=False, compare=False)
-    """The weights."""
 
     def __post_init__(self) -> None:
         """Refuse what no model can be asked with. Reads and imports nothing."""
-        object.__setattr__(self, "pretrained", Pretrained(self.model, self.model_revision))
+        self._pretrained()
         check_whole("max_frames", self.max_frames, smallest=1)
         check_whole("max_new_tokens", self.max_new_tokens, smallest=1)
         check_choice("device", self.device, get_args(Device))
@@ -72,7 +70,7 @@ class TransformersCaptioner:
         return {
             "name": self.name,
             "revision": self.revision,
-            **self.pretrained.identity(),
+            **self._pretrained().identity(),
             **asked,
         }
 
@@ -94,9 +92,9 @@ class TransformersCaptioner:
         chosen = shown_frames(clip, self.max_frames)
         images = [Image.fromarray(frame) for frame in clip.frames[chosen]]
         with _ONE_AT_A_TIME:  # of what torch is doing, each would wait for the other anyway
-            identity = self.pretrained.identity()
+            identity = self._pretrained().identity()
             loaded = _loaded(
-                self.pretrained, tuple(identity.values()), device_of(self.device), self.dtype
+                self._pretrained(), tuple(identity.values()), device_of(self.device), self.dtype
             )
             answer = loaded.chat(images, self) if loaded.chats else loaded.continued(images, self)
         if not answer.text:
@@ -111,6 +109,9 @@ class TransformersCaptioner:
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
         )
+
+    def _pretrained(self) -> Pretrained:
+        return Pretrained(self.model, self.model_revision)
 
 
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -222,7 +223,7 @@ def _loaded(
     if not hasattr(processor, "tokenizer"):
         message = f"{pretrained.model} is no image-text model: its processor has no tokenizer"
         raise ConfigError(message)
-    model = pretrained.load(
+    model = pretrained.load_weights(
         transformers.AutoModelForImageTextToText, dtype=getattr(torch, dtype)
     ).eval()
     try:

@@ -60,19 +60,6 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
     assert catalog["a.mp4#0-24576"] == rows[0]["text"]
 
 
-def test_a_run_says_what_it_cost(captioned: Project) -> None:
-    """By the endpoint's counts, 321 and 12 tokens a clip; a run that asks nothing costs nothing."""
-    captioned.attributes["captioning"].parameters.update(
-        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
-    )
-    said = metadata(captioned.run(), "clip_captions")
-    assert (said["prompt_tokens"], said["completion_tokens"]) == (5 * 321, 5 * 12)
-    assert said["captions_without_token_counts"] == 0
-    assert said["cost"] == pytest.approx(5 * (321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
-    again = metadata(captioned.run(), "clip_captions")
-    assert (again["prompt_tokens"], again["cost"]) == (0, 0)
-
-
 def test_no_cost_is_claimed_where_tokens_are_not_counted(
     captioned: Project, server: VisionServer
 ) -> None:
@@ -148,12 +135,21 @@ def test_a_model_that_is_not_pinned_does_not_load(
         Captioning(signature="aesthetics", provider="transformers", parameters=parameters)
 
 
-def test_a_run_again_asks_nothing(captioned: Project, server: VisionServer) -> None:
-    captioned.run()
-    asked = len(server.requests)
-    again = captioned.run()
+def test_a_run_says_what_it_cost_and_a_run_again_asks_nothing(
+    captioned: Project, server: VisionServer
+) -> None:
+    """By the endpoint's counts, 321 and 12 tokens a clip."""
+    captioned.attributes["captioning"].parameters.update(
+        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
+    )
+    said = metadata(captioned.run(), "clip_captions")
+    assert (said["prompt_tokens"], said["completion_tokens"]) == (5 * 321, 5 * 12)
+    assert said["cost"] == pytest.approx(5 * (321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
+    assert (said["captions_without_token_counts"], said["device"]) == (0, "endpoint")
 
-    assert metadata(again, "clip_captions")["clips_made_now"] == 0
+    asked = len(server.requests)
+    again = metadata(captioned.run(), "clip_captions")
+    assert (again["clips_made_now"], again["prompt_tokens"], again["cost"]) == (0, 0, 0)
     assert len(server.requests) == asked
 
 

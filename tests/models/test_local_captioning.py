@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import shutil
 import subprocess
@@ -218,6 +219,30 @@ def test_a_model_of_another_kind_is_refused(idefics3: Path, tmp_path: Path) -> N
     transformers.LlamaForCausalLM(config).save_pretrained(copy)
     with pytest.raises(ConfigError, match=r"cannot load .*text: ValueError: Unrecognized config"):
         captioner(copy).caption(frame_batch(COLOURS))
+
+
+def test_weights_that_are_missing_are_not_made_up(blip: Path, tmp_path: Path) -> None:
+    """As transformers would, with a warning."""
+    copy = Path(shutil.copytree(blip, tmp_path / "blip"))
+    weights = import_models("transformers").AutoModelForImageTextToText.from_pretrained(copy)
+    state = weights.state_dict()
+    state.pop("vision_model.post_layernorm.weight")
+    weights.save_pretrained(copy, state_dict=state)
+    with pytest.raises(ConfigError, match=r"blip has no weights for vision_model\.post_layernorm"):
+        captioner(copy, prompt="").caption(frame_batch(COLOURS))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_says_much_the_same(idefics3: Path) -> None:
+    """In single precision the same words; in half, words at all."""
+    if not import_models("torch").cuda.is_available():
+        pytest.fail("no GPU") if os.environ.get("REQUIRE_GPU") else pytest.skip("no GPU")
+    clip = frame_batch(COLOURS)
+    on_gpu = captioner(idefics3, device="auto")
+    assert on_gpu.device_name == import_models("torch").cuda.get_device_name()
+    assert on_gpu.caption(clip) == captioner(idefics3).caption(clip)
+    for dtype in ("float16", "bfloat16"):
+        assert captioner(idefics3, device="cuda", dtype=dtype).caption(clip).text
 
 
 def test_offline_the_error_says_what_to_do() -> None:
