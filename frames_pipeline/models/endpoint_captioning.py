@@ -6,6 +6,7 @@ import base64
 import importlib
 import io
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class OpenAIVisionProvider:
             http_client=openai.DefaultHttpxClient(
                 event_hooks={
                     "request": [lambda _: turns.append(self._pace.wait())],
-                    "response": [self._heed],
+                    "response": [lambda response: self._heed(response, turns[-1])],
                 }
             ),
         )
@@ -176,16 +177,19 @@ class OpenAIVisionProvider:
     @property
     def _pace(self) -> Pace:
         """One for all who ask that endpoint for that model with that key from this process."""
-        return _pace_of(
-            self.base_url,
-            self.model,
-            self.api_key,
-            requests=self.requests_per_minute,
-            tokens=self.tokens_per_minute,
-        )
+        with _PACES:
+            return _pace_of(
+                self.base_url,
+                self.model,
+                self.api_key,
+                requests=self.requests_per_minute,
+                tokens=self.tokens_per_minute,
+            )
 
-    def _heed(self, response: Any) -> None:  # noqa: ANN401 - of httpx or httpx2
+    def _heed(self, response: Any, turn: Turn) -> None:  # noqa: ANN401 - of httpx or httpx2
         """Hold everybody back for as long as a busy endpoint asks for, up to a minute."""
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            self._pace.settle(turn, 0)
         wanted = response.headers.get("Retry-After", "")
         if response.status_code in _BUSY and wanted.isascii() and wanted.isdigit():
             self._pace.hold(min(int(wanted), MINUTE))
@@ -245,6 +249,8 @@ _NO_KEY: Final = "none"
 environment and would show it to whoever is at `base_url`."""
 _PRICES: Final = ("price_per_million_prompt_tokens", "price_per_million_completion_tokens")
 _ACCOUNT_HEADERS: Final = ("OpenAI-Organization", "OpenAI-Project")
+_PACES: Final = threading.Lock()
+"""Two threads that ask first must not have a pace each."""
 _EXCERPT: Final = 300
 """Characters of an unexpected answer that a message quotes."""
 _BUSY: Final = frozenset({408, 409, 425, 429})
