@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from dagster_defs.component import Captioning
+from dagster_defs.metadata import of_captions
 from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.models.captioning import Caption, CaptionError
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
+from frames_pipeline.pipeline import DerivedReport
+from frames_pipeline.tables import Lineage, TableInfo, caption_rows, failed_caption_rows
 from tests.dagster_defs.conftest import Project
 from tests.dagster_defs.test_assets import metadata
 from tests.libraries import need
+from tests.models.frame_batches import flat_frames, frame_batch
 from tests.models.tiny_models import make_idefics3
 from tests.models.vision_server import Reply, VisionServer, running_server
 
@@ -60,18 +67,43 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
     assert catalog["a.mp4#0-24576"] == rows[0]["text"]
 
 
-def test_no_cost_is_claimed_where_tokens_are_not_counted(
-    captioned: Project, server: VisionServer
-) -> None:
-    captioned.attributes["captioning"].parameters.update(
-        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
+def test_no_cost_is_claimed_where_tokens_are_not_counted() -> None:
+    """One of two answers says what it took; the cost of both is not known."""
+    provider = OpenAIVisionProvider(
+        base_url="http://localhost:8000/v1",
+        model="m",
+        price_per_million_prompt_tokens=2.5,
+        price_per_million_completion_tokens=10,
     )
-    body = json.dumps({"choices": [{"message": {"content": "A cat."}}]}).encode()
-    server.replies.append(Reply(body=body))
-    said = metadata(captioned.run(), "clip_captions")
-    assert said["captions_without_token_counts"] == 1
-    assert said["prompt_tokens"] == 4 * 321
-    assert "cost" not in said
+    lineage = Lineage.of(
+        frame_batch(flat_frames((0, 0, 0))), batch=BATCH, clip_id="a", signature=SIGNATURE.key
+    )
+    counted = Caption("A cat.", "m", (0,), (0,), prompt_tokens=321, completion_tokens=12)
+    uncounted = Caption("A cat.", "m", (0,), (0,))
+    failed = failed_caption_rows(lineage, CaptionError("no text"), provider=provider)
+
+    def said(*captions: Caption) -> dict[str, Any]:
+        rows = [caption_rows(lineage, caption, provider=provider) for caption in captions]
+        table = pa.concat_tables([*rows, failed])
+        report = DerivedReport(
+            TableInfo("part-00000.parquet", rows=len(table), bytes=1, digest="d"),
+            table,
+            made=len(table),
+            kept=0,
+            new=table,
+            device="endpoint",
+            made_from="frames",
+        )
+        return {
+            name: getattr(value, "value", value)
+            for name, value in of_captions(report, provider).items()
+        }
+
+    both = said(counted, uncounted)
+    assert (both["captions_without_token_counts"], both["prompt_tokens"]) == (1, 321)
+    assert "cost" not in both
+    assert said(counted)["cost"] == pytest.approx((321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
+    assert not {"cost", "prompt_tokens", "completion_tokens"} & said(uncounted).keys()
 
 
 def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
