@@ -51,7 +51,12 @@ from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.decoders import MIN_MEGAPIXELS
 from frames_pipeline.detectors import DETECTORS
-from frames_pipeline.models.captioning import CaptionProvider, open_caption_provider
+from frames_pipeline.models.captioning import (
+    CAPTION_PROVIDERS,
+    CaptionProvider,
+    identifying,
+    open_caption_provider,
+)
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
@@ -340,7 +345,7 @@ class NearDuplicates(dg.Model, dg.Resolvable):
 
 
 class Captioning(Model):
-    """A vision model behind an OpenAI-compatible endpoint, or one of your own."""
+    """A vision model behind an OpenAI-compatible endpoint, a local one, or one of your own."""
 
     api_key_variable: str | None = Field(
         default=None, description="Environment variable that holds the endpoint's key."
@@ -365,6 +370,17 @@ class Captioning(Model):
         if self.api_key_variable is not None:
             parameters["api_key"] = os.environ.get(self.api_key_variable)
         return open_caption_provider(self.provider, **parameters)
+
+    @property
+    def identifying(self) -> dict[str, Any]:
+        """The parameters that decide what is said, whoever says it and however fast."""
+        return identifying(self.provider, self.parameters)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Captioning":
+        if self.provider in CAPTION_PROVIDERS and not self.lacks_endpoint:
+            self.open()
+        return self
 
 
 class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -653,5 +669,5 @@ FramesComponent.__doc__ = _with_attributes(FramesComponent)
 
 def _caption_version(captioning: Captioning, signature: FrameExtractionSignature) -> str:
     """What decides the captions, told without an endpoint or a key."""
-    what = {name: value for name, value in captioning.parameters.items() if name != "base_url"}
-    return f"{captioning.provider}-{signature.key}-{sorted(what.items())!r}"
+    what = sorted(captioning.identifying.items())
+    return f"{captioning.provider}-{signature.key}-{what!r}"

@@ -7,10 +7,12 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from frames_pipeline import FrameExtractionSignature, IntegrityError
 from frames_pipeline.contact_sheet import as_markdown
 from frames_pipeline.models import Provider
+from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pipeline import (
     COPIED,
     DerivedReport,
@@ -167,6 +169,31 @@ def of_rows(report: DerivedReport) -> Metadata:
         "clips_made_now": dg.MetadataValue.int(report.made),
         "clips_kept": dg.MetadataValue.int(report.kept),
     }
+
+
+def of_captions(report: DerivedReport, provider: CaptionProvider) -> Metadata:
+    """Which model said what, where it ran, and what the captions that were made now cost."""
+    said: Metadata = {
+        "model": provider.model,
+        "prompt": provider.prompt,
+        "device": dg.MetadataValue.text(report.device),
+    }
+    made = report.new.filter(pc.equal(report.new["status"], "ok"))
+    counts = [made[name] for name in ("prompt_tokens", "completion_tokens")]
+    uncounted = max((column.null_count for column in counts), default=0)
+    said["captions_without_token_counts"] = dg.MetadataValue.int(uncounted)
+    if uncounted < len(made) or not len(made):
+        asked, answered = (pc.sum(column, min_count=0).as_py() for column in counts)
+        said["prompt_tokens"] = dg.MetadataValue.int(asked)
+        said["completion_tokens"] = dg.MetadataValue.int(answered)
+        prices = [
+            getattr(provider, f"price_per_million_{kind}_tokens", None)
+            for kind in ("prompt", "completion")
+        ]
+        if not uncounted and None not in prices:
+            cost = (asked * prices[0] + answered * prices[1]) / 1e6
+            said["cost"] = dg.MetadataValue.float(round(cost, 6))
+    return said
 
 
 def code_version(provider: Provider, signature: FrameExtractionSignature) -> str:

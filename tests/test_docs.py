@@ -16,10 +16,12 @@ import yaml
 from pydantic import BaseModel
 
 from dagster_defs import FramesComponent
+from dagster_defs.component import Captioning
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from frames_pipeline.errors import FramesPipelineError
-from frames_pipeline.models.captioning import OpenAIVisionProvider
 from frames_pipeline.models.embedding import open_embedding_provider
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
+from frames_pipeline.models.local_captioning import TransformersCaptioner
 from frames_pipeline.models.quality import TechnicalQuality
 from tests.stored import need
 from tests.videos import make_video
@@ -62,12 +64,18 @@ def settings(kind: type) -> dict[str, Any]:
     return {name: field.default for name, field in kind.model_fields.items()}
 
 
+def vars_of(provider: object) -> dict[str, Any]:
+    """The parameters of a provider by name."""
+    return {name: getattr(provider, name) for name in settings(type(provider))}
+
+
 CONFIGURED = [
     *models_in(FramesComponent),
     *models_in(DecoderResource),
     ExtractionResource,
     PlacesResource,
     OpenAIVisionProvider,
+    TransformersCaptioner,
     TechnicalQuality,
 ]
 
@@ -96,6 +104,14 @@ def test_components_and_run_config_are_taken() -> None:
     [component, run_config] = map(yaml.safe_load, blocks("docs/configuration.md", "yaml"))
     definitions = FramesComponent.model_validate(component["attributes"]).definitions()
     assert dg.validate_run_config(definitions.resolve_job_def("process_batch"), run_config)
+
+
+def test_captionings_of_the_documents_are_taken() -> None:
+    """Those of docs/captions.md are of known providers, with parameters that they have."""
+    for block in blocks("docs/captions.md", "yaml"):
+        captioning = yaml.safe_load(block)["captioning"]
+        opened = Captioning.model_validate(captioning).open()
+        assert captioning["parameters"].items() <= vars_of(opened).items()
 
 
 def test_snippets_of_readers_run(

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError, TransientError
 from frames_pipeline.models import Provider
-from frames_pipeline.models.captioning import Caption, OpenAIVisionProvider
+from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import PerceptualEmbedding
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import (

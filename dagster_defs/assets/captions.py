@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from dagster_defs.metadata import column_lineage, column_schema, of_rows, records, statuses
+from dagster_defs.metadata import (
+    column_lineage,
+    column_schema,
+    of_captions,
+    of_rows,
+    records,
+    statuses,
+)
 from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
@@ -59,8 +66,7 @@ def build_captions(
                 **of_rows(report),
                 "dagster/column_lineage": column_lineage(COLUMNS, {names.frames(frames): OUTCOMES}),
                 **statuses(report.rows),
-                "model": provider.model,
-                "prompt": provider.prompt,
+                **of_captions(report, provider),
                 "captions": records(report.rows.to_pylist(), ("clip_id", "status", "text")),
             },
         )

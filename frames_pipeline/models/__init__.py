@@ -50,7 +50,7 @@ def open_provider(
     kind: str,
     name: str,
     *,
-    choices: Mapping[str, type[P]],
+    choices: Mapping[str, type[P] | str],
     parameters: Mapping[str, Any],
     needs: Collection[str],
 ) -> P:
@@ -59,14 +59,15 @@ def open_provider(
     Args:
         kind: What it makes, for people.
         name: One of the choices, or `module:Class` for one's own.
-        choices: Those that are here.
+        choices: Those that are here, or where they are as `module:Class`.
         parameters: What its constructor takes.
         needs: What it must have besides what every provider has.
 
     Raises:
         ConfigError: There is none of that name, or it does not take these parameters.
     """
-    made = choices[name] if name in choices else _imported(kind, name, choices)
+    chosen = choices.get(name, name)
+    made = _imported(kind, chosen, choices) if isinstance(chosen, str) else chosen
     signature = inspect.signature(made)
     try:
         signature.bind(**parameters)
@@ -82,8 +83,8 @@ def open_provider(
     return provider
 
 
-def _imported(kind: str, name: str, choices: Mapping[str, type[P]]) -> Callable[..., P]:
-    """A class of the user's own, by module and name."""
+def _imported(kind: str, name: str, choices: Mapping[str, type[P] | str]) -> Callable[..., P]:
+    """A class by module and name."""
     module, found, attribute = name.partition(":")
     if not found:
         message = f"no {kind} provider {name!r}; choose one of {', '.join(sorted(choices))}, or "

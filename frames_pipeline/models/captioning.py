@@ -1,36 +1,24 @@
-"""Captions: a sentence or more about a clip, from a vision language model."""
+"""Captions: a sentence or more about a clip, from a vision language model.
+
+The protocol, and what its providers share. Each provider has a module of its own.
+"""
 
 from __future__ import annotations
 
-import base64
-import importlib
-import io
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from frames_pipeline.errors import (
-    ConfigError,
-    FramesPipelineError,
-    NoFramesError,
-    SourceError,
-    TransientError,
-)
+from frames_pipeline.errors import ConfigError, NoFramesError, SourceError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import Provider, check_number, check_whole, open_provider
+from frames_pipeline.models import Provider, open_provider
 from frames_pipeline.sampling import spread
 
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionContentPartParam
+QUESTION: Final = "Describe in two or three sentences what these frames of one video clip show."
+"""What is asked where nothing else is said."""
 
 
 class CaptionError(SourceError):
@@ -84,165 +72,11 @@ class CaptionProvider(Provider, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIVisionProvider:
-    """A model behind an OpenAI-compatible `/chat/completions` endpoint.
-
-    vLLM, Ollama, llama.cpp's server and the services that speak this protocol will do. The frames
-    go along as JPEG images in one message, after the prompt.
-    """
-
-    name: ClassVar[str] = "openai"
-    revision: ClassVar[int] = 1
-
-    base_url: str
-    """Where the API is, with its version: `http://localhost:8000/v1`."""
-    model: str
-    """The model to ask, as the endpoint names it."""
-    prompt: str = "Describe in two or three sentences what these frames of one video clip show."
-    """What to ask of the frames."""
-    api_key: str | None = field(default=None, repr=False)
-    """The secret that the endpoint wants, if it wants one. The environment is not looked at."""
-    max_frames: int = 8
-    """Most frames to send for one clip."""
-    jpeg_quality: int = 90
-    """JPEG quality of the frames that are sent, 1 to 95."""
-    timeout: float = 120.0
-    """Seconds to wait for one answer."""
-    max_retries: int = 3
-    """How often to ask again, with growing pauses, when the endpoint is busy or unreachable."""
-    max_tokens: int | None = 300
-    """Longest answer; `None` leaves it to the endpoint."""
-    temperature: float | None = 0.0
-    """How freely the model chooses its words; `None` leaves it to the endpoint."""
-    seed: int | None = 0
-    """Seed of that choice, where the endpoint supports one; `None` sends none."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no endpoint can be asked with."""
-        _check_base_url(self.base_url)
-        if not self.model:
-            message = f"no caption model; set model to one that {self.base_url} serves"
-            raise ConfigError(message)
-        if not self.prompt.strip():
-            message = "the caption prompt is empty; set prompt to what to ask of the frames"
-            raise ConfigError(message)
-        check_whole("max_frames", self.max_frames, smallest=1)
-        check_whole("jpeg_quality", self.jpeg_quality, smallest=1, largest=95)
-        check_whole("max_retries", self.max_retries, smallest=0)
-        check_number("timeout", self.timeout, smallest=0.001, largest=3600)
-        if self.max_tokens is not None:
-            check_whole("max_tokens", self.max_tokens, smallest=1)
-        if self.temperature is not None:
-            check_number("temperature", self.temperature, smallest=0, largest=2)
-
-    def parameters(self) -> dict[str, Any]:
-        """What decides the answer: neither the secret nor where and how patiently to ask."""
-        names = ("model", "prompt", "max_frames", "jpeg_quality", "max_tokens", "temperature")
-        asked = {name: getattr(self, name) for name in (*names, "seed")}
-        return {"name": self.name, "revision": self.revision, **asked}
-
-    def caption(self, clip: FrameBatch) -> Caption:
-        """What the clip shows, from up to `max_frames` of its frames, spread evenly.
-
-        A frame that the clip repeats is sent once, and damaged frames only if all are.
-        """
-        candidates = _candidates(clip)
-        chosen = candidates[spread(len(candidates), min(len(candidates), self.max_frames))]
-        images = [_jpeg(frame, quality=self.jpeg_quality) for frame in clip.frames[chosen]]
-        answer = self._read(self._ask(images))
-        return Caption(
-            text=answer.text,
-            model=answer.model,
-            positions=tuple(clip.positions[chosen].tolist()),
-            pts=tuple(clip.pts[chosen].tolist()),
-            finish_reason=answer.finish_reason,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-        )
-
-    @property
-    def _endpoint(self) -> str:
-        return self.base_url.rstrip("/") + "/chat/completions"
-
-    def _ask(self, images: list[bytes]) -> bytes:
-        """The endpoint's answer, as it came."""
-        openai = _import_openai()
-        choices = {
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "seed": self.seed,
-        }
-        client = openai.OpenAI(
-            base_url=self.base_url,
-            api_key=self.api_key or _NO_KEY,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-        )
-        with self._errors_named(), client:
-            response = client.chat.completions.with_raw_response.create(
-                model=self.model,
-                messages=[{"role": "user", "content": _content(self.prompt, images)}],
-                # What the environment says of an OpenAI account is nothing to other endpoints.
-                extra_headers=dict.fromkeys(_ACCOUNT_HEADERS, openai.omit),
-                **{name: value for name, value in choices.items() if value is not None},
-            )
-            return bytes(response.http_response.content)
-
-    @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        """Turn the client's errors into ours, after its retries."""
-        openai = _import_openai()
-        tries = f"tried {self.max_retries + 1} times"
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            message = f"{self._endpoint} did not answer within {self.timeout:g} s, {tries}"
-            raise TransientError(message) from error
-        except openai.APIConnectionError as error:
-            message = f"cannot reach {self._endpoint}, {tries}: {error.__cause__ or error}"
-            raise TransientError(message) from error
-        except openai.APIStatusError as error:
-            said = self._excerpt(error.response.content)
-            message = f"{self._endpoint} answered with status {error.status_code}: {said}"
-            raise _status_error(error.status_code, message) from error
-
-    def _read(self, body: bytes) -> _Answer:
-        """What the body of a chat completion says; servers differ in all but the essentials."""
-        try:
-            document = json.loads(body)
-            choice = document["choices"][0]
-            message = dict(choice["message"])
-        except (ValueError, TypeError, LookupError) as error:
-            complaint = f"{self._endpoint} gave no chat completion but {self._excerpt(body)}; is "
-            complaint += "base_url the root of an OpenAI-compatible API, with its version?"
-            raise CaptionError(complaint) from error
-        finish_reason = str(choice.get("finish_reason") or "")
-        text = _text(message.get("content"))
-        if not text:
-            why = message.get("refusal") or f"finish_reason {finish_reason!r}"
-            complaint = f"{self.model} at {self._endpoint} gave no text ({why}); see whether it "
-            raise CaptionError(complaint + "takes images, and whether max_tokens leaves it room")
-        return _Answer(
-            text=text,
-            model=str(document.get("model") or self.model),
-            finish_reason=finish_reason,
-            prompt_tokens=_token_count(document, "prompt_tokens"),
-            completion_tokens=_token_count(document, "completion_tokens"),
-        )
-
-    def _excerpt(self, body: bytes) -> str:
-        """The start of an unexpected answer, without our secret if it is quoted there."""
-        said = body.decode(errors="replace")
-        return repr(
-            said.replace(self.api_key, "***")[:_EXCERPT] if self.api_key else said[:_EXCERPT]
-        )
-
-
-CAPTION_PROVIDERS: Final[dict[str, type[CaptionProvider]]] = {
-    OpenAIVisionProvider.name: OpenAIVisionProvider,
+CAPTION_PROVIDERS: Final[dict[str, str]] = {
+    "openai": "frames_pipeline.models.endpoint_captioning:OpenAIVisionProvider",
+    "transformers": "frames_pipeline.models.local_captioning:TransformersCaptioner",
 }
-"""Caption providers by name."""
+"""Where caption providers are, by name."""
 
 
 def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:
@@ -263,93 +97,70 @@ def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:
     )
 
 
-_NO_KEY: Final = "none"
-"""What endpoints that want no key are sent: without one, the client takes OPENAI_API_KEY from the
-environment and would show it to whoever is at `base_url`."""
-_ACCOUNT_HEADERS: Final = ("OpenAI-Organization", "OpenAI-Project")
-_EXCERPT: Final = 300
-"""Characters of an unexpected answer that a message quotes."""
-_BUSY: Final = frozenset({408, 409, 425, 429})
-"""Statuses that may pass, beside those from 500 on."""
-_REFUSED: Final = frozenset({400, 413, 422})
-"""Statuses that speak of this one request: too large, or not to the model's liking."""
+def identifying(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those parameters of a provider of that name that decide its answers.
+
+    >>> identifying("openai", {"base_url": "http://a/v1", "model": "m", "concurrency": 8})
+    {'model': 'm'}
+    """
+    beside = _BESIDE.get(name, _BESIDE_OF_OTHERS)
+    return {key: value for key, value in parameters.items() if key not in beside}
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What matters of a chat completion."""
-
-    text: str
-    model: str
-    finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
+def concurrency_of(provider: CaptionProvider) -> int:
+    """How many clips it may be asked about at once: its `concurrency`, or 1 if it has none."""
+    return int(getattr(provider, "concurrency", 1))
 
 
-def _text(content: object) -> str:
-    """The text of an answer, empty if it has none."""
-    # One that is cut off may end in half a surrogate pair, which no file can hold.
-    return content.encode(errors="replace").decode().strip() if isinstance(content, str) else ""
+def shown_frames(clip: FrameBatch, max_frames: int) -> NDArray[np.intp]:
+    """Indices of the frames to show a model: up to `max_frames`, spread evenly.
 
+    A frame that the clip repeats counts once, and damaged frames only if all are.
 
-def _token_count(document: dict[str, Any], name: str) -> int | None:
-    usage = document.get("usage")
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else None
-
-
-def _candidates(clip: FrameBatch) -> NDArray[np.intp]:
-    """Indices of the frames worth sending, in presentation order, each position once."""
+    Raises:
+        NoFramesError: The clip has no frames.
+    """
     if not len(clip):
         message = "the clip has no frames to caption"
         raise NoFramesError(message)
     _, first = np.unique(clip.positions, return_index=True)
     intact = first[~clip.corrupt[first]]
-    return intact if len(intact) else first
+    candidates = intact if len(intact) else first
+    return candidates[spread(len(candidates), min(len(candidates), max_frames))]
 
 
-def _jpeg(frame: NDArray[np.uint8], *, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+def caption_text(text: str) -> str:
+    """An answer as it is kept: without white space around it, and with whole characters only."""
+    # One that is cut off may end in half a surrogate pair, which no file can hold.
+    return text.encode(errors="replace").decode().strip()
 
 
-def _content(prompt: str, images: list[bytes]) -> list[ChatCompletionContentPartParam]:
-    """The prompt, then the images as data URLs."""
-    content: list[ChatCompletionContentPartParam] = [{"type": "text", "text": prompt}]
-    for image in images:
-        url = "data:image/jpeg;base64," + base64.b64encode(image).decode("ascii")
-        content.append({"type": "image_url", "image_url": {"url": url}})
-    return content
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt that asks nothing.
 
-
-def _status_error(status: int, message: str) -> FramesPipelineError:
-    """What a handler should make of an HTTP status."""
-    if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TransientError(message)
-    if status in _REFUSED:
-        return CaptionError(message)
-    return ConfigError(f"{message}; check base_url, model and api_key")
-
-
-def _import_openai() -> ModuleType:
-    try:
-        return importlib.import_module("openai")
-    except ImportError as error:
-        message = "captions need the openai package: pip install 'frames-pipeline[caption]'"
-        raise ConfigError(message) from error
-
-
-def _check_base_url(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        has_credentials = parts.username is not None
-    except ValueError:
-        is_usable = has_credentials = False
-    if has_credentials:
-        message = "base_url carries credentials; put the secret into api_key"
+    Raises:
+        ConfigError: It does.
+    """
+    if not prompt.strip():
+        message = "the caption prompt is empty; set prompt to what to ask of the frames"
         raise ConfigError(message)
-    if not is_usable or any(character.isspace() for character in base_url):
-        message = f"no caption endpoint at {base_url!r}; set base_url to an OpenAI-compatible API, "
-        raise ConfigError(message + "such as http://localhost:8000/v1")
+
+
+_BESIDE: Final = {
+    "openai": frozenset(
+        {
+            "base_url",
+            "api_key",
+            "timeout",
+            "max_retries",
+            "concurrency",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "price_per_million_prompt_tokens",
+            "price_per_million_completion_tokens",
+        }
+    ),
+    "transformers": frozenset({"device"}),
+}
+_BESIDE_OF_OTHERS: Final = frozenset({"base_url"})
+"""Parameters that decide where, how fast and at what price, and not what the answer is."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
 
@@ -92,6 +92,23 @@ class Pretrained:
             return loader.from_pretrained(where, trust_remote_code=False, **options)
         except Exception as error:  # of transformers, the hub, httpx, safetensors, torch
             raise self._explained(error) from error
+
+    def load_weights(self, loader: Loader[tuple[Any, Mapping[str, Any]]], **options: object) -> Any:  # noqa: ANN401
+        """The model whose weights they are, every one of them read from its files.
+
+        Args:
+            loader: A model's class of transformers, which left to itself makes up what is missing.
+            options: For its `from_pretrained`.
+
+        Raises:
+            ConfigError: As for `load`; or weights are missing.
+            TransientError: The hub did not answer.
+        """
+        model, found = self.load(loader, output_loading_info=True, **options)
+        if lacking := sorted(found["missing_keys"]):
+            message = f"{self.model} has no weights for {', '.join(lacking[:3])}"
+            raise ConfigError(f"{message}{' and more' * (len(lacking) > 3)}; is it all there?")
+        return model
 
     @property
     def _folder(self) -> Path:

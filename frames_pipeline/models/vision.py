@@ -163,14 +163,9 @@ def _loaded(pretrained: Pretrained, dtype: Precision, device: str) -> _Loaded:
         message += f"one of {', '.join(sorted(TOWERS))}, or write a provider (docs/own-models.md)"
         raise ConfigError(message)
     architecture, output = TOWERS[kind]
-    tower, found = pretrained.load(
-        getattr(transformers, architecture),
-        dtype=getattr(torch, dtype),
-        output_loading_info=True,
+    tower = pretrained.load_weights(
+        getattr(transformers, architecture), dtype=getattr(torch, dtype)
     )
-    if lacking := sorted(found["missing_keys"]):
-        message = f"{pretrained.model} has no weights for {', '.join(lacking[:3])}"
-        raise ConfigError(f"{message}{' and more' * (len(lacking) > 3)}; is it all there?")
     loaded = _Loaded(
         pretrained.load(transformers.AutoImageProcessor, backend="pil"),
         tower.eval().to(device),

@@ -5,8 +5,10 @@ A clip whose frames are the same as last time, for a provider that is the same, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +16,10 @@ import pyarrow.compute as pc
 from frames_pipeline.errors import SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
-from frames_pipeline.models.captioning import CaptionProvider
+from frames_pipeline.models.captioning import CaptionProvider, concurrency_of
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.models.quality import QualityProvider
+from frames_pipeline.pipeline.at_once import results
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest
@@ -35,6 +38,9 @@ from frames_pipeline.tables import (
     rows_by_clip,
 )
 
+PUBLISH_EVERY_S: Final = 30.0
+"""Seconds after which captions that were made are published, while others are not yet."""
+
 RowsOf = Callable[[Lineage, FrameBatch], pa.Table]
 """Makes the rows of one clip."""
 
@@ -51,8 +57,10 @@ class DerivedReport:
     """Clips whose rows were made now."""
     kept: int
     """Clips whose rows stand from before."""
+    new: pa.Table
+    """Those of its rows that were made now."""
     device: str
-    """Where the provider ran: `cpu`, or what it says."""
+    """Where the provider ran: `cpu`, or what it says; `none` if it was not asked."""
     made_from: str
     """Path or URL of what they are made from: the folder of the frames."""
 
@@ -108,7 +116,9 @@ def pool_batch(batch: str, places: Places, *, name: str = "") -> DerivedReport:
     rows = pooled_rows(places.tables.read("embeddings", batch, part=name), pool="mean")
     info = places.tables.write("clip_embeddings", batch, rows, part=name)
     made_from = places.tables.url("embeddings", batch, part=name)
-    return DerivedReport(info, rows, made=len(rows), kept=0, device="cpu", made_from=made_from)
+    return DerivedReport(
+        info, rows, made=len(rows), kept=0, new=rows, device="cpu", made_from=made_from
+    )
 
 
 def measure_batch(
@@ -142,11 +152,13 @@ def caption_batch(
     provider: CaptionProvider,
     *,
     name: str = "",
+    publish_every_s: float = PUBLISH_EVERY_S,
 ) -> DerivedReport:
     """A caption per clip, in the table `captions`.
 
-    A clip that the model has no caption for has a row that says why. Captions that were made
-    stand, whatever becomes of the others.
+    As many clips are asked about at once as the provider's `concurrency` says. A clip that the
+    model has no caption for has a row that says why. Captions that were made stand, whatever
+    becomes of the others: they are published in between, and before an error is raised.
 
     Args:
         batch: Key of the batch.
@@ -154,13 +166,15 @@ def caption_batch(
         places: Where everything is.
         provider: What asks it.
         name: What these captions are called, where a batch has several.
+        publish_every_s: Seconds after which what was made so far is published.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
         IntegrityError: They are not what was committed.
+        ConfigError: The provider is not set up for its endpoint, or no longer.
         TransientError: The endpoint did not answer for some clips.
     """
-    unanswered: list[TransientError] = []
+    unanswered: dict[str, TransientError] = {}
 
     def rows_of(lineage: Lineage, frames: FrameBatch) -> pa.Table:
         try:
@@ -168,7 +182,7 @@ def caption_batch(
         except SourceError as error:
             return failed_caption_rows(lineage, error, provider=provider)
         except TransientError as error:
-            unanswered.append(error)
+            unanswered[lineage.clip_id] = error
             return CAPTIONS.empty_table()
 
     report = _derive(
@@ -180,10 +194,13 @@ def caption_batch(
         name=name,
         schema=CAPTIONS,
         rows_of=rows_of,
+        at_once=concurrency_of(provider),
+        publish_every_s=publish_every_s,
     )
     if unanswered:
-        message = f"{len(unanswered)} clips of {batch} have no answer, the first: {unanswered[0]}"
-        raise TransientError(message) from unanswered[0]
+        first = unanswered[min(unanswered)]
+        message = f"{len(unanswered)} clips of {batch} have no answer, the first: {first}"
+        raise TransientError(message) from first
     return report
 
 
@@ -197,37 +214,68 @@ def _derive(
     schema: pa.Schema,
     rows_of: RowsOf,
     name: str = "",
+    at_once: int = 1,
+    publish_every_s: float | None = None,
 ) -> DerivedReport:
-    """Keep the rows that stand, make the others, publish them together."""
+    """Keep the rows that stand, make the others, publish them: together, or every so often, too."""
     manifest = places.store.manifest(batch, signature)
     standing = _standing(
         places.table(table, batch, part=name), manifest, signature, provider, schema
     )
-    parts: list[pa.Table] = []
-    made = 0
-    for clip_id, commit in manifest.clips.items():
-        if clip_id not in standing:
-            frames = places.store.read_commit(batch, signature, commit)
-            lineage = Lineage.of(
-                frames,
-                batch=batch,
-                clip_id=clip_id,
-                signature=signature.key,
-                frames_digest=commit.digest,
-            )
-            standing[clip_id] = rows_of(lineage, frames)
-            made += 1
-        parts.append(standing[clip_id])
-    rows = pa.concat_tables([schema.empty_table(), *parts])
-    info = places.tables.write(table, batch, rows, part=name)
+    kept = set(standing)
+
+    def rows(clips: Iterable[str]) -> pa.Table:
+        return pa.concat_tables([schema.empty_table(), *(standing[clip] for clip in clips)])
+
+    def publish() -> TableInfo:
+        done = rows(clip for clip in manifest.clips if clip in standing)
+        return places.tables.write(table, batch, done, part=name)
+
+    def made_of(clip: tuple[Lineage, FrameBatch]) -> tuple[str, pa.Table]:
+        return clip[0].clip_id, rows_of(*clip)
+
+    missing = [clip for clip in manifest.clips if clip not in kept]
+    owed = _frames_of(missing, manifest, places, signature)
+    published = time.monotonic()
+    try:
+        for clip_id, made in results(made_of, owed, at_once):
+            standing[clip_id] = made
+            now = time.monotonic()
+            if publish_every_s is not None and now - published >= publish_every_s:
+                publish()
+                published = now
+    except BaseException:  # of a person who ends the run, too
+        if publish_every_s is not None and len(standing) > len(kept):
+            publish()
+        raise
+    info = publish()
     return DerivedReport(
         info,
-        rows,
-        made=made,
-        kept=len(manifest.clips) - made,
-        device=str(getattr(provider, "device_name", "cpu")),
+        rows(manifest.clips),
+        made=len(missing),
+        kept=len(kept),
+        new=rows(missing),
+        device=str(getattr(provider, "device_name", "cpu")) if missing else "none",
         made_from=places.store.url(batch, signature),
     )
+
+
+def _frames_of(
+    clips: Iterable[str], manifest: Manifest, places: Places, signature: FrameExtractionSignature
+) -> Iterator[tuple[Lineage, FrameBatch]]:
+    """The frames of some clips, one after the other."""
+    batch = manifest.batch_key
+    for clip_id in clips:
+        commit = manifest.clips[clip_id]
+        frames = places.store.read_commit(batch, signature, commit)
+        lineage = Lineage.of(
+            frames,
+            batch=batch,
+            clip_id=clip_id,
+            signature=signature.key,
+            frames_digest=commit.digest,
+        )
+        yield lineage, frames
 
 
 def _standing(

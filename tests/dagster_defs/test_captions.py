@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from dagster_defs.component import Captioning
+from dagster_defs.metadata import of_captions
 from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.models.captioning import Caption, CaptionError
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
+from frames_pipeline.pipeline import DerivedReport
+from frames_pipeline.tables import Lineage, TableInfo, caption_rows, failed_caption_rows
 from tests.dagster_defs.conftest import Project
 from tests.dagster_defs.test_assets import metadata
+from tests.libraries import need
+from tests.models.frame_batches import flat_frames, frame_batch
+from tests.models.tiny_models import make_idefics3
 from tests.models.vision_server import Reply, VisionServer, running_server
 
 BATCH = "batch-000001"
@@ -43,7 +55,9 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
     assert result.success
     assert metadata(result, "clip_captions")["ok_clips"] == 5
     rows = captioned.places.rows("captions", BATCH)
-    assert [row["text"] for row in rows] == [f"{len(seen)} images" for seen in server.pictures]
+    assert sorted(row["text"] for row in rows) == sorted(
+        f"{len(seen)} images" for seen in server.pictures
+    )
     for row in rows:
         stored = captioned.places.store.read(BATCH, SIGNATURE, row["clip_id"])
         assert len(row["positions"]) == int(row["text"].split()[0])
@@ -53,12 +67,121 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
     assert catalog["a.mp4#0-24576"] == rows[0]["text"]
 
 
-def test_a_run_again_asks_nothing(captioned: Project, server: VisionServer) -> None:
-    captioned.run()
-    asked = len(server.requests)
-    again = captioned.run()
+def test_no_cost_is_claimed_where_tokens_are_not_counted() -> None:
+    """One of two answers says what it took; the cost of both is not known."""
+    provider = OpenAIVisionProvider(
+        base_url="http://localhost:8000/v1",
+        model="m",
+        price_per_million_prompt_tokens=2.5,
+        price_per_million_completion_tokens=10,
+    )
+    lineage = Lineage.of(
+        frame_batch(flat_frames((0, 0, 0))), batch=BATCH, clip_id="a", signature=SIGNATURE.key
+    )
+    counted = Caption("A cat.", "m", (0,), (0,), prompt_tokens=321, completion_tokens=12)
+    uncounted = Caption("A cat.", "m", (0,), (0,))
+    failed = failed_caption_rows(lineage, CaptionError("no text"), provider=provider)
 
-    assert metadata(again, "clip_captions")["clips_made_now"] == 0
+    def said(*captions: Caption) -> dict[str, Any]:
+        rows = [caption_rows(lineage, caption, provider=provider) for caption in captions]
+        table = pa.concat_tables([*rows, failed])
+        report = DerivedReport(
+            TableInfo("part-00000.parquet", rows=len(table), bytes=1, digest="d"),
+            table,
+            made=len(table),
+            kept=0,
+            new=table,
+            device="endpoint",
+            made_from="frames",
+        )
+        return {
+            name: getattr(value, "value", value)
+            for name, value in of_captions(report, provider).items()
+        }
+
+    both = said(counted, uncounted)
+    assert (both["captions_without_token_counts"], both["prompt_tokens"]) == (1, 321)
+    assert "cost" not in both
+    assert said(counted)["cost"] == pytest.approx((321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
+    assert not {"cost", "prompt_tokens", "completion_tokens"} & said(uncounted).keys()
+
+
+def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
+    """Nor what decides where and at what price."""
+
+    def version(**parameters: Any) -> str | None:
+        url = {"base_url": "http://localhost:8000/v1", "model": "m"}
+        captioning = Captioning(
+            signature="aesthetics", provider="openai", parameters=url | parameters
+        )
+        versions = {
+            key: code_version
+            for asset in project.definitions(captioning=captioning).assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+            for key, code_version in asset.code_versions_by_key.items()
+        }
+        return versions[dg.AssetKey("clip_captions")]
+
+    assert version() == version(concurrency=8, requests_per_minute=9, timeout=1, max_retries=1)
+    assert version() == version(
+        price_per_million_prompt_tokens=1, price_per_million_completion_tokens=2
+    )
+    assert version() != version(prompt="Who is it?")
+
+
+def test_a_local_model_says_where_it_ran(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("torch", "transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    project.seal()
+    captioning = Captioning(
+        signature="aesthetics",
+        provider="transformers",
+        parameters={
+            "model": str(make_idefics3(tmp_path / "tiny")),
+            "max_new_tokens": 4,
+            "device": "cpu",
+        },
+    )
+    said = metadata(project.run(captioning=captioning), "clip_captions")
+    assert (said["ok_clips"], said["device"]) == (5, "cpu")
+    assert said["completion_tokens"] <= 5 * 4
+    assert "cost" not in said
+    row = project.places.rows("captions", BATCH)[0]
+    assert len(json.loads(row["provider_parameters"])["model_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"model": "HuggingFaceTB/SmolVLM-256M-Instruct"}, "pin its commit"),
+        ({"model": "owner/name", "model_revision": "main"}, "is no commit"),
+        ({"model": "owner/name", "api_key": "k"}, "unexpected keyword argument 'api_key'"),
+    ],
+)
+def test_a_model_that_is_not_pinned_does_not_load(
+    parameters: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Captioning(signature="aesthetics", provider="transformers", parameters=parameters)
+
+
+def test_a_run_says_what_it_cost_and_a_run_again_asks_nothing(
+    captioned: Project, server: VisionServer
+) -> None:
+    """By the endpoint's counts, 321 and 12 tokens a clip."""
+    captioned.attributes["captioning"].parameters.update(
+        price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
+    )
+    said = metadata(captioned.run(), "clip_captions")
+    assert (said["prompt_tokens"], said["completion_tokens"]) == (5 * 321, 5 * 12)
+    assert said["cost"] == pytest.approx(5 * (321 * 2.5 + 12 * 10) / 1e6, abs=1e-6)
+    assert (said["captions_without_token_counts"], said["device"]) == (0, "endpoint")
+
+    asked = len(server.requests)
+    again = metadata(captioned.run(), "clip_captions")
+    assert (again["clips_made_now"], again["prompt_tokens"], again["cost"]) == (0, 0, 0)
     assert len(server.requests) == asked
 
 

@@ -7,6 +7,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.captioning import (
     CAPTION_PROVIDERS,
     CaptionError,
-    OpenAIVisionProvider,
     open_caption_provider,
 )
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
+from frames_pipeline.models.pacing import Pace
 from tests.models.frame_batches import flat_frames, frame_batch
 from tests.models.vision_server import Picture, Reply, VisionServer, completion, running_server
 
@@ -263,7 +265,16 @@ def test_without_the_extra(server: VisionServer, monkeypatch: pytest.MonkeyPatch
 def test_provider_is_identified_by_what_decides_the_answer() -> None:
     """Where the model is served, and how patiently it is asked, do not enter."""
     here = OpenAIVisionProvider(base_url="http://a/v1", model="m", api_key="k", timeout=1)
-    there = OpenAIVisionProvider(base_url="http://b/v1", model="m", max_retries=0)
+    there = OpenAIVisionProvider(
+        base_url="http://b/v1",
+        model="m",
+        max_retries=0,
+        concurrency=9,
+        requests_per_minute=60,
+        tokens_per_minute=10_000,
+        price_per_million_prompt_tokens=0.15,
+        price_per_million_completion_tokens=0.6,
+    )
     assert here.parameters() == there.parameters()
     assert here.parameters() == {
         "name": "openai",
@@ -319,6 +330,14 @@ def test_parameters_are_json_and_tell_providers_apart(changed: dict[str, Any]) -
         ({"max_retries": -1}, "max_retries=-1"),
         ({"timeout": 0}, "timeout=0"),
         ({"max_tokens": 0}, "max_tokens=0"),
+        ({"concurrency": 0}, "concurrency=0 must be a number from 1 to 256"),
+        ({"requests_per_minute": 0}, "requests_per_minute=0"),
+        ({"tokens_per_minute": 1.5}, r"tokens_per_minute=1\.5 must be a whole number"),
+        ({"price_per_million_prompt_tokens": 1}, "price_per_million_completion_tokens is not set"),
+        (
+            {"price_per_million_prompt_tokens": 1, "price_per_million_completion_tokens": -1},
+            "price_per_million_completion_tokens=-1",
+        ),
         ({"temperature": 3}, "temperature=3 must be a number from 0 to 2"),
         ({"api": "x"}, "unexpected keyword argument 'api'; its parameters are: base_url, model, "),
     ],
@@ -339,7 +358,53 @@ def test_unknown_provider() -> None:
     """A name that is not there is answered with those that are."""
     with pytest.raises(ConfigError, match="no caption provider 'blip'; choose one of openai"):
         open_caption_provider("blip")
-    assert set(CAPTION_PROVIDERS) == {"openai"}
+    assert set(CAPTION_PROVIDERS) == {"openai", "transformers"}
+
+
+def test_retry_after_is_honoured(server: VisionServer) -> None:
+    """A busy endpoint that says when it wants to be asked again is asked then."""
+    server.replies.append(Reply(status=429, headers=(("Retry-After", "1"),)))
+    assert provider_for(server, max_retries=1).caption(numbered_clip(1)).text == "1 images"
+    assert len(server.requests) == 2
+    assert server.times[1] - server.times[0] >= 1
+
+
+def test_retry_after_holds_everybody_back(server: VisionServer) -> None:
+    """Not only the one who was told: the others would be turned away as well."""
+    server.replies.append(Reply(status=429, headers=(("Retry-After", "1"),)))
+    with pytest.raises(TransientError, match="status 429"):
+        provider_for(server, max_retries=0).caption(numbered_clip(1))
+    provider_for(server, max_retries=0).caption(numbered_clip(1))
+    assert server.times[1] - server.times[0] >= 1
+
+
+def test_an_endpoint_that_wants_to_be_left_alone_is(server: VisionServer) -> None:
+    """Nobody waits for an hour: it is a fault that may pass, and the step is for that."""
+    headers = (("Retry-After", "3600"), ("x-ratelimit-remaining-requests", "0"))
+    server.replies.append(Reply(status=429, body=b"come back later", headers=headers))
+    with pytest.raises(TransientError, match="status 429: 'come back later'"):
+        provider_for(server, max_retries=5).caption(numbered_clip(1))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"requests_per_minute": 2}, {"tokens_per_minute": 500}],  # an answer here has 333 tokens
+)
+def test_rate_limits_are_kept_over_threads(
+    server: VisionServer, monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]
+) -> None:
+    """Two are let through in a minute, which is half a second here; retries count."""
+    monkeypatch.setitem(Pace.__init__.__kwdefaults__, "window_s", 0.5)
+    server.replies.append(Reply(status=500))
+    provider = provider_for(server, concurrency=4, **limit)
+    provider.caption(numbered_clip(1))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(provider.caption, [numbered_clip(1)] * 3))
+    times = server.times if "requests_per_minute" in limit else server.times[1:]
+    assert len(server.times) == 5
+    # what takes time on the way to the server may bring two closer, by less than this
+    assert all(later - earlier > 0.4 for earlier, later in zip(times, times[2:], strict=False))
 
 
 def test_caption_error_is_of_the_clip() -> None:

@@ -6,8 +6,9 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,6 +24,7 @@ class Reply:
     status: int = 200
     body: bytes = b"{}"
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = (("Retry-After-Ms", "1"),)
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,29 @@ class VisionServer:
     """Answers to give first, in order; after them comes what the server saw."""
     silent: threading.Event = field(default_factory=threading.Event)
     """While set, no answer comes."""
+    crowd: threading.Barrier | None = None
+    """Where set, answers wait until so many requests are there."""
+    times: list[float] = field(default_factory=list)
+    """When requests came, on the monotonic clock."""
+    silent_after: int | None = None
+    """Where set, no more than so many are answered."""
+
+    def reached(self, requests: int) -> bool:
+        """Wait until so many requests came; a minute at most."""
+        deadline = time.monotonic() + 60
+        while len(self.requests) < requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(self.requests) >= requests
+
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     pictures: list[list[Picture]] = field(default_factory=list)
     """What each request showed."""
+
+    def is_silent(self, number: int) -> bool:
+        """Whether the request of that number, from 1, is not to be answered yet."""
+        last = self.silent_after
+        return self.silent.is_set() or (last is not None and number > last)
 
     def see(self, request: dict[str, Any]) -> Reply:
         """Decode the images of a request, and say what is in them."""
@@ -94,14 +115,22 @@ def running_server() -> Iterator[VisionServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             vision.headers.append({name.lower(): value for name, value in self.headers.items()})
-            vision.requests.append({"path": self.path, **json.loads(body)})
-            while vision.silent.wait(0) and not stopped.wait(0.01):
+            with one_at_a_time:
+                vision.requests.append({"path": self.path, **json.loads(body)})
+                number = len(vision.requests)
+            vision.times.append(time.monotonic())
+            if vision.crowd is not None:
+                with suppress(threading.BrokenBarrierError):
+                    vision.crowd.wait(timeout=10)
+            while vision.is_silent(number) and not stopped.wait(0.01):
                 pass
-            reply = vision.see(json.loads(body))
+            with one_at_a_time:
+                reply = vision.see(json.loads(body))
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.body)))
-            self.send_header("Retry-After-Ms", "1")
+            for header in reply.headers:
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(reply.body)
 
@@ -113,6 +142,7 @@ def running_server() -> Iterator[VisionServer]:
             """A client that hung up is no error here."""
 
     stopped = threading.Event()
+    one_at_a_time = threading.Lock()
     with Server(("127.0.0.1", 0), Handler) as server:
         vision = VisionServer(url=f"http://127.0.0.1:{server.server_address[1]}/v1")
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

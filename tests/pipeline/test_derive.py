@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,13 +16,16 @@ import pytest
 
 from frames_pipeline import (
     CommitNotFoundError,
+    ConfigError,
     FrameBatch,
     FrameExtractionSignature,
+    IntegrityError,
     TransientError,
 )
 from frames_pipeline.clips import FixedStride
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.embedding import PerceptualEmbedding
+from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline import (
     Places,
@@ -27,6 +36,7 @@ from frames_pipeline.pipeline import (
     extract_batch,
     measure_batch,
 )
+from tests.models.vision_server import Reply, VisionServer, completion, running_server
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, number_in
 
@@ -44,6 +54,8 @@ class Reader:
     prompt: str = "which frame is this?"
     fails: dict[int, Exception] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    seconds: Callable[[int], float] | None = None
+    concurrency: int = 1
 
     def parameters(self) -> dict[str, Any]:
         return {"name": self.name, "revision": self.revision, "model": self.model}
@@ -51,6 +63,8 @@ class Reader:
     def caption(self, clip: FrameBatch) -> Caption:
         number = number_in(clip.frames[0])
         self.asked.append(number)
+        if self.seconds is not None:
+            time.sleep(max(0.0, self.seconds(number)))
         if number in self.fails:
             raise self.fails[number]
         return Caption(f"frame {number}", self.model, (int(clip.positions[0]),), (0,))
@@ -104,6 +118,113 @@ def test_captions_that_were_made_stand_whatever_becomes_of_the_others(extracted:
     assert texts["b.mp4#0-12800"] == "frame 100"
     assert texts["a.mp4#0-12800"] == "frame 0"
     assert texts["c.mp4#0-12800"] == ""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[VisionServer]:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with running_server() as vision:
+        yield vision
+
+
+def asking(server: VisionServer, **parameters: Any) -> OpenAIVisionProvider:
+    said = {"max_retries": 0} | parameters
+    return OpenAIVisionProvider(base_url=server.url, model="stub-vl", **said)
+
+
+def test_clips_are_asked_about_at_once(extracted: Places, server: VisionServer) -> None:
+    """The server answers nobody until four are there; of eight clips that is twice."""
+    server.crowd = threading.Barrier(4)
+    report = caption_batch(BATCH, TWO, extracted, asking(server, concurrency=4))
+    assert report.made == 8
+    assert not server.crowd.broken
+    assert report.new.equals(report.rows)
+
+
+def test_the_table_does_not_tell_who_answered_first(extracted: Places) -> None:
+    """The later a clip, the sooner its answer: rows are in the order of clips all the same."""
+    alone = caption_batch(BATCH, TWO, extracted, Reader())
+    extracted.tables.delete("captions", BATCH)
+    slowed = Reader(seconds=lambda number: 0.1 - number / 5000, concurrency=4)
+    together = caption_batch(BATCH, TWO, extracted, slowed)
+    assert together.made == 8
+    assert together.info.digest == alone.info.digest
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_captions_stand_when_the_key_is_revoked_in_between(
+    extracted: Places, server: VisionServer, concurrency: int
+) -> None:
+    """No further clip is asked about then; once there is a key, the others are."""
+    revoked = Reply(status=401, body=b'{"error": "key revoked"}')
+    server.replies += [completion("a"), completion("b"), revoked, revoked, revoked, revoked]
+    with pytest.raises(ConfigError, match=r"status 401.*key revoked.*api_key"):
+        caption_batch(BATCH, TWO, extracted, asking(server, concurrency=concurrency))
+    assert sorted(row["text"] for row in extracted.rows("captions", BATCH)) == ["a", "b"]
+    assert len(server.requests) <= 2 + concurrency
+
+    server.replies.clear()
+    report = caption_batch(BATCH, TWO, extracted, asking(server))
+    assert (report.made, report.kept) == (6, 2)
+    assert report.new.num_rows == 6
+
+
+def test_captions_stand_when_frames_cannot_be_read(extracted: Places, server: VisionServer) -> None:
+    """Those that were made before, and those that were asked for meanwhile."""
+    manifest = extracted.store.manifest(BATCH, TWO)
+    lost = list(manifest.clips)[5]
+    folder = Path(extracted.store.url(BATCH, TWO), manifest.clips[lost].path)
+    shutil.rmtree(folder / "frames")
+    with pytest.raises(IntegrityError):
+        caption_batch(BATCH, TWO, extracted, asking(server, concurrency=4))
+    rows = [row["clip_id"] for row in extracted.rows("captions", BATCH)]
+    assert rows == list(manifest.clips)[:5]
+
+
+def test_captions_stand_when_the_run_is_killed(
+    extracted: Places, server: VisionServer, tmp_path: Path
+) -> None:
+    """Three clips have their answer when the process is killed: they are not asked about again."""
+    before = [completion(f"before {i}") for i in range(3)]
+    server.replies += before
+    server.silent_after = 3
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            KILLED,
+            extracted.source.url,
+            extracted.store.objects.url,
+            server.url,
+        ]
+    )
+    try:
+        assert server.reached(5), "the fifth clip is asked about when three have their rows"
+    finally:
+        process.kill()
+        process.wait()
+    texts = {row["clip_id"]: row["text"] for row in extracted.rows("captions", BATCH)}
+    assert sorted(texts.values()) == ["before 0", "before 1", "before 2"]
+
+    server.silent_after = None
+    report = caption_batch(BATCH, TWO, extracted, asking(server))
+    assert (report.made, report.kept) == (5, 3)
+    after = {row["clip_id"]: row["text"] for row in report.rows.to_pylist()}
+    assert texts.items() <= after.items()
+
+
+KILLED = f"""
+import sys
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.models.captioning import open_caption_provider
+from frames_pipeline.pipeline import Places, caption_batch
+source, root, url = sys.argv[1:]
+provider = open_caption_provider("openai", base_url=url, model="stub-vl", concurrency=2)
+signature = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
+caption_batch({BATCH!r}, signature, Places.at(source, root), provider, publish_every_s=0)
+"""
 
 
 def test_frames_that_are_not_published_are_named(cut: Places) -> None:

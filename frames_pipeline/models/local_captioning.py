@@ -1,0 +1,244 @@
+"""Captions from an image-text model that runs here, with transformers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args
+
+from PIL import Image
+
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.models import check_choice, check_whole
+from frames_pipeline.models.captioning import (
+    QUESTION,
+    Caption,
+    CaptionError,
+    caption_text,
+    shown_frames,
+)
+from frames_pipeline.models.pretrained import Device, Pretrained, device_of, import_models
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersCaptioner:
+    """A model of the Hugging Face hub, or one in a folder, that transformers has a class for.
+
+    A model with a chat template (SmolVLM, Idefics3, Qwen-VL, LLaVA, ...) is shown all frames at
+    once and answers the prompt. One without (BLIP, GIT) looks at one picture at a time: it is shown
+    frame by frame, the prompt is how its sentences begin, and the caption has a line for each that
+    is not said yet. Words are chosen greedily, so the same frames give the same answer.
+    """
+
+    name: ClassVar[str] = "transformers"
+    revision: ClassVar[int] = 1
+    concurrency: ClassVar[int] = 1
+
+    model: str
+    """Its id on the hub, or the path of a folder."""
+    model_revision: str | None = None
+    """The commit on the hub, 40 hex digits; a folder has none."""
+    prompt: str = QUESTION
+    """What to ask of the frames."""
+    max_frames: int = 8
+    """Most frames to show of one clip."""
+    max_new_tokens: int = 300
+    """Longest answer."""
+    device: Device = "auto"
+    """Where it runs; `auto` is a GPU where there is one."""
+    dtype: Precision = "float32"
+    """Precision of the weights. `float16` needs a GPU, `bfloat16` a CPU or a GPU that has it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be asked with. Reads and imports nothing."""
+        self._pretrained()
+        check_whole("max_frames", self.max_frames, smallest=1)
+        check_whole("max_new_tokens", self.max_new_tokens, smallest=1)
+        check_choice("device", self.device, get_args(Device))
+        check_choice("dtype", self.dtype, get_args(Precision))
+        if self.device == "cpu":
+            _check_precision(self.dtype, "cpu")
+
+    def parameters(self) -> dict[str, Any]:
+        """What decides the answer: the weights and their precision, and what is asked of them."""
+        names = ("prompt", "max_frames", "max_new_tokens", "dtype")
+        asked = {name: getattr(self, name) for name in names}
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            **self._pretrained().identity(),
+            **asked,
+        }
+
+    @property
+    def device_name(self) -> str:
+        """Where it really runs: `cpu`, or a GPU by name.
+
+        Raises:
+            ConfigError: It cannot run on the one that is asked for.
+        """
+        device = device_of(self.device)
+        return device if device == "cpu" else str(import_models("torch").cuda.get_device_name())
+
+    def caption(self, clip: FrameBatch) -> Caption:
+        """What the clip shows, from up to `max_frames` of its frames, spread evenly.
+
+        A frame that the clip repeats is shown once, and damaged frames only if all are.
+        """
+        chosen = shown_frames(clip, self.max_frames)
+        images = [Image.fromarray(frame) for frame in clip.frames[chosen]]
+        with _ONE_AT_A_TIME:  # of what torch is doing, each would wait for the other anyway
+            identity = self._pretrained().identity()
+            loaded = _loaded(
+                self._pretrained(), tuple(identity.values()), device_of(self.device), self.dtype
+            )
+            answer = loaded.chat(images, self) if loaded.chats else loaded.continued(images, self)
+        if not answer.text:
+            message = f"{self.model} gave no text for {len(images)} frames; see whether it is made "
+            raise CaptionError(message + "for captions, and whether max_new_tokens leaves it room")
+        return Caption(
+            text=answer.text,
+            model=identity["model"],
+            positions=tuple(clip.positions[chosen].tolist()),
+            pts=tuple(clip.pts[chosen].tolist()),
+            finish_reason="length" if answer.is_cut else "stop",
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+        )
+
+    def _pretrained(self) -> Pretrained:
+        return Pretrained(self.model, self.model_revision)
+
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+
+
+class _Answer(NamedTuple):
+    """What a model said."""
+
+    text: str
+    is_cut: bool
+    """Whether it had more to say."""
+    prompt_tokens: int | None
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model in memory, and what turns pictures into numbers and numbers into words for it."""
+
+    processor: Any
+    model: Any
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers questions."""
+        return bool(getattr(self.processor, "chat_template", None))
+
+    def chat(self, images: list[Image.Image], asked: TransformersCaptioner) -> _Answer:
+        """Its answer to the prompt, all pictures before its eyes."""
+        content = [{"type": "image", "image": image} for image in images]
+        message = {"role": "user", "content": [*content, {"type": "text", "text": asked.prompt}]}
+        inputs = self.processor.apply_chat_template(
+            [message],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        [words], is_cut, _ = self._generate(inputs, asked)
+        return _Answer(self._text(words), is_cut, inputs["input_ids"].shape[1], len(words))
+
+    def continued(self, images: list[Image.Image], asked: TransformersCaptioner) -> _Answer:
+        """A line for each picture, as far as it is not said yet."""
+        if asked.prompt == QUESTION:
+            message = f"{asked.model} has no chat template, so it answers no question; set prompt "
+            raise ConfigError(message + "to '', or to how its captions are to begin")
+        texts = [asked.prompt] * len(images) if asked.prompt.strip() else None
+        inputs = self.processor(images=images, text=texts, return_tensors="pt")
+        rows, is_cut, before = self._generate(inputs, asked)
+        lines = dict.fromkeys(self._text(before + words) for words in rows)
+        text = caption_text("\n".join(filter(None, lines)))
+        return _Answer(text, is_cut, None, sum(map(len, rows)))
+
+    def _generate(
+        self,
+        inputs: Any,  # noqa: ANN401 - a BatchFeature
+        asked: TransformersCaptioner,
+    ) -> tuple[list[list[int]], bool, list[int]]:
+        """Tokens that were added in each row, whether one was cut off, and those before them."""
+        torch = import_models("torch")
+        lengths: list[int] = []
+
+        def look(ids: Any, *_: object, **__: object) -> Any:  # noqa: ANN401 - tensors
+            """Called at every token, to go on: where the answer starts differs among models."""
+            lengths.append(ids.shape[1])
+            return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+        inputs = inputs.to(self.model.device, self.model.dtype)
+        try:
+            with torch.inference_mode():
+                said = self.model.generate(
+                    **inputs,
+                    max_new_tokens=asked.max_new_tokens,
+                    do_sample=False,
+                    num_beams=1,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    stopping_criteria=[look],
+                ).tolist()
+        except torch.OutOfMemoryError as error:
+            message = f"{asked.model} does not fit on {self.model.device} with these frames: lower "
+            raise ConfigError(f"{message}max_frames, or their size in the signature") from error
+        start = lengths[0] - 1
+        rows = [self._unpadded(row[start:]) for row in said]
+        ends = self.processor.tokenizer.all_special_ids
+        cut = [len(row) == asked.max_new_tokens and row[-1] not in ends for row in rows]
+        return rows, any(cut), said[0][:start]
+
+    def _unpadded(self, ids: list[int]) -> list[int]:
+        """Without what follows where other rows went on."""
+        padding = self.processor.tokenizer.pad_token_id
+        while ids and ids[-1] == padding:
+            ids = ids[:-1]
+        return ids
+
+    def _text(self, ids: list[int]) -> str:
+        return caption_text(self.processor.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    pretrained: Pretrained, _identity: tuple[str, ...], device: str, dtype: Precision
+) -> _Loaded:
+    """The model, read once while it stays the same."""
+    transformers, torch = import_models("transformers"), import_models("torch")
+    _check_precision(dtype, device)
+    processor = pretrained.load(transformers.AutoProcessor)
+    if not hasattr(processor, "tokenizer"):
+        message = f"{pretrained.model} is no image-text model: its processor has no tokenizer"
+        raise ConfigError(message)
+    model = pretrained.load_weights(
+        transformers.AutoModelForImageTextToText, dtype=getattr(torch, dtype)
+    ).eval()
+    try:
+        return _Loaded(processor, model.to(device))
+    except torch.OutOfMemoryError as error:
+        message = f"{pretrained.model} does not fit on {device} as {dtype}"
+        raise ConfigError(f"{message}; choose another dtype, device or model") from error
+
+
+def _check_precision(dtype: Precision, device: str) -> None:
+    """Refuse what the device would only pretend to do, or not do at all."""
+    if dtype == "float16" and device == "cpu":
+        message = "dtype 'float16' is for GPUs, and this runs on the CPU; choose float32 or "
+        raise ConfigError(message + "bfloat16")
+    cuda = import_models("torch").cuda if device == "cuda" else None
+    if dtype == "bfloat16" and cuda and not cuda.is_bf16_supported(including_emulation=False):
+        message = "this GPU has no bfloat16; choose float16 or float32"
+        raise ConfigError(message)
