@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from frames_pipeline import FrameExtractionSignature, FramesPipelineError
@@ -16,7 +19,7 @@ from frames_pipeline.clips import FixedStride
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
 from frames_pipeline.ray_workers import RayWorkers
 from frames_pipeline.workers import Workers
-from tests.cluster.cluster import Cluster, is_alone, running
+from tests.cluster.cluster import Cluster, is_alone, running, wait_for
 from tests.test_workers import results, walls
 from tests.videos import X264, make_video
 
@@ -89,6 +92,37 @@ def test_a_batch_comes_out_the_same(tmp_path: Path) -> None:
         assert report.extracted == 8
         digests.append(report.manifest.digest)
     assert digests[0] == digests[1]
+
+
+def note_and_hang(folder: str) -> str:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+    return folder
+
+
+DRIVER = """
+import sys
+from frames_pipeline.ray_workers import RayWorkers
+from tests.cluster.test_ray_workers import ADDRESS, note_and_hang
+
+if __name__ == "__main__":
+    list(RayWorkers(address=ADDRESS).map(note_and_hang, sys.argv[1:]))
+"""
+
+
+def test_a_run_that_is_killed_leaves_nothing_behind(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, tmp_path / "driver.py", tmp_path / "notes"],
+        env=cluster.processes.environment,
+    )
+    wait_for(lambda: bool(list((tmp_path / "notes").iterdir())), what="the task runs")
+    [pid] = [int(path.name) for path in (tmp_path / "notes").iterdir()]
+    assert psutil.pid_exists(pid)
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not psutil.pid_exists(pid), what="its process is gone", seconds=60)
 
 
 def note_and_wait(task: str) -> str:
