@@ -78,8 +78,10 @@ class Processes:
         return done.stdout
 
     def kill(self, name: str) -> None:
-        """As when the power goes: the process, and all that it started."""
-        process = self.named.pop(name)
+        """As when the power goes: the process, where it still is, and all that it started."""
+        process = self.named.pop(name, None)
+        if process is None:
+            return
         family = [process]
         with contextlib.suppress(psutil.NoSuchProcess):
             family += process.children(recursive=True)
