@@ -9,6 +9,7 @@ back as the same error as here. Ray repeats a task only where it lost the node o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -115,5 +116,7 @@ def _do_alone(
     work: Callable[[T], R], task: T, alone: Workers, times: int
 ) -> R | FramesPipelineError:
     """Do one task on this node, in a process with walls."""
+    # a process imports the program of the one that starts it: here Ray's, which takes half a second
+    vars(sys.modules["__main__"]).pop("__file__", None)
     [(_, result)] = alone.map(work, [task], weight=lambda _: times)
     return result
