@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu fuzz bench bench-gpu gpu clean help
+.PHONY: install demo dev check test test-gpu test-cluster fuzz bench bench-gpu gpu clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,11 @@ test: $(VENV)/.dev ## Run every test
 
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu
+
+# Ray listens on every interface, so it gets none but loopback. Needs root, for `unshare`.
+test-cluster: $(VENV)/.ray ## Kill everything in a Ray cluster once, with batches on it; needs root
+	unshare --net --pid --fork --kill-child --mount-proc bash -c \
+	  'ip link set lo up && $(BIN)/pytest -m cluster tests/cluster -s'
 
 fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
 	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
@@ -76,6 +81,10 @@ $(VENV)/.dev: $(VENV)/.installed
 
 $(VENV)/.gpu: $(VENV)/.dev
 	$(PIP) --editable '.[cuda]'
+	@touch $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	$(PIP) --editable '.[ray]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed

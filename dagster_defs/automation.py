@@ -3,7 +3,7 @@
 import functools
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -65,7 +65,13 @@ def _any_of(assets: Sequence[dg.AssetKey], condition: Condition) -> Condition:
 
 
 def build_backfill_sensor(
-    names: Names, assets: Sequence[dg.AssetKey], *, cron: str, max_partitions: int, stale: bool
+    names: Names,
+    assets: Sequence[dg.AssetKey],
+    *,
+    cron: str,
+    max_partitions: int,
+    stale: bool,
+    run_tags: Mapping[str, Any] | None = None,
 ) -> dg.AutomationConditionSensorDefinition:
     """The sensor that starts one backfill per cron tick.
 
@@ -75,6 +81,7 @@ def build_backfill_sensor(
         cron: When, in UTC.
         max_partitions: The most partitions per tick; the rest waits for the next.
         stale: Whether partitions whose sources or code changed are made again, too.
+        run_tags: Of its runs.
     """
     condition = (
         AutomationCondition.cron_tick_passed(cron)
@@ -88,6 +95,7 @@ def build_backfill_sensor(
             target=dg.AssetSelection.assets(*assets).without_checks(),  # they come along
             default_condition=condition.with_label(f"missing or failed, at {cron}"),
             use_user_code_server=True,
+            run_tags=run_tags,
             description=f"At {cron} (UTC): one backfill of every missing or failed partition, "
             f"at most {max_partitions}{', stale ones included' if stale else ''}.",
         )

@@ -459,6 +459,11 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         default=[], description="Of all assets: mail addresses, or `team:name`."
     )
     tags: dict[str, str] = Field(default={}, description="Of all assets, by name.")
+    run_tags: dict[str, Any] = Field(
+        default={},
+        description="Of every run that decodes, by name: what the instance's run launcher reads, "
+        "as `dagster-ray/config` or `dagster-k8s/config`.",
+    )
 
     @field_validator("selection")
     @classmethod
@@ -533,7 +538,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 sources.remove(names.captions(name))  # nothing to wait for while none is set
         pooled = {names.clip_embeddings(name) for name in self._embeddings()}
         runnable = [names.videos, names.clips, *sources, names.catalog]
-        jobs = [build_batch_job(names, runnable), build_observe_job(names)]
+        jobs = [build_batch_job(names, runnable, tags=self.run_tags), build_observe_job(names)]
         return dg.Definitions(
             assets=dg.map_asset_specs(
                 self._belonging,
@@ -561,7 +566,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 *jobs,
                 build_retire_job(names),
                 build_trace_job(names),
-                build_uris_job(names, pool=self.decoder.pool()),
+                build_uris_job(names, pool=self.decoder.pool(), tags=self.run_tags),
             ],
             schedules=self._schedules(names),
             sensors=[
@@ -606,6 +611,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 cron=self.backfill.cron,
                 max_partitions=self.backfill.max_partitions,
                 stale=self.backfill.stale,
+                run_tags=self.run_tags,
             )
         ]
 

@@ -1,6 +1,6 @@
 """Jobs: make everything of a batch, look at its videos again, retire it; and try a few videos."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -26,11 +26,14 @@ EXTRACT_URIS = "extract_uris"
 RETIRE_BATCH = "retire_batch"
 
 
-def build_batch_job(names: Names, assets: Iterable[dg.AssetKey]) -> AssetJob:
+def build_batch_job(
+    names: Names, assets: Iterable[dg.AssetKey], *, tags: Mapping[str, Any] | None = None
+) -> AssetJob:
     """Look at the videos of a batch, and make everything else from them."""
     return dg.define_asset_job(
         names.of(PROCESS_BATCH),
         selection=dg.AssetSelection.assets(*assets),
+        tags=tags,
         description="Everything for one batch, from its videos to the catalog.",
     )
 
@@ -65,12 +68,15 @@ class Uris(dg.Config):
         return FixedStride(self.clip_len_s, self.clip_len_s, 0)
 
 
-def build_uris_job(names: Names, *, pool: str = POOL) -> dg.JobDefinition:
+def build_uris_job(
+    names: Names, *, pool: str = POOL, tags: Mapping[str, Any] | None = None
+) -> dg.JobDefinition:
     """Frames of a few videos that are in no batch: type their URIs, and launch.
 
     Args:
         names: What it is called.
         pool: The Dagster pool of the step.
+        tags: Of its runs.
     """
 
     @dg.op(
@@ -112,6 +118,7 @@ def build_uris_job(names: Names, *, pool: str = POOL) -> dg.JobDefinition:
 
     @dg.job(
         name=names.of(EXTRACT_URIS),
+        tags=tags,
         description="Frames of a few videos by their URIs, to try signatures on. Look at the "
         "metadata of the run's output.",
     )

@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 from frames_pipeline import ConfigError, Decoder, Limits
 from frames_pipeline.decoders import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
+from frames_pipeline.ray_workers import RayWorkers
 from frames_pipeline.workers import Workers
 
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
@@ -110,6 +111,11 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
 class ExtractionResource(dg.ConfigurableResource[Workers]):
     """How much of a machine an extraction may take."""
 
+    provider: Literal["node", "ray"] = Field(
+        default="node",
+        description="Where worker processes are: on the node of the run, or on all nodes of its "
+        "Ray cluster, for a batch that is larger than a node.",
+    )
     processes: int = Field(
         default=0, ge=0, description="Worker processes; 0: one per core that the run may use."
     )
@@ -157,7 +163,8 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     @property
     def workers(self) -> Workers:
         """The worker processes."""
-        return Workers(
+        kind = RayWorkers if self.provider == "ray" else Workers
+        return kind(
             self.processes,
             timeout_s=self.clip_timeout_s,
             cpu_s=self.clip_cpu_s,

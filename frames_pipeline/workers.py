@@ -6,13 +6,14 @@ its own, so a new one costs milliseconds and inherits nothing.
 Each process has walls that the kernel keeps. Its memory is limited by `RLIMIT_DATA`: what it may
 write to and shares with nobody. `RLIMIT_AS` would also count mapped libraries and the address
 space that allocators and CUDA reserve and never touch; a resident-set limit does not exist. Its
-processor time is limited as well, for the case that nobody is left to watch the clock; it leaves
-no core dumps, and its standard input is empty.
+processor time is limited as well; it leaves no core dumps, and its standard input is empty. It goes
+down with the process that started it, even where that is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
@@ -184,6 +186,7 @@ def _pool(workers: Workers) -> Iterator[ProcessPool]:
 
 def _build_walls(memory_bytes: int) -> None:
     """What a worker process does first: give up what its tasks have no need of."""
+    _go_down_with(multiprocessing.parent_process())
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
         os.dup2(nothing.fileno(), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -191,6 +194,18 @@ def _build_walls(memory_bytes: int) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _go_down_with(parent: BaseProcess | None) -> None:
+    """Have the kernel kill this process when the pipe from its parent closes, however that ends.
+
+    Its parent by descent is the fork server, which lives as long as any of its children.
+    """
+    if parent is not None:
+        pipe = parent.sentinel
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _within_limits(work: Callable[[T], R], task: T, cpu_s: float) -> R:

@@ -240,3 +240,39 @@ def test_numbers_that_mean_nothing_are_refused() -> None:
         Workers(cpu_s=0.5)
     with pytest.raises(ConfigError, match="memory_bytes=4 must be 0, for no limit, or at least"):
         Workers(memory_bytes=4)
+
+
+def note_and_hang(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+HANGING = """
+import sys
+from frames_pipeline.workers import Workers
+from tests.test_workers import note_and_hang
+
+if __name__ == "__main__":
+    list(Workers(1).map(note_and_hang, sys.argv[1:]))
+"""
+
+
+def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
+    """Even a task that hangs without using the processor, which no limit would end."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "run.py").write_text(HANGING)
+    run = subprocess.Popen(
+        [sys.executable, tmp_path / "run.py", tmp_path / "notes"],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    deadline = time.monotonic() + 60
+    while not (notes := list((tmp_path / "notes").iterdir())):
+        assert time.monotonic() < deadline, "the task does not run"
+        time.sleep(0.05)
+    process = Path("/proc") / notes[0].name
+    assert process.exists()
+    run.kill()
+    run.wait()
+    while process.exists() and "\nState:\tZ" not in (process / "status").read_text():
+        assert time.monotonic() < deadline, "its process is still there"
+        time.sleep(0.05)

