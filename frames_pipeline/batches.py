@@ -40,7 +40,10 @@ _INDEX_SCHEMA: Final = pa.schema(
     metadata={"format": _FORMAT},
 )
 _WORTH_AN_INDEX: Final = 500
-"""Batches outside the index at which it is written again."""
+"""Batches outside the index at which it is written again, while it is small."""
+_INDEX_GROWTH: Final = 16
+"""A large index is written again when it would grow by this part: so however many batches there
+are, each is written into it about as often, and few are read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,8 @@ class BatchRegistry:
         if self._indexed is None and len(keys) > _WORTH_AN_INDEX:
             self._take_index()
         self._read(keys)
-        if len(self._known) - (self._indexed or 0) > _WORTH_AN_INDEX:
+        indexed = self._indexed or 0
+        if len(self._known) - indexed > max(_WORTH_AN_INDEX, indexed // _INDEX_GROWTH):
             self._put_index()
         return MappingProxyType(self._members)
 
