@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import av
 import dagster as dg
@@ -275,24 +275,18 @@ class _Chain:
         self._measure()
 
     def _query(self, batches: int) -> None:
-        import duckdb  # noqa: PLC0415 - a process that only lists has no need of it
-
         tables = f"{self.root}/tables/catalog/*/*.parquet"
         query = f"SELECT status, count(*), sum(list_sum(frame_counts)) FROM '{tables}' GROUP BY 1"
-        duckdb.sql(f"SELECT count(*) FROM '{tables}'").fetchall()
+        _asked(f"SELECT count(*) FROM '{tables}'")
         with self.step("query catalog"):
-            rows = duckdb.sql(query).fetchall()
+            rows = _asked(query)
         assert rows[0][1] == self.videos
         last = f"{(self.videos - 1) // _FOLDER:06d}/{self.videos - 1:08d}.mp4"
-        since = time.perf_counter()
-        found = duckdb.sql(f"SELECT * FROM '{tables}' WHERE video_key = '{last}'").fetchall()
-        assert len(found) == 1
-        self.wall["one clip, catalog of all batches"] = time.perf_counter() - since
         one = f"{self.root}/tables/catalog/batch-{batches:06d}/*.parquet"
-        since = time.perf_counter()
-        found = duckdb.sql(f"SELECT * FROM '{one}' WHERE video_key = '{last}'").fetchall()
-        assert len(found) == 1
-        self.wall["one clip, catalog of its batch"] = time.perf_counter() - since
+        for name, place in {"all batches": tables, "its batch": one}.items():
+            since = time.perf_counter()
+            assert len(_asked(f"SELECT * FROM '{place}' WHERE video_key = '{last}'")) == 1
+            self.wall[f"one clip, catalog of {name}"] = time.perf_counter() - since
         since = time.perf_counter()
         assert uses_of_video(last, self.opened()).frames
         self.wall["lineage of one video"] = time.perf_counter() - since
@@ -308,6 +302,14 @@ class _Chain:
         for kind, found in by_kind.items():
             self.sizes[f"bytes of {kind}"] = sum(found)
             self.sizes[f"objects of {kind}"] = len(found)
+
+
+def _asked(query: str) -> list[tuple[Any, ...]]:
+    import duckdb  # noqa: PLC0415 - a process that only lists has no need of it
+
+    answer = duckdb.sql(query)
+    assert answer is not None
+    return answer.fetchall()
 
 
 def write_videos(source: Path, count: int) -> None:

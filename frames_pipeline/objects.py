@@ -181,6 +181,20 @@ class Objects:
             fs, root = self._connect()
             return bytes(fs.cat_file(f"{root}/{key}"))
 
+    def get_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes [start, stop) of an object.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        with self.faults(key):
+            if self.local_path is not None:
+                with Path(self.local_path, key).open("rb") as file:
+                    file.seek(start)
+                    return file.read(stop - start)
+            fs, root = self._connect()
+            return bytes(fs.cat_file(f"{root}/{key}", start=start, end=stop))
+
     def info(self, key: str) -> ObjectInfo:
         """What a listing says of one object.
 

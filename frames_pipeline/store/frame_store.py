@@ -243,6 +243,10 @@ class FrameStore:
         """
         return reader.find_manifest(self.objects, signature_folder(batch, signature))
 
+    def verify_manifest(self, manifest: Manifest) -> verify.VerifyReport:
+        """Compare the objects that a manifest names with a listing, by size; no commit is read."""
+        return verify.verify_manifest(self.objects, manifest)
+
     def verify(
         self, batch: Batch, signature: Signature | None = None, *, deep: bool = False
     ) -> verify.VerifyReport:
@@ -260,10 +264,6 @@ class FrameStore:
         else:
             folders = [signature_folder(key, signature)]
         return verify.verify(self.objects, folders, deep=deep)
-
-    def verify_manifest(self, manifest: Manifest) -> verify.VerifyReport:
-        """Compare the objects that a manifest names with a listing, by size; no commit is read."""
-        return verify.verify_manifest(self.objects, manifest)
 
     def withdraw(self, batch: Batch) -> int:
         """Take back every commit and manifest of a batch: its frames are then nobody's.
