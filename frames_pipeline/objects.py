@@ -270,6 +270,13 @@ class Objects:
                 return {}
             return {path[len(root) + 1 :]: _object_info(info) for path, info in found.items()}
 
+    def names(self, prefix: str = "") -> Sequence[str]:
+        """The keys that `list` has, of a folder without folders in it; nothing else is asked."""
+        if self.local_path is None:
+            return list(self.list(prefix))
+        with self.faults(prefix):
+            return _list_names(self.local_path, prefix)
+
     def folders(self, prefix: str = "") -> Sequence[str]:
         """The names of the folders right under the folder `prefix`, sorted."""
         with self.faults(prefix):
@@ -383,6 +390,14 @@ def _list_files(root: Path, prefix: str) -> dict[str, ObjectInfo]:
                 elif not entry.is_symlink():
                     folders.append(key)
     return dict(sorted(found.items()))
+
+
+def _list_names(root: Path, prefix: str) -> Sequence[str]:
+    try:
+        with os.scandir(root / prefix) as entries:
+            return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _list_folders(folder: Path) -> Sequence[str]:
