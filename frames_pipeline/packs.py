@@ -285,7 +285,8 @@ class PackedFrames(Mapping[str, FrameBatch]):
 
     def __len__(self) -> int:
         """Number of clips."""
-        return self.index.num_rows
+        count: int = self.index.num_rows
+        return count
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what can be told from the rest."""

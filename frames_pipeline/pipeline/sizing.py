@@ -27,7 +27,7 @@ from frames_pipeline.gather import Span
 from frames_pipeline.media import Limits, open_media
 from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import FrameStore
+from frames_pipeline.store import ClipCommit, FrameStore
 from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
 
@@ -257,7 +257,8 @@ def _measure(task: _Task) -> _Cost:
         cut = time.process_time() - since
         first = int(task.chance * (max(0, len(clips) - _CLIPS) + 1))
         chosen = clips[first : first + _CLIPS]
-        store, commits = FrameStore(folder), []
+        store = FrameStore(folder)
+        commits: list[ClipCommit] = []
         for signature in task.signatures:
             store.claim(_BATCH, signature)
         since = time.process_time()

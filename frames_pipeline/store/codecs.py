@@ -154,7 +154,8 @@ def _shard(chunks: Sequence[bytes], places: int) -> bytes:
 
 
 def _with_sum(data: bytes) -> bytes:
-    return data + google_crc32c.value(data).to_bytes(4, "little")
+    checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
+    return data + checksum
 
 
 def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]) -> Encoded:
