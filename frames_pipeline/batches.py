@@ -209,7 +209,7 @@ class BatchRegistry:
 
         Of two that seal at once one comes first, and the other seals what is left over.
         """
-        while left := set(videos) - self.sealed_videos().keys():
+        while left := _missing(videos, self.sealed_videos()):
             batch = self._seal_next(left, source)
             if batch is not None:
                 return batch
@@ -224,7 +224,7 @@ class BatchRegistry:
         known = self._members if self._last_number else self.sealed_videos()
         sealed = []
         for group in groups:
-            left = set(group) - known.keys()
+            left = _missing(group, known)
             batch = self._seal_next(left, source) if left else None
             if left and batch is None:  # another sealed at the same time
                 batch = self.seal(left, source=source)
@@ -292,3 +292,8 @@ class BatchRegistry:
         pq.write_table(pa.Table.from_pylist(rows, _INDEX_SCHEMA), sink, compression="zstd")
         self._objects.put(_INDEX, sink.getvalue().to_pybytes())
         self._indexed = len(batches)
+
+
+def _missing(videos: Iterable[str], known: Mapping[str, str]) -> set[str]:
+    """Those that are in no batch. A set minus the keys of a dict goes through all of the dict."""
+    return {video for video in videos if video not in known}
