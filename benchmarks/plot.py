@@ -50,7 +50,7 @@ def write_curves(
     mpl.rcParams["svg.hashsalt"] = "benchmarks"
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    axes.set_prop_cycle(color=mpl.colormaps["tab20"].colors)
+    axes.set_prop_cycle(color=mpl.colormaps["tab20"](range(20)))
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), "o-", label=name, markersize=4)
     axes.set_xscale("log")
