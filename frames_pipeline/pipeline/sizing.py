@@ -1,9 +1,10 @@
 """What an extraction will come to, told from a sample that is really extracted.
 
-Of some videos, chosen at random, a few clips each, in a row, are decoded and stored. What they took
-is taken for all clips of their video, and the videos of the sample for all of them, in proportion
-to their bytes: the ratio estimator of survey sampling (Cochran, "Sampling Techniques", 1977,
-chapter 6), with its standard error. Videos that cannot be read count with nothing.
+Of some videos, chosen at random, a few clips each, in a row, are decoded and stored. What they
+took is taken for all clips of their video, and the videos of the sample for all of them: in
+proportion to their bytes, the ratio estimator of survey sampling (Cochran, "Sampling Techniques",
+1977, chapter 6), or to their number, whichever has the smaller standard error in the sample. Videos
+that cannot be read count with nothing.
 
 Requests are counted as a run from a bucket to a bucket makes them; docs/scaling.md has the table.
 """
@@ -207,7 +208,7 @@ def estimate_extraction(
         measured.append((task.video.size, _Cost() if is_bad else found))
     total = sum(video.size for video in videos)
     amounts = {
-        name: _ratio([(size, getattr(cost, name)) for size, cost in measured], total, len(videos))
+        name: _total([(size, getattr(cost, name)) for size, cost in measured], total, len(videos))
         for name in (field.name for field in fields(_Cost))
     }
     batches = math.ceil(len(videos) / batch_size)
@@ -288,6 +289,21 @@ def _measure(task: _Task) -> _Cost:
         # looked at, and looked at, read and cut; in every pass the note, a look, and read again
         gets=3 + 3 * passes,
     )
+
+
+def _total(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:
+    """A total, from the bytes and the amounts of a sample of videos."""
+    by_bytes, by_number = _ratio(sample, total, count), _mean(sample, count)
+    return by_number if by_number.error < by_bytes.error else by_bytes
+
+
+def _mean(sample: Sequence[tuple[int, float]], count: int) -> Amount:
+    """A total in proportion to the number of videos."""
+    n, mean = len(sample), sum(amount for _, amount in sample) / len(sample)
+    if n in (count, 1):
+        return Amount(mean * count, 0 if n == count else math.inf)
+    variance = sum((amount - mean) ** 2 for _, amount in sample) / (n - 1)
+    return Amount(mean * count, count * math.sqrt((1 - n / count) * variance / n))
 
 
 def _ratio(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:
