@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import Result
@@ -35,4 +35,28 @@ def write_plot(results: Sequence[Result], path: Path) -> None:
     axes.grid(visible=True, alpha=0.3)
     axes.set_xlabel("CPU time / bare (minimal packets decoded, nothing converted)")
     axes.legend(fontsize=8, loc="lower right")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def write_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], path: Path, x: str, y: str
+) -> None:
+    """A line per name over a logarithmic x. Nothing is written where matplotlib is missing."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        return
+    mpl.rcParams["svg.hashsalt"] = "benchmarks"
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_prop_cycle(color=mpl.colormaps["tab20"](range(20)))
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), "o-", label=name, markersize=4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(visible=True, alpha=0.3)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(path, metadata={"Date": None})

@@ -29,7 +29,7 @@ from frames_pipeline.pipeline import (
     look_at_clips,
     recheck_frames,
 )
-from frames_pipeline.store import Manifest
+from frames_pipeline.store import ClipDescription, Manifest
 
 RECHECKED_FRAMES = 4
 """Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
@@ -55,6 +55,11 @@ class Subject:
     def manifest(self) -> Manifest:
         """The published frames, read once for all checks."""
         return self.places.store.manifest(self.batch, self.signature)
+
+    @functools.cached_property
+    def described(self) -> Mapping[str, ClipDescription]:
+        """What its clips say of themselves, read once likewise."""
+        return self.places.store.describe(self.manifest)
 
 
 class Verdict(NamedTuple):
@@ -118,7 +123,7 @@ def build_checks(
 
 def _every_frame_committed(subject: Subject) -> Verdict:
     batch, signature = subject.batch, subject.signature
-    report = subject.places.store.verify(batch, signature)
+    report = subject.places.store.verify_manifest(subject.manifest)
     rows = subject.places.rows("outcomes", batch, part=signature.key)
     clips = subject.manifest.clips
     promised = {row["clip_id"] for row in rows if row["frames"]}
@@ -136,12 +141,14 @@ def _every_frame_committed(subject: Subject) -> Verdict:
 
 
 def _timestamps_increase(subject: Subject) -> Verdict:
-    wrong = find_disorder(subject.manifest, subject.places)
+    wrong = find_disorder(subject.manifest, subject.places, described=subject.described)
     return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
 
 
 def _frames_fit_signature(subject: Subject) -> Verdict:
-    fit = compare_with_signature(subject.manifest, subject.signature, subject.places)
+    fit = compare_with_signature(
+        subject.manifest, subject.signature, subject.places, described=subject.described
+    )
     return Verdict(
         not fit.wrong and not fit.unlike_video,
         {

@@ -54,7 +54,7 @@ def build_batch_sensor(
         here = opened.setdefault(repr(places), places.open())
         try:
             found = discover(here, batching, now=time.time(), at_most=max_batches)
-            keys = here.batches.keys()
+            keys = here.batches.seen()  # as `discover` found them
             known = set(context.instance.get_dynamic_partitions(names.of("video_batch")))
             looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
             left = known - set(keys)

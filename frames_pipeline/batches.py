@@ -40,7 +40,10 @@ _INDEX_SCHEMA: Final = pa.schema(
     metadata={"format": _FORMAT},
 )
 _WORTH_AN_INDEX: Final = 500
-"""Batches outside the index at which it is written again."""
+"""Batches outside the index at which it is written again, while it is small."""
+_INDEX_GROWTH: Final = 16
+"""A large index is written again when it would grow by this part: so however many batches there
+are, each is written into it about as often, and few are read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +139,28 @@ class BatchRegistry:
         self._objects = Objects(url, storage_options)
         self._known: dict[str, Batch] = {}
         self._members: dict[str, str] = {}
+        self._sealed: set[str] = set()
+        self._retired: set[str] = set()
         self._last_number = 0
         self._indexed: int | None = None
         """Batches that the index has; `None`: nobody looked."""
 
     def keys(self) -> list[str]:
         """Keys of the sealed batches that are not retired, in the order of sealing."""
-        sealed, retired = self._list()
-        return sorted(sealed - retired)
+        self._look()
+        return self.seen()
+
+    def seen(self) -> list[str]:
+        """The same as of the last look, which `sealed_videos` takes too, and of those sealed since.
+
+        So one listing does for both.
+        """
+        return sorted(self._sealed - self._retired)
 
     def retired(self) -> list[str]:
         """Keys of the batches that are retired, in the order of sealing."""
-        return sorted(self._list()[1])
+        self._look()
+        return sorted(self._retired)
 
     def retire(self, key: str) -> None:
         """Have a batch no longer looked at or made; nothing of it is deleted.
@@ -163,12 +176,12 @@ class BatchRegistry:
         """Undo `retire`; that it was not retired is no error."""
         self._objects.delete([f"{_PREFIX}{key}{_RETIRED}"])
 
-    def _list(self) -> tuple[set[str], set[str]]:
-        """Keys of all sealed batches, and of those that are retired."""
-        names = [name.removeprefix(_PREFIX) for name in self._objects.list(_PREFIX.rstrip("/"))]
-        sealed = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+    def _look(self) -> None:
+        """List the sealed batches, and which of them are retired."""
+        names = [name.removeprefix(_PREFIX) for name in self._objects.names(_PREFIX.rstrip("/"))]
+        self._sealed = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
         marks = {name.removesuffix(_RETIRED) for name in names if name.endswith(_RETIRED)}
-        return sealed, marks & sealed
+        self._retired = marks & self._sealed
 
     def read(self, key: str) -> Batch:
         """A sealed batch.
@@ -184,12 +197,11 @@ class BatchRegistry:
 
     def sealed_videos(self) -> Mapping[str, str]:
         """The batch of every video that is in one, by key of the video."""
-        keys = sorted(self._list()[0])
-        if self._indexed is None and len(keys) > _WORTH_AN_INDEX:
+        self._look()
+        if self._indexed is None and len(self._sealed) > _WORTH_AN_INDEX:
             self._take_index()
-        self._read(keys)
-        if len(self._known) - (self._indexed or 0) > _WORTH_AN_INDEX:
-            self._put_index()
+        self._read(sorted(self._sealed - self._known.keys()))
+        self._keep_index()
         return MappingProxyType(self._members)
 
     def seal(self, videos: Collection[str], *, source: str = "") -> Batch | None:
@@ -197,23 +209,28 @@ class BatchRegistry:
 
         Of two that seal at once one comes first, and the other seals what is left over.
         """
-        while left := set(videos) - self.sealed_videos().keys():
+        while left := _missing(videos, self.sealed_videos()):
             batch = self._seal_next(left, source)
             if batch is not None:
                 return batch
         return None
 
     def seal_all(self, groups: Iterable[Collection[str]], *, source: str = "") -> list[Batch]:
-        """Seal a batch of each group, as `seal` does, and look once at what is sealed already."""
-        known = self.sealed_videos()
+        """Seal a batch of each group, as `seal` does, and look once at what is sealed already.
+
+        Not even once, where this instance did before: batches are numbered in a row, so that one
+        that another sealed since is met at the next number.
+        """
+        known = self._members if self._last_number else self.sealed_videos()
         sealed = []
         for group in groups:
-            left = set(group) - known.keys()
+            left = _missing(group, known)
             batch = self._seal_next(left, source) if left else None
             if left and batch is None:  # another sealed at the same time
                 batch = self.seal(left, source=source)
             if batch is not None:
                 sealed.append(batch)
+        self._keep_index()
         return sealed
 
     def _seal_next(self, videos: Collection[str], source: str) -> Batch | None:
@@ -224,6 +241,7 @@ class BatchRegistry:
         if not self._put(batch):
             return None
         self._know(batch)
+        self._sealed.add(batch.key)
         return batch
 
     def _put(self, batch: Batch) -> bool:
@@ -258,6 +276,12 @@ class BatchRegistry:
                 self._know(Batch(key, tuple(videos), source, sealed))
             self._indexed = table.num_rows
 
+    def _keep_index(self) -> None:
+        """Write the index again where many batches are outside of it."""
+        indexed = self._indexed or 0
+        if len(self._known) - indexed > max(_WORTH_AN_INDEX, indexed // _INDEX_GROWTH):
+            self._put_index()
+
     def _put_index(self) -> None:
         batches = [self._known[key] for key in sorted(self._known)]
         rows = [
@@ -268,3 +292,8 @@ class BatchRegistry:
         pq.write_table(pa.Table.from_pylist(rows, _INDEX_SCHEMA), sink, compression="zstd")
         self._objects.put(_INDEX, sink.getvalue().to_pybytes())
         self._indexed = len(batches)
+
+
+def _missing(videos: Iterable[str], known: Mapping[str, str]) -> set[str]:
+    """Those that are in no batch. A set minus the keys of a dict goes through all of the dict."""
+    return {video for video in videos if video not in known}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -59,6 +59,22 @@ def open_frames(
         message = f"no batch under {store.objects.url} is published with {key}; commit one first"
         raise CommitNotFoundError(message)
     return StoredFrames.of(store, manifests)
+
+
+class ReadableFrames(Protocol):
+    """Clips that can be read by id: `StoredFrames`, and `packs.PackedFrames`."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Clip ids."""
+
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    def length(self, clip_id: str) -> int:
+        """Number of frames of a clip."""
+
+    def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
+        """Frames [start, stop) of a clip, as they are numbered where they are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,10 @@ class StoredFrames(Mapping[str, StoredClip]):
     def digest(self) -> str:
         """What the frames are: alike for the same frames of the same clips."""
         return digest_of_clips((clip, place.commit.digest) for clip, place in self.places.items())
+
+    def length(self, clip_id: str) -> int:
+        """Number of frames of a clip, repeats included."""
+        return self.places[clip_id].commit.num_frames
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
         """Frames [start, stop) of a clip, as they are numbered where they are stored.

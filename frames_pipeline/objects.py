@@ -181,6 +181,20 @@ class Objects:
             fs, root = self.connect()
             return bytes(fs.cat_file(f"{root}/{key}"))
 
+    def get_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes [start, stop) of an object.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        with self.faults(key):
+            if self.local_path is not None:
+                with Path(self.local_path, key).open("rb") as file:
+                    file.seek(start)
+                    return file.read(stop - start)
+            fs, root = self._connect()
+            return bytes(fs.cat_file(f"{root}/{key}", start=start, end=stop))
+
     def info(self, key: str) -> ObjectInfo:
         """What a listing says of one object.
 
@@ -255,6 +269,13 @@ class Objects:
                     raise
                 return {}
             return {path[len(root) + 1 :]: _object_info(info) for path, info in found.items()}
+
+    def names(self, prefix: str = "") -> Sequence[str]:
+        """The keys that `list` has, of a folder without folders in it; nothing else is asked."""
+        if self.local_path is None:
+            return list(self.list(prefix))
+        with self.faults(prefix):
+            return _list_names(self.local_path, prefix)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         """The names of the folders right under the folder `prefix`, sorted."""
@@ -370,6 +391,14 @@ def _list_files(root: Path, prefix: str) -> dict[str, ObjectInfo]:
                 elif not entry.is_symlink():
                     folders.append(key)
     return dict(sorted(found.items()))
+
+
+def _list_names(root: Path, prefix: str) -> Sequence[str]:
+    try:
+        with os.scandir(root / prefix) as entries:
+            return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _list_folders(folder: Path) -> Sequence[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.collection import StoredFrames
+from frames_pipeline.collection import ReadableFrames
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
 
@@ -98,7 +98,7 @@ class WindowDataset:
     `iterable_dataset` reads each clip once.
     """
 
-    frames: StoredFrames
+    frames: ReadableFrames
     """Where samples come from."""
     windows: Windows
     """How clips are cut."""
@@ -107,7 +107,7 @@ class WindowDataset:
 
     def __init__(
         self,
-        frames: StoredFrames,
+        frames: ReadableFrames,
         windows: Windows | None = None,
         *,
         transform: Callable[[Sample], object] | None = None,
@@ -123,9 +123,7 @@ class WindowDataset:
         self.windows = windows or Windows()
         self._transform = transform
         self._clips = list(frames)
-        counts = [
-            len(self.windows.starts(frames.places[clip].commit.num_frames)) for clip in self._clips
-        ]
+        counts = [len(self.windows.starts(frames.length(clip))) for clip in self._clips]
         self.too_short = tuple(
             clip for clip, count in zip(self._clips, counts, strict=True) if not count
         )
@@ -151,7 +149,7 @@ class WindowDataset:
 
     def windows_of(self, clip_id: str) -> Sequence[Window]:
         """The windows of a clip."""
-        num_frames = self.frames.places[clip_id].commit.num_frames
+        num_frames = self.frames.length(clip_id)
         length = self.windows.length or num_frames
         return [Window(clip_id, start, start + length) for start in self.windows.starts(num_frames)]
 
@@ -201,7 +199,7 @@ def split(
 
 
 def iterable_dataset(
-    frames: StoredFrames,
+    frames: ReadableFrames,
     windows: Windows | None = None,
     *,
     seed: int | None = 0,

@@ -63,6 +63,11 @@ class VideoSource:
         """The root."""
         return self._objects.url
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether `staged` gives copies, which stay as they are whatever becomes of the videos."""
+        return self._objects.local_path is None
+
     def list(self) -> tuple[Video, ...]:
         """Every video under the root, by key.
 

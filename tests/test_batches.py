@@ -104,6 +104,17 @@ def test_a_retired_batch_keeps_its_videos(tmp_path: Path) -> None:
     assert (fresh.keys(), fresh.retired()) == (["batch-000001", "batch-000002"], [])
 
 
+def test_two_that_know_of_nothing_new_seal_no_video_twice(tmp_path: Path) -> None:
+    """Neither looks again before it seals; the number that is taken tells the second."""
+    one, other = (BatchRegistry(str(tmp_path)) for _ in range(2))
+    one.seal(["a.mp4"])
+    assert dict(other.sealed_videos()) == {"a.mp4": "batch-000001"}
+    one.seal_all([["b.mp4", "c.mp4"], ["d.mp4"]])
+    (batch,) = other.seal_all([["b.mp4", "e.mp4"], ["c.mp4", "d.mp4"]])
+    assert (batch.key, batch.videos) == ("batch-000004", ("e.mp4",))
+    assert other.seen() == other.keys() == BatchRegistry(str(tmp_path)).keys()
+
+
 def test_only_what_was_sealed_is_retired(tmp_path: Path) -> None:
     with pytest.raises(CommitNotFoundError, match="batch-000007"):
         BatchRegistry(str(tmp_path)).retire("batch-000007")

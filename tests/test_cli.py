@@ -13,6 +13,7 @@ from PIL import Image
 
 from frames_pipeline.cli import main
 from frames_pipeline.models.embedding import PerceptualEmbedding
+from frames_pipeline.packs import open_pack
 from frames_pipeline.pipeline import Places, catalog_batch, embed_batch, extract_batch
 from frames_pipeline.signature import FrameExtractionSignature
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
@@ -129,6 +130,46 @@ def test_plan(tmp_path: Path, footage: list[Path]) -> None:
     said = run("plan", tmp_path, "--sample", 3, *ONE_PROCESS)
     assert said.exit_code == 0
     assert "±" in said.stdout
+
+
+def test_plan_in_money(footage: list[Path]) -> None:
+    """Amounts times prices, and no word of what has no price."""
+    command = ("plan", footage[0].parent, "--clips", 1, *ONE_PROCESS)
+    prices = ("--price", "cpu_hour=36", "--price", "thousand_puts=5", "--price", "gpu_hour=72")
+    found = parsed(*command, *prices, "--gpu-frames-per-second", 10)
+    assert isinstance(found, dict)
+    costs = {name: amount["total"] for name, amount in found["costs"].items()}
+    assert costs == {
+        "processors": pytest.approx(found["cpu_seconds"]["total"] / 100),
+        "gpus": pytest.approx(found["coded_frames"]["total"] / 10 * 72 / 3600),
+        "puts": pytest.approx(found["puts"]["total"] * 5 / 1000),
+    }
+    # a clip is six objects, a video a note, a batch four documents, and five of its frames
+    assert found["puts"]["total"] == pytest.approx(8 * 6 + 4 + 4 + 5)
+    assert 0 < found["coded_frames"]["total"] <= 4 * 50
+
+    said = run(*command, "--batch-size", 2)
+    assert "not measured" in said.stdout
+    assert "cost" not in said.stdout
+    for wrong, match in (
+        (("gpu_hour=3",), "nobody measured how fast it is"),
+        (("cpu=3",), "give NAME=NUMBER of cpu_hour"),
+        (("cpu_hour=-1",), "is no price"),
+    ):
+        refused = run(*command, "--price", *wrong)
+        assert refused.exit_code == 2
+        assert match in " ".join(refused.output.split())
+
+
+def test_pack(root: Path, tmp_path: Path) -> None:
+    command = ("pack", root, TWO.key, tmp_path / "pack")
+    first = parsed(*command)
+    assert isinstance(first, dict)
+    assert (first["clips"], first["parts"], first["parts_written"]) == (8, 1, 1)
+    said = run(*command)
+    assert said.exit_code == 0
+    assert "parts written  0" in said.stdout
+    assert open_pack(tmp_path / "pack").verify() == ()
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "images", "parquet"])

@@ -77,6 +77,21 @@ def test_get_many_leaves_out_what_is_missing(objects: Objects) -> None:
     assert list(objects.get_many(["y", "none", "x"]).items()) == [("y", b"y"), ("x", b"x")]
 
 
+def test_a_part_of_an_object(objects: Objects) -> None:
+    objects.put("a/b", b"0123456789")
+    assert objects.get_range("a/b", 2, 5) == b"234"
+    assert objects.get_range("a/b", 8, 99) == b"89"
+    with pytest.raises(FileNotFoundError):
+        objects.get_range("a/c", 0, 1)
+
+
+def test_names_are_those_of_the_listing(objects: Objects) -> None:
+    assert list(objects.names("a")) == []
+    for name in ("z", "b.json", "c.retired"):
+        objects.put(f"a/{name}", b"1")
+    assert list(objects.names("a")) == list(objects.list("a"))
+
+
 def test_list_is_recursive_and_sorted(objects: Objects) -> None:
     """Keys are relative to the root, whatever the prefix, which names a folder."""
     for key in ("b/2/x", "b/1", "a", "bb/1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from frames_pipeline.export import (
     export_webdataset,
 )
 from frames_pipeline.extract import probe as probe_source
+from frames_pipeline.packs import pack_frames
 from frames_pipeline.pipeline import (
     DERIVED,
     Amount,
     Places,
+    Prices,
     RowOrigin,
     Uses,
     estimate_changes,
@@ -115,6 +118,13 @@ def _probed(uri: str) -> dict[str, Any]:
 @click.option("--sample", default=20, show_default=True, help="Videos to look into.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the same videos again.")
 @click.option("--processes", default=0, help="Worker processes; 0: one per core.")
+@click.option("--batch-size", default=32, show_default=True, help="Videos of a batch.")
+@click.option(
+    "--gpu-frames-per-second",
+    type=float,
+    help="Coded frames that one GPU decodes a second; `make bench-gpu` measures it.",
+)
+@options.prices
 @options.source_options
 @options.as_json
 def plan(
@@ -125,12 +135,16 @@ def plan(
     sample: int,
     seed: int,
     processes: int,
+    batch_size: int,
+    gpu_frames_per_second: float | None,
+    prices: Prices,
     source_options: Options,
     as_json: bool,
 ) -> None:
     """What an extraction will come to, from a sample that is extracted and thrown away.
 
     SOURCE is a folder or bucket of videos. Two times out of three the truth lies within the error.
+    What has no price is not priced. docs/sizing.md says what is counted.
     """
     found = estimate_extraction(
         VideoSource(source, source_options),
@@ -138,10 +152,13 @@ def plan(
         cutting=cutting,
         sample=sample,
         seed=seed,
+        batch_size=batch_size,
         workers=Workers(processes),
     )
+    costs = found.costs(prices, gpu_frames_per_second=gpu_frames_per_second)
+    gpu = None if gpu_frames_per_second is None else found.gpu_seconds(gpu_frames_per_second)
     if as_json:
-        output.document(found)
+        output.document({**asdict(found), "gpu_seconds": gpu, "costs": costs})
         return
     output.facts(
         {
@@ -155,6 +172,10 @@ def plan(
             "stored_gigabytes": _with_error(found.frame_bytes, 1e9),
             "stored_objects": _with_error(found.objects),
             "cpu_hours": _with_error(found.cpu_seconds, 3600),
+            "gpu_hours": "not measured" if gpu is None else _with_error(gpu, 3600),
+            "requests_that_write": _with_error(found.puts),
+            "requests_that_read": _with_error(found.gets),
+            **{f"cost_of_{name}": _with_error(amount) for name, amount in costs.items()},
         }
     )
 
@@ -367,13 +388,7 @@ def show(
 @click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
 @click.option("--png", "is_png", is_flag=True, help="Exact pixels; otherwise JPEG.")
 @click.option("--quality", default=90, show_default=True, help="Of JPEG, 1 to 95.")
-@click.option(
-    "--target-option",
-    "target_options",
-    callback=options.pairs,
-    multiple=True,
-    help="What fsspec needs to reach the target.",
-)
+@options.target_options
 def export(
     *,
     root: str,
@@ -405,6 +420,49 @@ def export(
             frames, target, encoding=encoding, storage_options=target_options, progress=progress
         )
     click.echo(f"{target}: {len(frames)} clips")
+
+
+@main.command()
+@options.root
+@click.argument("signature")
+@click.argument("target")
+@click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
+@click.option("--codec", default="zstd", show_default=True, help="zstd, or none.")
+@click.option("--part-bytes", default=2**30, show_default=True, help="Raw bytes of a part.")
+@options.target_options
+@options.as_json
+def pack(
+    *,
+    root: str,
+    signature: str,
+    target: str,
+    batches: tuple[str, ...],
+    codec: str,
+    part_bytes: int,
+    root_options: Options,
+    target_options: Options,
+    as_json: bool,
+) -> None:
+    """Copy the frames of a SIGNATURE into few large objects at TARGET, for training.
+
+    SIGNATURE is a key, as `ls` prints it. What TARGET has already is not copied again.
+    """
+    frames = open_frames(
+        root, signature=signature, batches=batches or None, storage_options=root_options
+    )
+    with _progress(quiet=as_json) as progress:
+        report = pack_frames(
+            frames,
+            target,
+            codec=codec,
+            part_bytes=part_bytes,
+            storage_options=target_options,
+            progress=progress,
+        )
+    if as_json:
+        output.document(report)
+    else:
+        output.facts(asdict(report) | {"bytes": output.size(report.bytes)})
 
 
 @main.command()

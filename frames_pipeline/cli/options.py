@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any, Final, TypeVar, cast
 
 import click
 
 from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.pipeline import Places
+from frames_pipeline.pipeline import Places, Prices
 from frames_pipeline.signature import FrameExtractionSignature
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,6 +20,7 @@ Options = dict[str, object]
 """What fsspec is given."""
 
 _DEFAULT = "target_fps=2,target_res=224x224"
+_PRICES: Final = tuple(field.name for field in fields(Prices))
 
 
 def _signatures(
@@ -62,6 +64,19 @@ def pairs(
         except ValueError:
             values[name] = value
     return values
+
+
+def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Prices:
+    """`NAME=NUMBER`, each a field of `Prices`."""
+    given = pairs(context, option, texts)
+    for name, value in given.items():
+        if name not in _PRICES or not isinstance(value, int | float):
+            message = f"`{name}={value}` is no price: give NAME=NUMBER of {', '.join(_PRICES)}"
+            raise click.BadParameter(message)
+    try:
+        return Prices(**cast("dict[str, float]", given))
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def signatures(command: F) -> F:
@@ -116,6 +131,28 @@ def source_options(command: F) -> F:
         callback=pairs,
         multiple=True,
         help="What fsspec needs to reach the videos.",
+    )(command)
+
+
+def target_options(command: F) -> F:
+    """`--target-option`."""
+    return click.option(
+        "--target-option",
+        "target_options",
+        callback=pairs,
+        multiple=True,
+        help="What fsspec needs to reach the target.",
+    )(command)
+
+
+def prices(command: F) -> F:
+    """`--price`."""
+    return click.option(
+        "--price",
+        "prices",
+        callback=_prices,
+        multiple=True,
+        help=f"What something costs, as NAME=NUMBER: {', '.join(_PRICES)}.",
     )(command)
 
 

@@ -54,7 +54,7 @@ from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
-from frames_pipeline.pipeline.sizing import Amount, Sizing, estimate_extraction
+from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views
 
@@ -73,6 +73,7 @@ __all__ = [
     "FramesOrigin",
     "FramesReport",
     "Places",
+    "Prices",
     "RecheckReport",
     "RowOrigin",
     "Sight",

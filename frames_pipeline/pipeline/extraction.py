@@ -39,7 +39,7 @@ from frames_pipeline.tables import OUTCOMES, table_of
 from frames_pipeline.videos import Video
 from frames_pipeline.workers import Workers
 
-_CLIPS_PER_TASK: Final = 32
+CLIPS_PER_TASK: Final = 32
 """Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
 _RETRIED: Final = tuple(
     error.reason for error in (SourceChangedError, SourceNotFoundError, DecoderUnsupportedError)
@@ -120,6 +120,8 @@ def extract_batch(
         before |= {name: result for name, result in done.items() if name[1] not in damaged}
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
+    for signature in {signature for task in tasks for signature in task.signatures}:
+        places.store.claim(key, signature)  # each task takes along that it is done
     now = _run(tasks, workers or Workers(), progress)
     seconds = time.monotonic() - since
     return {
@@ -221,8 +223,8 @@ def _tasks(
             one_pass = (row["video_key"], row["fingerprint"], lacking)
             passes.setdefault(one_pass, []).append(clip_of(row))
     for (video, fingerprint, lacking), clips in passes.items():
-        for start in range(0, len(clips), _CLIPS_PER_TASK):
-            part = tuple(clips[start : start + _CLIPS_PER_TASK])
+        for start in range(0, len(clips), CLIPS_PER_TASK):
+            part = tuple(clips[start : start + CLIPS_PER_TASK])
             yield Task(job, videos[video], fingerprint, part, lacking)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,14 +64,26 @@ class Sight:
 
 
 def compare_with_signature(
-    manifest: Manifest, signature: FrameExtractionSignature, places: Places
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    described: Mapping[str, ClipDescription] | None = None,
 ) -> Fit:
     """Compare the number and the size of a published batch's frames with what was asked for.
+
+    Args:
+        manifest: A batch's published frames.
+        signature: What was asked for.
+        places: Where they are.
+        described: What `FrameStore.describe` says of them, if the caller has it: it is a request
+            per clip.
 
     Raises:
         IntegrityError: The store is damaged.
     """
-    described = places.store.describe(manifest)
+    if described is None:
+        described = places.store.describe(manifest)
     clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
     spec = PixelSpec.of(signature)
     is_fixed = None not in signature.resolution and signature.resize_mode != "fit"
@@ -89,13 +101,24 @@ def compare_with_signature(
     return Fit(len(manifest.clips), tuple(wrong), tuple(unlike_video))
 
 
-def find_disorder(manifest: Manifest, places: Places) -> tuple[Finding, ...]:
+def find_disorder(
+    manifest: Manifest,
+    places: Places,
+    *,
+    described: Mapping[str, ClipDescription] | None = None,
+) -> tuple[Finding, ...]:
     """Clips of a published batch whose timestamps go back, or stand still without a repeat.
+
+    Args:
+        manifest: A batch's published frames.
+        places: Where they are.
+        described: What `FrameStore.describe` says of them, if the caller has it.
 
     Raises:
         IntegrityError: The store is damaged.
     """
-    described = places.store.describe(manifest)
+    if described is None:
+        described = places.store.describe(manifest)
     return tuple(
         Finding(clip_id, f"pts {clip.pts.tolist()} of positions {clip.positions.tolist()}")
         for clip_id, clip in described.items()
@@ -134,7 +157,8 @@ def look_at_clips(
     chosen = random.Random(seed).sample(sorted(manifest.clips), min(clips, len(manifest.clips)))
     blank = []
     for clip_id in sorted(chosen):
-        stored = places.store.open(manifest.batch_key, manifest.signature_key, clip_id)
+        commit = manifest.clips[clip_id]
+        stored = places.store.open_commit(manifest.batch_key, manifest.signature_key, commit)
         indexes = sorted({0, (len(stored.pts) - 1) // 2, len(stored.pts) - 1})
         frames = np.stack([np.asarray(stored.frames[index]) for index in indexes])
         measured = TechnicalQuality().measure(frames)

@@ -28,7 +28,9 @@ def sheet_of_batch(
     shown = [names[i] for i in spread(len(names), min(len(names), max_tiles))]
     per_clip = max(1, max_tiles // max(len(shown), 1))
     clips = {
-        name: _some(places.store.open(manifest.batch_key, signature, name), per_clip)
+        name: _some(
+            places.store.open_commit(manifest.batch_key, signature, manifest.clips[name]), per_clip
+        )
         for name in shown
     }
     title = f"{manifest.batch_key} · {signature.key}"

@@ -1,9 +1,12 @@
 """What an extraction will come to, told from a sample that is really extracted.
 
-Of some videos, chosen at random, one clip each is decoded and stored. What it took is taken for all
-clips of its video, and the videos of the sample for all of them, in proportion to their bytes: the
-ratio estimator of survey sampling (Cochran, "Sampling Techniques", 1977, chapter 6), with its
-standard error. Videos that cannot be read count with nothing.
+Of some videos, chosen at random, a few clips each, in a row, are decoded and stored. What they
+took is taken for all clips of their video, and the videos of the sample for all of them: in
+proportion to their bytes, the ratio estimator of survey sampling (Cochran, "Sampling Techniques",
+1977, chapter 6), or to their number, whichever has the smaller standard error in the sample. Videos
+that cannot be read count with nothing.
+
+Requests are counted as a run from a bucket to a bucket makes them; docs/scaling.md has the table.
 """
 
 from __future__ import annotations
@@ -13,21 +16,33 @@ import random
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Final
 
+from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, WholeVideo
 from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.errors import ConfigError, FramesPipelineError
+from frames_pipeline.errors import ConfigError, FramesPipelineError, NoFramesError
 from frames_pipeline.extract import extract_spans, probe_media
 from frames_pipeline.gather import Span
 from frames_pipeline.media import Limits, open_media
+from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import FrameStore
+from frames_pipeline.store import ClipCommit, FrameStore
 from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
 
 _BATCH: Final = "sample"
+_CLIPS: Final = 4
+"""Clips of a video that are extracted, in one pass: alone, each would pay for its own start."""
+_BATCH_PUTS: Final = 4
+"""The sealed list, the table of videos twice, that of clips."""
+_BATCH_GETS: Final = 6
+"""The sealed list, the table of videos three times, that of clips twice."""
+_FRAMES_PUTS: Final = 5
+"""Of a batch and a signature: its document, the manifest, outcomes; two listings."""
+_FRAMES_GETS: Final = 5
+"""Likewise: outcomes, the manifest twice, the document twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,41 @@ class Amount:
     """The estimate."""
     error: float
     """Its standard error: two times out of three the truth is within it. 0 where all were read."""
+
+    def times(self, factor: float) -> Amount:
+        """So many times this."""
+        return Amount(factor * self.total, factor * self.error)
+
+    def plus(self, number: float) -> Amount:
+        """This and a number that is known."""
+        return Amount(self.total + number, self.error)
+
+
+Costs = dict[str, Amount]
+"""Money by what it is for, in the currency of the prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What things cost, in one currency; `None` where nobody said."""
+
+    cpu_hour: float | None = None
+    """An hour of a core like one of this machine's."""
+    gpu_hour: float | None = None
+    """An hour of a GPU."""
+    gigabyte_month: float | None = None
+    """10^9 bytes stored for a month."""
+    thousand_puts: float | None = None
+    """1,000 requests that write or list."""
+    thousand_gets: float | None = None
+    """1,000 requests that read or ask."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no price."""
+        for name, price in asdict(self).items():
+            if price is not None and not 0 <= price < math.inf:
+                message = f"{name}={price} is no price; give a number that is not below 0"
+                raise ConfigError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +113,52 @@ class Sizing:
     objects: Amount
     """Objects of the store."""
     cpu_seconds: Amount
-    """Processor time of this machine's cores, to read, decode, convert and store."""
+    """Processor time of this machine's cores, to look at videos, cut, decode, convert and store."""
+    coded_frames: Amount
+    """Coded frames that a decoder is fed."""
+    puts: Amount
+    """Requests that write or list, if the store is in a bucket."""
+    gets: Amount
+    """Requests that read or ask, if videos and store are in a bucket."""
+
+    def gpu_seconds(self, frames_per_second: float) -> Amount:
+        """Seconds of a GPU that decodes so many coded frames a second: nothing else is counted.
+
+        Raises:
+            ConfigError: The rate is not above zero.
+        """
+        if frames_per_second <= 0:
+            message = f"frames_per_second={frames_per_second} of a GPU must be above 0"
+            raise ConfigError(message)
+        return self.coded_frames.times(1 / frames_per_second)
+
+    def costs(self, prices: Prices, *, gpu_frames_per_second: float | None = None) -> Costs:
+        """What those things cost that there is a price for.
+
+        Args:
+            prices: Prices; what is left out costs nothing, and is not in the answer.
+            gpu_frames_per_second: Coded frames that a GPU decodes a second. Given, decoding is the
+                GPU's, and the processor's time is still that of decoding without one.
+
+        Raises:
+            ConfigError: There is a price of a GPU's hour, and nothing says how fast it is.
+        """
+        costs = {}
+        if prices.cpu_hour is not None:
+            costs["processors"] = self.cpu_seconds.times(prices.cpu_hour / 3600)
+        if prices.gpu_hour is not None:
+            if gpu_frames_per_second is None:
+                message = "a GPU's hour has a price, and nobody measured how fast it is; give "
+                raise ConfigError(f"{message}the coded frames that it decodes a second")
+            seconds = self.gpu_seconds(gpu_frames_per_second)
+            costs["gpus"] = seconds.times(prices.gpu_hour / 3600)
+        if prices.gigabyte_month is not None:
+            costs["storage_per_month"] = self.frame_bytes.times(prices.gigabyte_month / 1e9)
+        if prices.thousand_puts is not None:
+            costs["puts"] = self.puts.times(prices.thousand_puts / 1000)
+        if prices.thousand_gets is not None:
+            costs["gets"] = self.gets.times(prices.thousand_gets / 1000)
+        return costs
 
 
 def estimate_extraction(
@@ -73,10 +168,11 @@ def estimate_extraction(
     cutting: Cutting | None = None,
     sample: int = 20,
     seed: int = 0,
+    batch_size: int = Batching().batch_size,
     limits: Limits | None = None,
     workers: Workers | None = None,
 ) -> Sizing:
-    """Extract one clip of each of some videos, and tell what all of them will come to.
+    """Extract a few clips of each of some videos, and tell what all of them will come to.
 
     Args:
         source: The videos.
@@ -84,6 +180,7 @@ def estimate_extraction(
         cutting: How they are cut; whole videos if it is left out.
         sample: Videos to look into.
         seed: Chooses the same videos and clips again.
+        batch_size: Videos of a batch: a batch has some requests of its own.
         limits: What one source, and one clip of it, may take.
         workers: How many processes, and how long one clip may take.
 
@@ -111,9 +208,12 @@ def estimate_extraction(
         measured.append((task.video.size, _Cost() if is_bad else found))
     total = sum(video.size for video in videos)
     amounts = {
-        name: _ratio([(size, getattr(cost, name)) for size, cost in measured], total, len(videos))
-        for name in ("video_seconds", "clips", "frames", "frame_bytes", "objects", "cpu_seconds")
+        name: _total([(size, getattr(cost, name)) for size, cost in measured], total, len(videos))
+        for name in (field.name for field in fields(_Cost))
     }
+    batches = math.ceil(len(videos) / batch_size)
+    amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
+    amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     return Sizing(len(videos), total, len(chosen), tuple(sorted(failed)), **amounts)
 
 
@@ -131,7 +231,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What a video comes to, if its other clips are like the one."""
+    """What a video comes to, if its other clips are like those."""
 
     video_seconds: float = 0
     clips: float = 0
@@ -139,37 +239,71 @@ class _Cost:
     frame_bytes: float = 0
     objects: float = 0
     cpu_seconds: float = 0
+    coded_frames: float = 0
+    puts: float = 0
+    gets: float = 0
 
 
 def _measure(task: _Task) -> _Cost:
-    """Open and cut a video, and extract and store one of its clips."""
+    """Open and cut a video, and extract and store some of its clips."""
     since = time.process_time()
     with (
         task.source.staged(task.video, max_bytes=task.limits.max_file_bytes) as path,
         open_media(path, task.limits) as media,
         tempfile.TemporaryDirectory() as folder,
     ):
+        opened = time.process_time() - since
         index = probe_media(media)
         clips = task.cutting.cut(media, task.video.key)
-        opened = time.process_time() - since
-        clip = clips[int(task.chance * len(clips))]
-        store, since = FrameStore(folder), time.process_time()
-        for _, found in extract_spans(
-            media, [Span(clip.start, clip.stop)], task.signatures, decoder=PyavDecoder()
-        ):
-            if isinstance(found, FramesPipelineError):
-                raise found
-            commits = store.write_clip(_BATCH, clip, found).values()
+        cut = time.process_time() - since
+        first = int(task.chance * (max(0, len(clips) - _CLIPS) + 1))
+        chosen = clips[first : first + _CLIPS]
+        store = FrameStore(folder)
+        commits: list[ClipCommit] = []
+        for signature in task.signatures:
+            store.claim(_BATCH, signature)
+        since = time.process_time()
+        spans = [Span(clip.start, clip.stop) for clip in chosen]
+        for number, found in extract_spans(media, spans, task.signatures, decoder=PyavDecoder()):
+            if not isinstance(found, FramesPipelineError):
+                whole = {signature: frames for signature, frames in found.items() if len(frames)}
+                commits += store.write_clip(_BATCH, chosen[number], whole).values()
         spent = time.process_time() - since
-    scale = sum(one.num_frames for one in clips) / clip.num_frames
+    if not commits:
+        message = f"none of {len(chosen)} clips of {task.video.key} gives a frame"
+        raise NoFramesError(message)
+    scale = sum(one.num_frames for one in clips) / sum(one.num_frames for one in chosen)
+    objects = scale * sum(len(commit.objects) + 1 for commit in commits)
+    fed = {commit.clip_id: commit.outcome.decode.packets_fed for commit in commits}
+    passes = math.ceil(len(clips) / CLIPS_PER_TASK)
     return _Cost(
         video_seconds=index.duration_seconds,
         clips=len(clips),
         frames=scale * sum(commit.num_frames for commit in commits),
         frame_bytes=scale * sum(commit.bytes for commit in commits),
-        objects=len(clips) * sum(len(commit.objects) + 1 for commit in commits),
-        cpu_seconds=opened + scale * spent,
+        objects=objects,
+        cpu_seconds=cut + passes * opened + scale * spent,
+        coded_frames=scale * sum(fed.values()),
+        # every object is put once, and the note of where frames of these bytes are
+        puts=objects + 1,
+        # looked at, and looked at, read and cut; in every pass the note, a look, and read again
+        gets=3 + 3 * passes,
     )
+
+
+def _total(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:
+    """A total, from the bytes and the amounts of a sample of videos."""
+    by_bytes, by_number = _ratio(sample, total, count), _mean(sample, count)
+    return by_number if by_number.error < by_bytes.error else by_bytes
+
+
+def _mean(sample: Sequence[tuple[int, float]], count: int) -> Amount:
+    """A total in proportion to the number of videos."""
+    n, mean = len(sample), sum(amount for _, amount in sample) / len(sample)
+    if n in (count, 1):
+        return Amount(mean * count, 0 if n == count else math.inf)
+    variance = sum((amount - mean) ** 2 for _, amount in sample) / (n - 1)
+    return Amount(mean * count, count * math.sqrt((1 - n / count) * variance / n))
 
 
 def _ratio(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:

@@ -6,7 +6,9 @@ Frames of the same bytes that are in the store already, under another name, are 
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import av
 
@@ -20,7 +22,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.gather import Batches, Span
-from frames_pipeline.media import Limits, open_media
+from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.origins import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
 from frames_pipeline.signature import FrameExtractionSignature
@@ -76,11 +78,13 @@ def run_task(task: Task) -> Results:
         StoreError: Frames cannot be stored.
         MemoryError: There is not enough to decode it.
     """
-    _check_unchanged(task)
     origins = Origins(task.job.store.objects)
     origin = origins.find(task.fingerprint)
     here = Origin(task.job.batch, task.video.key)
-    results = {} if origin in (None, here) else _copy(task, origin)
+    results: Results = {}
+    if origin not in (None, here):
+        _check_unchanged(task)
+        results = _copy(task, origin)
     done = {clip_id for _, clip_id in results}
     left = replace(task, clips=tuple(clip for clip in task.clips if clip.clip_id not in done))
     if left.clips:
@@ -95,7 +99,7 @@ def _decode(task: Task) -> Results:
     results: Results = {}
     with (
         task.job.source.staged(task.video, max_bytes=task.job.limits.max_file_bytes) as path,
-        open_media(path, task.job.limits) as media,
+        _opened(task, path) as media,
     ):
         spans = [Span(clip.start, clip.stop) for clip in task.clips]
         since = time.monotonic()
@@ -107,6 +111,12 @@ def _decode(task: Task) -> Results:
                 results |= _commit(task, clip, found, since)
             since = time.monotonic()
     return results
+
+
+def _opened(task: Task, path: Path) -> AbstractContextManager[Media]:
+    """The staged file, if it is the one that was observed."""
+    _check_unchanged(task)
+    return open_media(path, task.job.limits)
 
 
 def _copy(task: Task, origin: Origin) -> Results:
@@ -143,8 +153,9 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
 
 
 def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
-    """Commit a clip's frames, unless the file changed under the decoder."""
-    _check_unchanged(task)
+    """Commit a clip's frames, unless the file changed under the decoder; a copy of it does not."""
+    if not task.job.source.is_copied:
+        _check_unchanged(task)
     results: Results = {}
     for signature, frames in found.items():
         if not len(frames):

@@ -71,6 +71,8 @@ class FrameStore:
         """
         self.objects = Objects(url, storage_options, durable=durable)
         self.codec = checked_codec(codec)
+        self._claimed: set[str] = set()
+        """Folders that were seen to be of the signatures that have their keys."""
 
     def __repr__(self) -> str:
         """The URL and the codec."""
@@ -116,10 +118,28 @@ class FrameStore:
             )
             for signature, pixels in frames.items()
         }
+        for folder, write in writes.items():
+            if folder.path not in self._claimed:
+                self._claim(folder, write.signature)
         return {
             write.signature: writer.write_clip(self.objects, folder, write)
             for folder, write in writes.items()
         }
+
+    def claim(self, batch: Batch, signature: FrameExtractionSignature) -> None:
+        """Say what the signature's key stands for, once for all clips that are written from now on.
+
+        `write_clip` does so by itself where it has to. An instance that has done it takes it along
+        to the processes that it is pickled to, which then need not look.
+
+        Raises:
+            ConflictError: Another signature has this one's key.
+        """
+        self._claim(signature_folder(batch, signature), signature)
+
+    def _claim(self, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
+        writer.claim(self.objects, folder, signature)
+        self._claimed.add(folder.path)
 
     def clips(self, batch: Batch, signature: Signature) -> dict[str, ClipCommit]:
         """Every clip's current commit, by clip id: one listing, and one request per clip."""
@@ -222,6 +242,10 @@ class FrameStore:
             CommitNotFoundError: It was never published.
         """
         return reader.find_manifest(self.objects, signature_folder(batch, signature))
+
+    def verify_manifest(self, manifest: Manifest) -> verify.VerifyReport:
+        """Compare the objects that a manifest names with a listing, by size; no commit is read."""
+        return verify.verify_manifest(self.objects, manifest)
 
     def verify(
         self, batch: Batch, signature: Signature | None = None, *, deep: bool = False

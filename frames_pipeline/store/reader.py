@@ -28,6 +28,7 @@ from frames_pipeline.store.commits import (
     ClipCommit,
     Document,
     Manifest,
+    dump,
     outcome_from_document,
     parse,
 )
@@ -36,7 +37,8 @@ from frames_pipeline.store.layout import SignatureFolder, clip_key
 if TYPE_CHECKING:
     import xarray
 
-_PIXELS: Final = "frames/c/"
+PIXELS: Final = "frames/c/"
+"""What the names of shards begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,17 +303,22 @@ def read_clip(
     start: int = 0,
     stop: int | None = None,
 ) -> FrameBatch:
-    """Frames [start, stop) of a commit; every object they lie in is fetched whole and compared."""
+    """Frames [start, stop) of a commit; every object they lie in is fetched whole and compared.
+
+    The group's document has a copy of the array's, and the timestamps: Zarr's documents of the
+    arrays and the array of seconds, which it has for other readers, are not asked for.
+    """
     attempt = CommittedObjects(objects, folder, commit)
-    small = attempt.get_many(name for name in commit.objects if not name.startswith(_PIXELS))
-
-    def get(key: str) -> bytes:
-        name = f"frames/{key}"
-        return small[name] if name in small else attempt.get(name)
-
+    group = attempt.get(METADATA)
     with _decodable(attempt):
-        described = json.loads(small[METADATA])["attributes"]
-        return _frame_batch(decode_frames(get, start, stop), described, slice(start, stop))
+        document = json.loads(group)
+        array = dump(document["consolidated_metadata"]["metadata"]["frames"])
+
+        def get(key: str) -> bytes:
+            return array if key == METADATA else attempt.get(f"frames/{key}")
+
+        frames = decode_frames(get, start, stop)
+        return _frame_batch(frames, document["attributes"], slice(start, stop))
 
 
 def describe_clips(

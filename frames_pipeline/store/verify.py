@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.objects import ObjectInfo, Objects
-from frames_pipeline.store.commits import ClipCommit
+from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import SignatureFolder, is_document_of
 from frames_pipeline.store.reader import (
+    PIXELS,
     CommittedObjects,
     Fault,
     commit_keys,
@@ -52,6 +53,23 @@ def verify(objects: Objects, folders: Iterable[SignatureFolder], *, deep: bool) 
         faults += unreadable
         for commit in named.values():
             faults += _clip_faults(CommittedObjects(objects, folder, commit), listing, deep=deep)
+    return _report(commits, faults)
+
+
+def verify_manifest(objects: Objects, manifest: Manifest) -> VerifyReport:
+    """Compare what a manifest names with a listing, by size; commits that it has not are left out.
+
+    So no commit is read: it takes the listing, and one small object.
+    """
+    folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
+    listing = objects.list(f"{folder.path}/clips")
+    faults = _signature_faults(objects, folder)
+    for commit in manifest.clips.values():
+        faults += CommittedObjects(objects, folder, commit).faults(listing)
+    return _report(manifest.clips.values(), faults)
+
+
+def _report(commits: Collection[ClipCommit], faults: Iterable[Fault]) -> VerifyReport:
     return VerifyReport(
         attempts=len(commits),
         objects=sum(len(commit.objects) for commit in commits),
@@ -100,7 +118,9 @@ def _clip_faults(
 
 
 def _content_faults(attempt: CommittedObjects) -> list[Fault]:
+    beside = [name for name in attempt.commit.objects if not name.startswith(PIXELS)]
     try:
+        attempt.get_many(beside)
         frames = read_clip(attempt.objects, attempt.folder, attempt.commit)
     except IntegrityError as error:
         return [Fault(attempt.path, str(error), clip_id=attempt.commit.clip_id)]

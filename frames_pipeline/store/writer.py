@@ -80,8 +80,7 @@ class ClipWrite:
 
 
 def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> ClipCommit:
-    """Write a new attempt, then name it as the clip."""
-    claim(objects, folder, write.signature)
+    """Write a new attempt, then name it as the clip. The caller has claimed the folder."""
     path = new_attempt(write.clip_id)
     stored = {}
     for key, data in _encoded(write, attributes(folder, write)):

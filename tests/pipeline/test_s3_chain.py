@@ -29,7 +29,9 @@ from frames_pipeline.pipeline import (
     cut_clips,
     discover,
     embed_batch,
+    estimate_extraction,
     extract_batch,
+    observe_videos,
 )
 from tests.pipeline.conftest import BATCH, ONE
 from tests.s3 import S3
@@ -83,6 +85,42 @@ def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket)
     assert s3.count() == {"GET": 6, "PUT": 1}
     assert embed_batch(BATCH, FOUR, places, provider).made == 0
     assert s3.count() == {"GET": 2, "PUT": 1}
+
+
+def test_as_many_requests_as_were_planned(s3: S3, footage: list[Path]) -> None:
+    """From the first look to the published frames; what a tick lists beside is not in it."""
+    videos = Objects(f"{s3.url}/videos", s3.options)
+    for path in footage:
+        videos.put(path.name, path.read_bytes())
+    places = Places.at(videos.url, s3.url, source_options=s3.options, root_options=s3.options)
+    cutting = FixedStride(1, 1, 1)
+    planned = estimate_extraction(places.source, [FOUR], cutting=cutting, workers=ONE)
+    s3.count()
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    observe_videos(batch, places)
+    cut_clips(batch, places, cutting, workers=ONE)
+    extract_batch(batch, [FOUR], places, workers=ONE)
+    asked = s3.count()
+    assert asked["PUT"] + asked["LIST"] == pytest.approx(planned.puts.total, rel=0.1)
+    assert asked["GET"] + asked["HEAD"] == pytest.approx(planned.gets.total, rel=0.2)
+
+
+def test_a_check_of_the_store_reads_no_commit(bucket: Bucket) -> None:
+    """It takes a listing and the signature's document, and sees what `verify` sees."""
+    places = bucket.places
+    manifest = extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR].manifest
+    bucket.s3.count()
+    report = places.store.verify_manifest(manifest)
+    assert bucket.s3.count() == {"LIST": 1, "GET": 1}
+    assert report == places.store.verify(BATCH, FOUR)
+    assert (report.ok, report.attempts) == (True, 8)
+    commit = next(iter(manifest.clips.values()))
+    folder = f"frames/{BATCH}/{FOUR.key}/{commit.path}"
+    places.store.objects.delete([f"{folder}/time/c/0"])
+    places.store.objects.put(f"{folder}/frames/c/0/0/0/0", b"cut")
+    faults = places.store.verify_manifest(manifest).faults
+    assert [fault.clip_id for fault in faults] == [commit.clip_id] * 2
+    assert faults == places.store.verify(BATCH, FOUR).faults
 
 
 def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:

@@ -15,7 +15,15 @@ from zarr.storage import MemoryStore
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.store import FrameStore
-from frames_pipeline.store.codecs import SHARD_BYTES, decode_frames, encode_frames, frames_per_shard
+from frames_pipeline.store.codecs import (
+    CODECS,
+    DIMENSIONS,
+    SHARD_BYTES,
+    decode_frames,
+    encode_frames,
+    encode_seconds,
+    frames_per_shard,
+)
 
 sides = st.integers(1, 10_000)
 
@@ -48,6 +56,42 @@ def test_shards(n: int, codec: str) -> None:
     del objects[f"c/{shards - 1}/0/0/0"]
     with pytest.raises(KeyError):
         decode_frames(objects.__getitem__)
+
+
+@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.usefixtures("small_shards")
+def test_objects_are_those_that_zarr_writes(n: int, codec: str) -> None:
+    """Byte for byte, the last shard, which is not full, too; and so is the array of seconds."""
+    frames = np.random.default_rng(n).integers(0, 9, (n, 6, 8, 3), np.uint8)
+    seconds = np.arange(n) / 3
+    for values, objects in (
+        (frames, dict(encode_frames(frames, codec=codec))),
+        (seconds, dict(encode_seconds(seconds, codec=codec))),
+    ):
+        store = MemoryStore()
+        document = json.loads(objects["zarr.json"])
+        array = zarr.create_array(
+            store,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=(1, 6, 8, 3) if values is frames else (n,),
+            shards=document["chunk_grid"]["configuration"]["chunk_shape"]
+            if values is frames
+            else None,
+            compressors=CODECS[codec],
+            filters=(),
+            fill_value=0,
+            dimension_names=DIMENSIONS[: values.ndim],
+            attributes=document["attributes"],
+            config={"write_empty_chunks": True},
+            zarr_format=3,
+        )
+        step = (array.shards or array.chunks)[0]
+        for start in range(0, n, step):
+            array[start : start + step] = values[start : start + step]
+        written = {key: data.to_bytes() for key, data in store._store_dict.items()}
+        assert objects == written
 
 
 @pytest.mark.parametrize(("codec", "inner"), [("zstd", "zstd"), ("none", "crc32c")])

@@ -162,7 +162,7 @@ def test_signature_conflict(
     assert store.objects.get(key).decode() == signature.canonical_json()
     store.objects.put(key, OTHER.canonical_json().encode())
     with pytest.raises(ConflictError, match=r"signature\.json holds another signature than"):
-        store.write_clip("b", "third", {signature: make_frames()})
+        FrameStore(store.objects.url).write_clip("b", "third", {signature: make_frames()})
     with pytest.raises(ConflictError, match="move that folder away"):
         store.commit_batch("b", signature)
     assert list(store.clips("b", signature)) == ["first", "second"]

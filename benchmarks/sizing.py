@@ -1,0 +1,118 @@
+"""`python -m benchmarks.sizing FOLDER`: what is said of an extraction, and what one really takes.
+
+Both in this process, whose clock counts them, in turn. The run is that of batches: videos are
+looked at, cut, decoded and stored. With `--bucket` requests are counted, on
+an S3 server of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.simulate import InThisProcess
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride
+from frames_pipeline.objects import Objects
+from frames_pipeline.pipeline import (
+    Places,
+    cut_clips,
+    discover,
+    estimate_extraction,
+    extract_batch,
+    observe_videos,
+)
+from frames_pipeline.videos import VideoSource
+
+_SIGNATURES = (
+    FrameExtractionSignature(target_fps=2, target_res=(224, 224)),
+    FrameExtractionSignature(target_fps=1, target_res=(360, -1)),
+)
+_READS = ("GET", "HEAD")
+
+
+def main() -> None:
+    """Print a table of both."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizing", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sample", type=int, default=10**9, help="videos to look into; all")
+    parser.add_argument("--seeds", type=int, default=3, help="samples to take")
+    parser.add_argument("--clip-s", type=float, default=5, help="seconds of a clip")
+    parser.add_argument("--bucket", action="store_true", help="count requests")
+    arguments = parser.parse_args()
+    cutting = FixedStride(arguments.clip_s, arguments.clip_s, 0)
+    source = VideoSource(str(arguments.folder))
+    runs: list[dict[str, float]] = []
+    said: list[dict[str, float]] = []
+    errors: dict[str, float] = {}
+    for seed in range(arguments.seeds):
+        found = estimate_extraction(
+            source, _SIGNATURES, cutting=cutting, sample=arguments.sample, seed=seed,
+            workers=InThisProcess(),
+        )  # fmt: skip
+        names = ("clips", "frames", "frame_bytes", "objects", "cpu_seconds", "puts", "gets")
+        said.append({name: getattr(found, name).total for name in names})
+        errors = {name: getattr(found, name).error for name in names}
+        if seed == 0 or not arguments.bucket:
+            runs.append(_run(arguments.folder, cutting, bucket=arguments.bucket))
+    print("| amount | said | standard error | run | said / run |\n|---|---:|---:|---:|---:|")
+    for name in runs[0]:
+        guess, real = median(one[name] for one in said), median(one[name] for one in runs)
+        error = errors[name]
+        print(f"| {name} | {guess:,.1f} | {error:,.1f} | {real:,.1f} | {guess / real:.2f} |")
+
+
+def _run(folder: Path, cutting: FixedStride, *, bucket: bool) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as here, _requests(bucket=bucket) as s3:
+        where, root, options = str(folder), here, None
+        if s3 is not None:
+            videos, options = Objects(f"{s3.url}/videos", s3.options), s3.options
+            for path in sorted(folder.iterdir()):
+                videos.put(path.name, path.read_bytes())
+            where, root = videos.url, f"{s3.url}/root"
+            s3.count()
+        places = Places.at(where, root, source_options=options, root_options=options)
+        since = time.process_time()
+        batching = Batching(batch_size=32, max_wait_s=0)
+        workers, commits = InThisProcess(), []
+        for batch in discover(places, batching, now=time.time() + 9).sealed:
+            observe_videos(batch, places)
+            cut_clips(batch, places, cutting, workers=workers)
+            reports = extract_batch(batch, _SIGNATURES, places, workers=workers)
+            commits += [c for one in reports.values() for c in one.manifest.clips.values()]
+        spent = time.process_time() - since
+        amounts: dict[str, float] = {
+            "clips": len({commit.clip_id for commit in commits}),
+            "frames": sum(commit.num_frames for commit in commits),
+            "frame_bytes": sum(commit.bytes for commit in commits),
+            "objects": sum(len(commit.objects) + 1 for commit in commits),
+        }
+        if s3 is None:
+            return amounts | {"cpu_seconds": spent}
+        asked: Counter[str] = s3.count()
+        reads = sum(asked[verb] for verb in _READS)
+        return amounts | {"puts": asked.total() - reads, "gets": reads}
+
+
+@contextlib.contextmanager
+def _requests(*, bucket: bool) -> Iterator[Any]:
+    """A bucket that counts, where one is wanted."""
+    if not bucket:
+        yield None
+        return
+    from tests.s3 import moto, proxied  # noqa: PLC0415 - beside this folder in a checkout
+
+    with moto() as port, proxied(port) as s3:
+        yield s3
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,585 @@
+"""Many small clips in few large objects, for training: `pack_frames` and `open_pack`.
+
+    {to}/parts/{part}/frames/zarr.json  frames/c/…    frames of many clips, in a row
+    {to}/parts/{part}/index.parquet                   clip -> [start, stop), and its lineage
+    {to}/parts/{part}/part.json                       its files with size and hash, after those
+    {to}/pack.json                                    which parts are the pack; written last
+
+        | clip a | clip b | clip c  …                 frames
+        |       shard 0       |       shard 1  …      objects, 64 MiB of raw frames each
+
+A pack is made from a store and never instead of it. A part is of frames of one size, is named after
+what is in it and how, and never changes. So a pack that is made again writes the parts that are not
+there: none, where nothing is new. Nobody sees a pack before its last object is put, or parts of a
+writer that was killed, which the next one takes up. One writer at a time: of two, the last wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from frames_pipeline.clips import video_key
+from frames_pipeline.collection import Place, StoredFrames
+from frames_pipeline.errors import (
+    CommitNotFoundError,
+    ConfigError,
+    ConflictError,
+    IntegrityError,
+)
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.objects import Objects
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
+from frames_pipeline.store.commits import Document, dump, outcome_document, outcome_from_document
+from frames_pipeline.store.layout import digest_of_clips
+
+Progress = Callable[[int, int], None]
+"""Called with the number of clips done and of all."""
+
+PACK: Final = "pack.json"
+PACK_FORMAT: Final = "frames-pack/1"
+PART_FORMAT: Final = "frames-pack-part/1"
+
+_FRAMES: Final = "frames"
+_INDEX: Final = "index.parquet"
+_PART: Final = "part.json"
+
+
+def _field(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+INDEX: Final = pa.schema(
+    [
+        _field("clip_id", pa.string()),
+        _field("start", pa.int64()),
+        _field("stop", pa.int64()),
+        _field("batch", pa.string()),
+        _field("video_key", pa.string()),
+        _field("fingerprint", pa.string()),
+        _field("commit", pa.string()),
+        _field("frames_digest", pa.string()),
+        _field("time_base_num", pa.int64()),
+        _field("time_base_den", pa.int64()),
+        _field("pts", pa.list_(pa.int64())),
+        _field("positions", pa.list_(pa.int64())),
+        _field("key_frame", pa.list_(pa.bool_())),
+        _field("corrupt", pa.list_(pa.bool_())),
+        _field("outcome", pa.string()),
+    ]
+)
+"""A row per clip: frames [start, stop) of the part's array; `commit` is the attempt in the store
+that they were copied from, `frames_digest` is `FrameBatch.digest()`, `outcome` is JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One array of many clips, as its document says."""
+
+    key: str
+    """Its name: what is in it, and how."""
+    shape: tuple[int, ...]
+    """Of its frames: (n, height, width, 3)."""
+    clips: int
+    """Number of clips."""
+    files: Mapping[str, tuple[int, str]] = field(repr=False)
+    """Size and SHA-256 of every file, by key relative to the part."""
+    sha256: str
+    """Of the document."""
+
+    @property
+    def path(self) -> str:
+        """Its folder in the pack."""
+        return f"parts/{self.key}"
+
+    @classmethod
+    def from_bytes(cls, key: str, data: bytes) -> Part:
+        """The part that a stored document is of."""
+        document = _parsed(data, PART_FORMAT, name=f"parts/{key}/{_PART}")
+        return cls(
+            key=key,
+            shape=tuple(document["shape"]),
+            clips=document["clips"],
+            files={name: (size, sha) for name, (size, sha) in document["files"].items()},
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(size for size, _ in self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PackReport:
+    """What a call of `pack_frames` did."""
+
+    url: str
+    """Where the pack is."""
+    clips: int
+    """Clips in it."""
+    frames: int
+    """Frames in it."""
+    parts: int
+    """Parts that it consists of."""
+    parts_written: int
+    """Those of them that were not there before."""
+    objects: int
+    """Objects that it consists of."""
+    bytes: int
+    """Their bytes."""
+
+
+def pack_frames(
+    frames: StoredFrames,
+    to: str | os.PathLike[str],
+    *,
+    codec: str = "zstd",
+    part_bytes: int = 2**30,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> PackReport:
+    """Copy the frames of clips into few large objects.
+
+    Every clip is read whole, compared with its commit, and its digest with that of its frames.
+    Clips keep their order; those that were packed before, in the same company, are not read.
+
+    Args:
+        frames: Clips, from `open_frames`.
+        to: Where the pack is to be, or is: a path or an fsspec URL, of one signature alone.
+        codec: What chunks go through: `zstd`, or `none`.
+        part_bytes: Raw bytes of frames after which no clip is added to a part.
+        storage_options: What fsspec needs to reach the place.
+        progress: Told of clips done.
+
+    Raises:
+        ConfigError: The codec or `part_bytes` cannot be used.
+        ConflictError: A pack of another signature is there.
+        IntegrityError: An object of the store is not the one committed. The pack is as it was.
+    """
+    if part_bytes < 1:
+        message = f"part_bytes={part_bytes} must be 1 or above"
+        raise ConfigError(message)
+    objects = Objects(to, storage_options)
+    before = _document_of(objects)
+    if before is not None and before["signature_key"] != frames.signature_key:
+        message = f"{objects.url} is a pack of {before['signature_key']}, not of "
+        raise ConflictError(f"{message}{frames.signature_key}; choose another place")
+    groups = list(_groups(frames.places, part_bytes))
+    parts, written, done = [], 0, 0
+    for clips in groups:
+        key = _part_key(frames.signature_key, clips, checked_codec(codec))
+        part = _find_part(objects, key)
+        if part is None:
+            part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
+        parts.append(part)
+        done += len(clips)
+        if progress is not None:
+            progress(done, len(frames))
+    document: dict[str, Any] = {
+        "format": PACK_FORMAT,
+        "signature": frames.signature_document,
+        "signature_key": frames.signature_key,
+        "frames_digest": frames.digest,
+        "clips": len(frames),
+        "frames": frames.num_frames,
+        "parts": {part.key: part.sha256 for part in parts},
+    }
+    document["sha256"] = _sum_of(document)
+    if before != document:
+        objects.put(PACK, dump(document))
+    return PackReport(
+        url=objects.url,
+        clips=len(frames),
+        frames=frames.num_frames,
+        parts=len(parts),
+        parts_written=written,
+        objects=1 + sum(1 + len(part.files) for part in parts),
+        bytes=sum(part.bytes for part in parts),
+    )
+
+
+def open_pack(
+    url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> PackedFrames:
+    """A pack, to read clips from: a snapshot. One small object is read, and two per part.
+
+    Args:
+        url: Where it is.
+        storage_options: What fsspec needs to reach it.
+
+    Raises:
+        CommitNotFoundError: There is none.
+        IntegrityError: An object is missing, or is not the one that was packed.
+    """
+    objects = Objects(url, storage_options)
+    document = _document_of(objects)
+    if document is None:
+        message = f"no pack at {objects.url}; make one with pack_frames"
+        raise CommitNotFoundError(message)
+    keys = {f"parts/{key}/{_PART}": key for key in document["parts"]}
+    found = objects.get_many(keys)
+    parts = []
+    for path, key in keys.items():
+        data = _checked(objects, path, found.get(path), sha256=document["parts"][key])
+        parts.append(Part.from_bytes(key, data))
+    indexes = objects.get_many(f"{part.path}/{_INDEX}" for part in parts)
+    tables = [
+        _index_of(objects, part, indexes.get(f"{part.path}/{_INDEX}")).append_column(
+            "part", pa.array([number] * part.clips, pa.int64())
+        )
+        for number, part in enumerate(parts)
+    ]
+    empty = INDEX.append(pa.field("part", pa.int64())).empty_table()
+    index = pa.concat_tables(tables) if tables else empty
+    _check_document(objects, document, index)
+    return PackedFrames(objects=objects, document=document, parts=tuple(parts), index=index)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFrames(Mapping[str, FrameBatch]):
+    """Clips by id: a snapshot that may be pickled to other processes, and that torch datasets take.
+
+    Reading a clip is one request for its chunks, and one for the index of a shard that was not read
+    from before. Every chunk has a checksum; `verify` compares hashes.
+    """
+
+    objects: Objects
+    """Where it is."""
+    document: Document = field(repr=False)
+    """What `pack.json` says."""
+    parts: tuple[Part, ...] = field(repr=False)
+    """Its parts."""
+    index: pa.Table = field(repr=False)
+    """A row per clip, with the columns of `INDEX`, and `part`, a number in `parts`."""
+
+    def __getitem__(self, clip_id: str) -> FrameBatch:
+        """A clip's frames, as they are in the store.
+
+        Raises:
+            KeyError: No such clip.
+            IntegrityError: A chunk is not what was packed.
+        """
+        return self.read(clip_id)
+
+    def __contains__(self, clip_id: object) -> bool:
+        """Whether there is such a clip; nothing is read."""
+        return clip_id in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        """Clip ids, in the order of their frames."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        count: int = self.index.num_rows
+        return count
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what can be told from the rest."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def signature(self) -> FrameExtractionSignature:
+        """The signature.
+
+        Raises:
+            ConfigError: Another version of this library made it, with fields unknown here.
+        """
+        return FrameExtractionSignature.from_mapping(self.document["signature"])
+
+    @property
+    def digest(self) -> str:
+        """What the frames are: that of the `StoredFrames` that were packed."""
+        return str(self.document["frames_digest"])
+
+    def length(self, clip_id: str) -> int:
+        """Number of frames of a clip, repeats included."""
+        row = self._rows[clip_id]
+        start: int = self.index["start"][row].as_py()
+        stop: int = self.index["stop"][row].as_py()
+        return stop - start
+
+    def url(self, clip_id: str) -> str:
+        """Path or URL of the Zarr array that has a clip's frames, at [start, stop) of `index`."""
+        part = self.parts[self.index["part"][self._rows[clip_id]].as_py()]
+        return f"{self.objects.url}/{part.path}/{_FRAMES}"
+
+    def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
+        """Frames [start, stop) of a clip, numbered from its first.
+
+        Raises:
+            KeyError: No such clip.
+            IntegrityError: A chunk is not what was packed.
+        """
+        row = self.index.slice(self._rows[clip_id], 1).to_pylist()[0]
+        wanted = slice(start, stop)
+        start, stop, _ = wanted.indices(row["stop"] - row["start"])
+        frames = self._pixels(row["part"], row["start"] + start, row["start"] + max(start, stop))
+        return FrameBatch(
+            frames=frames,
+            pts=np.array(row["pts"], np.int64)[wanted],
+            time_base=Fraction(row["time_base_num"], row["time_base_den"]),
+            positions=np.array(row["positions"], np.int64)[wanted],
+            key_frame=np.array(row["key_frame"], np.bool_)[wanted],
+            corrupt=np.array(row["corrupt"], np.bool_)[wanted],
+            outcome=outcome_from_document(json.loads(row["outcome"])),
+        )
+
+    def verify(self) -> tuple[str, ...]:
+        """Read every object, compare its hash, and the digest of every clip; what differs."""
+        faults = []
+        for part in self.parts:
+            for name in part.files:
+                try:
+                    _file(self.objects, part, name)
+                except IntegrityError as error:
+                    faults.append(str(error))
+        for clip_id, digest in zip(self, self.index["frames_digest"].to_pylist(), strict=True):
+            try:
+                found = self.read(clip_id).digest()
+            except IntegrityError as error:
+                faults.append(str(error))
+                continue
+            if found != digest:
+                faults.append(f"{clip_id} holds frames with digest {found}, not {digest}")
+        return tuple(faults)
+
+    @cached_property
+    def _rows(self) -> Mapping[str, int]:
+        return {clip: row for row, clip in enumerate(self.index["clip_id"].to_pylist())}
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, int], Sequence[tuple[int, int]]]:
+        """Where the chunks of a shard are, by number of part and shard, as far as was asked."""
+        return {}
+
+    @cached_property
+    def _shards(self) -> dict[int, Shards]:
+        """How the shards of a part are, likewise."""
+        return {}
+
+    def _pixels(self, number: int, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames [start, stop) of a part's array."""
+        part = self.parts[number]
+        frames = np.empty((stop - start, *part.shape[1:]), np.uint8)
+        if start == stop:
+            return frames
+        if number not in self._shards:
+            self._shards[number] = _shards_of(self.objects, part)
+        shards = self._shards[number]
+        for shard in range(start // shards.frames, (stop - 1) // shards.frames + 1):
+            first = shard * shards.frames
+            low, high = max(start, first), min(stop, first + shards.frames)
+            self._decode(number, shard, slice(low - first, high - first), frames[low - start :])
+        return frames
+
+    def _decode(self, number: int, shard: int, chunks: slice, into: NDArray[np.uint8]) -> None:
+        """Write some frames of a shard, which lie side by side, from one request."""
+        part, shards = self.parts[number], self._shards[number]
+        name = f"{_FRAMES}/c/{shard}/0/0/0"
+        key, size = f"{part.path}/{name}", part.files[name][0]
+        try:
+            if (number, shard) not in self._places:
+                index = self.objects.get_range(key, size - shards.index_bytes, size)
+                self._places[number, shard] = shards.places(index)
+            places = self._places[number, shard][chunks]
+            begin = places[0][0]
+            data = memoryview(self.objects.get_range(key, begin, sum(places[-1])))
+            for target, (offset, length) in zip(into, places, strict=False):
+                shards.decode_chunk(data[offset - begin : offset - begin + length], target)
+        except (FileNotFoundError, ValueError, RuntimeError) as error:
+            message = f"{self.objects.url}/{key} is not what was packed ({error!r}); pack again"
+            raise IntegrityError(message) from error
+
+
+def _groups(places: Mapping[str, Place], part_bytes: int) -> Iterator[list[tuple[str, Place]]]:
+    """Clips of one size, so many that their frames fill a part, in their order."""
+    open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, Place]]]] = {}
+    for clip_id, place in places.items():
+        commit = place.commit
+        size = (commit.height, commit.width)
+        held, clips = open_groups.pop(size, (0, []))
+        clips.append((clip_id, place))
+        held += 3 * commit.num_frames * commit.height * commit.width
+        if held >= part_bytes:
+            yield clips
+        else:
+            open_groups[size] = (held, clips)
+    for _, clips in open_groups.values():
+        yield clips
+
+
+def _part_key(signature: str, clips: Iterable[tuple[str, Place]], codec: str) -> str:
+    """The name of a part: which clips with which frames, from which attempts, and how."""
+    told = [[clip, place.batch, place.commit.path, place.commit.digest] for clip, place in clips]
+    content = json.dumps([PART_FORMAT, signature, codec, told]).encode()
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _find_part(objects: Objects, key: str) -> Part | None:
+    try:
+        return Part.from_bytes(key, objects.get(f"parts/{key}/{_PART}"))
+    except (FileNotFoundError, IntegrityError):  # one that cannot be read is written again
+        return None
+
+
+def _write_part(
+    objects: Objects,
+    key: str,
+    frames: StoredFrames,
+    clips: Sequence[tuple[str, Place]],
+    *,
+    codec: str,
+) -> Part:
+    """Copy clips into a part; its document is put last."""
+    commits = [place.commit for _, place in clips]
+    total = sum(commit.num_frames for commit in commits)
+    shape = (total, commits[0].height, commits[0].width, 3)
+    rows: list[dict[str, Any]] = []
+    pixels = _stream(frames, clips, rows)
+    files: dict[str, tuple[int, str]] = {}
+
+    def put(name: str, data: bytes) -> None:
+        objects.put(f"parts/{key}/{name}", data)
+        files[name] = (len(data), hashlib.sha256(data).hexdigest())
+
+    for name, data in encode_stream(pixels, shape, codec=codec):
+        put(f"{_FRAMES}/{name}", data)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, INDEX), sink, compression="zstd")
+    put(_INDEX, sink.getvalue().to_pybytes())
+    document = {
+        "format": PART_FORMAT,
+        "signature_key": frames.signature_key,
+        "shape": shape,
+        "clips": len(clips),
+        "files": files,
+    }
+    objects.put(f"parts/{key}/{_PART}", data := dump(document))
+    return Part.from_bytes(key, data)
+
+
+def _stream(
+    frames: StoredFrames, clips: Iterable[tuple[str, Place]], rows: list[dict[str, Any]]
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames of clips one by one; a row for each clip is added as it comes."""
+    start = 0
+    for clip_id, place in clips:
+        batch = frames.read(clip_id)
+        if batch.digest() != place.commit.digest:
+            message = f"{clip_id} holds frames with digest {batch.digest()}, not "
+            raise IntegrityError(f"{message}{place.commit.digest}; extract it again")
+        rows.append(_row(clip_id, place, batch, start))
+        start += len(batch)
+        yield from batch.frames
+
+
+def _row(clip_id: str, place: Place, batch: FrameBatch, start: int) -> dict[str, Any]:
+    return {
+        "clip_id": clip_id,
+        "start": start,
+        "stop": start + len(batch),
+        "batch": place.batch,
+        "video_key": video_key(clip_id),
+        "fingerprint": place.commit.fingerprint,
+        "commit": place.commit.path,
+        "frames_digest": place.commit.digest,
+        "time_base_num": batch.time_base.numerator,
+        "time_base_den": batch.time_base.denominator,
+        "pts": batch.pts.tolist(),
+        "positions": batch.positions.tolist(),
+        "key_frame": batch.key_frame.tolist(),
+        "corrupt": batch.corrupt.tolist(),
+        "outcome": dump(outcome_document(batch.outcome)).decode(),
+    }
+
+
+def _document_of(objects: Objects) -> Document | None:
+    """What `pack.json` says; `None` where there is no pack."""
+    try:
+        data = objects.get(PACK)
+    except FileNotFoundError:
+        return None
+    document = _parsed(data, PACK_FORMAT, name=f"{objects.url}/{PACK}")
+    if document.get("sha256") != _sum_of(document):
+        message = f"{objects.url}/{PACK} is not what was packed; delete it, and pack again"
+        raise IntegrityError(message)
+    return document
+
+
+def _sum_of(document: Document) -> str:
+    """SHA-256 over everything else that a document says."""
+    rest = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(dump(rest)).hexdigest()
+
+
+def _check_document(objects: Objects, document: Document, index: pa.Table) -> None:
+    """Compare what `pack.json` says with what is in the parts."""
+    clips = index["clip_id"].to_pylist(), index["frames_digest"].to_pylist()
+    frames = pc.sum(pc.subtract(index["stop"], index["start"])).as_py() or 0
+    told = (document["frames_digest"], document["clips"], document["frames"])
+    found = (digest_of_clips(zip(*clips, strict=True)), index.num_rows, frames)
+    if told != found:
+        message = f"{objects.url}/{PACK} is not of the parts that it names; pack again"
+        raise IntegrityError(message)
+
+
+def _parsed(data: bytes, expected: str, *, name: str) -> Document:
+    try:
+        document: Document = json.loads(data)
+        found = document["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{name} is not the document it should be ({error!r}); pack again"
+        raise IntegrityError(message) from error
+    if found != expected:
+        message = f"{name} is in format {found!r}, and this version reads {expected}"
+        raise IntegrityError(message)
+    return document
+
+
+def _index_of(objects: Objects, part: Part, data: bytes | None) -> pa.Table:
+    size, sha256 = part.files[_INDEX]
+    checked = _checked(objects, f"{part.path}/{_INDEX}", data, sha256=sha256, size=size)
+    return pq.read_table(pa.BufferReader(checked), schema=INDEX)
+
+
+def _shards_of(objects: Objects, part: Part) -> Shards:
+    document = _file(objects, part, f"{_FRAMES}/{METADATA}")
+    shards = Shards.of(json.loads(document))
+    if shards is None:
+        message = f"{objects.url}/{part.path} is not stored as this version does; pack again"
+        raise IntegrityError(message)
+    return shards
+
+
+def _file(objects: Objects, part: Part, name: str) -> bytes:
+    """A file of a part, if it is the one that was packed."""
+    key = f"{part.path}/{name}"
+    size, sha256 = part.files[name]
+    return _checked(objects, key, objects.get_many([key]).get(key), sha256=sha256, size=size)
+
+
+def _checked(
+    objects: Objects, key: str, data: bytes | None, *, sha256: str, size: int | None = None
+) -> bytes:
+    if data is None:
+        message = f"{objects.url}/{key} is missing; pack again"
+        raise IntegrityError(message)
+    if size not in (None, len(data)) or hashlib.sha256(data).hexdigest() != sha256:
+        message = f"{objects.url}/{key} is not what was packed; pack again"
+        raise IntegrityError(message)
+    return data
