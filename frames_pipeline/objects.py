@@ -192,7 +192,7 @@ class Objects:
                 with Path(self.local_path, key).open("rb") as file:
                     file.seek(start)
                     return file.read(stop - start)
-            fs, root = self._connect()
+            fs, root = self.connect()
             return bytes(fs.cat_file(f"{root}/{key}", start=start, end=stop))
 
     def info(self, key: str) -> ObjectInfo:
