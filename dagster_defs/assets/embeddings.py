@@ -63,7 +63,7 @@ def build_embeddings(
                 "dagster/column_lineage": column_lineage(
                     embeddings_schema(), {names.frames(frames): OUTCOMES}
                 ),
-                "dimensions": provider.dimensions,
+                "dimensions": report.rows.schema.field("embedding").type.list_size,
                 "device": report.device,
             },
         )

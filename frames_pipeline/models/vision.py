@@ -115,7 +115,9 @@ class VisionTower:
         return Pretrained(self.model, self.model_revision)
 
     def _load(self) -> _Loaded:
-        return _loaded(self._pretrained(), self.dtype, device_of(self.device))
+        model = self._pretrained()
+        identity = tuple(model.identity().items())
+        return _loaded(model, identity, self.dtype, device_of(self.device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,8 +149,10 @@ class _Loaded:
 
 
 @lru_cache(maxsize=2)
-def _loaded(pretrained: Pretrained, dtype: Precision, device: str) -> _Loaded:
-    """Load a model, once per process.
+def _loaded(
+    pretrained: Pretrained, _identity: tuple[tuple[str, str], ...], dtype: Precision, device: str
+) -> _Loaded:
+    """Load a model, once per process while its files stay the same.
 
     Raises:
         ConfigError: It is no vision tower that is known here, or lacks weights.

@@ -97,9 +97,18 @@ def embed_batch(
         table="embeddings",
         provider=provider,
         name=name,
-        schema=embeddings_schema(provider.dimensions),
+        schema=lambda before: embeddings_schema(_dimensions(before, provider)),
         rows_of=rows_of,
     )
+
+
+def _dimensions(before: pa.Table | None, provider: EmbeddingProvider) -> int:
+    """Length of the vectors, without loading a model whose vectors are there."""
+    if before is not None and len(before):
+        makers = pc.unique(before["provider_parameters"]).to_pylist()
+        if makers == [provider_parameters(provider)]:
+            return int(before.schema.field("embedding").type.list_size)
+    return provider.dimensions
 
 
 def pool_batch(batch: str, places: Places, *, name: str = "") -> DerivedReport:
@@ -211,21 +220,21 @@ def _derive(
     *,
     table: str,
     provider: Provider,
-    schema: pa.Schema,
+    schema: pa.Schema | Callable[[pa.Table | None], pa.Schema],
     rows_of: RowsOf,
     name: str = "",
     at_once: int = 1,
-    publish_every_s: float | None = None,
+    publish_every_s: float = PUBLISH_EVERY_S,
 ) -> DerivedReport:
-    """Keep the rows that stand, make the others, publish them: together, or every so often, too."""
+    """Keep the rows that stand, make the others; publish them every so often, and at the end."""
     manifest = places.store.manifest(batch, signature)
-    standing = _standing(
-        places.table(table, batch, part=name), manifest, signature, provider, schema
-    )
+    before = places.table(table, batch, part=name)
+    columns = schema(before) if callable(schema) else schema
+    standing = _standing(before, manifest, signature, provider, columns)
     kept = set(standing)
 
     def rows(clips: Iterable[str]) -> pa.Table:
-        return pa.concat_tables([schema.empty_table(), *(standing[clip] for clip in clips)])
+        return pa.concat_tables([columns.empty_table(), *(standing[clip] for clip in clips)])
 
     def publish() -> TableInfo:
         done = rows(clip for clip in manifest.clips if clip in standing)
@@ -241,11 +250,11 @@ def _derive(
         for clip_id, made in results(made_of, owed, at_once):
             standing[clip_id] = made
             now = time.monotonic()
-            if publish_every_s is not None and now - published >= publish_every_s:
+            if now - published >= publish_every_s:
                 publish()
                 published = now
     except BaseException:  # of a person who ends the run, too
-        if publish_every_s is not None and len(standing) > len(kept):
+        if len(standing) > len(kept):
             publish()
         raise
     info = publish()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from frames_pipeline import CommitNotFoundError, ConfigError, FrameExtractionSignature
 from frames_pipeline.batches import Batching
@@ -99,6 +102,42 @@ def test_providers_stand_side_by_side(embedded: Places) -> None:
     ]
     made = {row.name for row in origins_of_rows("embeddings", BATCH, embedded)}
     assert made == {"", "again"}
+
+
+@dataclass(frozen=True)
+class Heavy(PerceptualEmbedding):
+    """One whose length is not known before its weights are read, and that may break down."""
+
+    made: list[int]
+    breaks_at: int | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        return PerceptualEmbedding().parameters()
+
+    @property
+    def dimensions(self) -> int:  # type: ignore[override]
+        assert self.made is not NOT_LOADED
+        return 96
+
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(self.made) == self.breaks_at:
+            message = "the GPU is gone"
+            raise RuntimeError(message)
+        self.made.append(len(frames))
+        return PerceptualEmbedding().embed(frames)
+
+
+NOT_LOADED: list[int] = []
+
+
+def test_what_was_embedded_stands_and_a_re_run_with_nothing_to_do_loads_no_model(
+    cut: Places,
+) -> None:
+    extract_batch(BATCH, [TWO], cut, workers=ONE)
+    with pytest.raises(RuntimeError, match="the GPU is gone"):
+        embed_batch(BATCH, TWO, cut, Heavy([], breaks_at=5))
+    assert embed_batch(BATCH, TWO, cut, Heavy([])).made == 3
+    assert embed_batch(BATCH, TWO, cut, Heavy(NOT_LOADED)).kept == 8
 
 
 def test_without_embeddings_there_is_nothing_to_pool(cut: Places) -> None:
