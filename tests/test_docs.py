@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +27,7 @@ from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.local_captioning import TransformersCaptioner
 from frames_pipeline.models.quality import TechnicalQuality
 from tests.stored import need
-from tests.videos import make_video
+from tests.videos import X264, make_video
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -95,6 +98,41 @@ def test_snippets_run(
     assert (names["pixels"] == names["whole"].frames).all()
     assert (names["at_1s"].values == names["whole"].frames[2]).all()
     assert names["store"].verify("my-batch").ok
+
+
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first line to its last, in a shell and in Python; then Dagster takes it up."""
+    (tmp_path / "videos").mkdir()
+    for number, name in enumerate(("one.mp4", "two.mp4")):
+        make_video(tmp_path / "videos" / name, frames=50, options=X264, first=100 * number)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    text = (REPOSITORY / "docs" / "tutorial.md").read_text()
+    names: dict[str, Any] = {}
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            exec(compile(block, "tutorial", "exec"), names)
+        else:
+            done = subprocess.run(
+                ["bash", "-euc", block], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "sheet.jpg").stat().st_size > 1000
+
+    [document] = map(yaml.safe_load, blocks("docs/tutorial.md", "yaml"))
+    job = FramesComponent.model_validate(document["attributes"]).definitions()
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("video_batch", ["batch-000001"])
+        result = job.resolve_job_def("process_batch").execute_in_process(
+            instance=instance,
+            partition_key="batch-000001",
+            asset_selection=[
+                dg.AssetKey(key) for key in ("videos", "clips", ["clip_frames", "dense"])
+            ],
+        )
+        (made,) = result.asset_materializations_for_node("clip_frames")
+        assert made.metadata["clips_decoded_now"].value == 0
+        assert made.metadata["clips"].value == 4
 
 
 def test_components_and_run_config_are_taken() -> None:
