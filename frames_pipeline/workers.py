@@ -55,6 +55,10 @@ _UNGUARDED: Final = (
 )
 
 
+class _NoRoomError(ConfigError):
+    """The memory limit is met before there is a task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """How many processes, and what each of them may take for a task."""
@@ -100,7 +104,8 @@ class Workers:
             weight: How many times the time of one a task may take.
 
         Raises:
-            ConfigError: No process starts, since the script that is run has no guard.
+            ConfigError: No process starts, since the script that is run has no guard, or what it
+                imports takes all the memory that a process may have.
             TransientError: A process was killed while it had no task.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -111,7 +116,7 @@ class Workers:
             while True:
                 for task in waiting:
                     times = weight(task)
-                    call = [work, task, self.cpu_s * times]
+                    call = [work, task, self.cpu_s * times, self.memory_bytes]
                     try:
                         future: Future[R] = pool.schedule(
                             _within_limits, args=call, timeout=self.timeout_s * times
@@ -135,6 +140,8 @@ class Workers:
     def _result(self, future: Future[R], times: int) -> R | FramesPipelineError:
         try:
             return future.result()
+        except _NoRoomError as error:
+            raise ConfigError(str(error)) from None
         except FramesPipelineError as error:
             return error
         except TimeoutError:
@@ -190,7 +197,7 @@ def _build_walls(memory_bytes: int) -> None:
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
         os.dup2(nothing.fileno(), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory_bytes:
+    if memory_bytes and _data_bytes() < memory_bytes:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -208,8 +215,11 @@ def _go_down_with(parent: BaseProcess | None) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _within_limits(work: Callable[[T], R], task: T, cpu_s: float) -> R:
+def _within_limits(work: Callable[[T], R], task: T, cpu_s: float, memory_bytes: int) -> R:
     """Do a task in a worker process, which goes down with it where memory runs out."""
+    if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
+        message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
+        raise _NoRoomError(f"{message}before its first task, with all that the script imports")
     _allow_cpu(cpu_s)
     try:
         return work(task)
@@ -254,9 +264,14 @@ def _is_near_limit() -> bool:
     most, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if most == resource.RLIM_INFINITY:
         return False
+    return 2 * _data_bytes() >= most
+
+
+def _data_bytes() -> int:
+    """What `RLIMIT_DATA` counts of this process."""
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData"))
-    return 2 * 1024 * int(kilobytes) >= most
+    return 1024 * int(kilobytes)
 
 
 def _leave() -> NoReturn:

@@ -205,6 +205,34 @@ def test_a_script_without_a_guard_is_told_so(call: str, code: int, tmp_path: Pat
     assert last.endswith('under `if __name__ == "__main__":`') == (code == 1)
 
 
+GREEDY = """
+import mmap
+from frames_pipeline.workers import Workers
+
+held = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE)  # as some libraries do when imported
+
+if __name__ == "__main__":
+    print(dict(Workers(1, memory_bytes={limit} << 20).map(len, ["abc"])))
+"""
+
+
+@pytest.mark.parametrize("limit", [512, 1536])
+def test_a_script_that_imports_more_than_a_worker_may_have_is_told_so(
+    limit: int, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(GREEDY.format(limit=limit))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    if limit == 1536:  # MiB
+        assert done.stdout == "{'abc': 3}\n"
+    else:
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert "ConfigError: memory_bytes=536870912 is less than the" in last
+
+
 def write_pid(path: str) -> None:
     if path:
         Path(path).with_suffix(".new").write_text(str(os.getpid()))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.tables import (
@@ -20,6 +19,9 @@ from frames_pipeline.tables import (
     QUALITY,
     VIDEOS,
 )
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "videos": VIDEOS,
@@ -44,6 +46,9 @@ def open_views(places: Places) -> dict[str, ds.Dataset]:
         duckdb.sql("SELECT …").df() finds datasets by the names of Python's variables;
         datasets["catalog"].to_table(filter=pc.field("keep")) does without DuckDB
     """
+    # Its import maps a GiB of memory, which would count for every worker process.
+    import pyarrow.dataset as ds  # noqa: PLC0415
+
     retired = set(places.batches.retired())
     files: dict[str, list[str]] = defaultdict(list)
     for key in places.store.objects.list("tables"):
