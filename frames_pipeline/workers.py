@@ -55,7 +55,7 @@ _UNGUARDED: Final = (
 )
 
 
-class _NoRoomError(ConfigError):
+class _NoRoomError(Exception):
     """The memory limit is met before there is a task."""
 
 

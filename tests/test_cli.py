@@ -239,3 +239,38 @@ def test_sql_that_cannot_be_asked(root: Path) -> None:
     assert nonsense.exit_code == 2
     assert "there are clips, embeddings, outcomes, videos" in nonsense.stderr
     assert "must end in .parquet or .csv" in run("sql", root, "SELECT 1", "-o", "a.txt").stderr
+
+
+def test_what_would_be_made_anew(root: Path) -> None:
+    """Frames and embeddings are there; another signature, measures and captions are not."""
+    told = parsed(
+        *("changes", root, "-s", "target_fps=2,target_res=24x32"),
+        *("-s", "policy=middle,target_res=24x32"),
+        *("--embeddings", "provider=perceptual"),
+        *("--embeddings", "provider=perceptual,name=second"),
+        *("--quality", '{"provider": "technical", "black_level": 30}', "--measure"),
+    )
+    kept, middle = {}, {}
+    for row in told:  # type: ignore[attr-defined]
+        done = kept if row["signature"] == TWO.key else middle
+        is_measured = row["cpu_seconds"] is not None
+        done[row["step"], row["name"]] = (len(row["to_do"]), row["frames"], is_measured)
+    assert kept == {
+        ("frames", ""): (0, 0, True),
+        ("embeddings", ""): (0, 0, True),
+        ("embeddings", "second"): (8, 24, True),
+        ("quality", ""): (8, 24, True),
+    }
+    rows = dict.fromkeys([*kept][1:], (8, 8, False))  # of frames that are not there yet
+    assert middle == {("frames", ""): (8, 8, True)} | rows
+
+    shown = run("changes", root, "-s", "policy=first", "--embeddings", "provider=perceptual")
+    assert shown.stdout.split("\n")[0].split()[:3] == ["batch", "step", "signature"]
+    assert "unknown" in shown.stdout
+    for wrong, why in [
+        ("model=a", "names no provider"),
+        ("provider=gone", "no embedding provider"),
+    ]:
+        refused = run("changes", root, "--embeddings", wrong)
+        assert refused.exit_code == 2
+        assert why in refused.output

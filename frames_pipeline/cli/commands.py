@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from frames_pipeline.cli import options, output
-from frames_pipeline.cli.options import Options
+from frames_pipeline.cli.dry_runs import changes
+from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
@@ -33,7 +34,6 @@ from frames_pipeline.pipeline import (
     Prices,
     RowOrigin,
     Uses,
-    estimate_changes,
     estimate_extraction,
     extract_uris,
     origins_of_rows,
@@ -46,8 +46,6 @@ from frames_pipeline.pipeline.extraction import Progress
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.videos import VideoSource
 from frames_pipeline.workers import Workers
-
-Signatures = tuple[FrameExtractionSignature, ...]
 
 FOUND = 1
 """Exit code: something is not as it should be."""
@@ -75,6 +73,7 @@ def main() -> None:
     """
 
 
+main.add_command(changes)
 main.add_command(sql)
 
 
@@ -182,50 +181,6 @@ def plan(
 
 def _with_error(amount: Amount, unit: float = 1) -> str:
     return f"{amount.total / unit:,.3g} ± {amount.error / unit:,.2g}"
-
-
-@main.command()
-@options.root
-@click.argument("batches", metavar="BATCH...", nargs=-1)
-@options.signatures
-@options.as_json
-def changes(
-    *,
-    root: str,
-    batches: tuple[str, ...],
-    signatures: Signatures,
-    root_options: Options,
-    as_json: bool,
-) -> None:
-    """What an extraction of batches would do now: a dry run, from tables alone.
-
-    Every batch, unless some are named. Nothing is to be done where a signature is there already,
-    from the bytes that the videos had at the last look.
-    """
-    here = options.places(root, root_options)
-    found = [
-        change
-        for batch in batches or here.batches.keys()
-        for change in estimate_changes(batch, signatures, here)
-    ]
-    if as_json:
-        output.document(found)
-        return
-    rows = [
-        {
-            "batch": one.batch,
-            "signature": one.signature,
-            "clips": one.clips,
-            "to_extract": len(one.to_extract),
-            "frames": one.frames,
-            "bytes": one.bytes,
-            "cpu_seconds": "unknown" if one.cpu_seconds is None else f"{one.cpu_seconds:.1f}",
-        }
-        for one in found
-    ]
-    output.table(
-        rows, "batch", "signature", "clips", "to_extract", "frames", "bytes", "cpu_seconds"
-    )
 
 
 @main.command()

@@ -19,6 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Options = dict[str, object]
 """What fsspec is given."""
 
+Signatures = tuple[FrameExtractionSignature, ...]
+
 _DEFAULT = "target_fps=2,target_res=224x224"
 _PRICES: Final = tuple(field.name for field in fields(Prices))
 

@@ -12,7 +12,7 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 from __future__ import annotations
 
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
-from frames_pipeline.pipeline.changes import Estimate, estimate_changes
+from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -88,6 +88,7 @@ __all__ = [
     "embed_batch",
     "estimate_changes",
     "estimate_extraction",
+    "estimate_rows",
     "extract_batch",
     "extract_uris",
     "find_changes",

@@ -1,18 +1,26 @@
-"""What a change would cost: a dry run of an extraction, from tables alone. No video is opened."""
+"""What a change would cost: a dry run of an extraction, and of what is made from its frames.
+
+It is told from tables alone: no video is opened, and no model is loaded unless it is measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from frames_pipeline.convert import PixelSpec, geometry
 from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.models import Provider
+from frames_pipeline.pipeline.derive import standing_clips
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
 from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
+from frames_pipeline.store import ClipCommit
 
 _COMPRESSION: Final = 0.6
 """Stored bytes of a raw one, where the batch has no frames to tell it from: natural video."""
@@ -22,23 +30,28 @@ _KEY_FRAMES_PER_SECOND: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is to be done for one batch and signature. What was done before tells it."""
+    """What is to be done for one step of a batch. What was done before tells it."""
 
     batch: str
     """Key of the batch."""
+    step: str
+    """`frames`, or the table that is made from them: `embeddings`, `quality` or `captions`."""
+    name: str
+    """What the rows are called, where a batch has several tables of them."""
     signature: str
     """Key of the signature."""
     clips: int
     """Clips of the batch."""
-    to_extract: tuple[str, ...]
-    """Those that are not committed from the bytes that their videos had at the last look."""
+    to_do: tuple[str, ...]
+    """Clips that are not committed from the bytes that their videos had at the last look; or whose
+    rows do not stand. Rows of a clip that is extracted again do, if its pixels stay the same."""
     frames: int
-    """About how many frames they will give."""
+    """About how many frames they will give, or are read."""
     bytes: int
-    """About how many bytes those will take in the store."""
+    """About how many bytes those take in the store."""
     cpu_seconds: float | None
-    """About how long a core decodes them; `None` where nothing of the batch was decoded before.
-    Signatures that are extracted together share it."""
+    """About how long a core works on them; `None` where nothing tells it. Signatures that are
+    extracted together share what is said of their frames."""
 
 
 def estimate_changes(
@@ -56,24 +69,97 @@ def estimate_changes(
     changes = []
     for signature in dict.fromkeys(signatures):
         lacking = clips_to_extract(batch, signature, places)
-        frames = [_frames(signature, clip) for clip in lacking]
-        raw = sum(
-            count * _frame_bytes(signature, clip)
-            for count, clip in zip(frames, lacking, strict=True)
-        )
+        amounts = [_amount(signature, clip, before) for clip in lacking]
         seconds = sum(float(clip["duration_seconds"]) for clip in lacking)
         changes.append(
             Estimate(
                 batch=batch,
+                step="frames",
+                name="",
                 signature=signature.key,
                 clips=len(cut),
-                to_extract=tuple(clip["clip_id"] for clip in lacking),
-                frames=sum(frames),
-                bytes=round(raw * before.compression),
+                to_do=tuple(clip["clip_id"] for clip in lacking),
+                frames=sum(frames for frames, _ in amounts),
+                bytes=round(sum(size for _, size in amounts)),
                 cpu_seconds=None if before.cost is None else seconds * before.cost,
             )
         )
     return changes
+
+
+def estimate_rows(
+    batch: str,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    step: str,
+    provider: Provider,
+    name: str = "",
+    ask: Callable[[FrameBatch], object] | None = None,
+) -> Estimate:
+    """What a provider would be asked for, if it were to make a table's rows now.
+
+    Args:
+        batch: A batch whose clips are cut.
+        signature: Whose frames the rows are made from, extracted or not.
+        places: Where tables and frames are.
+        step: `embeddings`, `quality` or `captions`.
+        provider: What would make the rows.
+        name: What the rows are called, where a batch has several tables of them.
+        ask: Has the provider do a clip, to be timed on one that is to be done: twice, since the
+            first time loads its model. `None`: it stays unknown how long the rows take.
+    """
+    cut = places.rows("clips", batch)
+    lacking = {clip["clip_id"] for clip in clips_to_extract(batch, signature, places)}
+    commits = _commits(batch, signature, places)
+    stand = standing_clips(batch, signature, places, table=step, provider=provider, name=name)
+    to_do = [
+        clip
+        for clip in cut
+        if clip["clip_id"] in lacking or clip["clip_id"] in commits.keys() - stand
+    ]
+    before = _before(batch, cut, places)
+    amounts = [
+        (commit.num_frames, commit.bytes)
+        if (commit := commits.get(clip["clip_id"])) and clip["clip_id"] not in lacking
+        else _amount(signature, clip, before)
+        for clip in to_do
+    ]
+    frames = sum(count for count, _ in amounts)
+    sample = (commits[clip["clip_id"]] for clip in to_do if clip["clip_id"] in commits)
+    tried = next((commit for commit in sample if commit.num_frames), None) if ask else None
+    seconds = None if frames else 0.0
+    if ask and tried:
+        clip_frames = places.store.read_commit(batch, signature, tried)
+        seconds = frames * _cpu_seconds(ask, clip_frames) / len(clip_frames)
+    return Estimate(
+        batch=batch,
+        step=step,
+        name=name,
+        signature=signature.key,
+        clips=len(cut),
+        to_do=tuple(clip["clip_id"] for clip in to_do),
+        frames=frames,
+        bytes=round(sum(size for _, size in amounts)),
+        cpu_seconds=seconds,
+    )
+
+
+def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float:
+    """Processor seconds, of all threads, that the second time takes."""
+    ask(clip)
+    start = time.process_time()
+    ask(clip)
+    return time.process_time() - start
+
+
+def _commits(
+    batch: str, signature: FrameExtractionSignature, places: Places
+) -> Mapping[str, ClipCommit]:
+    try:
+        return places.store.manifest(batch, signature).clips
+    except CommitNotFoundError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +191,12 @@ def _before(batch: str, cut: Iterable[Row], places: Places) -> _Before:
         if length := sum(length for _, length in done):
             costs.append(sum(seconds for seconds, _ in done) / length)
     return _Before(stored / raw if raw else _COMPRESSION, max(costs, default=None))
+
+
+def _amount(signature: FrameExtractionSignature, clip: Row, before: _Before) -> tuple[int, float]:
+    """Frames that a clip gives, and bytes that they take in the store."""
+    frames = _frames(signature, clip)
+    return frames, frames * _frame_bytes(signature, clip) * before.compression
 
 
 def _frames(signature: FrameExtractionSignature, clip: Row) -> int:

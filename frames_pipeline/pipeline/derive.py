@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from frames_pipeline.errors import SourceError, TransientError
+from frames_pipeline.errors import CommitNotFoundError, SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider, concurrency_of
@@ -100,6 +100,39 @@ def embed_batch(
         schema=lambda before: embeddings_schema(_dimensions(before, provider)),
         rows_of=rows_of,
     )
+
+
+def standing_clips(
+    batch: str,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    table: str,
+    provider: Provider,
+    name: str = "",
+) -> set[str]:
+    """Clips whose rows the provider would not be asked for: made from the same frames, by it.
+
+    Args:
+        batch: Key of the batch.
+        signature: Whose frames the rows are made from.
+        places: Where everything is.
+        table: `embeddings`, `quality` or `captions`.
+        provider: What would make the rows. It is asked who it is, and loads nothing.
+        name: What the rows are called, where a batch has several tables.
+    """
+    before = places.table(table, batch, part=name)
+    if before is None:
+        return set()
+    if table == "embeddings":
+        columns = embeddings_schema(before.schema.field("embedding").type.list_size)
+    else:
+        columns = {"quality": QUALITY, "captions": CAPTIONS}[table]
+    try:
+        manifest = places.store.manifest(batch, signature)
+    except CommitNotFoundError:
+        return set()
+    return set(_standing(before, manifest, signature, provider, columns))
 
 
 def _dimensions(before: pa.Table | None, provider: EmbeddingProvider) -> int:

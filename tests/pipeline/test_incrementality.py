@@ -1,7 +1,7 @@
 """What a re-run does after a change: exactly the rows that are missing, and nothing else.
 
 The batch has 8 clips of 4 videos. Every case starts from everything made, changes one thing, and
-makes everything again; what was made then is counted, per step.
+makes everything again; what was made then is counted, per step. The dry run says the same before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from frames_pipeline.pipeline import (
     caption_batch,
     cut_clips,
     embed_batch,
+    estimate_changes,
+    estimate_rows,
     extract_batch,
     measure_batch,
 )
@@ -87,6 +89,26 @@ def make_everything(places: Places, setup: Setup) -> dict[str, int]:
     done["quality"] = measure_batch(BATCH, TWO, places, setup.quality).made
     done["captions"] = caption_batch(BATCH, MIDDLE, places, setup.captioner).made
     return {step: clips for step, clips in done.items() if clips}
+
+
+def foretell_everything(places: Places, setup: Setup) -> dict[str, int]:
+    """The same by the dry run, once the videos were looked at."""
+    cut_clips(places.batches.read(BATCH), places, FixedStride(1, 1, 1), workers=ONE)
+    told = {
+        f"frames {signature.policy}": estimate_changes(BATCH, [signature], places)[0]
+        for signature in setup.signatures
+    }
+    told |= {
+        f"embeddings {name}".strip(): estimate_rows(
+            BATCH, setup.embedded, places, step="embeddings", provider=provider, name=name
+        )
+        for name, provider in setup.embeddings.items()
+    }
+    told["quality"] = estimate_rows(BATCH, TWO, places, step="quality", provider=setup.quality)
+    told["captions"] = estimate_rows(
+        BATCH, MIDDLE, places, step="captions", provider=setup.captioner
+    )
+    return {step: len(estimate.to_do) for step, estimate in told.items() if estimate.to_do}
 
 
 @pytest.fixture(scope="module")
@@ -208,5 +230,6 @@ def test_a_re_run_does_what_is_missing(
     shutil.copytree(made, tmp_path / "made")
     places = Places.at(str(tmp_path / "made" / "videos"), str(tmp_path / "made" / "root"))
     change(places)
+    assert foretell_everything(places, setup) == expected
     assert make_everything(places, setup) == expected
     assert make_everything(places, setup) == {}
