@@ -16,6 +16,11 @@ settings.register_profile("frames", deadline=None)
 settings.load_profile("frames")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait come first: a process waits while the others compute, and none at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 numbered frames at 25 per second, H.264 with B-frames, a key frame every 12."""

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.videos import X264, make_video
 
 DEMO = Path("examples/demo.py").absolute()
 
 
+@pytest.mark.waits
 def test_the_demo_runs_twice_and_decodes_once(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     make_video(tmp_path / "videos" / "a.mp4", frames=75, options=X264)

@@ -153,6 +153,7 @@ def missing(what: str) -> None:
     pytest.skip(f"there is no {what}")
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(900)
 def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     """One story from an empty instance on: each step finds what the one before left."""
