@@ -83,7 +83,11 @@ class Project:
 @pytest.fixture
 def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
     """Three good videos and a text file that calls itself one."""
-    folder = tmp_path / "videos"
+    return make_videos(tmp_path / "videos", video, video_25s)
+
+
+def make_videos(folder: Path, video: Path, video_25s: Path) -> Path:
+    """Three good videos and a text file that calls itself one, in a folder that is made."""
     (folder / "deep").mkdir(parents=True)
     (folder / "a.mp4").write_bytes(video.read_bytes())
     (folder / "deep" / "b.mp4").write_bytes(video_25s.read_bytes())
@@ -96,19 +100,24 @@ def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
 def project(tmp_path: Path, videos: Path) -> Iterator[Project]:
     """The project; its videos are in no batch yet."""
     with dg.instance_for_test() as instance:
-        yield Project(
-            videos,
-            tmp_path / "root",
-            instance,
-            {
-                "source": str(videos),
-                "root": str(tmp_path / "root"),
-                "clipping": Stride(kind="fixed_stride", min_clip_length_s=1),
-                "signatures": {
-                    "embeddings": Signature(target_fps=2, target_res=[24, 32]),
-                    "aesthetics": Signature(target_fps=1),
-                },
-                "embedding": Embedding(signature="embeddings", provider="perceptual"),
-                "quality": Model(signature="aesthetics", provider="technical"),
+        yield project_of(videos, tmp_path / "root", instance)
+
+
+def project_of(videos: Path, root: Path, instance: dg.DagsterInstance) -> Project:
+    """A project with two signatures, embeddings and quality measures."""
+    return Project(
+        videos,
+        root,
+        instance,
+        {
+            "source": str(videos),
+            "root": str(root),
+            "clipping": Stride(kind="fixed_stride", min_clip_length_s=1),
+            "signatures": {
+                "embeddings": Signature(target_fps=2, target_res=[24, 32]),
+                "aesthetics": Signature(target_fps=1),
             },
-        )
+            "embedding": Embedding(signature="embeddings", provider="perceptual"),
+            "quality": Model(signature="aesthetics", provider="technical"),
+        },
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from dagster_defs.component import Model, Signature, Stride
-from tests.dagster_defs.conftest import Project
+from tests.dagster_defs.conftest import Project, make_videos, project_of
 from tests.videos import X264, make_video
 
 BOTH = {
@@ -126,13 +129,42 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_a_change_makes_stale_and_what_a_run_does(project: Project, case: Case) -> None:
-    project.seal()
-    before = project.run()
-    assert before.success
-    assert project.stale() == set()
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[Project]:
+    """The project in a folder, with the instance that is in it, too."""
+    (folder / "home").mkdir(exist_ok=True)
+    with dg.instance_for_test(temp_dir=str(folder / "home")) as instance:
+        yield project_of(folder / "videos", folder / "root", instance)
 
+
+@pytest.fixture(scope="module")
+def done(
+    tmp_path_factory: pytest.TempPathFactory, video: Path, video_25s: Path
+) -> tuple[Path, dict[str, str]]:
+    """The folder of a project whose batch was run once, with its data versions."""
+    folder = tmp_path_factory.mktemp("done")
+    make_videos(folder / "project" / "videos", video, video_25s)
+    with opened(folder / "project") as project:
+        project.seal()
+        before = project.run()
+        assert before.success
+        assert project.stale() == set()
+    shutil.copytree(folder / "project", folder / "as it was")
+    return folder, data_versions(before)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_change_makes_stale_and_what_a_run_does(
+    done: tuple[Path, dict[str, str]], case: Case
+) -> None:
+    folder, versions = done
+    shutil.rmtree(folder / "project")
+    shutil.copytree(folder / "as it was", folder / "project")
+    with opened(folder / "project") as project:
+        _check(case, project, versions)
+
+
+def _check(case: Case, project: Project, versions: dict[str, str]) -> None:
     case.change(project)
     project.observe()
     assert project.stale(**case.attributes) == case.stale
@@ -145,7 +177,7 @@ def test_what_a_change_makes_stale_and_what_a_run_does(project: Project, case: C
     assert tuple(count(after, name, "clips_decoded_now") for name in frames) == case.decoded
     rows = ("frame_embeddings", "frame_quality")
     assert tuple(count(after, name, "clips_made_now") for name in rows) == case.made
-    versions, now = data_versions(before), data_versions(after)
+    now = data_versions(after)
     assert {name for name in versions if versions[name] != now[name]} == case.changed
 
 
