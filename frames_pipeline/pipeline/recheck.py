@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,9 +23,10 @@ from frames_pipeline.errors import (
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.gather import Span
-from frames_pipeline.media import Limits, open_media
+from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.places import Places
+from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import Colour, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
 from frames_pipeline.videos import Video, VideoSource
@@ -209,12 +211,21 @@ class _Difference:
 
 
 def _difference(task: _Task) -> _Difference | str:
-    """How stored frames differ from those decoded again, or why they cannot be compared."""
-    again = _decoded(task)
-    try:
-        stored = task.store.read_commit(task.batch, task.signature, task.commit)
-    except IntegrityError as error:
-        return str(error)
+    """How stored frames differ from those decoded again, or why they cannot be compared.
+
+    First nothing but the frames in question is asked for, so that decoding begins at the key frame
+    before one and ends with it. Where they are not the same, the whole clip is decoded, which says
+    what differs.
+    """
+    with _opened(task) as media:
+        try:
+            stored = task.store.read_commit(task.batch, task.signature, task.commit)
+        except IntegrityError as error:
+            return str(error)
+        if _are_those_alone(task, stored, media):
+            return _Difference(task.indexes, (0.0,) * len(task.indexes), (0,) * len(task.indexes))
+    with _opened(task) as media:
+        again = _whole(task, media)
     if not np.array_equal(stored.pts, again.pts):
         return f"{len(stored)} frames are stored, and {len(again)} decode, or at other times"
     if stored.frames.shape != again.frames.shape:
@@ -227,8 +238,13 @@ def _difference(task: _Task) -> _Difference | str:
     return _Difference(task.indexes, tuple(means), tuple(largest))
 
 
-def _decoded(task: _Task) -> FrameBatch:
-    """The clip's frames as the CPU gives them, from the bytes that it was committed from."""
+@contextlib.contextmanager
+def _opened(task: _Task) -> Iterator[Media]:
+    """The video that the frames came from.
+
+    Raises:
+        SourceChangedError: It has other bytes now.
+    """
     now = task.source.find(task.video.key)
     if task.source.fingerprint(now) != task.commit.fingerprint:
         message = f"{now.key} has other bytes than those that the frames came from"
@@ -237,12 +253,43 @@ def _decoded(task: _Task) -> FrameBatch:
         task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path,
         open_media(path, task.limits) as media,
     ):
-        spans = [Span(task.clip.start, task.clip.stop)]
-        signature = replace(task.signature, pixels="swscale", colour=_colour(task.signature))
-        found = dict(extract_spans(media, spans, [signature], decoder=open_decoder(None)))[0]
+        yield media
+
+
+def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
+    """Whether every wanted frame is stored, and those in question have the pixels of the source."""
+    index, signature = media.index, _on_cpu(task.signature)
+    first, last = np.searchsorted(index.shown_pts, (task.clip.start, task.clip.stop))
+    wanted = select_frames(
+        signature,
+        index.shown_pts[first:last],
+        index.time_base,
+        key_frame=index.shown_key[first:last],
+    )
+    if not np.array_equal(stored.pts, index.shown_pts[first:last][wanted]):
+        return False
+    alone = replace(signature, policy="first", target_fps=None, num_frames=None)
+    moments = [int(stored.pts[i]) for i in task.indexes]
+    spans = [Span(pts, pts + 1) for pts in moments]
+    for number, found in extract_spans(media, spans, [alone], decoder=open_decoder(None)):
+        if isinstance(found, SourceError):
+            return False
+        if not np.array_equal(stored.frames[task.indexes[number]][None], found[alone].frames):
+            return False
+    return True
+
+
+def _whole(task: _Task, media: Media) -> FrameBatch:
+    """The clip's frames as the CPU gives them, from the bytes that it was committed from."""
+    spans, signature = [Span(task.clip.start, task.clip.stop)], _on_cpu(task.signature)
+    found = dict(extract_spans(media, spans, [signature], decoder=open_decoder(None)))[0]
     if isinstance(found, SourceError):
         raise found
     return found[signature]
+
+
+def _on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
+    return replace(signature, pixels="swscale", colour=_colour(signature))
 
 
 def _colour(signature: FrameExtractionSignature) -> Colour:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.pipeline import Places, extract_batch, recheck_frames
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import WholeVideo
+from frames_pipeline.pipeline import (
+    Places,
+    cut_clips,
+    discover,
+    extract_batch,
+    recheck_frames,
+)
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video
 
@@ -40,6 +48,27 @@ def test_what_hashes_cannot_show(published: Places) -> None:
     report = recheck_frames(BATCH, FOUR, published, frames=1000, workers=ONE)
     assert [mismatch.clip_id for mismatch in report.mismatches] == [clip]
     assert "have other pixels" in report.mismatches[0].found
+
+
+def test_frames_that_are_not_the_same_alone(places: Places) -> None:
+    """Of a video whose size changes, frames alone have their own size; of a damaged one, others."""
+    folder = Path(places.source.url)
+    for path in folder.iterdir():
+        path.unlink()
+    big = make_video(folder / "big.ts", frames=24, options=X264)
+    small = make_video(folder / "small.ts", frames=24, size=(24, 32), options=X264, first=24)
+    (folder / "both.ts").write_bytes(big.read_bytes() + small.read_bytes())
+    damaged = bytearray(big.read_bytes())
+    for place in range(len(damaged) // 3, len(damaged), 400):
+        damaged[place] ^= 0xFF
+    (folder / "damaged.ts").write_bytes(damaged)
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, WholeVideo(), workers=ONE)
+    native = FrameExtractionSignature(target_fps=25)
+    outcomes = extract_batch(batch.key, [native], places, workers=ONE)[native].outcomes
+    assert outcomes.column("status").to_pylist() != ["ok"] * 4
+    report = recheck_frames(batch.key, native, places, frames=1000, workers=ONE)
+    assert (report.ok, report.clips, report.skipped) == (True, 4, {})
 
 
 def test_sources_that_are_others_or_gone_are_skipped(published: Places) -> None:
