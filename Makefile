@@ -80,7 +80,7 @@ $(VENV)/.dev: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.gpu: $(VENV)/.dev
-	$(PIP) --editable '.[cuda]'
+	$(PIP) --editable '.[cuda,models]'
 	@touch $@
 
 $(VENV)/.ray: $(VENV)/.dev

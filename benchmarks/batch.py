@@ -200,6 +200,9 @@ def _run(folder: Path) -> Callable[[], float]:
         .resolve_job_def("process_batch")
     )
 
+    with dg.DagsterInstance.get() as instance:
+        instance.get_dynamic_partitions("video_batch")  # makes the tables, as once for all batches
+
     def work() -> float:
         batch = _sealed(Places.at(str(folder / "videos"), str(folder / "root")))
         with dg.DagsterInstance.get() as instance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,23 @@ def test_half_precision_is_near_and_another_identity(
     exact, half = VisionTower(folder), VisionTower(folder, dtype="bfloat16")
     assert np.abs(exact.embed(FRAMES) - half.embed(FRAMES)).max() < 0.02
     assert exact.parameters() != half.parameters()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", DIMENSIONS)
+def test_on_a_gpu_vectors_are_much_the_same(kind: str, towers: dict[str, tuple[Path, Any]]) -> None:
+    """In single precision to the noise of its sums; in half, near."""
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        pytest.fail("no GPU") if os.environ.get("REQUIRE_GPU") else pytest.skip("no GPU")
+    folder = str(towers[kind][0])
+    on_gpu, on_cpu = VisionTower(folder, device="auto"), VisionTower(folder, device="cpu")
+    assert on_gpu.device_name == torch.cuda.get_device_name()
+    exact = on_cpu.embed(FRAMES)
+    assert np.abs(on_gpu.embed(FRAMES) - exact).max() < 0.005
+    for dtype in ("float16", "bfloat16"):
+        half = VisionTower(folder, device="cuda", dtype=dtype)
+        assert np.abs(half.embed(FRAMES) - exact).max() < 0.03
 
 
 def test_what_identifies_vectors_is_the_weights_and_not_how_many_go_at_once(
