@@ -140,10 +140,11 @@ def plan(
     source_options: Options,
     as_json: bool,
 ) -> None:
-    """What an extraction will come to, from a sample that is extracted and thrown away.
+    """What an extraction will come to, from a sample.
 
-    SOURCE is a folder or bucket of videos. Two times out of three the truth lies within the error.
-    What has no price is not priced. docs/sizing.md says what is counted.
+    The sample is extracted and thrown away. SOURCE is a folder or bucket of videos. Two times out
+    of three the truth lies within the error. What has no price is not priced. docs/sizing.md says
+    what is counted.
     """
     found = estimate_extraction(
         VideoSource(source, source_options),
@@ -313,9 +314,9 @@ def show(
     tiles: int,
     columns: int,
 ) -> None:
-    """A contact sheet of a batch's frames, in the terminal or in a file.
+    """A contact sheet of a batch's frames.
 
-    SIGNATURE is a key, as `ls` prints it.
+    It goes to the terminal, or to a file. SIGNATURE is a key, as `ls` prints it.
     """
     here = options.places(root, root_options)
     manifest = here.store.manifest(batch, signature)
@@ -356,9 +357,10 @@ def export(
     root_options: Options,
     target_options: Options,
 ) -> None:
-    """Write the frames of a SIGNATURE to TARGET, in a form that others read.
+    """Write frames in a form that others read.
 
-    SIGNATURE is a key, as `ls` prints it. A TARGET that is taken is refused.
+    The frames of SIGNATURE go to TARGET. SIGNATURE is a key, as `ls` prints it. A TARGET that is
+    taken is refused.
     """
     frames = open_frames(
         root, signature=signature, batches=batches or None, storage_options=root_options
@@ -398,9 +400,10 @@ def pack(
     target_options: Options,
     as_json: bool,
 ) -> None:
-    """Copy the frames of a SIGNATURE into few large objects at TARGET, for training.
+    """Copy frames into few large objects, for training.
 
-    SIGNATURE is a key, as `ls` prints it. What TARGET has already is not copied again.
+    The frames of SIGNATURE go to TARGET. SIGNATURE is a key, as `ls` prints it. What TARGET has
+    already is not copied again.
     """
     frames = open_frames(
         root, signature=signature, batches=batches or None, storage_options=root_options
@@ -473,7 +476,10 @@ def gc(
     grace_hours: float,
     as_json: bool,
 ) -> None:
-    """What no commit and no manifest names: how much it is, and delete it if asked to."""
+    """What nobody names: how much it is; delete it.
+
+    That is what no commit and no manifest names. It is deleted if that is asked for.
+    """
     report = options.places(root, root_options).store.collect_garbage(
         batch, grace_seconds=3600 * grace_hours, dry_run=not delete
     )

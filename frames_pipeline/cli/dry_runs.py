@@ -109,11 +109,11 @@ def changes(
     root_options: Options,
     as_json: bool,
 ) -> None:
-    """What would be made anew with these settings: a dry run, from tables alone.
+    """What these settings would make anew: a dry run.
 
-    Every batch, unless some are named. Nothing is to be done for frames that are there already,
-    from the bytes that the videos had at the last look; nor for rows that were made from the same
-    frames, by the same provider with the same parameters.
+    It is told from tables alone, of every batch unless some are named. Nothing is to be done for
+    frames that are there already, from the bytes that the videos had at the last look; nor for rows
+    that were made from the same frames, by the same provider with the same parameters.
     """
     here = options.places(root, root_options)
     found = [

@@ -30,11 +30,11 @@ _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv"}
 def sql(
     *, root: str, query: str | None, root_options: Options, out: Path | None, as_json: bool
 ) -> None:
-    """Ask the tables of all batches in DuckDB's SQL; without a QUERY, say which there are.
+    """Ask the tables of all batches, in DuckDB's SQL.
 
-    Tables: catalog, videos, clips, outcomes, quality, embeddings, clip_embeddings, captions,
-    near_duplicates; those of a named provider are embeddings_NAME, captions_NAME. Retired batches
-    are left out.
+    Without a QUERY, it says which tables there are: catalog, videos, clips, outcomes, quality,
+    embeddings, clip_embeddings, captions, near_duplicates; those of a named provider are
+    embeddings_NAME, captions_NAME. Retired batches are left out.
     """
     if out is not None and out.suffix not in _WRITERS:
         message = f"{out} must end in {' or '.join(_WRITERS)}"
