@@ -41,6 +41,9 @@ from frames_pipeline.tables import (
 PUBLISH_EVERY_S: Final = 30.0
 """Seconds after which captions that were made are published, while others are not yet."""
 
+GIVE_UP_AFTER: Final = 8
+"""Clips in a row without an answer after which the others are not asked about."""
+
 RowsOf = Callable[[Lineage, FrameBatch], pa.Table]
 """Makes the rows of one clip."""
 
@@ -195,12 +198,14 @@ def caption_batch(
     *,
     name: str = "",
     publish_every_s: float = PUBLISH_EVERY_S,
+    give_up_after: int = GIVE_UP_AFTER,
 ) -> DerivedReport:
     """A caption per clip, in the table `captions`.
 
     As many clips are asked about at once as the provider's `concurrency` says. A clip that the
     model has no caption for has a row that says why. Captions that were made stand, whatever
-    becomes of the others: they are published in between, and before an error is raised.
+    becomes of the others: they are published in between, and before an error is raised. Where clip
+    after clip has no answer, the others are not asked about.
 
     Args:
         batch: Key of the batch.
@@ -209,6 +214,8 @@ def caption_batch(
         provider: What asks it.
         name: What these captions are called, where a batch has several.
         publish_every_s: Seconds after which what was made so far is published.
+        give_up_after: Clips in a row without an answer after which the others are not asked about;
+            at least two for each that is asked about at once.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
@@ -216,16 +223,24 @@ def caption_batch(
         ConfigError: The provider is not set up for its endpoint, or no longer.
         TransientError: The endpoint did not answer for some clips.
     """
-    unanswered: dict[str, TransientError] = {}
+    unanswered: dict[str, TransientError | None] = {}
+    silences, most = 0, max(give_up_after, 2 * concurrency_of(provider))
 
     def rows_of(lineage: Lineage, frames: FrameBatch) -> pa.Table:
+        nonlocal silences
+        if silences >= most:
+            unanswered[lineage.clip_id] = None
+            return CAPTIONS.empty_table()
         try:
-            return caption_rows(lineage, provider.caption(frames), provider=provider)
+            rows = caption_rows(lineage, provider.caption(frames), provider=provider)
         except SourceError as error:
-            return failed_caption_rows(lineage, error, provider=provider)
+            rows = failed_caption_rows(lineage, error, provider=provider)
         except TransientError as error:
+            silences += 1
             unanswered[lineage.clip_id] = error
             return CAPTIONS.empty_table()
+        silences = 0
+        return rows
 
     report = _derive(
         batch,
@@ -240,8 +255,11 @@ def caption_batch(
         publish_every_s=publish_every_s,
     )
     if unanswered:
-        first = unanswered[min(unanswered)]
-        message = f"{len(unanswered)} clips of {batch} have no answer, the first: {first}"
+        errors = {clip: error for clip, error in unanswered.items() if error is not None}
+        first = errors[min(errors)]
+        others = len(unanswered) - len(errors)
+        unasked = f", {others} of them not asked about" if others else ""
+        message = f"{len(unanswered)} clips of {batch} have no answer{unasked}, the first: {first}"
         raise TransientError(message) from first
     return report
 

@@ -120,6 +120,23 @@ def test_captions_that_were_made_stand_whatever_becomes_of_the_others(extracted:
     assert texts["c.mp4#0-12800"] == ""
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_who_never_answers_is_not_asked_on_and_on(extracted: Places, concurrency: int) -> None:
+    clips = (0, 25, 100, 125, 200, 225, 300, 325)
+    gone: dict[int, Exception] = {clip: TransientError("nobody listens") for clip in clips}
+    nobody = Reader(fails=gone, concurrency=concurrency)
+    with pytest.raises(TransientError, match=r"^8 clips of .* have no answer.*: nobody listens"):
+        caption_batch(BATCH, TWO, extracted, nobody, give_up_after=3)
+    most = max(3, 2 * concurrency)
+    assert most <= len(nobody.asked) <= most + concurrency - 1
+
+    del gone[100]  # an answer begins the count anew
+    now_and_then = Reader(fails=gone)
+    with pytest.raises(TransientError, match=r"^7 clips .*, 2 of them not asked about, the first"):
+        caption_batch(BATCH, TWO, extracted, now_and_then, give_up_after=3)
+    assert now_and_then.asked == [0, 25, 100, 125, 200, 225]
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[VisionServer]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
