@@ -1,10 +1,11 @@
 """What an extraction will come to, told from a sample that is really extracted.
 
-Of some videos, chosen at random, a few clips each, in a row, are decoded and stored. What they
-took is taken for all clips of their video, and the videos of the sample for all of them: in
-proportion to their bytes, the ratio estimator of survey sampling (Cochran, "Sampling Techniques",
-1977, chapter 6), or to their number, whichever has the smaller standard error in the sample. Videos
-that cannot be read count with nothing.
+Of some videos a few clips each, in a row, are decoded and stored. What they took is taken for all
+clips of their video. Videos so large that a sample in proportion to bytes would more likely have
+them than not are looked into for certain, and stand for themselves. The others are chosen at
+random, and stand for the rest: in proportion to their bytes, the ratio estimator of survey sampling
+(Cochran, "Sampling Techniques", 1977, chapter 6), or to their number, whichever has the smaller
+standard error in the sample. Videos that cannot be read count with nothing.
 
 Requests are counted as a run from a bucket to a bucket makes them; docs/scaling.md has the table.
 """
@@ -195,26 +196,47 @@ def estimate_extraction(
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
         raise ConfigError(f"{message}of {sample}: nothing to estimate from")
     chance = random.Random(seed)
-    chosen = chance.sample(videos, min(sample, len(videos)))
+    certain, others = _apart(videos, sample)
+    drawn = chance.sample(others, min(sample - len(certain), len(others)))
     tasks = [
         _Task(source, video, cutting, wanted, limits or Limits(), chance.random())
-        for video in chosen
+        for video in (*certain, *drawn)
     ]
-    measured, failed = [], []
+    costs, failed = {}, []
     for task, found in (workers or Workers()).map(_measure, tasks):
         is_bad = isinstance(found, FramesPipelineError)
         if is_bad:
             failed.append(f"{task.video.key}: {found}")
-        measured.append((task.video.size, _Cost() if is_bad else found))
-    total = sum(video.size for video in videos)
+        costs[task.video] = _Cost() if is_bad else found
+    size_of_others = sum(video.size for video in others)
     amounts = {
-        name: _total([(size, getattr(cost, name)) for size, cost in measured], total, len(videos))
+        name: _total(
+            [(video.size, getattr(costs[video], name)) for video in drawn],
+            size_of_others,
+            len(others),
+        ).plus(sum(getattr(costs[video], name) for video in certain))
         for name in (field.name for field in fields(_Cost))
     }
     batches = math.ceil(len(videos) / batch_size)
     amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
-    return Sizing(len(videos), total, len(chosen), tuple(sorted(failed)), **amounts)
+    total = sum(video.size for video in videos)
+    return Sizing(len(videos), total, len(tasks), tuple(sorted(failed)), **amounts)
+
+
+def _apart(videos: Sequence[Video], sample: int) -> tuple[list[Video], list[Video]]:
+    """Videos to look into for certain, at most half of the sample, and all others.
+
+    They are those that a sample in proportion to bytes would more likely have than not.
+    """
+    others = sorted(videos, key=lambda video: (-video.size, video.key))
+    left, certain = sum(video.size for video in others), 0
+    while certain < sample // 2 and certain < len(others) - 1:
+        size = others[certain].size
+        if 2 * size * (sample - certain) <= left:
+            break
+        left, certain = left - size, certain + 1
+    return others[:certain], others[certain:]
 
 
 @dataclass(frozen=True, slots=True)
