@@ -109,8 +109,14 @@ def test_batches_and_backfills_on_a_running_daemon(
 
         # the sensor seals a batch per video; those that cannot be decoded fail their check
         wait_for(lambda: partitions("clip_catalog") == {"batch-000003"}, what="c in the catalog")
-        wait_for(lambda: len(runs(dg.DagsterRunStatus.FAILURE)) > 1, what="a and b fail")
         failed = [f"batch-00000{i}" for i in (1, 2)]
+        wait_for(  # a tick may have one of them fail twice, meanwhile
+            lambda: (
+                {run.tags["dagster/partition"] for run in runs(dg.DagsterRunStatus.FAILURE)}
+                == set(failed)
+            ),
+            what="a and b fail",
+        )
         assert instance.get_dynamic_partitions("video_batch") == [*failed, "batch-000003"]
 
         # the cause is put right; nobody asks for anything
@@ -129,7 +135,7 @@ def test_batches_and_backfills_on_a_running_daemon(
                 assert run.tags["dagster/partition"] == "batch-000003"
         # one that was looked at during a tick is healed at the next
         assert sorted(healed) == failed
-        assert 1 <= len(instance.get_backfills()) <= 2
+        assert instance.get_backfills()
         committed = dg.AssetCheckKey(
             dg.AssetKey(["clip_frames", "points"]), "every_frame_committed"
         )
