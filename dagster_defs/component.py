@@ -28,6 +28,7 @@ from dagster_defs.assets.quality import build_quality
 from dagster_defs.assets.videos import build_videos
 from dagster_defs.automation import build_backfill_sensor, build_duplicates_schedule
 from dagster_defs.checks import build_checks
+from dagster_defs.garbage import GRACE_HOURS, build_garbage_job, build_garbage_schedule
 from dagster_defs.jobs import (
     build_batch_job,
     build_observe_job,
@@ -252,6 +253,23 @@ class Backfill(dg.Model, dg.Resolvable):
         return _checked_cron(cron)
 
 
+class GarbageCollection(dg.Model, dg.Resolvable):
+    """Deletes what nobody names any more, at every cron tick."""
+
+    cron: str = Field(description="When, in UTC: '0 6 * * 0' is every Sunday at six.")
+    grace_hours: float = Field(
+        default=GRACE_HOURS,
+        gt=0,
+        description="Hours for which nobody must have named it: longer than a clip takes to write, "
+        "and than readers hold on to what they opened.",
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _check(cls, cron: str) -> str:
+        return _checked_cron(cron)
+
+
 class Freshness(dg.Model, dg.Resolvable):
     """How old the newest batch may be."""
 
@@ -440,6 +458,9 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     backfill: Backfill | None = Field(
         default=None, description="When what is missing or failed is made by itself."
     )
+    garbage_collection: GarbageCollection | None = Field(
+        default=None, description="When what nobody names any more is deleted by itself."
+    )
     decoder: Decoding = Field(
         default=Decoding(), description="What decodes, unless a run says otherwise."
     )
@@ -539,6 +560,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         pooled = {names.clip_embeddings(name) for name in self._embeddings()}
         runnable = [names.videos, names.clips, *sources, names.catalog]
         jobs = [build_batch_job(names, runnable, tags=self.run_tags), build_observe_job(names)]
+        collector = build_garbage_job(names)
         return dg.Definitions(
             assets=dg.map_asset_specs(
                 self._belonging,
@@ -566,9 +588,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 *jobs,
                 build_retire_job(names),
                 build_trace_job(names),
+                collector,
                 build_uris_job(names, pool=self.decoder.pool(), tags=self.run_tags),
             ],
-            schedules=self._schedules(names),
+            schedules=list(self._schedules(names, collector)),
             sensors=[
                 build_batch_sensor(
                     names,
@@ -615,11 +638,16 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             )
         ]
 
-    def _schedules(self, names: Names) -> list[dg.ScheduleDefinition]:
-        """What is made by the clock, beside the backfill."""
-        if self.near_duplicates is None or self.near_duplicates.cron is None:
-            return []
-        return [build_duplicates_schedule(names, cron=self.near_duplicates.cron)]
+    def _schedules(
+        self, names: Names, collector: dg.JobDefinition
+    ) -> Iterator[dg.ScheduleDefinition]:
+        """What is done by the clock, beside the backfill."""
+        if self.near_duplicates is not None and self.near_duplicates.cron is not None:
+            yield build_duplicates_schedule(names, cron=self.near_duplicates.cron)
+        if (rule := self.garbage_collection) is not None:
+            yield build_garbage_schedule(
+                names, collector, cron=rule.cron, grace_hours=rule.grace_hours
+            )
 
     def _over_batches(self, names: Names) -> list[dg.AssetsDefinition]:
         """The assets that are made from all batches together."""

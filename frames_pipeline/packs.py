@@ -12,6 +12,7 @@ A pack is made from a store and never instead of it. A part is of frames of one 
 what is in it and how, and never changes. So a pack that is made again writes the parts that are not
 there: none, where nothing is new. Nobody sees a pack before its last object is put, or parts of a
 writer that was killed, which the next one takes up. One writer at a time: of two, the last wins.
+`prune_pack` deletes parts that nobody has named for a while.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -40,7 +44,7 @@ from frames_pipeline.errors import (
     IntegrityError,
 )
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.objects import Objects
+from frames_pipeline.objects import ObjectInfo, Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
 from frames_pipeline.store.commits import Document, dump, outcome_document, outcome_from_document
@@ -56,6 +60,7 @@ PART_FORMAT: Final = "frames-pack-part/1"
 _FRAMES: Final = "frames"
 _INDEX: Final = "index.parquet"
 _PART: Final = "part.json"
+_IN_PART: Final = re.compile(r"parts/([0-9a-f]{32})/")
 
 
 def _field(name: str, kind: pa.DataType) -> pa.Field:
@@ -143,6 +148,20 @@ class PackReport:
     """Their bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """Parts that a pack does not name; they were deleted unless this was a dry run."""
+
+    parts: tuple[str, ...]
+    """Their keys."""
+    objects: int
+    """Objects of them."""
+    bytes: int
+    """Their bytes."""
+    dry_run: bool
+    """Whether everything was left as it was."""
+
+
 def pack_frames(
     frames: StoredFrames,
     to: str | os.PathLike[str],
@@ -179,10 +198,11 @@ def pack_frames(
         message = f"{objects.url} is a pack of {before['signature_key']}, not of "
         raise ConflictError(f"{message}{frames.signature_key}; choose another place")
     groups = list(_groups(frames.places, part_bytes))
+    named = set() if before is None else set(before["parts"])
     parts, written, done = [], 0, 0
     for clips in groups:
         key = _part_key(frames.signature_key, clips, checked_codec(codec))
-        part = _find_part(objects, key)
+        part = _find_part(objects, key, is_named=key in named)
         if part is None:
             part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
         parts.append(part)
@@ -212,6 +232,59 @@ def pack_frames(
     )
 
 
+def prune_pack(
+    url: str | os.PathLike[str],
+    *,
+    grace_seconds: float = 86400,
+    dry_run: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> PruneReport:
+    """Find, and unless it is a dry run delete, the parts that a pack does not name.
+
+    They are of a writer that was killed, or of what the pack was before. Whatever was written
+    within the grace period stays, and so does everything if `pack.json` was.
+
+    Args:
+        url: Where the pack is.
+        grace_seconds: Longer than a pack takes to write, and than readers hold the one before.
+        dry_run: Only say what would be deleted.
+        storage_options: What fsspec needs to reach the place.
+
+    Raises:
+        CommitNotFoundError: There is no pack.
+        ConfigError: `grace_seconds` is below zero.
+        IntegrityError: `pack.json` is not what was packed.
+    """
+    if grace_seconds < 0:
+        message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
+        raise ConfigError(message)
+    horizon = time.time() - grace_seconds
+    objects = Objects(url, storage_options)
+    parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
+    for key, info in objects.list("parts").items():
+        if within := _IN_PART.match(key):
+            parts[within[1]][key] = info
+    old = {
+        part: files
+        for part, files in parts.items()
+        if max(info.modified for info in files.values()) <= horizon
+    }
+    document = _named_by(objects)  # after the parts were listed: what it names is not too new
+    if objects.info(PACK).modified > horizon:
+        old = {}
+    garbage = {part: files for part, files in old.items() if part not in document["parts"]}
+    keys = [key for files in garbage.values() for key in files]
+    if not dry_run:  # first what says that a part is whole
+        objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
+        objects.delete([key for key in keys if not key.endswith(f"/{_PART}")])
+    return PruneReport(
+        parts=tuple(garbage),
+        objects=len(keys),
+        bytes=sum(info.size for files in garbage.values() for info in files.values()),
+        dry_run=dry_run,
+    )
+
+
 def open_pack(
     url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> PackedFrames:
@@ -226,10 +299,7 @@ def open_pack(
         IntegrityError: An object is missing, or is not the one that was packed.
     """
     objects = Objects(url, storage_options)
-    document = _document_of(objects)
-    if document is None:
-        message = f"no pack at {objects.url}; make one with pack_frames"
-        raise CommitNotFoundError(message)
+    document = _named_by(objects)
     keys = {f"parts/{key}/{_PART}": key for key in document["parts"]}
     found = objects.get_many(keys)
     parts = []
@@ -430,11 +500,16 @@ def _part_key(signature: str, clips: Iterable[tuple[str, Place]], codec: str) ->
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _find_part(objects: Objects, key: str) -> Part | None:
+def _find_part(objects: Objects, key: str, *, is_named: bool) -> Part | None:
+    """A part that is there; what nobody names is taken up, so that it is new for `prune_pack`."""
     try:
-        return Part.from_bytes(key, objects.get(f"parts/{key}/{_PART}"))
+        data = objects.get(f"parts/{key}/{_PART}")
+        part = Part.from_bytes(key, data)
     except (FileNotFoundError, IntegrityError):  # one that cannot be read is written again
         return None
+    if not is_named:
+        objects.put(f"parts/{key}/{_PART}", data)
+    return part
 
 
 def _write_part(
@@ -518,6 +593,15 @@ def _document_of(objects: Objects) -> Document | None:
     if document.get("sha256") != _sum_of(document):
         message = f"{objects.url}/{PACK} is not what was packed; delete it, and pack again"
         raise IntegrityError(message)
+    return document
+
+
+def _named_by(objects: Objects) -> Document:
+    """What `pack.json` says, of a pack that must be there."""
+    document = _document_of(objects)
+    if document is None:
+        message = f"no pack at {objects.url}; make one with pack_frames"
+        raise CommitNotFoundError(message)
     return document
 
 

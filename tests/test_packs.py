@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import duckdb
@@ -26,7 +27,7 @@ from frames_pipeline import (
     StoredFrames,
     open_frames,
 )
-from frames_pipeline.packs import open_pack, pack_frames
+from frames_pipeline.packs import open_pack, pack_frames, prune_pack
 from frames_pipeline.store import codecs
 from frames_pipeline.training import WindowDataset, Windows, iterable_dataset
 from tests.s3 import S3
@@ -266,6 +267,76 @@ def test_a_killed_writer(tmp_path: Path, store: dict[str, FrameBatch], puts: int
     assert all(same(open_pack(to)[clip], written) for clip, written in store.items())
 
 
+def age(folder: Path, *, seconds: float) -> None:
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def parts_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("parts/*")}
+
+
+def test_parts_that_are_no_longer_named_are_pruned(
+    tmp_path: Path, store: dict[str, FrameBatch]
+) -> None:
+    """Those of the pack before, and of a writer that was killed; the pack is as it was."""
+    to = tmp_path / "pack"
+    pack_frames(stored(tmp_path, batches="b2"), to, part_bytes=1)
+    before = parts_in(to)
+    pack_frames(stored(tmp_path), to, part_bytes=2**30)
+    (to / "parts" / "ab" / "c").mkdir(parents=True)
+    (to / "parts" / "ab" / "c" / "mine").touch()
+    unfinished = to / "parts" / ("0" * 32) / "frames" / "zarr.json.01234567.tmp"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.touch()
+    kept = files_in(to)
+
+    assert prune_pack(to, dry_run=False).objects == 0  # all of it is of today
+    age(to, seconds=100)
+    assert prune_pack(to, grace_seconds=200, dry_run=False).objects == 0
+    said = prune_pack(to, grace_seconds=50)
+    assert set(said.parts) == before | {"0" * 32}
+    assert files_in(to) == kept
+    done = prune_pack(to, grace_seconds=50, dry_run=False)
+    assert (done.parts, done.objects, done.bytes) == (said.parts, said.objects, said.bytes)
+    gone = kept.keys() - files_in(to).keys()
+    assert len(gone) == done.objects
+    assert sum(len(kept[name]) for name in gone) == done.bytes
+    assert not before & parts_in(to)
+    assert "parts/ab/c/mine" in files_in(to)
+    assert open_pack(to).verify() == ()
+    assert all(same(open_pack(to)[clip], written) for clip, written in store.items())
+
+
+def test_what_was_named_within_the_grace_period_stays(
+    tmp_path: Path, store: dict[str, FrameBatch]
+) -> None:
+    """Readers may hold the pack before, and a writer what it has taken up."""
+    to = tmp_path / "pack"
+    pack_frames(stored(tmp_path), to, part_bytes=1)
+    age(to, seconds=100)
+    held = open_pack(to)
+    pack_frames(stored(tmp_path, batches="b2"), to, part_bytes=2**30)
+    assert prune_pack(to, grace_seconds=50, dry_run=False).objects == 0
+    assert held.verify() == ()
+
+    age(to, seconds=100)
+    document = (to / "pack.json").read_bytes()
+    pack_frames(stored(tmp_path), to, part_bytes=1)  # takes up what is not named
+    (to / "pack.json").write_bytes(document)  # but was killed before it could name it
+    os.utime(to / "pack.json", (time.time() - 100,) * 2)
+    assert prune_pack(to, grace_seconds=50).objects == 0
+    assert prune_pack(to, grace_seconds=0).parts
+
+
+def test_a_pack_that_is_none_is_not_pruned(tmp_path: Path, store: dict[str, FrameBatch]) -> None:
+    (tmp_path / "parts" / ("0" * 32)).mkdir(parents=True)
+    with pytest.raises(CommitNotFoundError, match="no pack at"):
+        prune_pack(tmp_path, grace_seconds=0, dry_run=False)
+    with pytest.raises(ConfigError, match="below zero"):
+        prune_pack(tmp_path, grace_seconds=-1)
+
+
 def test_in_a_bucket(s3: S3, tmp_path: Path, store: dict[str, FrameBatch]) -> None:
     """A clip is one request, and one more for a shard that is new."""
     pack_frames(stored(tmp_path), s3.url, storage_options=s3.options)
@@ -279,6 +350,14 @@ def test_in_a_bucket(s3: S3, tmp_path: Path, store: dict[str, FrameBatch]) -> No
     assert s3.count() == {"GET": 1}
     assert pack_frames(stored(tmp_path), s3.url, storage_options=s3.options).parts_written == 0
     assert s3.count() == {"GET": 2}
+
+    pack_frames(stored(tmp_path, batches="b2"), s3.url, storage_options=s3.options)
+    pruned = prune_pack(s3.url, grace_seconds=0, dry_run=False, storage_options=s3.options)
+    assert len(pruned.parts) == 1
+    after = open_pack(s3.url, storage_options=s3.options)
+    assert list(after) == [clip for clip in store if clip.startswith("b2")]
+    assert after.verify() == ()
+    assert packed.verify()
 
 
 def test_torch_datasets_take_it(tmp_path: Path, store: dict[str, FrameBatch]) -> None:

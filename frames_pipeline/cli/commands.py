@@ -26,7 +26,7 @@ from frames_pipeline.export import (
     export_webdataset,
 )
 from frames_pipeline.extract import probe as probe_source
-from frames_pipeline.packs import pack_frames
+from frames_pipeline.packs import PruneReport, pack_frames, prune_pack
 from frames_pipeline.pipeline import (
     DERIVED,
     Amount,
@@ -44,6 +44,7 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.pipeline.extraction import Progress
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import GarbageReport
 from frames_pipeline.videos import VideoSource
 from frames_pipeline.workers import Workers
 
@@ -424,6 +425,31 @@ def pack(
 
 
 @main.command()
+@click.argument("target")
+@options.delete
+@options.grace_hours
+@options.target_options
+@options.as_json
+def prune(
+    *, target: str, delete: bool, grace_hours: float, target_options: Options, as_json: bool
+) -> None:
+    """Parts that a pack does not name: how much they are; delete them.
+
+    TARGET is a pack. They are of a writer that was killed, or of what the pack was before.
+    """
+    report = prune_pack(
+        target,
+        grace_seconds=3600 * grace_hours,
+        dry_run=not delete,
+        storage_options=target_options,
+    )
+    if as_json:
+        output.document(report)
+    else:
+        output.facts({"parts": len(report.parts), **_freed(report)})
+
+
+@main.command()
 @options.root
 @click.argument("batch", required=False)
 @click.option("--deep", is_flag=True, help="Read every object, not only the listing.")
@@ -459,13 +485,8 @@ def verify(
 @main.command()
 @options.root
 @click.argument("batch", required=False)
-@click.option("--delete", is_flag=True, help="Delete it; otherwise it is only said.")
-@click.option(
-    "--grace-hours",
-    default=24.0,
-    show_default=True,
-    help="Longer than a clip takes to write, and than readers hold on to a manifest.",
-)
+@options.delete
+@options.grace_hours
 @options.as_json
 def gc(
     *,
@@ -485,16 +506,9 @@ def gc(
     )
     if as_json:
         output.document(report)
-        return
-    output.facts(
-        {
-            "attempts": len(report.attempts),
-            "unfinished_writes": len(report.temporary),
-            "objects": report.objects,
-            "bytes": output.size(report.bytes),
-            "deleted": "no: give --delete" if report.dry_run else "yes",
-        }
-    )
+    else:
+        counts = {"attempts": len(report.attempts), "unfinished_writes": len(report.temporary)}
+        output.facts({**counts, **_freed(report)})
 
 
 @main.command()
@@ -512,6 +526,14 @@ def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo
     clips = retire_batch(batch, here, withdraw=withdraw)
     kept = f"{clips} stored clips withdrawn: run gc" if withdraw else "its frames are kept"
     click.echo(f"{batch} is retired; {kept}")
+
+
+def _freed(report: GarbageReport | PruneReport) -> dict[str, Any]:
+    return {
+        "objects": report.objects,
+        "bytes": output.size(report.bytes),
+        "deleted": "no: give --delete" if report.dry_run else "yes",
+    }
 
 
 @main.group()

@@ -158,6 +158,23 @@ def prices(command: F) -> F:
     )(command)
 
 
+def delete(command: F) -> F:
+    """`--delete`."""
+    return click.option("--delete", is_flag=True, help="Delete it; otherwise it is only said.")(
+        command
+    )
+
+
+def grace_hours(command: F) -> F:
+    """`--grace-hours`."""
+    return click.option(
+        "--grace-hours",
+        default=24.0,
+        show_default=True,
+        help="Longer than writers take, and than readers hold on to what they opened.",
+    )(command)
+
+
 def as_json(command: F) -> F:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(

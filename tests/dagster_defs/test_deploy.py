@@ -61,6 +61,7 @@ def test_runs_that_decode_have_the_tags() -> None:
         "extract_uris": documented(),
         "observe_videos": {},
         "retire_batch": {},
+        "collect_garbage": {},
     }.items():
         tags = definitions.resolve_job_def(name).tags
         found = {key: json.loads(tags[key]) for key in documented() if key in tags}
