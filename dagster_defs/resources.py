@@ -132,6 +132,12 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
         ge=0,
         description="Bytes of memory that a worker process may write to; 0: no limit.",
     )
+    copies_bytes: int = Field(
+        default=Workers().copies_bytes,
+        ge=0,
+        description="Bytes of remote videos that are kept on a node until its run ends, so that "
+        "they are fetched once; 0: none.",
+    )
     retry_failed: bool = Field(
         default=False, description="Try clips again that failed with the same bytes."
     )
@@ -169,6 +175,7 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             timeout_s=self.clip_timeout_s,
             cpu_s=self.clip_cpu_s,
             memory_bytes=self.worker_memory_bytes,
+            copies_bytes=self.copies_bytes,
         )
 
     @property

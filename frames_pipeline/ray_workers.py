@@ -61,7 +61,11 @@ class RayWorkers(Workers):
         ray = self._connect()
         remote = ray.remote(num_cpus=self.cpus, max_retries=self.max_retries)(_do_alone)
         alone = Workers(
-            1, timeout_s=self.timeout_s, cpu_s=self.cpu_s, memory_bytes=self.memory_bytes
+            1,
+            timeout_s=self.timeout_s,
+            cpu_s=self.cpu_s,
+            memory_bytes=self.memory_bytes,
+            copies_bytes=self.copies_bytes,
         )
         at_a_time = self.processes or 2 * max(1, int(_cores(ray) / self.cpus))
         waiting = iter(tasks)

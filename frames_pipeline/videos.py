@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from frames_pipeline.copies import copies
 from frames_pipeline.errors import LimitExceededError, SourceNotFoundError
 from frames_pipeline.objects import ObjectInfo, Objects
 
@@ -99,16 +99,41 @@ class VideoSource:
         """What a video's bytes are: a hash of them, or what the object store calls them."""
         if video.etag:
             return f"etag:{video.etag}-{video.size}"
-        with self.staged(video) as path, path.open("rb") as file:
+        with self.staged(video, fresh=True) as path, path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     @contextlib.contextmanager
-    def staged(self, video: Video, *, max_bytes: int | None = None) -> Iterator[Path]:
+    def staged(
+        self, video: Video, *, max_bytes: int | None = None, fresh: bool = False
+    ) -> Iterator[Path]:
         """A video as a local file, for the time of a `with` block.
 
-        A remote one is copied into a folder of its own, which no other file shares.
+        A remote one is copied into a folder of its own, which no other file shares. The copy is
+        kept for the next who wants it, unless the video changed while it was made.
+
+        Args:
+            video: The video, as it was listed.
+            max_bytes: The most that it may have.
+            fresh: Make a copy of one's own, which is not kept.
+
+        Raises:
+            SourceNotFoundError: It is gone.
+            LimitExceededError: It is larger.
+            TransientError: It cannot be reached now.
         """
-        with _staged(self._objects, video.key, video.size, max_bytes) as path:
+        objects, suffix = self._objects, PurePosixPath(video.key).suffix
+        if objects.local_path is not None or fresh or not (video.etag or video.modified):
+            with _staged(objects, video.key, video.size, max_bytes) as path:
+                yield path
+            return
+
+        def fetch(path: Path) -> bool:
+            _fetch(objects, video.key, path)
+            return self.find(video.key).is_same_file(video)
+
+        _check_size(video.key, video.size, max_bytes)
+        where = (objects.url, sorted(objects.storage_options.items(), key=str))
+        with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
             yield path
 
     def _takes(self, key: str) -> bool:
@@ -132,20 +157,27 @@ def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _staged(objects: Objects, key: str, size: int, max_bytes: int | None) -> Iterator[Path]:
-    if max_bytes is not None and size > max_bytes:
-        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
-        raise LimitExceededError(message)
+    _check_size(key, size, max_bytes)
     if objects.local_path is not None:
         yield objects.local_path / key
         return
-    with tempfile.TemporaryDirectory(prefix="frames-") as folder:
-        path = Path(folder) / f"video{PurePosixPath(key).suffix}"
-        try:
-            objects.fetch(key, path)
-        except FileNotFoundError as error:
-            message = f"{key} is gone from {objects.url}"
-            raise SourceNotFoundError(message) from error
+    with copies().alone(PurePosixPath(key).suffix) as path:
+        _fetch(objects, key, path)
         yield path
+
+
+def _check_size(key: str, size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
+        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
+        raise LimitExceededError(message)
+
+
+def _fetch(objects: Objects, key: str, path: Path) -> None:
+    try:
+        objects.fetch(key, path)
+    except FileNotFoundError as error:
+        message = f"{key} is gone from {objects.url}"
+        raise SourceNotFoundError(message) from error
 
 
 def _video(key: str, info: ObjectInfo) -> Video:

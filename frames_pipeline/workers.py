@@ -19,16 +19,19 @@ import multiprocessing
 import os
 import resource
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from frames_pipeline.copies import COPIES_BYTES, Copies, copies, use_copies
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -71,12 +74,17 @@ class Workers:
     """Processor seconds, of all its threads, after which a task is killed by the kernel."""
     memory_bytes: int = 4 << 30
     """Bytes that a process may write to and shares with nobody; 0: no limit."""
+    copies_bytes: int = COPIES_BYTES
+    """Bytes of remote videos that are kept on this machine for further tasks; 0: none."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         if self.processes < 0 or self.timeout_s <= 0:
             message = f"processes={self.processes} must be 0, for one per core, or above, and "
             raise ConfigError(f"{message}timeout_s={self.timeout_s} above 0")
+        if self.copies_bytes < 0:
+            message = f"copies_bytes={self.copies_bytes} must be 0, for none, or above"
+            raise ConfigError(message)
         if self.cpu_s < 1:
             message = f"cpu_s={self.cpu_s} must be at least 1"
             raise ConfigError(message)
@@ -104,8 +112,8 @@ class Workers:
             weight: How many times the time of one a task may take.
 
         Raises:
-            ConfigError: No process starts, since the script that is run has no guard, or what it
-                imports takes all the memory that a process may have.
+            ConfigError: No process starts: the script that is run has no guard, what it imports
+                takes all the memory that a process may have, or the path of TMPDIR is too long.
             TransientError: A process was killed while it had no task.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -174,11 +182,16 @@ def _pool(workers: Workers) -> Iterator[ProcessPool]:
     """A pool for the time of a `with` block; one that is broken off kills what still runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
+    try:
+        ensure_running()
+    except OSError as error:
+        message = f"worker processes do not start: {error}; their sockets are in "
+        raise ConfigError(f"{message}{tempfile.gettempdir()}, which TMPDIR sets") from error
     pool = ProcessPool(
         max_workers=workers.count,
         context=context,
         initializer=_build_walls,
-        initargs=[workers.memory_bytes],
+        initargs=[workers.memory_bytes, Copies(copies().folder, workers.copies_bytes)],
     )
     try:
         yield pool
@@ -191,8 +204,9 @@ def _pool(workers: Workers) -> Iterator[ProcessPool]:
         pool.join()
 
 
-def _build_walls(memory_bytes: int) -> None:
+def _build_walls(memory_bytes: int, shared: Copies) -> None:
     """What a worker process does first: give up what its tasks have no need of."""
+    use_copies(shared)  # what it leaves there when it is killed is its parent's
     _go_down_with(multiprocessing.parent_process())
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
         os.dup2(nothing.fileno(), 0)

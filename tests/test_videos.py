@@ -52,7 +52,10 @@ def test_a_remote_video_is_staged_into_a_folder_of_its_own() -> None:
     with source.staged(video) as path:
         assert path.read_bytes() == b"video"
         assert [other.name for other in path.parent.iterdir()] == [path.name]
-    assert not path.exists()
+    with source.staged(video, fresh=True) as another:
+        assert another.read_bytes() == b"video"
+        assert another.parent != path.parent
+    assert not another.exists()
     with (
         pytest.raises(LimitExceededError, match=r"v\.mp4 has 5 bytes, and the limit is 4"),
         source.staged(video, max_bytes=4),

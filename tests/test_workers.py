@@ -304,3 +304,20 @@ def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     while process.exists() and "\nState:\tZ" not in (process / "status").read_text():
         assert time.monotonic() < deadline, "its process is still there"
         time.sleep(0.05)
+
+
+def test_a_temporary_folder_of_too_long_a_path_is_named(tmp_path: Path) -> None:
+    """Sockets have paths of at most 108 bytes."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    script = "from frames_pipeline.workers import Workers; list(Workers(1).map(str, [1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(deep)},
+    )
+    assert done.returncode == 1
+    assert f"their sockets are in {deep}, which TMPDIR sets" in done.stderr
+    assert "ConfigError" in done.stderr

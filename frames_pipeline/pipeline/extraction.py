@@ -120,6 +120,8 @@ def extract_batch(
         before |= {name: result for name, result in done.items() if name[1] not in damaged}
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
+    if job.source.is_copied:
+        tasks.reverse()  # of what does not all fit on this machine, what was cut last is there
     for signature in {signature for task in tasks for signature in task.signatures}:
         places.store.claim(key, signature)  # each task takes along that it is done
     now = _run(tasks, workers or Workers(), progress)

@@ -250,7 +250,7 @@ def _opened(task: _Task) -> Iterator[Media]:
         message = f"{now.key} has other bytes than those that the frames came from"
         raise SourceChangedError(message)
     with (
-        task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path,
+        task.source.staged(now, max_bytes=task.limits.max_file_bytes, fresh=True) as path,
         open_media(path, task.limits) as media,
     ):
         yield media

@@ -308,8 +308,8 @@ def _measure(task: _Task) -> _Cost:
         coded_frames=scale * sum(fed.values()),
         # every object is put once, and the note of where frames of these bytes are
         puts=objects + 1,
-        # looked at, and looked at, read and cut; in every pass the note, a look, and read again
-        gets=3 + 3 * passes,
+        # looked at; looked at, read, and looked at again; in every pass the note, and a look
+        gets=4 + 2 * passes,
     )
 
 

@@ -31,13 +31,17 @@ from frames_pipeline.pipeline import (
     embed_batch,
     estimate_extraction,
     extract_batch,
+    extraction,
     observe_videos,
+    recheck_frames,
 )
+from frames_pipeline.workers import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.s3 import S3
 from tests.videos import numbers_in
 
 FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
+TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 
 
 @dataclass
@@ -73,6 +77,36 @@ def test_from_a_bucket_to_a_catalog(bucket: Bucket) -> None:
     frames = places.store.read(BATCH, FOUR, "deep/b.mp4#12800-25600")
     assert numbers_in(frames.frames) == [125, 131, 137, 144, 149]
     assert places.store.verify(BATCH, deep=True).ok
+
+
+def test_a_video_comes_to_this_machine_once(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is cut, and into however many tasks its clips fall; a check asks again."""
+    monkeypatch.setattr(extraction, "CLIPS_PER_TASK", 2)
+    s3, places = bucket.s3, bucket.places
+    (batch,) = map(places.batches.read, places.batches.keys())
+    clips = cut_clips(batch, places, FixedStride(0.25, 0.25, 0), workers=Workers(2))
+    assert len(clips) > 4 * 2
+    report = extract_batch(BATCH, [FOUR], places, workers=Workers(2))[FOUR]
+    assert report.extracted == len(clips)
+    assert s3.count("/videos/deep/")["GET"] == 0  # they came when the fixture cut them
+
+    assert recheck_frames(BATCH, FOUR, places, frames=2, seed=1, workers=ONE).ok
+    assert s3.count("/videos/deep/")["GET"] == 2
+    extract_batch(BATCH, [TWO], places, workers=Workers(1, copies_bytes=0))
+    assert s3.count("/videos/deep/")["GET"] >= len(clips) // 2 - 1
+
+
+def test_where_not_all_videos_fit_those_that_do_come_once(bucket: Bucket) -> None:
+    s3, places = bucket.s3, bucket.places
+    (batch,) = map(places.batches.read, places.batches.keys())
+    *_, third, fourth = (places.source.find(video).size for video in batch.videos)
+    two_fit = Workers(1, copies_bytes=third + fourth)
+    cut_clips(batch, places, FixedStride(0.5, 0.5, 0), workers=two_fit)
+    s3.count()
+    extract_batch(BATCH, [FOUR], places, workers=two_fit)
+    assert s3.count("/videos/deep/")["GET"] == 2
 
 
 def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket) -> None:
@@ -155,8 +189,8 @@ def test_faults_that_last_end_the_run_and_lose_nothing(
 ) -> None:
     """What was committed before stands, and the next run does the rest."""
     s3, places = bucket.s3, bucket.places
-    s3.harm("error", code=code, times=1e9, verb="PUT", inside="/commits/deep-c")
-    with pytest.raises(error, match="commits/deep-c"):
+    s3.harm("error", code=code, times=1e9, verb="PUT", inside="/commits/deep-b")
+    with pytest.raises(error, match="commits/deep-b"):
         extract_batch(BATCH, [FOUR], places, workers=ONE)
     s3.heal()
     done = set(places.store.clips(BATCH, FOUR))

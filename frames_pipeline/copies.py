@@ -1,0 +1,169 @@
+"""Copies of remote videos on this machine, for all processes that work for the same one.
+
+A video is cut by one process and decoded by others, 32 clips at a time. It is fetched once for all
+of them: the first one fetches it, the others wait.
+
+    {tmp}/frames-{…}/owner                   locked by the process that made the folder
+    {tmp}/frames-{…}/{name}/video.mp4        a copy, in a folder that no other file shares
+    {tmp}/frames-{…}/{name}.part/video.mp4   one that is being fetched
+    {tmp}/frames-{…}/{name}.lock             exclusive to who fetches or deletes, shared by readers
+
+Locks are the kernel's, by `flock`: they end with whoever holds them, however that ends. A worker
+that is killed blocks nobody, and a folder whose owner is gone is deleted when the next is made.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+COPIES_BYTES: Final = 10 << 30
+"""How much is kept if nobody says."""
+
+_PREFIX: Final = "frames-"
+_OWNER: Final = "owner"
+_LOCK: Final = ".lock"
+_PART: Final = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """A folder of copies, and how much of them is kept when nobody reads them."""
+
+    folder: Path
+    """The folder."""
+    max_bytes: int = COPIES_BYTES
+    """Bytes above which those that were used longest ago are deleted; 0: none is kept. They are
+    never more than half of what would be free without them."""
+
+    @contextlib.contextmanager
+    def held(
+        self, what: str, suffix: str, size: int, fetch: Callable[[Path], bool]
+    ) -> Iterator[Path]:
+        """A copy, for the time of a `with` block: one that is there, or a new one.
+
+        Args:
+            what: What it is a copy of: these very bytes.
+            suffix: How its name is to end.
+            size: Bytes that it will take.
+            fetch: Makes it; says whether others may have it, too.
+        """
+        name = hashlib.sha256(what.encode()).hexdigest()[:32]
+        copy, part = self.folder / name, self.folder / f"{name}{_PART}"
+        with _opened(self.folder / f"{name}{_LOCK}") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            while not copy.exists():
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not copy.exists():
+                    _delete(part)  # of one that was killed
+                    self._make_room(size)
+                    part.mkdir()
+                    try:
+                        if not fetch(part / f"video{suffix}"):
+                            yield part / f"video{suffix}"
+                            return
+                        part.rename(copy)
+                    finally:
+                        _delete(part)
+                fcntl.flock(lock, fcntl.LOCK_SH)  # others may come in between: look again
+            os.utime(lock.fileno())
+            yield copy / f"video{suffix}"
+        self._make_room(0)
+
+    @contextlib.contextmanager
+    def alone(self, suffix: str) -> Iterator[Path]:
+        """Where a copy may be made that is nobody else's, for the time of a `with` block."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield Path(folder) / f"video{suffix}"
+
+    def _make_room(self, size: int) -> None:
+        """Delete what was used longest ago, until so many bytes more may be kept."""
+        with _opened(self.folder / "room") as room:
+            fcntl.flock(room, fcntl.LOCK_EX)
+            locks = sorted(self.folder.glob(f"*{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
+            kept = {lock: sum(map(_bytes_in, _folders(lock))) for lock in locks}
+            held = sum(kept.values())
+            most = min(self.max_bytes, (held + shutil.disk_usage(self.folder).free) // 2)
+            for lock, taken in kept.items():
+                if held + size <= most:
+                    return
+                if taken and _delete_unused(lock):
+                    held -= taken
+
+
+def copies() -> Copies:
+    """Those of this process, or of the one that it works for."""
+    with _making:
+        process = os.getpid()
+        if process not in _used:
+            _used[process] = Copies(_new_home())
+        return _used[process]
+
+
+def use_copies(those: Copies) -> None:
+    """Have this process use another's."""
+    _used[os.getpid()] = those
+
+
+_used: Final[dict[int, Copies]] = {}
+"""By process: one that is forked off has its own."""
+_making: Final = threading.Lock()
+
+
+def _new_home() -> Path:
+    """A folder that goes when this process does: by itself, or by the next that makes one."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
+        with contextlib.suppress(OSError), owner.open() as file:
+            if os.fstat(file.fileno()).st_uid == os.getuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(owner.parent)
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    mine = _opened(home / "new")
+    fcntl.flock(mine, fcntl.LOCK_EX)
+    (home / "new").rename(home / _OWNER)  # by now it is locked
+    atexit.register(_leave, home, mine, os.getpid())
+    return home
+
+
+def _leave(home: Path, _mine: BinaryIO, process: int) -> None:
+    if os.getpid() == process:
+        _delete(home)
+
+
+def _delete_unused(lock: Path) -> bool:
+    """Delete a copy, or what is left of one, unless somebody has it."""
+    with _opened(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        for folder in _folders(lock):
+            _delete(folder)
+    return True
+
+
+def _folders(lock: Path) -> tuple[Path, Path]:
+    """What a lock is for: a copy, and one that is being fetched."""
+    return lock.with_suffix(""), lock.with_suffix(_PART)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*"))
+
+
+def _delete(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("ab")
