@@ -3,10 +3,11 @@
 A video is cut by one process and decoded by others, 32 clips at a time. It is fetched once for all
 of them: the first one fetches it, the others wait.
 
-    {tmp}/frames-{…}/owner                   locked by the process that made the folder
-    {tmp}/frames-{…}/{name}/video.mp4        a copy, in a folder that no other file shares
-    {tmp}/frames-{…}/{name}.part/video.mp4   one that is being fetched
-    {tmp}/frames-{…}/{name}.lock             exclusive to who fetches or deletes, shared by readers
+    {tmp}/frames-pipeline-{…}/
+        owner-of-copies         locked by the process that made the folder
+        {name}/video.mp4        a copy, in a folder that no other file shares
+        {name}.part/video.mp4   one that is being fetched
+        {name}.lock             exclusive to who fetches or deletes, shared by readers
 
 Locks are the kernel's, by `flock`: they end with whoever holds them, however that ends. A worker
 that is killed blocks nobody, and a folder whose owner is gone is deleted when the next is made.
@@ -30,8 +31,8 @@ from typing import BinaryIO, Final
 COPIES_BYTES: Final = 10 << 30
 """How much is kept if nobody says."""
 
-_PREFIX: Final = "frames-"
-_OWNER: Final = "owner"
+_PREFIX: Final = "frames-pipeline-"
+_OWNER: Final = "owner-of-copies"
 _LOCK: Final = ".lock"
 _PART: Final = ".part"
 

@@ -235,7 +235,9 @@ def test_a_worker_that_is_killed_leaves_its_copy_to_its_parent(
             env={**os.environ, "TMPDIR": tmp, "PYTHONPATH": str(Path.cwd())},
         )
         assert done.stdout.strip() == WorkerTimeoutError.__name__
-        assert [path for path in Path(tmp).iterdir() if path.name.startswith("frames-")] == []
+        assert [
+            path for path in Path(tmp).iterdir() if path.name.startswith("frames-pipeline-")
+        ] == []
 
 
 def test_threads_share_them(s3: S3, remote: tuple[VideoSource, Video]) -> None:

@@ -54,6 +54,12 @@ attributes:
   signatures:
     points: {target_fps: 2, target_res: [24, -1]}
 """
+_BEGINS = (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED)
+_ENDS = (
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.STEP_UP_FOR_RETRY,
+    DagsterEventType.STEP_FAILURE,
+)
 WORKSPACE = """
 load_from:
   - python_module: {module_name: other.definitions, location_name: other}
@@ -172,19 +178,18 @@ class Site:
         return made >= set(batches) and len(self.runs(*ended)) == len(self.runs())
 
     def extractions(self, runs: list[dg.DagsterRun]) -> list[tuple[float, float]]:
-        """When the extraction steps of runs that succeeded began and ended."""
+        """When the extraction steps of runs had a slot: a step that is repeated gives it back."""
         spans = []
         for run in runs:
-            begun = ended = 0.0
+            begun = 0.0
             for entry in self.instance.all_logs(run.run_id):
                 event = entry.dagster_event
                 if event is None or event.step_key != "clip_frames":
                     continue
-                if event.event_type is DagsterEventType.STEP_START:
+                if event.event_type in _BEGINS:
                     begun = entry.timestamp
-                if event.event_type is DagsterEventType.STEP_SUCCESS:
-                    ended = entry.timestamp
-            spans.append((begun, ended))
+                if event.event_type in _ENDS:
+                    spans.append((begun, entry.timestamp))
         return sorted(spans)
 
 
@@ -259,8 +264,8 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
     wait_for(lambda: bool(processes.runs("head") and processes.runs("node")), what=f"both: {said}")
     wait_for(lambda: site.done(pooled), what="the pooled batches are done")
     spans = site.extractions(site.runs())
-    assert len(spans) == IN_POOL
-    assert all(one[1] <= next_one[0] for one, next_one in itertools.pairwise(spans))
+    assert len(spans) >= IN_POOL
+    assert all(one[1] <= next_one[0] for one, next_one in itertools.pairwise(spans)), spans
     assert all("dagster-ray/config" in run.tags for run in site.runs())
     site.instance.event_log_storage.set_concurrency_slots("decode", 2)
 
