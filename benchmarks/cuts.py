@@ -1,27 +1,30 @@
 """How well shot boundaries are found, and what it costs: the tables of docs/cutting.md.
 
-    python -m benchmarks.cuts ../shared/corpus/cuts
+    python -m benchmarks.cuts ../shared/corpus/cuts --footage ../shared/corpus/real
 
-The folder has videos and a CUTS.json that says where their cuts and transitions are. A cut is
-right if the first frame of the new shot is found to a frame; a dissolve or fade, if a boundary is
-found in it, or a frame beside it. Every boundary counts for one transition, and every further one
-is wrong.
+The folder has videos and a CUTS.json that says where their cuts and transitions are; the footage,
+shots that larger videos are made of (`benchmarks.transitions`). A cut is right if the first frame
+of the new shot is found to a frame; a dissolve or fade, if a boundary is found in it, or a frame
+beside it. Every boundary counts for one transition, and every further one is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import resource
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from frames_pipeline.detectors import HEIGHT, WIDTH, PySceneDetect, TransNetV2
+from benchmarks.transitions import KINDS, compose
+from frames_pipeline.detectors import HEIGHT, WIDTH, Pixels, PySceneDetect, TransNetV2
 from frames_pipeline.media import open_media
-from frames_pipeline.shots import Transition, transitions_in
+from frames_pipeline.shots import Transition
 from frames_pipeline.thumbnails import stream_thumbnails
 
 TOLERANCE: Final = 1
@@ -90,27 +93,66 @@ def score(transitions: Iterable[Transition], there: Sequence[tuple[int, int]]) -
     return Score(right, len(found), len(there))
 
 
-def find_all(name: str, folder: Path) -> tuple[dict[str, dict[str, list[Transition]]], Cost]:
-    """The transitions of every video by setting of a detector, and what they cost."""
-    found: dict[str, dict[str, list[Transition]]] = {}
+Scores = dict[str, dict[str, Score]]
+"""Scores by a detector's setting and by video."""
+
+
+class Look(NamedTuple):
+    """A detector that looks at a video once, and decides by any of its settings."""
+
+    at: Callable[[Iterable[Pixels]], Any]
+    """What the detector sees in the frames of a video."""
+    decide: dict[str, Callable[[Any], list[Transition]]]
+    """The transitions in what it saw, by setting, the default first."""
+
+
+def look_of(detector: str) -> Look:
+    """How a detector, by its name, looks."""
+    if detector == "pyscenedetect":
+        colours = PySceneDetect()
+        return Look(colours.find, {f"pyscenedetect {colours.threshold:g}": lambda found: found})
+    return Look(
+        TransNetV2().look,
+        {
+            f"transnetv2 {threshold}{'' if refine else ', alone'}": TransNetV2(
+                threshold, refine
+            ).decide
+            for refine in (True, False)
+            for threshold in THRESHOLDS
+        },
+    )
+
+
+def score_folder(detector: str, folder: Path) -> tuple[Scores, Cost]:
+    """What a detector finds in the videos of a folder, and what it costs."""
+    look, facts = look_of(detector), facts_of(folder)
+    scores: Scores = {setting: {} for setting in look.decide}
     seconds, since = 0.0, 0.0
-    for number, video in enumerate(["warm-up", *facts_of(folder)]):
-        path = folder / (video if number else next(iter(facts_of(folder))))
-        with open_media(path) as media:
-            frames = stream_thumbnails(media, HEIGHT, WIDTH)
-            if name == "transnetv2":
-                told = TransNetV2().probabilities(frames)
-                here = {f"{name} {t}": transitions_in(told, t) for t in THRESHOLDS}
-            else:
-                here = {f"{name} {PySceneDetect().threshold:g}": PySceneDetect().find(frames)}
-            if not number:
-                since = time.process_time()  # libraries are loaded
-                continue
-            seconds += media.index.duration_seconds
-        for setting, transitions in here.items():
-            found.setdefault(setting, {})[video] = transitions
+    for number, video in enumerate([next(iter(facts)), *facts]):
+        if number == 1:
+            since = time.process_time()  # libraries are loaded
+        with open_media(folder / video) as media:
+            seen = look.at(stream_thumbnails(media, HEIGHT, WIDTH))
+            seconds += media.index.duration_seconds if number else 0
+        for setting, decide in look.decide.items():
+            scores[setting][video] = score(decide(seen), boundaries_there(facts[video]))
     cpu = (time.process_time() - since) / seconds * 60
-    return found, Cost(cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return scores, Cost(cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def score_composed(detector: str, footage: Path, seeds: Sequence[int]) -> Scores:
+    """What a detector finds in videos that are made of shots, all seeds together."""
+    look = look_of(detector)
+    scores: Scores = {setting: {} for setting in look.decide}
+    for kind, seed in itertools.product(KINDS, seeds):
+        frames, facts = compose(kind, seed, footage)
+        print(f"{detector} looks at {kind} of seed {seed}", file=sys.stderr, flush=True)
+        seen = look.at(iter(frames))
+        for setting, decide in look.decide.items():
+            one = score(decide(seen), boundaries_there(facts))
+            total = scores[setting].get(kind, Score(0, 0, 0))
+            scores[setting][kind] = Score(*(a + b for a, b in zip(total, one, strict=True)))
+    return scores
 
 
 def facts_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -119,25 +161,38 @@ def facts_of(folder: Path) -> dict[str, dict[str, Any]]:
     return facts
 
 
+def print_scores(scores: Scores) -> None:
+    """A table, with how many boundaries there are in its second row."""
+    there = {video: str(one.there) for video, one in next(iter(scores.values())).items()}
+    print("| detector, threshold | " + " | ".join(f"`{video}`" for video in there) + " |")
+    print("|---|" + "---|" * len(there))
+    print("| | " + " | ".join(there.values()) + " |")
+    for setting, videos in scores.items():
+        print(f"| {setting} | " + " | ".join(map(str, videos.values())) + " |")
+    print()
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuts", description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
-    facts = facts_of(folder)
-    context = multiprocessing.get_context("spawn")
+    parser.add_argument("--footage", type=Path, help="the videos of which larger ones are made")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6], help="one set for each")
+    arguments = parser.parse_args()
+    in_folder: Scores = {}
+    in_composed: Scores = {}
     costs = {}
-    print("F1, precision and recall; in the second row, how many boundaries there are:\n")
-    print("| detector, threshold | " + " | ".join(f"`{video}`" for video in facts) + " |")
-    print("|---|" + "---|" * len(facts))
-    print("| | " + " | ".join(str(len(boundaries_there(fact))) for fact in facts.values()) + " |")
+    context = multiprocessing.get_context("spawn")
     for name in ("transnetv2", "pyscenedetect"):
         with context.Pool(1) as pool:
-            found, costs[name] = pool.apply(find_all, (name, folder))
-        for setting, videos in found.items():
-            scores = (score(videos[video], boundaries_there(facts[video])) for video in facts)
-            print(f"| {setting} | " + " | ".join(str(score) for score in scores) + " |")
-    print("\n| detector | CPU s per minute of video | peak memory, MiB |\n|---|---|---|")
+            scores, costs[name] = pool.apply(score_folder, (name, arguments.folder))
+            in_folder |= scores
+            if arguments.footage:
+                wanted = (name, arguments.footage, arguments.seeds)
+                in_composed |= pool.apply(score_composed, wanted)
+    for table in filter(None, (in_folder, in_composed)):
+        print_scores(table)
+    print("| detector | CPU s per minute of video | peak memory, MiB |\n|---|---|---|")
     for name, cost in costs.items():
         print(f"| {name} | {cost.cpu_s_per_minute:.1f} | {cost.peak_mib:.0f} |")
 

@@ -111,6 +111,11 @@ class ByShots(dg.Model, dg.Resolvable):
         description="For `transnetv2` the probability above which a frame is a transition (0.4); "
         "for `pyscenedetect` how many times the change around it a cut must be (3).",
     )
+    refine: bool = Field(
+        default=True,
+        description="For `transnetv2`: what it is unsure of is settled by its second output, by "
+        "colours and by black frames. `false`: the threshold alone decides.",
+    )
     min_length_s: float = Field(
         default=2, description="Seconds below which a clip is left out, once cropped; 0: none is."
     )
@@ -132,7 +137,12 @@ class ByShots(dg.Model, dg.Resolvable):
 
     def cutting(self) -> Cutting:
         """The way of cutting."""
-        said = {} if self.threshold is None else {"threshold": self.threshold}
+        said: dict[str, Any] = {} if self.threshold is None else {"threshold": self.threshold}
+        if not self.refine:
+            said["refine"] = False
+            if self.detector != "transnetv2":
+                message = f"refine=False is for transnetv2, not for {self.detector}; leave it out"
+                raise ConfigError(message)
         return Shots(
             detector=DETECTORS[self.detector](**said),
             rules=ShotRules(

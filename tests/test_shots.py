@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError
-from frames_pipeline.shots import ShotRules, Transition, shots_between, transitions_in
+from frames_pipeline.shots import (
+    Evidence,
+    ShotRules,
+    Transition,
+    settled_transitions,
+    shots_between,
+    transitions_in,
+)
 
 PROBABILITIES = st.lists(st.sampled_from([0.0, 0.4, 0.41, 1.0]), max_size=40)
 LENGTHS = st.fractions(min_value=Fraction(1, 4), max_value=5, max_denominator=12)
@@ -32,6 +41,107 @@ def test_cuts_take_no_frame() -> None:
     assert shots_between(5, [Transition(2, 2)]) == [(0, 2), (2, 5)]
     assert shots_between(5, []) == [(0, 5)]
     assert shots_between(2, [Transition(0, 0), Transition(2, 2)]) == [(0, 2)]
+
+
+CUT_AT_2 = [0.0, 0.2, 0.0, 0.0]
+DISSOLVE = [0.0, 0.0, 0.1, 0.3, 0.1, 0.0, 0.0]
+FADE = [0.0, 0.0, 0.5, 0.1, 0.0, 0.1, 0.6, 0.0]
+"""How likely each frame is the middle of a transition."""
+
+
+def settle(
+    middle: list[float],
+    inside: list[float] | None = None,
+    *,
+    cuts: Sequence[int] = (),
+    black: Sequence[int] = (),
+) -> list[tuple[int, int]]:
+    is_black = np.isin(np.arange(len(middle)), black)
+    evidence = Evidence(np.array(middle), np.array(inside or [0.0] * len(middle)), is_black, cuts)
+    return [tuple(transition) for transition in settled_transitions(evidence, 0.4)]
+
+
+def test_the_picture_in_the_docstring_is_true() -> None:
+    picture = (settled_transitions.__doc__ or "").splitlines()
+    rows = {line.split()[0]: line for line in picture if line.startswith("        ")}
+    middle, inside = ([float(p) for p in rows[name].split()[1:]] for name in ("middle", "inside"))
+    column = rows["middle"].index(".0")
+    position = {column + 3 * number: number for number in range(len(middle) + 1)}
+    found = settle(
+        middle,
+        inside,
+        cuts=[position[rows["cuts"].index("|")]],
+        black=[position[rows["black"].index("*")]],
+    )
+    marks = [
+        [position[place] for place, mark in enumerate(rows["found"]) if mark == bracket]
+        for bracket in "[)"
+    ]
+    assert found == list(zip(*marks, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cuts", "found"), [([2], [(1, 2)]), ([1], [(0, 1)]), ([3], [(2, 3)]), ([], []), ([0], [])]
+)
+def test_a_cut_is_where_colours_and_the_network_agree_to_a_frame(
+    cuts: list[int], found: list[tuple[int, int]]
+) -> None:
+    assert settle(CUT_AT_2, cuts=cuts) == found
+
+
+def test_what_the_network_rules_out_is_no_cut() -> None:
+    """A flash, or a quick movement."""
+    assert settle([0.05] * 6, cuts=[2, 3]) == []
+
+
+def test_a_dissolve_is_between_two_pictures() -> None:
+    inside = [0.0, 0.3, 0.8, 0.9, 0.8, 0.3, 0.0]
+    assert settle(DISSOLVE, inside) == [(3, 4)]
+    assert settle(DISSOLVE, [0.6] * 7) == []
+    for position in range(7):
+        assert settle(DISSOLVE, inside, black=[position]) == []
+    assert settle([0, 0, *DISSOLVE], [0, 0, *inside], black=[0, 1]) == [(5, 6)]
+
+
+@pytest.mark.parametrize("kind", ["black", "inside"])
+def test_a_fade_out_and_in_again_is_one_transition(kind: str) -> None:
+    assert settle(FADE) == [(2, 3), (6, 7)]
+    between, all_but_one = range(3, 6), range(3, 5)
+    for positions, found in ((between, [(2, 7)]), (all_but_one, [(2, 3), (6, 7)])):
+        if kind == "black":
+            assert settle(FADE, black=positions) == found
+        else:
+            assert settle(FADE, [0.3 * (one in positions) for one in range(8)]) == found
+
+
+UNITS = st.sampled_from([0.0, 0.1, 0.15, 0.2, 0.25, 0.39, 0.41, 0.75, 1.0])
+
+
+@given(
+    st.lists(st.tuples(UNITS, UNITS, st.booleans(), st.booleans()), min_size=1, max_size=40),
+    st.sampled_from([0.2, 0.4, 0.7]),
+)
+@settings(max_examples=200)
+def test_transitions_are_apart_in_order_and_all_that_are_certain(
+    frames: list[tuple[float, float, bool, bool]], threshold: float
+) -> None:
+    middle, inside, is_black, is_cut = zip(*frames, strict=True)
+    cuts = [position for position, here in enumerate(is_cut) if here and position]
+    evidence = Evidence(np.array(middle), np.array(inside), np.array(is_black), cuts)
+    found = settled_transitions(evidence, threshold)
+    assert all(0 <= first < stop <= len(frames) for first, stop in found)
+    assert all(before.stop <= after.first for before, after in pairwise(found))
+    taken = {position for first, stop in found for position in range(first, stop)}
+    assert {position for position, p in enumerate(middle) if p > threshold} <= taken
+    for position in taken:
+        assert (
+            middle[position] > threshold / 4
+            or inside[position] > 0.2
+            or is_black[position]
+            or any(abs(position + 1 - cut) <= 1 for cut in cuts)
+        )
+    if not any(cuts) and max(inside) <= 0.2 and not any(is_black):
+        assert found == transitions_in(middle, threshold)
 
 
 SHOTS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 600)), max_size=3).map(

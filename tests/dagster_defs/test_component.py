@@ -103,6 +103,11 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
     ("line", "wrong", "match"),
     [
         ("{kind: whole}", "{kind: halves}", "kind"),
+        (
+            "{kind: whole}",
+            "{kind: shots, detector: pyscenedetect, refine: false}",
+            "refine=False is for transnetv2, not for pyscenedetect",
+        ),
         ("{policy: middle, ", "{policy: center, ", "policy"),
         ("{policy: middle, ", "{policy: middle, target_fps: 2, ", "has no meaning for policy"),
         ("[24, -1]", "[24, 0]", "must be a whole number above zero"),

