@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -24,6 +23,7 @@ import pytest
 
 from tests.dagster_defs.test_component import other_project
 from tests.dagster_defs.test_live import SETTINGS, WORKSPACE
+from tests.services import end, start
 from tests.videos import X264, make_video
 
 if TYPE_CHECKING:
@@ -66,15 +66,14 @@ def port() -> int:
 
 @contextmanager
 def service(folder: Path, name: str, *arguments: str) -> Iterator[None]:
-    """One of Dagster's services, ended by its own pid."""
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([BIN / name, *arguments], cwd=folder, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
-            LOG.warning("%s:\n%s", name, (folder / f"{name}.log").read_text()[-5000:])
+    """One of Dagster's services, ended with all that it starts."""
+    log = folder / f"{name}.log"
+    process = start([BIN / name, *arguments], folder, log)
+    try:
+        yield
+    finally:
+        end(process)
+        LOG.warning("%s:\n%s", name, log.read_text()[-5000:])
 
 
 @pytest.fixture

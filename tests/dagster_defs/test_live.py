@@ -20,6 +20,7 @@ from dagster._core.storage.dagster_run import RunsFilter
 
 from tests.dagster_defs.test_component import other_project
 from tests.postgres import postgres
+from tests.services import end, start
 from tests.videos import X264, make_video
 
 BIN = Path(sys.executable).parent
@@ -52,10 +53,7 @@ def postgres_url() -> Iterator[str]:
 
 
 def started(folder: Path, *command: str) -> subprocess.Popen[bytes]:
-    with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            [BIN / command[0], *command[1:]], cwd=folder, stdout=log, stderr=log
-        )
+    return start([BIN / command[0], *command[1:]], folder, folder / "log.txt")
 
 
 @contextmanager
@@ -68,8 +66,7 @@ def running_daemon(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        daemon.terminate()
-        daemon.wait(30)
+        end(daemon)
 
 
 def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 250) -> None:
