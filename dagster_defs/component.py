@@ -30,6 +30,7 @@ from dagster_defs.automation import build_backfill_sensor, build_duplicates_sche
 from dagster_defs.checks import build_checks
 from dagster_defs.garbage import GRACE_HOURS, build_garbage_job, build_garbage_schedule
 from dagster_defs.jobs import (
+    AssetJob,
     build_batch_job,
     build_observe_job,
     build_retire_job,
@@ -602,25 +603,8 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 build_uris_job(names, pool=self.decoder.pool(), tags=self.run_tags),
             ],
             schedules=list(self._schedules(names, collector)),
-            sensors=[
-                build_batch_sensor(
-                    names,
-                    self.batching.batching(),
-                    jobs,
-                    interval_s=self.batching.interval_s,
-                    max_batches=self.batching.max_batches,
-                    look_at=self.batching.look_at,
-                ),
-                *self._backfills(names, runnable),
-            ],
-            resources={
-                "places": with_defaults(
-                    PlacesResource,
-                    {name: getattr(self, name) for name in PlacesResource.model_fields},
-                ),
-                "decoder": self.decoder.resource(),
-                "extraction": with_defaults(ExtractionResource, self.extraction),
-            },
+            sensors=list(self._sensors(names, jobs, runnable)),
+            resources=self._resources(),
             executor=dg.in_process_executor,
         )
 
@@ -631,22 +615,36 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             spec = spec.replace_attributes(freshness_policy=self.freshness.policy())
         return spec
 
-    def _backfills(
-        self, names: Names, assets: Sequence[dg.AssetKey]
-    ) -> list[dg.AutomationConditionSensorDefinition]:
-        """The sensor of the scheduled backfill, where one is asked for."""
-        if self.backfill is None:
-            return []
-        return [
-            build_backfill_sensor(
+    def _resources(self) -> dict[str, Any]:
+        """What runs may set, with the attributes as its defaults."""
+        places = {name: getattr(self, name) for name in PlacesResource.model_fields}
+        return {
+            "places": with_defaults(PlacesResource, places),
+            "decoder": self.decoder.resource(),
+            "extraction": with_defaults(ExtractionResource, self.extraction),
+        }
+
+    def _sensors(
+        self, names: Names, jobs: Sequence[AssetJob], assets: Sequence[dg.AssetKey]
+    ) -> Iterator[dg.SensorDefinition]:
+        """What finds videos and, where it is asked for, what makes what is missing."""
+        yield build_batch_sensor(
+            names,
+            self.batching.batching(),
+            jobs,
+            interval_s=self.batching.interval_s,
+            max_batches=self.batching.max_batches,
+            look_at=self.batching.look_at,
+        )
+        if (rule := self.backfill) is not None:
+            yield build_backfill_sensor(
                 names,
                 assets,
-                cron=self.backfill.cron,
-                max_partitions=self.backfill.max_partitions,
-                stale=self.backfill.stale,
+                cron=rule.cron,
+                max_partitions=rule.max_partitions,
+                stale=rule.stale,
                 run_tags=self.run_tags,
             )
-        ]
 
     def _schedules(
         self, names: Names, collector: dg.JobDefinition

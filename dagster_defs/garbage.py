@@ -10,10 +10,10 @@ from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
-from frames_pipeline.store import GarbageReport
+from frames_pipeline.store import GRACE_SECONDS, GarbageReport
 
 COLLECT_GARBAGE = "collect_garbage"
-GRACE_HOURS = 24.0
+GRACE_HOURS = GRACE_SECONDS / 3600
 
 
 class Garbage(dg.Config):

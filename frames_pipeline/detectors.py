@@ -11,7 +11,7 @@ import ctypes
 import hashlib
 import importlib.util
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from frames_pipeline.errors import ConfigError
 from frames_pipeline.shots import Evidence, Transition, settled_transitions, transitions_in
 
 if TYPE_CHECKING:
-    from scenedetect import FrameTimecode
+    from scenedetect import AdaptiveDetector
 
 HEIGHT: Final = 27
 WIDTH: Final = 48
@@ -158,20 +158,19 @@ class _ColourChanges:
 
     def watch(self, frame: Pixels) -> None:
         """Look at the next frame."""
-        found = self._process(self._watched, np.ascontiguousarray(frame[..., ::-1]))
+        from scenedetect import FrameTimecode
+
+        timecode = FrameTimecode(self._watched, 1.0)  # it counts frames
+        found = self._detector.process_frame(timecode, np.ascontiguousarray(frame[..., ::-1]))
         self.cuts += [cut.frame_num for cut in found]
         self._watched += 1
 
     @cached_property
-    def _process(self) -> Callable[[int, Pixels], Sequence[FrameTimecode]]:
-        """PySceneDetect's detector; it is imported once there is a frame."""
-        import scenedetect
+    def _detector(self) -> AdaptiveDetector:
+        """It is imported once there is a frame: where memory is short, torch says so better."""
+        from scenedetect import AdaptiveDetector
 
-        # how short a shot may be is a rule of its own; timecodes count frames
-        detector = scenedetect.AdaptiveDetector(self._threshold, min_scene_len=0)
-        return lambda position, frame: detector.process_frame(
-            scenedetect.FrameTimecode(position, 1.0), frame
-        )
+        return AdaptiveDetector(self._threshold, min_scene_len=0)  # short shots are another rule's
 
 
 DETECTORS: Final[dict[str, Callable[..., Detector]]] = {

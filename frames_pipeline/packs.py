@@ -46,6 +46,7 @@ from frames_pipeline.errors import (
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.objects import ObjectInfo, Objects
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import GRACE_SECONDS
 from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
 from frames_pipeline.store.commits import Document, dump, outcome_document, outcome_from_document
 from frames_pipeline.store.layout import digest_of_clips
@@ -192,16 +193,16 @@ def pack_frames(
     if part_bytes < 1:
         message = f"part_bytes={part_bytes} must be 1 or above"
         raise ConfigError(message)
+    codec = checked_codec(codec)
     objects = Objects(to, storage_options)
     before = _document_of(objects)
     if before is not None and before["signature_key"] != frames.signature_key:
         message = f"{objects.url} is a pack of {before['signature_key']}, not of "
         raise ConflictError(f"{message}{frames.signature_key}; choose another place")
-    groups = list(_groups(frames.places, part_bytes))
     named = set() if before is None else set(before["parts"])
     parts, written, done = [], 0, 0
-    for clips in groups:
-        key = _part_key(frames.signature_key, clips, checked_codec(codec))
+    for clips in _groups(frames.places, part_bytes):
+        key = _part_key(frames.signature_key, clips, codec)
         part = _find_part(objects, key, is_named=key in named)
         if part is None:
             part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
@@ -209,16 +210,7 @@ def pack_frames(
         done += len(clips)
         if progress is not None:
             progress(done, len(frames))
-    document: dict[str, Any] = {
-        "format": PACK_FORMAT,
-        "signature": frames.signature_document,
-        "signature_key": frames.signature_key,
-        "frames_digest": frames.digest,
-        "clips": len(frames),
-        "frames": frames.num_frames,
-        "parts": {part.key: part.sha256 for part in parts},
-    }
-    document["sha256"] = _sum_of(document)
+    document = _document_for(frames, parts)
     if before != document:
         objects.put(PACK, dump(document))
     return PackReport(
@@ -235,7 +227,7 @@ def pack_frames(
 def prune_pack(
     url: str | os.PathLike[str],
     *,
-    grace_seconds: float = 86400,
+    grace_seconds: float = GRACE_SECONDS,
     dry_run: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> PruneReport:
@@ -264,15 +256,15 @@ def prune_pack(
     for key, info in objects.list("parts").items():
         if within := _IN_PART.match(key):
             parts[within[1]][key] = info
-    old = {
+    named = _named_by(objects)["parts"]  # read after the listing: what is named since is in it
+    is_new = objects.info(PACK).modified > horizon
+    garbage = {
         part: files
         for part, files in parts.items()
-        if max(info.modified for info in files.values()) <= horizon
+        if part not in named
+        and not is_new
+        and max(info.modified for info in files.values()) <= horizon
     }
-    document = _named_by(objects)  # after the parts were listed: what it names is not too new
-    if objects.info(PACK).modified > horizon:
-        old = {}
-    garbage = {part: files for part, files in old.items() if part not in document["parts"]}
     keys = [key for files in garbage.values() for key in files]
     if not dry_run:  # first what says that a part is whole
         objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
@@ -581,6 +573,20 @@ def _row(clip_id: str, place: Place, batch: FrameBatch, start: int) -> dict[str,
         "corrupt": batch.corrupt.tolist(),
         "outcome": dump(outcome_document(batch.outcome)).decode(),
     }
+
+
+def _document_for(frames: StoredFrames, parts: Iterable[Part]) -> Document:
+    """What `pack.json` is to say."""
+    document: Document = {
+        "format": PACK_FORMAT,
+        "signature": frames.signature_document,
+        "signature_key": frames.signature_key,
+        "frames_digest": frames.digest,
+        "clips": len(frames),
+        "frames": frames.num_frames,
+        "parts": {part.key: part.sha256 for part in parts},
+    }
+    return {**document, "sha256": _sum_of(document)}
 
 
 def _document_of(objects: Objects) -> Document | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from frames_pipeline.pipeline import (
     Places,
     Prices,
     RowOrigin,
+    Sizing,
     Uses,
     estimate_extraction,
     extract_uris,
@@ -160,25 +161,28 @@ def plan(
     gpu = None if gpu_frames_per_second is None else found.gpu_seconds(gpu_frames_per_second)
     if as_json:
         output.document({**asdict(found), "gpu_seconds": gpu, "costs": costs})
-        return
-    output.facts(
-        {
-            "videos": found.videos,
-            "video_bytes": output.size(found.video_bytes),
-            "sampled": found.sampled,
-            "cannot_be_read": len(found.failed),
-            "hours_of_video": _with_error(found.video_seconds, 3600),
-            "clips": _with_error(found.clips),
-            "frames": _with_error(found.frames),
-            "stored_gigabytes": _with_error(found.frame_bytes, 1e9),
-            "stored_objects": _with_error(found.objects),
-            "cpu_hours": _with_error(found.cpu_seconds, 3600),
-            "gpu_hours": "not measured" if gpu is None else _with_error(gpu, 3600),
-            "requests_that_write": _with_error(found.puts),
-            "requests_that_read": _with_error(found.gets),
-            **{f"cost_of_{name}": _with_error(amount) for name, amount in costs.items()},
-        }
-    )
+    else:
+        output.facts(_planned(found, gpu, costs))
+
+
+def _planned(found: Sizing, gpu: Amount | None, costs: Mapping[str, Amount]) -> dict[str, Any]:
+    """An estimate in the units that people think in."""
+    return {
+        "videos": found.videos,
+        "video_bytes": output.size(found.video_bytes),
+        "sampled": found.sampled,
+        "cannot_be_read": len(found.failed),
+        "hours_of_video": _with_error(found.video_seconds, 3600),
+        "clips": _with_error(found.clips),
+        "frames": _with_error(found.frames),
+        "stored_gigabytes": _with_error(found.frame_bytes, 1e9),
+        "stored_objects": _with_error(found.objects),
+        "cpu_hours": _with_error(found.cpu_seconds, 3600),
+        "gpu_hours": "not measured" if gpu is None else _with_error(gpu, 3600),
+        "requests_that_write": _with_error(found.puts),
+        "requests_that_read": _with_error(found.gets),
+        **{f"cost_of_{name}": _with_error(amount) for name, amount in costs.items()},
+    }
 
 
 def _with_error(amount: Amount, unit: float = 1) -> str:

@@ -13,6 +13,7 @@ from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Places, Prices
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import GRACE_SECONDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,7 +170,7 @@ def grace_hours(command: F) -> F:
     """`--grace-hours`."""
     return click.option(
         "--grace-hours",
-        default=24.0,
+        default=GRACE_SECONDS / 3600,
         show_default=True,
         help="Longer than writers take, and than readers hold on to what they opened.",
     )(command)

@@ -115,9 +115,7 @@ def extract_batch(
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:
-        done = _done_before(signature, key, cut, places, retry_failed=retry_failed)
-        damaged = _damaged(signature, key, places) if repair else set()
-        before |= {name: result for name, result in done.items() if name[1] not in damaged}
+        before |= _standing(signature, key, cut, places, retry_failed=retry_failed, repair=repair)
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
     if job.source.is_copied:
@@ -139,6 +137,21 @@ def clips_to_extract(
     cut = places.rows("clips", batch)
     done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
     return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
+
+
+def _standing(
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    *,
+    retry_failed: bool,
+    repair: bool,
+) -> Results:
+    """What was done before and need not be done again; to repair, everything stored is read."""
+    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
+    damaged = _damaged(signature, batch, places) if repair else set()
+    return {name: result for name, result in done.items() if name[1] not in damaged}
 
 
 def _done_before(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,31 +105,22 @@ def recheck_frames(
     manifest = places.store.manifest(batch, signature)
     chosen = _choose(manifest, frames, random.Random(seed))
     tasks, skipped = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
-    mismatches: list[Mismatch] = []
-    differences: list[_Difference] = []
-    for task, found in (workers or Workers()).map(_difference, tasks):
-        clip_id = task.clip.clip_id
-        if isinstance(found, SourceError | WorkerError):
-            skipped[clip_id] = str(found)
-            continue
-        if isinstance(found, FramesPipelineError):
-            raise found
-        if isinstance(found, str):
-            mismatches.append(Mismatch(clip_id, found))
-            continue
-        differences.append(found)
-        if text := found.beyond(TOLERANCES[signature.pixels]):
-            mismatches.append(Mismatch(clip_id, text))
-    compared = sum(len(one.means) for one in differences)
+    tolerance = TOLERANCES[signature.pixels]
+    found = dict(_compared(tasks, workers or Workers()))
+    skipped |= {clip: str(e) for clip, e in found.items() if isinstance(e, FramesPipelineError)}
+    differences = {clip: one for clip, one in found.items() if isinstance(one, _Difference)}
+    wrong = {clip: one for clip, one in found.items() if isinstance(one, str)}
+    wrong |= {clip: text for clip, one in differences.items() if (text := one.beyond(tolerance))}
+    means = [mean for one in differences.values() for mean in one.means]
     decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
     return RecheckReport(
         clips=len(chosen) - len(skipped),
-        frames=compared,
+        frames=len(means),
         skipped=skipped,
-        mismatches=tuple(mismatches),
-        mean_difference=sum(sum(one.means) for one in differences) / max(compared, 1),
-        max_difference=max((max(one.largest) for one in differences), default=0),
-        tolerance=TOLERANCES[signature.pixels],
+        mismatches=tuple(Mismatch(*one) for one in sorted(wrong.items())),
+        mean_difference=sum(means) / max(len(means), 1),
+        max_difference=max((max(one.largest) for one in differences.values()), default=0),
+        tolerance=tolerance,
         decoders=tuple(sorted(decoders)),
     )
 
@@ -208,6 +199,20 @@ class _Difference:
             return ""
         by = f"by {max(self.means):.3f} levels on average and {max(self.largest)} at most"
         return f"frames {wrong} have other pixels, {by}"
+
+
+def _compared(
+    tasks: Sequence[_Task], workers: Workers
+) -> Iterator[tuple[str, _Difference | str | SourceError | WorkerError]]:
+    """By clip, how its frames differ, or why they do, or why nobody can say.
+
+    Raises:
+        FramesPipelineError: The fault is not the clip's.
+    """
+    for task, found in workers.map(_difference, tasks):
+        if not isinstance(found, _Difference | str | SourceError | WorkerError):
+            raise found
+        yield task.clip.clip_id, found
 
 
 def _difference(task: _Task) -> _Difference | str:

@@ -16,7 +16,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
@@ -202,26 +202,16 @@ def estimate_extraction(
         _Task(source, video, cutting, wanted, limits or Limits(), chance.random())
         for video in (*certain, *drawn)
     ]
-    costs, failed = {}, []
-    for task, found in (workers or Workers()).map(_measure, tasks):
-        is_bad = isinstance(found, FramesPipelineError)
-        if is_bad:
-            failed.append(f"{task.video.key}: {found}")
-        costs[task.video] = _Cost() if is_bad else found
-    size_of_others = sum(video.size for video in others)
-    amounts = {
-        name: _total(
-            [(video.size, getattr(costs[video], name)) for video in drawn],
-            size_of_others,
-            len(others),
-        ).plus(sum(getattr(costs[video], name) for video in certain))
-        for name in (field.name for field in fields(_Cost))
-    }
+    found = {task.video: cost for task, cost in (workers or Workers()).map(_measure, tasks)}
+    failed = {video.key: error for video, error in found.items() if not isinstance(error, _Cost)}
+    costs = {v: cost if isinstance(cost, _Cost) else _Cost() for v, cost in found.items()}
+    amounts = _extrapolated(costs, certain=certain, others=others)
     batches = math.ceil(len(videos) / batch_size)
     amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     total = sum(video.size for video in videos)
-    return Sizing(len(videos), total, len(tasks), tuple(sorted(failed)), **amounts)
+    said = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
+    return Sizing(len(videos), total, len(tasks), said, **amounts)
 
 
 def _apart(videos: Sequence[Video], sample: int) -> tuple[list[Video], list[Video]]:
@@ -311,6 +301,20 @@ def _measure(task: _Task) -> _Cost:
         # looked at; looked at, read, and looked at again; in every pass the note, and a look
         gets=4 + 2 * passes,
     )
+
+
+def _extrapolated(
+    costs: Mapping[Video, _Cost], *, certain: Sequence[Video], others: Sequence[Video]
+) -> dict[str, Amount]:
+    """What all videos come to, by field: some for certain, and the others by a sample of them."""
+    size = sum(video.size for video in others)
+    drawn = [video for video in others if video in costs]
+    amounts = {}
+    for name in (field.name for field in fields(_Cost)):
+        sample = [(video.size, getattr(costs[video], name)) for video in drawn]
+        known = sum(getattr(costs[video], name) for video in certain)
+        amounts[name] = _total(sample, size, len(others)).plus(known)
+    return amounts
 
 
 def _total(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:

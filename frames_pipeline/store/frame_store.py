@@ -286,7 +286,7 @@ class FrameStore:
         self,
         batch: Batch | None = None,
         *,
-        grace_seconds: float = 86400,
+        grace_seconds: float = gc.GRACE_SECONDS,
         dry_run: bool = True,
     ) -> gc.GarbageReport:
         """Find, and unless it is a dry run delete, what no commit and no manifest names.

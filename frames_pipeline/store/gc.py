@@ -31,6 +31,8 @@ from frames_pipeline.store.reader import find_manifest, parse_commit
 
 Listing = Mapping[str, ObjectInfo]
 
+GRACE_SECONDS: Final = 86400.0
+"""How long nobody must have named what is deleted, if nobody says: a day."""
 _NEVER: Final = float("-inf")
 
 
