@@ -16,7 +16,16 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN, starts_at_an_entry
+from frames_pipeline.bitstream import (
+    COMPLETES,
+    DISPOSABLE,
+    ENTRY,
+    LAYER_SHIFT,
+    OPEN,
+    SETS,
+    SHOWN,
+    starts_at_an_entry,
+)
 from frames_pipeline.errors import UnsupportedSourceError
 
 NO_PTS: Final = np.iinfo(np.int64).min
@@ -107,8 +116,15 @@ class PacketIndex:
     """Whether decoding may start at the row. Shape (rows,)."""
     disposable: NDArray[np.bool_]
     """Whether no other frame is predicted from the row's. Shape (rows,)."""
+    sets: NDArray[np.bool_]
+    """Whether the row's packet sets what later ones are decoded with, beside pictures.
+    Shape (rows,)."""
+    completed: NDArray[np.int64]
+    """The row whose packet completes each row's frame: that of its second field, or itself.
+    Shape (rows,)."""
     corrupt: NDArray[np.bool_]
-    """Whether bytes of the row are known to be lost or changed. Shape (rows,)."""
+    """Whether bytes of the row, or pictures that it is predicted from, are known to be lost.
+    Shape (rows,)."""
     size: NDArray[np.int64]
     """Bytes of each row's packet. Shape (rows,)."""
     last_duration: int
@@ -161,7 +177,10 @@ def build_index(
     if order is None:
         timestamps = "counted"
         order = _order_by_bitstream(stream, has_frame, output_order)
+    if np.any(columns.flags[has_frame][:1] & OPEN):
+        order, has_frame = _without_leading(order, has_frame)
     shown = has_frame & ~columns.discard
+    completed = _completed(columns.flags)
     by_order = np.argsort(order, kind="stable")
     presentation = by_order[shown[by_order]]
     rate = _average_rate(stream, columns.dts[has_frame])
@@ -171,7 +190,8 @@ def build_index(
         pts[presentation] = np.arange(len(presentation))
         time_base, last_duration = 1 / rate, 1
     elif len(presentation):
-        last_duration = int(columns.duration[presentation[-1]])
+        last = slice(presentation[-1], completed[presentation[-1]] + 1)
+        last_duration = int(columns.duration[last].sum())
         last_duration = last_duration or round(1 / (rate * time_base))
     flags, layer = columns.flags, columns.flags >> LAYER_SHIFT
     return PacketIndex(
@@ -189,7 +209,9 @@ def build_index(
         key=columns.key,
         entry=flags & ENTRY > 0,
         disposable=(flags & DISPOSABLE > 0) & (layer == layer.max(initial=0)),
-        corrupt=columns.corrupt,
+        sets=flags & SETS > 0,
+        completed=completed,
+        corrupt=columns.corrupt | _lacks_references(stream.codec, columns.flags),
         size=columns.size,
         last_duration=last_duration,
     )
@@ -214,6 +236,44 @@ def _gives_a_frame(codec: str, columns: PacketColumns) -> NDArray[np.bool_]:
     if starts_at_an_entry(codec) and len(entries):
         gives[: entries[0]] = False
     return gives
+
+
+def _without_leading(
+    order: NDArray[np.int64], has_frame: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Order and rows without the pictures that are shown before the first one that is decoded.
+
+    A stream that is cut at an open group of pictures begins with some: what they are predicted from
+    is gone, and a decoder keeps them back.
+    """
+    rows = np.flatnonzero(has_frame)
+    leads = has_frame & (order < order[rows[:1]].max(initial=0))
+    if not leads.any():
+        return order, has_frame
+    return np.where(leads | (order < 0), -1, order - leads.sum()), has_frame & ~leads
+
+
+def _lacks_references(codec: str, flags: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows before the first entry point: a stream that is cut begins with some.
+
+    Decoders of some codecs keep their frames back; others show what they make of gray.
+    """
+    if starts_at_an_entry(codec):
+        return np.zeros(len(flags), np.bool_)
+    before: NDArray[np.bool_] = np.cumsum(flags & ENTRY > 0) == 0
+    return before & (flags & SHOWN > 0)
+
+
+def _completed(flags: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The row that completes each row's frame."""
+    rows = np.arange(len(flags))
+    second = np.flatnonzero(flags & COMPLETES)
+    begins = np.flatnonzero(flags & SHOWN)
+    completed = rows.copy()
+    if len(second) and len(begins):
+        first = np.searchsorted(begins, second) - 1
+        completed[begins[first[first >= 0]]] = second[first >= 0]
+    return completed
 
 
 def _order_by_pts(

@@ -78,14 +78,14 @@ def plan_decode(
     starts = entry_rows(index)
     runs = [
         _needed(index, start, stop, wanted, references)
-        for start, stop in _merged(starts[wanted].tolist(), wanted.tolist())
+        for start, stop in _merged(starts[wanted].tolist(), index.completed[wanted].tolist())
     ]
     return DecodePlan(tuple(runs))
 
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
-    """Every packet from the first to the last wanted one."""
-    runs = (np.arange(wanted.max() + 1),) if len(wanted) else ()
+    """Every packet from the first to the last that a wanted frame needs."""
+    runs = (np.arange(index.completed[wanted].max() + 1),) if len(wanted) else ()
     return DecodePlan(runs, reason)
 
 
@@ -119,6 +119,7 @@ def _needed(
     if index.codec in _LEADING_ARE_NEVER_NEEDED:
         order = index.order[rows]
         drop |= (order >= 0) & (order < index.order[start])
+    drop &= ~index.sets[rows]
     drop[0] = False
     return rows[~drop | np.isin(rows, wanted)]
 

@@ -126,4 +126,7 @@ class Sweep:
 
 def _lost_bytes(corrupt: NDArray[np.bool_]) -> str:
     rows = np.flatnonzero(corrupt)
-    return f"packet {rows[0]}: bytes are lost, as of {len(rows)} in all" if len(rows) else ""
+    if not len(rows):
+        return ""
+    what = "bytes are lost, or pictures that it is predicted from"
+    return f"packet {rows[0]}: {what}, as of {len(rows)} in all"

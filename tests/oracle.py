@@ -134,6 +134,9 @@ def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
     """Digest of a frame's planes in its native format, without the padding of lines."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for number, plane in enumerate(frame.planes):
+        if frame.format.name == "pal8" and number == 1:
+            digest.update(bytes(plane))  # the palette has no lines
+            continue
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         digest.update(lines[: plane.height, : line_bytes(frame, number)].tobytes())
     return digest.hexdigest()

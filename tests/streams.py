@@ -94,6 +94,8 @@ class Stream:
             "key": np.isin(rows, list(self.flagged)),
             "entry": np.isin(rows, list(self.flagged)),
             "disposable": np.isin(rows, list(self.droppable)),
+            "sets": np.zeros(n, np.bool_),
+            "completed": rows,
             "corrupt": np.zeros(n, np.bool_),
             "size": np.full(n, 100),
             "last_duration": 1,

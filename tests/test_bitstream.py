@@ -21,9 +21,10 @@ from frames_pipeline.bitstream import (
     header_reader,
     output_order,
 )
-from frames_pipeline.bitstream.bits import Bits, nal_units
+from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.h264 import H264Reader, PictureNumbers
 from frames_pipeline.bitstream.hevc import HevcReader
+from frames_pipeline.bitstream.nal import nal_units
 from frames_pipeline.media import open_media
 from tests.videos import X264, make_video
 

@@ -101,7 +101,10 @@ def test_a_damaged_movie_box_never_gives_other_packets(
     size = int.from_bytes(faststart[moov - 4 : moov], "big")
     data = bytearray(faststart)
     data[moov + 4 + at % (size - 8)] = value
-    with contextlib.suppress(FramesPipelineError), open_media(bytes(data)) as media:
+    with (
+        contextlib.suppress(FramesPipelineError, MemoryError),
+        open_media(bytes(data)) as media,
+    ):
         packets = media.packets
         if isinstance(packets, SampledPackets):
             other = demuxed(media).columns
@@ -135,9 +138,9 @@ def test_reading_all_heads_at_once_gives_what_one_by_one_gives(
         at_once = read_heads(
             header_reader(codec, extradata),
             np.array([list(packet[:64].ljust(64, b"\7")) for packet in data], np.uint8),
-            np.array([min(len(packet), 64) for packet in data]),
+            np.array([len(packet) for packet in data]),
             key=np.array(key),
-            whole=lambda row: memoryview(data[row]),
+            read=lambda row, start=0, size=-1: memoryview(data[row])[start:][: size % 1000],
         )
         assert at_once is None or at_once.tolist() == flags
 

@@ -183,7 +183,9 @@ def test_lost_bytes_are_held_against_frames_even_if_nobody_refers_to_the_packet(
     sweep = sweep_over(stream, plan_decode(index, np.arange(4)), corrupt=lost)
     list(sweep.frames(MadeUpDecoder(stream, {}), Tally()))
     assert [sweep.is_suspect(row) for row in range(4)] == [False, False, True, True]
-    assert sweep.complaint == "packet 2: bytes are lost, as of 1 in all"
+    assert sweep.complaint == (
+        "packet 2: bytes are lost, or pictures that it is predicted from, as of 1 in all"
+    )
 
 
 @dataclass(frozen=True)

@@ -19,29 +19,48 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.av1 import Av1Reader, frame_ends
 from frames_pipeline.bitstream.ffv1 import Ffv1Reader
-from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
+from frames_pipeline.bitstream.flags import (
+    BETWEEN,
+    COMPLETES,
+    DISPOSABLE,
+    ENTRY,
+    LAYER_SHIFT,
+    OPEN,
+    SETS,
+    SHOWN,
+)
+from frames_pipeline.bitstream.h263 import FlvReader, H263Reader
 from frames_pipeline.bitstream.h264 import H264Order, H264Reader, PictureNumbers
-from frames_pipeline.bitstream.heads import Heads
+from frames_pipeline.bitstream.heads import Heads, PacketBytes
 from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
+from frames_pipeline.bitstream.jpeg import JpegReader
 from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
+from frames_pipeline.bitstream.state import DecoderState
 from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
 
 __all__ = [
     "BETWEEN",
+    "COMPLETES",
     "DISPOSABLE",
     "ENTRY",
     "LAYER_SHIFT",
+    "OPEN",
+    "SETS",
     "SHOWN",
+    "DecoderState",
     "HeaderReader",
     "PictureNumbers",
     "damaged_packets",
+    "decoder_state",
     "decodes_in_output_order",
+    "discarded_pictures",
     "header_reader",
     "output_order",
     "packet_cutter",
     "picture_numbers",
     "read_heads",
     "references",
+    "renew",
     "starts_at_an_entry",
 ]
 
@@ -58,14 +77,16 @@ class HeaderReader(Protocol):
         """
 
 
-class KeyFlagReader:
-    """A codec whose container's key flag can be trusted, and whose frames all show."""
+class TheoraReader:
+    """Entry points are intra frames, as the first byte of a packet says (Theora, 7.1)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the three headers, which a decoder is opened with."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        return SHOWN | ENTRY if key else SHOWN
+        if data[0] & 0x80:
+            return 0  # a header
+        return SHOWN if data[0] & 0x40 else SHOWN | ENTRY
 
 
 class IntraReader:
@@ -91,21 +112,26 @@ class OpaqueReader:
 
 
 _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
+    # An entry is a picture that resets the decoder, told from the bitstream; parameter sets and
+    # headers that hold there are replayed.
     "h264": H264Reader,
     "hevc": HevcReader,
-    "av1": Av1Reader,
-    "vp9": Vp9Reader,
-    "vp8": Vp8Reader,
     "mpeg1video": MpegReader,
     "mpeg2video": MpegReader,
     "mpeg4": Mpeg4Reader,
-    "h263": KeyFlagReader,
-    "flv1": KeyFlagReader,
-    "theora": KeyFlagReader,
+    # The same, and what a frame needs beside pictures is in its own packet or in the extradata.
+    "av1": Av1Reader,
+    "vp9": Vp9Reader,
+    "vp8": Vp8Reader,
+    "h263": H263Reader,
+    "flv1": FlvReader,
+    "theora": TheoraReader,
     "ffv1": Ffv1Reader,
+    "mjpeg": JpegReader,
 }
-"""Codecs whose entry points are known. Any other inter-coded one is decoded from its start: key
-flags lie in some formats (APNG marks every packet)."""
+"""Codecs whose entry points are known from their bitstreams. No container's key flag is believed
+without it: AVI and Matroska call every packet of H.263 a key frame, APNG every packet. Others are
+decoded from their start, unless FFmpeg says that each of their frames stands alone."""
 
 
 def header_reader(codec: str, extradata: bytes, *, intra_only: bool = False) -> HeaderReader:
@@ -119,7 +145,7 @@ def read_heads(
     lengths: NDArray[np.int64],
     *,
     key: NDArray[np.bool_],
-    whole: Callable[[int], memoryview],
+    read: PacketBytes,
 ) -> NDArray[np.int64] | None:
     """The flags of all packets of a stream at once, as `read` gives them one by one, or `None`.
 
@@ -129,12 +155,12 @@ def read_heads(
     Args:
         reader: A reader that has read nothing yet.
         heads: The first bytes of each packet. Shape (packets, bytes).
-        lengths: How many of them are the packet's. Shape (packets,).
+        lengths: Bytes of each packet. Shape (packets,).
         key: Whether the container calls it a key frame. Shape (packets,).
-        whole: All bytes of a packet.
+        read: Reads more of a packet.
     """
     if isinstance(reader, H264Reader | HevcReader):
-        return reader.read_heads(heads, lengths, key=key, whole=whole)
+        return reader.read_heads(heads, lengths, key=key, read=read)
     return None
 
 
@@ -149,6 +175,27 @@ def packet_cutter(codec: str) -> Callable[[memoryview], list[int]] | None:
 def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
     """For each packet read so far, those that it is predicted from; `None` where nobody knows."""
     return reader.references if isinstance(reader, Av1Reader) else None
+
+
+def renew(reader: HeaderReader, extradata: bytes) -> None:
+    """Tell a reader of extradata that the next packet comes with."""
+    if isinstance(reader, H264Reader | HevcReader):
+        reader.renew(extradata)
+
+
+def decoder_state(reader: HeaderReader, row: int) -> DecoderState | None:
+    """Return what a decoder that begins at a packet must be given with it.
+
+    `None`: that cannot be told, so decoding must not begin there.
+    """
+    if isinstance(reader, H264Reader | HevcReader | MpegReader | Mpeg4Reader):
+        return reader.state_before(row)
+    return DecoderState()
+
+
+def discarded_pictures(reader: HeaderReader) -> list[int]:
+    """Packets read so far whose pictures a decoder drops before it has output them."""
+    return reader.discarded if isinstance(reader, HevcReader) else []
 
 
 def damaged_packets(reader: HeaderReader) -> list[int]:

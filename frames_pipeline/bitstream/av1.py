@@ -65,10 +65,14 @@ class Av1Reader:
         self.references: list[tuple[int, ...]] | None = []
         """For each packet read, those that its frames are predicted from; `None` where a header
         could not be read, so that nobody knows."""
+        self._sequence_bytes = b""
+        self._has_sequence = False
         with contextlib.suppress(EOFError):
             list(self._frames(memoryview(extradata[4:])))
+        self._configured = self._sequence_bytes
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        self._has_sequence = False
         try:
             frames = list(self._frames(data))
         except EOFError:
@@ -77,12 +81,16 @@ class Av1Reader:
         self._note(frames)
         if not any(frame.shown for frame in frames):
             return 0
-        if any(frame.key and frame.shown for frame in frames[:1]):
+        if any(frame.key and frame.shown for frame in frames[:1]) and self._is_configured():
             return SHOWN | ENTRY
         only = frames[0]
         if len(frames) == 1 and not only.repeated and not only.refresh:
             return SHOWN | DISPOSABLE
         return SHOWN
+
+    def _is_configured(self) -> bool:
+        """Whether a decoder that begins here has the sequence header that holds."""
+        return self._has_sequence or self._sequence_bytes == self._configured
 
     def _note(self, frames: list[FrameHeader]) -> None:
         """Keep account of which packets' frames are in the slots."""
@@ -104,6 +112,7 @@ class Av1Reader:
         for kind, extension, payload, _ in _obus(data):
             if kind == _SEQUENCE_HEADER:
                 self._sequence = _read_sequence(Bits(bytes(payload)))
+                self._sequence_bytes, self._has_sequence = bytes(payload), True
             elif kind in (_FRAME_HEADER, _FRAME) and self._sequence is not None:
                 yield _read_frame(Bits(bytes(payload[:_HEADER])), self._sequence, extension)
 

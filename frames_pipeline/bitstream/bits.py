@@ -1,12 +1,8 @@
-"""A reader of big-endian bits, and what H.264 and HEVC share: NAL units."""
+"""A reader of big-endian bits, and the headers of NAL units."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
-
-_FIRST_LOOK: Final = 2048
-"""Bytes of an Annex B packet that are searched before the whole packet is."""
 
 _HEADER: Final = 96
 """Bytes that hold any header that is read here."""
@@ -46,39 +42,6 @@ class Bits:
         """The next signed Exp-Golomb code (H.264, 9.1.1)."""
         code = self.ue()
         return (code + 1) // 2 if code % 2 else -(code // 2)
-
-
-def nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
-    """The NAL units of a packet, in order, one at a time.
-
-    Args:
-        data: The packet's bytes.
-        length_size: Bytes before each unit that hold its length; 0 for Annex B start codes.
-    """
-    return _with_lengths(data, length_size) if length_size else _with_start_codes(data)
-
-
-def _with_lengths(data: memoryview, length_size: int) -> Iterator[memoryview]:
-    position, end = 0, len(data)
-    while position + length_size < end:
-        start = position + length_size
-        position = start + int.from_bytes(data[position:start], "big")
-        yield data[start:position]
-
-
-def _with_start_codes(data: memoryview) -> Iterator[memoryview]:
-    text = bytes(data[:_FIRST_LOOK])
-    start = text.find(b"\0\0\1")
-    while start >= 0:
-        start += 3
-        stop = text.find(b"\0\0\1", start)
-        if stop < 0 and len(text) < len(data):
-            yield data[start:]  # long enough for any header; go on only if one is asked for
-            text = bytes(data)
-            stop = text.find(b"\0\0\1", start)
-        else:
-            yield data[start : stop if stop >= 0 else len(data)]
-        start = stop
 
 
 def header_bits(nal: memoryview, skip: int) -> Bits:

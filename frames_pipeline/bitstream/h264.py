@@ -5,16 +5,19 @@ Source: ITU-T H.264.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits, nal_units
-from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
-from frames_pipeline.bitstream.heads import Heads, first_slices, roles
+from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
+from frames_pipeline.bitstream.flags import COMPLETES, DISPOSABLE, ENTRY, OPEN, SETS, SHOWN
+from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
+from frames_pipeline.bitstream.nal import Framing, framed, nal_units
+from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
 _SLICES: Final = (1, 2, _IDR)
@@ -23,6 +26,14 @@ _DELIMITER, _FILLER = 9, 12
 _ROLES: Final = roles(
     lambda header: header & 31, slices=_SLICES, sei=(_SEI,), passed=(_DELIMITER, _FILLER)
 )
+_INTRA_SLICES: Final = (2, 4, 7, 9)
+"""slice_type of I and SI slices (7.4.3)."""
+_USER_DATA: Final = 5
+_X264: Final = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
+"""The UUID of the supplemental information in which x264 names its build (common/set.c)."""
+_OLD_X264: Final = 67
+_OLD_X264_444: Final = 151
+"""FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
 """Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
 
@@ -36,6 +47,7 @@ class Sps:
     poc_lsb_bits: int
     frames_only: bool
     """No field pictures."""
+    is_444: bool
     separate_planes: bool
     may_skip_numbers: bool
     """Frame numbers may be missing: whoever sent the stream left out pictures on purpose."""
@@ -52,13 +64,20 @@ class Slice:
     """0: a frame; 1: a top field; 2: a bottom field."""
     poc_lsb: int
 
+    def is_completed_by(self, other: Slice) -> bool:
+        """Whether another field makes one frame with this one (h264_slice.c, h264_field_start)."""
+        is_opposite = other.field != self.field
+        is_same = (other.frame_num, other.reference) == (self.frame_num, self.reference)
+        return (is_opposite and is_same and not other.idr) or (
+            is_opposite and other.idr and self.idr
+        )
+
 
 class ParameterSets:
     """The parameter sets seen so far, from extradata and in band."""
 
     def __init__(self, extradata: bytes) -> None:
         """Read the sets of an `avcC` record, or of Annex B extradata."""
-        self.length_size = extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
         self._sps: dict[int, Sps] = {}
         self._sps_of_pps: dict[int, int] = {}
         self._seen: dict[bytes, tuple[int, Sps | int] | None] = {}
@@ -67,11 +86,28 @@ class ParameterSets:
         """How the stream parts seen so far count pictures (8.2.1)."""
         self.frames_only = True
         """Whether no stream part seen so far has field pictures."""
-        for nal in _sets_of(extradata, self.length_size):
-            self.add(nal)
+        self.any_444 = False
+        """Whether a stream part seen so far has full chroma."""
+        self.renew(extradata)
 
-    def add(self, nal: memoryview) -> None:
-        """Take in a parameter set; one that cannot be read is left to the decoder."""
+    def renew(self, extradata: bytes) -> list[bytes]:
+        """Take in other extradata, and return its sets."""
+        self.framing = Framing(_length_size(extradata), may_change=True)
+        sets = [bytes(nal) for nal in _sets_of(extradata, self.framing.length_size)]
+        for nal in sets:
+            self.add(memoryview(nal))
+        return sets
+
+    def units(self, data: memoryview) -> Iterator[memoryview]:
+        """Yield the units of a packet that hold anything."""
+        return (nal for nal in nal_units(data, self.framing.of(data)) if nal)
+
+    def add(self, nal: memoryview) -> tuple[object, object]:
+        """Take in a parameter set; one that cannot be read is left to the decoder.
+
+        Returns:
+            What it sets, and what it is read with.
+        """
         data = bytes(nal)
         if data not in self._seen:
             self._seen[data] = _read_set(data)
@@ -80,8 +116,12 @@ class ParameterSets:
                 self._sps[key] = sps
                 self.poc_types.add(sps.poc_type)
                 self.frames_only = self.frames_only and sps.frames_only
+                self.any_444 = self.any_444 or sps.is_444
+                return ("sps", key), None
             case (key, int(sps_key)):
                 self._sps_of_pps[key] = sps_key
+                return ("pps", key), ("sps", sps_key)
+        return data, None
 
     def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
         """The header of a slice, or `None` where its parameter sets are unknown."""
@@ -96,26 +136,74 @@ class ParameterSets:
 
 
 class H264Reader:
-    """Entry points are IDR pictures, and recovery points at which nothing is outstanding."""
+    """Entry points are IDR pictures, and recovery points of intra pictures that claim exactness."""
 
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `avcC` record or Annex B parameter sets."""
-        self._sets = ParameterSets(extradata)
+        self._sets = ParameterSets(b"")
+        self._log = StateLog()
+        self._row = -1
+        self._framings: list[tuple[int, int]] = []
+        """Rows from which on packets hold their units in this way: bytes of a length."""
         self._open_field: Slice | None = None
+        self._take(extradata, GIVEN)
+
+    def renew(self, extradata: bytes) -> None:
+        """Take in extradata that the next packet comes with, and that is read before it."""
+        self._take(extradata, self._row)
+
+    def _take(self, extradata: bytes, row: int) -> None:
+        for nal in self._sets.renew(extradata):
+            self._note_set(memoryview(nal), row)
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        recovery = has_sets = False
-        for nal in nal_units(data, self._sets.length_size):
-            kind = nal[0] & 31 if nal else 0
-            if kind in _SLICES:
+        self._row += 1
+        flags = 0
+        recovery = sets = False
+        for nal in self._units(data):
+            kind = nal[0] & 31
+            if kind in _SLICES and not flags:
                 flags = self._read_slice(nal, data, key=key and recovery)
-                return flags & ~DISPOSABLE if has_sets else flags
-            if kind == _SEI and key:
-                recovery = recovery or _is_exact_recovery_point(nal)
+            elif kind in _SLICES and flags & ENTRY and kind != _IDR and not _is_intra(nal):
+                flags &= ~(ENTRY | OPEN)
+            elif kind == _SEI and not flags:
+                recovery = recovery or (key and _is_exact_recovery_point(nal))
+                sets = self._note_old_encoder(nal) or sets
             elif kind in (_SPS, _PPS):
-                self._sets.add(nal)
-                has_sets = True  # which later pictures may use
-        return 0  # parameter sets or filler alone: no picture
+                sets = self._note_set(nal, self._row) or sets
+        return flags & ~DISPOSABLE | SETS if sets else flags
+
+    def state_before(self, row: int) -> DecoderState | None:
+        """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
+        if not self._log.varies:
+            return DecoderState()
+        units = self._log.before(row)
+        if units is None:
+            return None
+        length_size = [size for first, size in self._framings if first <= row][-1]
+        return DecoderState(framed(tuple(unit for _, unit in units), length_size))
+
+    def _units(self, data: memoryview) -> Iterator[memoryview]:
+        length_size = self._sets.framing.of(data)
+        if not self._framings or self._framings[-1][1] != length_size:
+            self._framings.append((self._row, length_size))
+        return (nal for nal in nal_units(data, length_size) if nal)
+
+    def _note_set(self, nal: memoryview, row: int) -> bool:
+        unit = bytes(nal).rstrip(b"\0")
+        key, needs = self._sets.add(memoryview(unit))
+        return self._log.note(row, key, unit, needs=needs)
+
+    def _note_old_encoder(self, nal: memoryview) -> bool:
+        """Keep the name of an encoder whose streams are decoded in another way."""
+        if not self._is_old_encoder(nal):
+            return False
+        return self._log.note(self._row, "x264", bytes(nal).rstrip(b"\0"))
+
+    def _is_old_encoder(self, nal: memoryview) -> bool:
+        build = _x264_build(nal)
+        newest = _OLD_X264_444 if self._sets.any_444 else _OLD_X264
+        return build is not None and build < newest
 
     @property
     def in_output_order(self) -> bool:
@@ -128,30 +216,33 @@ class H264Reader:
         lengths: NDArray[np.int64],
         *,
         key: NDArray[np.bool_],
-        whole: Callable[[int], memoryview],
+        read: PacketBytes,
     ) -> NDArray[np.int64] | None:
-        if not self._sets.frames_only or not self._sets.length_size:
+        if not self._sets.frames_only or not self._sets.framing.length_size:
             return None
         found = first_slices(
-            heads, lengths, length_size=self._sets.length_size, roles=_ROLES, whole=whole
+            heads, lengths, length_size=self._sets.framing.length_size, roles=_ROLES, read=read
         )
         if found is None:
             return None
         idr = found.first & 31 == _IDR
         recovers = np.zeros(len(heads), np.bool_)
         for row in np.flatnonzero(found.after_sei & ~idr).tolist():
-            recovers[row] = self._has_recovery_point(whole(row))
+            recovers[row] = self._has_recovery_point(read(row))
         if np.any((idr | recovers) != key):
             return None
         flags = np.where(idr, SHOWN | ENTRY, SHOWN)
         flags[~idr & (found.first & 0x60 == 0)] |= DISPOSABLE
         for row in np.flatnonzero(recovers).tolist():
-            flags[row] = self.read(whole(row), key=True)
+            flags[row] = self.read(read(row), key=True)
+        first = self._sets.units(read(0)) if found.after_sei[:1].any() else ()
+        if any(nal[0] & 31 == _SEI and self._is_old_encoder(nal) for nal in first):
+            return None  # every entry needs its name
         return flags
 
     def _has_recovery_point(self, data: memoryview) -> bool:
-        for nal in nal_units(data, self._sets.length_size):
-            kind = nal[0] & 31 if nal else 0
+        for nal in self._sets.units(data):
+            kind = nal[0] & 31
             if kind in _SLICES:
                 return False
             if kind == _SEI and _recovery_point(nal):
@@ -159,6 +250,7 @@ class H264Reader:
         return False
 
     def _read_slice(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
+        key = key and _is_intra(nal)
         if self._sets.frames_only:
             return _flags(nal[0], key=key)
         return self._read_field(nal, data, key=key)
@@ -170,16 +262,16 @@ class H264Reader:
         if found is None or not found[0].field:
             return _flags(nal[0], key=key)
         field = found[0]
-        if first and first.field != field.field and first.frame_num == field.frame_num:
-            return 0
+        if first and first.is_completed_by(field):
+            return COMPLETES
         if self._holds_both_fields(data, field):
             return _flags(nal[0], key=key)
         self._open_field = field
         return _flags(nal[0], key=key) & ~DISPOSABLE
 
     def _holds_both_fields(self, data: memoryview, first: Slice) -> bool:
-        for nal in nal_units(data, self._sets.length_size):
-            if nal and nal[0] & 31 in _SLICES:
+        for nal in self._sets.units(data):
+            if nal[0] & 31 in _SLICES:
                 found = self._sets.slice(nal)
                 if found and found[0].field != first.field:
                     return True
@@ -197,14 +289,18 @@ class PictureNumbers:
         self._sets = ParameterSets(extradata)
         self._latest: int | None = None
 
+    def renew(self, extradata: bytes) -> None:
+        """Take in extradata that the next packet comes with."""
+        self._sets.renew(extradata)
+
     def restart(self) -> None:
         """Packets from elsewhere follow: nothing is known of what came before them."""
         self._latest = None
 
     def is_next(self, data: memoryview) -> bool:
         """Whether nothing that is referred to is lost between the last packet and this one."""
-        for nal in nal_units(data, self._sets.length_size):
-            kind = nal[0] & 31 if nal else 0
+        for nal in self._sets.units(data):
+            kind = nal[0] & 31
             if kind in _SLICES:
                 found = self._sets.slice(nal)
                 return found is None or self._follows(*found)
@@ -249,8 +345,8 @@ class H264Order:
         return ranks
 
     def _order(self, packet: memoryview, row: int) -> tuple[int, int] | None:
-        for nal in nal_units(packet, self._sets.length_size):
-            kind = nal[0] & 31 if nal else 0
+        for nal in self._sets.units(packet):
+            kind = nal[0] & 31
             if kind in (_SPS, _PPS):
                 self._sets.add(nal)
             elif kind in _SLICES:
@@ -287,8 +383,10 @@ def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
 
 def _flags(header: int, *, key: bool) -> int:
     """Flags of a picture by the first byte of its first slice: nal_ref_idc and nal_unit_type."""
-    if header & 31 == _IDR or key:
+    if header & 31 == _IDR:
         return SHOWN | ENTRY
+    if key:
+        return SHOWN | ENTRY | OPEN
     return SHOWN if header & 0x60 else SHOWN | DISPOSABLE
 
 
@@ -299,16 +397,46 @@ def _is_exact_recovery_point(nal: memoryview) -> bool:
 
 def _recovery_point(nal: memoryview) -> tuple[int, int] | None:
     """The recovery_frame_cnt and exact_match_flag of an SEI that has them."""
+    for kind, payload in _messages(nal):
+        if kind == _RECOVERY_POINT:
+            bits = Bits(payload)
+            try:
+                return bits.ue(), bits.u(1)
+            except EOFError:
+                return None
+    return None
+
+
+def _x264_build(nal: memoryview) -> int | None:
+    """The build of x264 that an SEI names."""
+    for kind, payload in _messages(nal):
+        if kind == _USER_DATA and payload.startswith(_X264):
+            found = re.match(rb"x264 - core (\d{1,6})", payload[len(_X264) :])
+            return int(found[1]) if found else None
+    return None
+
+
+def _messages(nal: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Yield type and payload of each message of an SEI (7.3.2.3.1)."""
     data = bytes(nal[1:]).replace(b"\0\0\3", b"\0\0")
     position = 0
     while position + 2 < len(data):  # the last byte is trailing bits
         kind, position = _read_ff_coded(data, position)
+        if position >= len(data):
+            return
         size, position = _read_ff_coded(data, position)
-        if kind == _RECOVERY_POINT:
-            bits = Bits(data[position : position + size])
-            return bits.ue(), bits.u(1)
+        yield kind, data[position : position + size]
         position += size
-    return None
+
+
+def _is_intra(nal: memoryview) -> bool:
+    """Whether a slice is predicted from its own picture alone (7.4.3, slice_type)."""
+    bits = header_bits(nal, 1)
+    try:
+        bits.ue()  # first_mb_in_slice
+        return bits.ue() in _INTRA_SLICES
+    except EOFError:
+        return False
 
 
 def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
@@ -318,11 +446,16 @@ def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
     return value + data[position], position + 1
 
 
+def _length_size(extradata: bytes) -> int:
+    """Bytes of a unit's length, as an `avcC` record says; 0 for Annex B."""
+    return extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
+
+
 def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
     """The parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3.1) or Annex B extradata."""
     view = memoryview(extradata)
     if not length_size:
-        return nal_units(view, 0)
+        return [nal for nal in nal_units(view, 0) if nal and nal[0] & 31 in (_SPS, _PPS)]
     sets: list[memoryview] = []
     position = 5
     for mask in (0x1F, 0xFF):
@@ -348,7 +481,7 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     profile = bits.u(8)
     bits.u(16)  # constraint flags, level
     key = bits.ue()
-    separate_planes = False
+    is_444 = separate_planes = False
     if profile not in _NO_CHROMA_PROFILES:
         is_444 = bits.ue() == 3  # chroma_format_idc
         separate_planes = is_444 and bits.u(1) == 1
@@ -375,6 +508,7 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
         poc_type=poc_type,
         poc_lsb_bits=poc_lsb_bits,
         frames_only=bits.u(1) == 1,
+        is_444=is_444,
         separate_planes=separate_planes,
         may_skip_numbers=may_skip_numbers,
     )

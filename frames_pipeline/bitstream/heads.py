@@ -10,13 +10,14 @@ A step is a few NumPy calls, whatever the number of packets: a hundred times qui
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream.bits import nal_units
+from frames_pipeline.bitstream.nal import START_CODE, nal_units
 
 Heads = NDArray[np.uint8]
 """The first bytes of each packet, whatever behind its end. Shape (packets, bytes)."""
@@ -62,22 +63,29 @@ def roles(
     return np.array([by_kind.get(kind(byte), _OTHER) for byte in range(256)], np.uint8)
 
 
+class PacketBytes(Protocol):
+    """Reads packets whose heads do not tell enough."""
+
+    def __call__(self, row: int, start: int = 0, size: int = -1) -> memoryview:
+        """Return some bytes of a packet; all from `start` on where no size is given."""
+
+
 def first_slices(
     heads: Heads,
     lengths: NDArray[np.int64],
     *,
     length_size: int,
     roles: Roles,
-    whole: Callable[[int], memoryview],
+    read: PacketBytes,
 ) -> FirstSlices | None:
-    """The first slices, or `None` where a packet has none, or other units before it.
+    """The first slices, or `None` where a packet has none, or holds units of unknown meaning.
 
     Args:
         heads: The first bytes of each packet.
-        lengths: How many of them are the packet's. Shape (packets,).
+        lengths: Bytes of each packet. Shape (packets,).
         length_size: Bytes before each unit that hold its length.
         roles: What units are for.
-        whole: All bytes of a packet, for one whose first slice stands further behind.
+        read: Reads more of a packet.
     """
     n = len(heads)
     found = FirstSlices(np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.bool_))
@@ -86,9 +94,10 @@ def first_slices(
     while len(rows):
         start = at[rows] + length_size
         size = _big_endian(heads, rows, at[rows], length_size)
-        fits = (start + _LONGEST_HEADER <= lengths[rows]) & (size >= _LONGEST_HEADER)
+        within = np.minimum(lengths[rows], heads.shape[1])
+        fits = (start + _LONGEST_HEADER <= within) & (size >= _LONGEST_HEADER)
         for row in rows[~fits].tolist():
-            if not _look_into(whole(row), row, found, length_size, roles):
+            if not _look_into(read(row), row, found, length_size, roles):
                 return None
         rows, start, size = rows[fits], start[fits], size[fits]
         header = heads[rows, start]
@@ -100,8 +109,43 @@ def first_slices(
         found.second[rows[is_slice]] = heads[rows, start + 1][is_slice]
         found.after_sei[rows[role == _SEI]] = True
         at[rows] = start + size
+        before = np.stack([rows, start, at[rows]], axis=1)[~is_slice]
+        if any(START_CODE in _part(heads, unit, read) for unit in before.tolist()):
+            return None
+        for row in rows[is_slice & (at[rows] < lengths[rows])].tolist():
+            left = range(int(at[row]), int(lengths[row]) - length_size)
+            if not _are_known(left, length_size, roles, functools.partial(read, row)):
+                return None
         rows = rows[~is_slice]
     return found
+
+
+def _part(heads: Heads, place: tuple[int, int, int], read: PacketBytes) -> bytes:
+    """Bytes [start, stop) of a packet, from its head where that has them."""
+    row, start, stop = place
+    if stop <= heads.shape[1]:
+        return heads[row, start:stop].tobytes()
+    return bytes(read(row, start, stop - start))
+
+
+def _are_known(
+    left: range, length_size: int, roles: Roles, read: Callable[[int, int], memoryview]
+) -> bool:
+    """Whether all units behind the first slice are of known meaning.
+
+    Args:
+        left: Where in the packet such a unit may begin.
+        length_size: Bytes before each unit that hold its length.
+        roles: What units are for.
+        read: Reads some bytes of the packet: from where, and how many.
+    """
+    at = left.start
+    while at in left:
+        head = read(at, length_size + 1)
+        if roles[head[length_size]] == _OTHER:
+            return False
+        at += length_size + int.from_bytes(head[:length_size], "big")
+    return True
 
 
 def _big_endian(
@@ -116,13 +160,14 @@ def _big_endian(
 def _look_into(
     data: memoryview, row: int, found: FirstSlices, length_size: int, roles: Roles
 ) -> bool:
-    """Find the first slice of one packet; say whether there is one."""
+    """Find the first slice of one packet; return whether it has one, and units of known meaning."""
+    has_slice = False
     for nal in nal_units(data, length_size):
         role = roles[nal[0]] if len(nal) >= _LONGEST_HEADER else _OTHER
-        if role == _SLICE:
-            found.first[row], found.second[row] = nal[0], nal[1]
-            return True
         if role == _OTHER:
             return False
-        found.after_sei[row] |= role == _SEI
-    return False
+        if role == _SLICE and not has_slice:
+            found.first[row], found.second[row] = nal[0], nal[1]
+            has_slice = True
+        found.after_sei[row] |= role == _SEI and not has_slice
+    return has_slice

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits, nal_units
-from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
+from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
+from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS, SHOWN
 from frames_pipeline.bitstream.h264 import poc_msb
-from frames_pipeline.bitstream.heads import Heads, first_slices, roles
+from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
+from frames_pipeline.bitstream.nal import framed, nal_units
+from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _RADL = (6, 7)
 _RASL = (8, 9)
@@ -23,9 +26,9 @@ _BLA: Final = (16, 17, 18)
 _IDR: Final = (19, 20)
 _CRA = 21
 _LAST_SLICE_TYPE = 31
-_SPS, _PPS = 33, 34
-_NONE: Final = 64
-"""Stands for the type of a unit that is too short to have one."""
+_VPS, _SPS, _PPS = 32, 33, 34
+_HEADER: Final = 2
+"""Bytes of a unit's header."""
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
 _SEI: Final = (39, 40)
 _ROLES: Final = roles(
@@ -40,8 +43,13 @@ _ROLES: Final = roles(
 class Sps:
     """What a sequence parameter set says of slice headers."""
 
+    vps: int
     separate_planes: bool
     poc_lsb_bits: int
+    most_waiting: int
+    """Pictures that wait for their turn before one is output (sps_max_num_reorder_pics)."""
+    size: tuple[int, ...]
+    """Width, height, and pictures that a decoder holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,50 +61,79 @@ class Pps:
     extra_header_bits: int
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The first slice header of a picture."""
+
+    sps: Sps
+    shown: bool
+    """The picture is output."""
+    drops_prior: bool
+    """Pictures that wait for output are dropped (no_output_of_prior_pics_flag)."""
+    poc_lsb: int
+
+
 class ParameterSets:
     """The parameter sets seen so far, from extradata and in band."""
 
     def __init__(self, extradata: bytes) -> None:
         """Read the sets of an `hvcC` record, or of Annex B extradata."""
-        self.length_size = extradata[21] % 4 + 1 if _is_hvcc(extradata) else 0
+        self.length_size = 0
         self.sps: dict[int, Sps] = {}
         self.pps: dict[int, Pps] = {}
-        self._seen: dict[bytes, tuple[int, Sps | Pps] | None] = {}
+        self._seen: dict[bytes, tuple[int, Sps | Pps | int] | None] = {}
         """What each set says; later ones take the place of earlier ones, and may come back."""
         self.may_hide = False
         """Whether slice headers say if their picture is output."""
-        for nal in _sets_of(extradata, self.length_size):
-            self.add(nal)
+        self.renew(extradata)
 
-    def add(self, nal: memoryview) -> None:
-        """Take in a parameter set; one that cannot be read is left to the decoder."""
+    def renew(self, extradata: bytes) -> list[bytes]:
+        """Take in other extradata, and return its sets."""
+        self.length_size = extradata[21] % 4 + 1 if _is_hvcc(extradata) else 0
+        sets = [bytes(nal) for nal in _sets_of(extradata, self.length_size)]
+        for nal in sets:
+            self.add(memoryview(nal))
+        return sets
+
+    def units(self, data: memoryview) -> Iterator[memoryview]:
+        """Yield the units of a packet that have a header."""
+        return (nal for nal in nal_units(data, self.length_size) if len(nal) >= _HEADER)
+
+    def add(self, nal: memoryview) -> tuple[object, object]:
+        """Take in a parameter set; one that cannot be read is left to the decoder.
+
+        Returns:
+            What it sets, and what it is read with.
+        """
         data = bytes(nal)
         kind = data[0] >> 1 & 63
-        if kind not in (_SPS, _PPS):
-            return
         if data not in self._seen:
             self._seen[data] = _read_set(data, kind)
         match self._seen[data]:
+            case (key, int(_)):
+                return ("vps", key), None
             case (key, Sps() as sps):
                 self.sps[key] = sps
+                return ("sps", key), ("vps", sps.vps)
             case (key, Pps() as pps):
                 self.pps[key] = pps
                 self.may_hide = self.may_hide or pps.has_output_flag
+                return ("pps", key), ("sps", pps.sps)
+        return data, None
 
-    def slice(self, nal: memoryview) -> tuple[bool, int] | None:
-        """Whether a picture is output, and the low part of its order count; `None`: unknown."""
+    def slice(self, nal: memoryview) -> Slice | None:
+        """The header of a picture's first slice; `None` where its sets are unknown."""
         try:
             return self._read_slice(nal)
         except EOFError:
             return None
 
-    def _read_slice(self, nal: memoryview) -> tuple[bool, int] | None:
+    def _read_slice(self, nal: memoryview) -> Slice | None:
         """The header of a picture's first slice segment, up to its order count (7.3.6.1)."""
         kind = nal[0] >> 1 & 63
         bits = header_bits(nal, 2)
         bits.u(1)  # first_slice_segment_in_pic_flag
-        if _FIRST_IRAP <= kind <= _LAST_IRAP:
-            bits.u(1)  # no_output_of_prior_pics_flag
+        drops_prior = _FIRST_IRAP <= kind <= _LAST_IRAP and bits.u(1) == 1
         pps = self.pps.get(bits.ue())
         sps = self.sps.get(pps.sps) if pps else None
         if pps is None or sps is None:
@@ -106,7 +143,8 @@ class ParameterSets:
         shown = not pps.has_output_flag or bits.u(1) == 1
         if sps.separate_planes:
             bits.u(2)
-        return shown, 0 if kind in _IDR else bits.u(sps.poc_lsb_bits)
+        poc_lsb = 0 if kind in _IDR else bits.u(sps.poc_lsb_bits)
+        return Slice(sps, shown, drops_prior, poc_lsb)
 
 
 class HevcReader:
@@ -114,23 +152,59 @@ class HevcReader:
 
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `hvcC` record or Annex B parameter sets."""
-        self._sets = ParameterSets(extradata)
+        self._sets = ParameterSets(b"")
+        self._log = StateLog()
+        self._row = -1
         self._at_start = True
         self._drops_rasl = False
+        self._output = _OutputQueue(self._sets)
+        self._take(extradata, GIVEN)
+
+    def renew(self, extradata: bytes) -> None:
+        """Take in extradata that the next packet comes with, and that is read before it."""
+        self._take(extradata, self._row)
+
+    def _take(self, extradata: bytes, row: int) -> None:
+        for nal in self._sets.renew(extradata):
+            self._note_set(memoryview(nal), row)
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        has_sets = False
-        for nal in nal_units(data, self._sets.length_size):
-            kind = nal[0] >> 1 & 63 if len(nal) > 1 else _NONE
+        self._row += 1
+        flags = 0
+        sets = False
+        for nal in self._sets.units(data):
+            kind = nal[0] >> 1 & 63
             if kind <= _LAST_SLICE_TYPE:
-                flags = self._read_picture(nal, kind)
-                return flags & ~DISPOSABLE if has_sets else flags
-            if kind in (_SPS, _PPS):
-                self._sets.add(nal)
-                has_sets = True  # which later pictures may use
+                if not flags:
+                    flags = self._read_picture(nal, kind)
+                    self._output.add(self._row, nal, is_shown=flags & SHOWN > 0)
+            elif kind in (_VPS, _SPS, _PPS):
+                sets = self._note_set(nal, self._row) or sets
             elif kind in (_END_OF_SEQUENCE, _END_OF_BITSTREAM):
                 self._at_start = True
-        return 0  # parameter sets or filler alone: no picture
+                self._output.order.restart()
+        return flags & ~DISPOSABLE | SETS if sets else flags
+
+    @property
+    def discarded(self) -> list[int]:
+        """Rows whose pictures are dropped at an entry point behind them, before they are output."""
+        return self._output.discarded
+
+    def state_before(self, row: int) -> DecoderState | None:
+        """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
+        if not self._log.varies:
+            return DecoderState()
+        units = self._log.before(row)
+        if units is None:
+            return None
+        return DecoderState(framed(tuple(unit for _, unit in units), self._sets.length_size))
+
+    def _note_set(self, nal: memoryview, row: int) -> bool:
+        unit = bytes(nal).rstrip(b"\0")
+        if len(unit) < _HEADER:
+            return False
+        key, needs = self._sets.add(memoryview(unit))
+        return self._log.note(row, key, unit, needs=needs)
 
     def _read_picture(self, nal: memoryview, kind: int) -> int:
         flags = SHOWN | (max(nal[1] & 7, 1) - 1) << LAYER_SHIFT
@@ -144,7 +218,7 @@ class HevcReader:
             return flags & ~SHOWN  # its references are gone: a decoder does not output it (8.1.3)
         if self._sets.may_hide:
             found = self._sets.slice(nal)
-            if found and not found[0]:
+            if found and not found.shown:
                 return flags & ~SHOWN
         return flags
 
@@ -154,18 +228,18 @@ class HevcReader:
         lengths: NDArray[np.int64],
         *,
         key: NDArray[np.bool_],
-        whole: Callable[[int], memoryview],
+        read: PacketBytes,
     ) -> NDArray[np.int64] | None:
         if self._sets.may_hide or not self._sets.length_size:
             return None
         found = first_slices(
-            heads, lengths, length_size=self._sets.length_size, roles=_ROLES, whole=whole
+            heads, lengths, length_size=self._sets.length_size, roles=_ROLES, read=read
         )
         if found is None:
             return None
         kind = found.first.astype(np.int64) >> 1 & 63
         irap = (kind >= _FIRST_IRAP) & (kind <= _LAST_IRAP)
-        if np.any(irap != key):
+        if np.any(irap != key) or self._may_drop(np.flatnonzero(irap)[1:].tolist(), read):
             return None
         flags = SHOWN | np.maximum((found.second & 7).astype(np.int64), 1) - 1 << LAYER_SHIFT
         flags[irap] |= ENTRY
@@ -176,49 +250,44 @@ class HevcReader:
         flags[np.isin(kind, _RASL) & starts[latest]] &= ~SHOWN
         return flags
 
+    def _may_drop(self, entries: list[int], read: PacketBytes) -> bool:
+        """Whether an entry point drops pictures that wait for output."""
+        for row in entries:
+            slices = (nal for nal in self._sets.units(read(row)) if nal[0] >> 1 & 63 <= _LAST_IRAP)
+            first = next(slices, b"")
+            if len(first) > _HEADER and first[_HEADER] & 0x40:
+                return True
+        return False
 
-class HevcOrder:
-    """Output order by picture order count (8.3.1)."""
 
-    def __init__(self, extradata: bytes) -> None:
-        """Take the stream's `hvcC` record or Annex B parameter sets."""
-        self._sets = ParameterSets(extradata)
+class _PictureOrder:
+    """Counts pictures in output order (8.3.1)."""
+
+    def __init__(self, sets: ParameterSets) -> None:
+        self._sets = sets
         self._epoch = 0
         self._at_start = True
         self._anchor = (0, 0)  # msb and lsb of the last picture that later ones count from
 
-    def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
-        """A sort key per packet, or `None` where a picture's order cannot be told."""
-        keys: list[tuple[int, int, int]] = []
-        for row, packet in enumerate(packets):
-            order = self._order(packet, row)
-            if order is None:
-                return None
-            keys.append((*order, row))
-        ranks = [0] * len(keys)
-        for rank, (_, _, row) in enumerate(sorted(keys)):
-            ranks[row] = rank
-        return ranks
+    def restart(self) -> None:
+        """The next entry point begins a sequence."""
+        self._at_start = True
 
-    def _order(self, packet: memoryview, row: int) -> tuple[int, int] | None:
-        for nal in nal_units(packet, self._sets.length_size):
-            kind = nal[0] >> 1 & 63 if len(nal) > 1 else _NONE
-            if kind <= _LAST_SLICE_TYPE:
-                found = self._sets.slice(nal)
-                return self._poc(nal, kind, found[1]) if found else None
-            if kind in (_SPS, _PPS):
-                self._sets.add(nal)
-            elif kind in (_END_OF_SEQUENCE, _END_OF_BITSTREAM):
-                self._at_start = True
-        return self._epoch, row
+    def begins_a_sequence(self, kind: int) -> bool:
+        """Whether pictures are counted anew from a picture of this type on."""
+        return kind in _IDR or kind in _BLA or (kind == _CRA and self._at_start)
 
-    def _poc(self, nal: memoryview, kind: int, lsb: int) -> tuple[int, int] | None:
-        bits = self._lsb_bits(nal)
-        if kind in _IDR or kind in _BLA or (kind == _CRA and self._at_start):
+    def place(self, nal: memoryview) -> tuple[int, int] | None:
+        """Where a picture stands: a sequence, and its count in it; `None` where that is unknown."""
+        found = self._sets.slice(nal)
+        if found is None:
+            return None
+        kind, lsb, wrap = nal[0] >> 1 & 63, found.poc_lsb, 1 << found.sps.poc_lsb_bits
+        if self.begins_a_sequence(kind):
             self._epoch += 1
             msb = 0
         else:
-            msb = poc_msb(lsb, *self._anchor, 1 << bits)
+            msb = poc_msb(lsb, *self._anchor, wrap)
         self._at_start = False
         is_leading = kind in _RADL or kind in _RASL
         is_disposable = kind <= _LAST_SUB_LAYER_TYPE and kind % 2 == 0
@@ -226,12 +295,73 @@ class HevcOrder:
             self._anchor = (msb, lsb)
         return self._epoch, msb + lsb
 
-    def _lsb_bits(self, nal: memoryview) -> int:
-        bits = header_bits(nal, 2)
-        bits.u(1)
-        if _FIRST_IRAP <= nal[0] >> 1 & 63 <= _LAST_IRAP:
-            bits.u(1)
-        return self._sets.sps[self._sets.pps[bits.ue()].sps].poc_lsb_bits
+
+class _OutputQueue:
+    """Pictures that are decoded and wait for their turn (C.5.2).
+
+    Behind an end of sequence, a decoder drops those that a CRA picture still finds waiting.
+    """
+
+    def __init__(self, sets: ParameterSets) -> None:
+        self._sets = sets
+        self.order = _PictureOrder(sets)
+        self._waiting: list[tuple[int, int]] = []
+        self._size: tuple[int, ...] = ()
+        self.discarded: list[int] = []
+
+    def add(self, row: int, nal: memoryview, *, is_shown: bool) -> None:
+        """Decode a picture: which ones wait, which are output, which dropped."""
+        begins = self.order.begins_a_sequence(kind := nal[0] >> 1 & 63)
+        found, place = self._sets.slice(nal), self.order.place(nal)
+        if found is None or place is None:
+            self._waiting.clear()
+            return
+        if begins:
+            is_same = kind == _CRA or found.sps.size == self._size
+            if is_same and (kind == _CRA or found.drops_prior):
+                self.discarded += [waiting for _, waiting in self._waiting]
+            self._waiting.clear()
+        self._size = found.sps.size
+        if is_shown:
+            insort(self._waiting, (place[1], row))
+            del self._waiting[: -found.sps.most_waiting or len(self._waiting)]
+
+
+class HevcOrder:
+    """Output order by picture order count (8.3.1)."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the stream's `hvcC` record or Annex B parameter sets."""
+        self._sets = ParameterSets(extradata)
+        self._order = _PictureOrder(self._sets)
+        self._latest = (0, 0)
+
+    def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
+        """A sort key per packet, or `None` where a picture's order cannot be told."""
+        keys: list[tuple[int, int, int]] = []
+        for row, packet in enumerate(packets):
+            place = self._place(packet)
+            if place is None:
+                return None
+            keys.append((*place, row))
+        ranks = [0] * len(keys)
+        for rank, (_, _, row) in enumerate(sorted(keys)):
+            ranks[row] = rank
+        return ranks
+
+    def _place(self, packet: memoryview) -> tuple[int, int] | None:
+        has_picture = False
+        place: tuple[int, int] | None = self._latest
+        for nal in self._sets.units(packet):
+            kind = nal[0] >> 1 & 63
+            if kind <= _LAST_SLICE_TYPE and not has_picture:
+                place, has_picture = self._order.place(nal), True
+            elif kind in (_SPS, _PPS):
+                self._sets.add(nal)
+            elif kind in (_END_OF_SEQUENCE, _END_OF_BITSTREAM):
+                self._order.restart()
+        self._latest = place or self._latest
+        return place
 
 
 def _is_hvcc(extradata: bytes) -> bool:
@@ -242,7 +372,8 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
     """The parameter sets of an `hvcC` record (ISO/IEC 14496-15, 8.3.3.1) or Annex B extradata."""
     view = memoryview(extradata)
     if not length_size:
-        return [nal for nal in nal_units(view, 0) if len(nal) > 1]
+        units = (nal for nal in nal_units(view, 0) if len(nal) >= _HEADER)
+        return [nal for nal in units if nal[0] >> 1 & 63 in (_VPS, _SPS, _PPS)]
     sets: list[memoryview] = []
     position = 23
     for _ in range(extradata[22]):
@@ -252,33 +383,39 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
             size = int.from_bytes(extradata[position : position + 2], "big")
             sets.append(view[position + 2 : position + 2 + size])
             position += 2 + size
-    return [nal for nal in sets if len(nal) > 1]
+    return [nal for nal in sets if len(nal) >= _HEADER and nal[0] >> 1 & 63 in (_VPS, _SPS, _PPS)]
 
 
-def _read_set(data: bytes, kind: int) -> tuple[int, Sps | Pps] | None:
+def _read_set(data: bytes, kind: int) -> tuple[int, Sps | Pps | int] | None:
     """The id of a parameter set, and what it says."""
     bits = all_bits(data, 2)
     try:
+        if kind == _VPS:
+            return bits.u(4), 0
         return _read_sps(bits) if kind == _SPS else _read_pps(bits)
     except EOFError:
         return None
 
 
 def _read_sps(bits: Bits) -> tuple[int, Sps]:
-    bits.u(4)  # sps_video_parameter_set_id
+    vps = bits.u(4)
     sub_layers = bits.u(3)  # sps_max_sub_layers_minus1
     bits.u(1)  # sps_temporal_id_nesting_flag
     _skip_profile_tier_level(bits, sub_layers)
     key = bits.ue()
     separate_planes = bits.ue() == 3 and bits.u(1) == 1
-    bits.ue()  # pic_width_in_luma_samples
-    bits.ue()  # pic_height_in_luma_samples
+    size = bits.ue(), bits.ue()
     if bits.u(1):  # conformance_window_flag
         for _ in range(4):
             bits.ue()
     bits.ue()  # bit_depth_luma_minus8
     bits.ue()  # bit_depth_chroma_minus8
-    return key, Sps(separate_planes, bits.ue() + 4)
+    poc_lsb_bits = bits.ue() + 4
+    held = most_waiting = 0
+    for _ in range(sub_layers + 1 if bits.u(1) else 1):  # the last one holds for all layers
+        held, most_waiting = bits.ue(), bits.ue()
+        bits.ue()  # sps_max_latency_increase_plus1
+    return key, Sps(vps, separate_planes, poc_lsb_bits, most_waiting, (*size, held))
 
 
 def _skip_profile_tier_level(bits: Bits, sub_layers: int) -> None:

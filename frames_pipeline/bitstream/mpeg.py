@@ -9,9 +9,20 @@ import re
 from typing import Final
 
 from frames_pipeline.bitstream.bits import Bits
-from frames_pipeline.bitstream.flags import BETWEEN, DISPOSABLE, ENTRY, SHOWN
+from frames_pipeline.bitstream.flags import BETWEEN, COMPLETES, DISPOSABLE, ENTRY, SETS, SHOWN
+from frames_pipeline.bitstream.nal import START_CODE
+from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _PICTURE_START: Final = b"\0\0\1\0"
+_SEQUENCE_START: Final = b"\0\0\1\xb3"
+_GROUP_START: Final = b"\0\0\1\xb8"
+_EXTENSION, _USER_DATA = 0xB5, 0xB2
+_PICTURE_CODING, _QUANT_MATRIX = 8, 3  # extension_start_code_identifier
+_CLOSED: Final = 0x40
+"""closed_gop, in the fourth byte of a group's header."""
+_FRAME: Final = 3
+"""picture_structure of a whole frame."""
+_GROUP_OF_VOPS: Final = b"\0\0\1\xb3"
 _VOP_START: Final = b"\0\0\1\xb6"
 _VOL_START: Final = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
 _INTRA, _BIDIRECTIONAL = 1, 3  # picture_coding_type of MPEG-1 and MPEG-2
@@ -24,26 +35,115 @@ _EXTENDED_ASPECT: Final = 15
 
 
 class MpegReader:
-    """Entry points are intra pictures that follow a sequence header, which containers call key."""
+    """Entry points are intra pictures; the sequence header that holds there is replayed.
+
+    packet   sequence group I   P   B   group I           group B P …
+    entry    x                          x                          B of an open group that
+    before                              sequence                   begins the stream: not shown
+    """
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the stream's extradata, which may hold its sequence header."""
+        self._row = -1
+        self._log = StateLog()
+        self._holds_header: set[int] = set()
+        """Entry points with a sequence header of their own."""
+        self._is_known = True
+        """Whether a sequence header alone says what holds: no picture changed a matrix since."""
+        self._references = 0
+        self._is_closed = False
+        self._awaits_field = False
+        if header := _sequence_header(extradata):
+            self._log.note(GIVEN, "sequence", header)
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        self._row += 1
         text = bytes(data[:_HEADER])
         at = text.find(_PICTURE_START)
+        if at < 0 and len(data) > _HEADER:
+            text = bytes(data)
+            at = text.find(_PICTURE_START)
         if at < 0 or at + 6 > len(text):
-            return SHOWN | ENTRY if key else SHOWN
+            return SETS | self._note_header(text)
+        sets = self._note_header(text[:at])
+        self._note_group(text[:at])
         kind = text[at + 5] >> 3 & 7  # picture_coding_type, behind temporal_reference
-        if kind == _INTRA and key:
-            return SHOWN | ENTRY
-        return SHOWN | DISPOSABLE | BETWEEN if kind == _BIDIRECTIONAL else SHOWN
+        extensions = _picture_extensions(text, at)
+        if any(extension[0] >> 4 == _QUANT_MATRIX for extension in extensions):
+            self._is_known, sets = False, SETS
+        if self._completes_a_frame(extensions, data):
+            return COMPLETES | sets
+        return self._flags(kind) & ~(DISPOSABLE if sets or self._awaits_field else 0) | sets
+
+    def state_before(self, row: int) -> DecoderState:
+        """Return the sequence header, for a picture that comes without one."""
+        if row in self._holds_header or not self._log.varies:
+            return DecoderState()
+        return DecoderState(b"".join(unit for _, unit in self._log.before(row + 1) or ()))
+
+    def _flags(self, kind: int) -> int:
+        if kind == _BIDIRECTIONAL:
+            is_shown = self._references > 1 or (self._references == 1 and self._is_closed)
+            return (SHOWN if is_shown else 0) | DISPOSABLE | BETWEEN
+        if kind != _INTRA and not self._references:
+            return 0  # a decoder waits for an intra picture
+        self._references += 1
+        return SHOWN | ENTRY if kind == _INTRA and self._is_known else SHOWN
+
+    def _note_header(self, before_picture: bytes) -> int:
+        """Keep a sequence header; what it leaves out is reset."""
+        header = _sequence_header(before_picture)
+        if not header:
+            return 0
+        self._is_known = True
+        self._holds_header.add(self._row)
+        return SETS if self._log.note(self._row, "sequence", header) else 0
+
+    def _note_group(self, before_picture: bytes) -> None:
+        at = before_picture.rfind(_GROUP_START)
+        if 0 <= at < len(before_picture) - 7:
+            self._is_closed = bool(before_picture[at + 7] & _CLOSED)
+
+    def _completes_a_frame(self, extensions: list[bytes], data: memoryview) -> bool:
+        """Whether a packet holds nothing but the second field of a frame (mpeg12dec.c)."""
+        structure = next((e[2] & 3 for e in extensions if e[0] >> 4 == _PICTURE_CODING), _FRAME)
+        is_single = structure != _FRAME and bytes(data).count(_PICTURE_START) == 1
+        if not is_single:
+            self._awaits_field = False
+            return False
+        self._awaits_field = not self._awaits_field
+        return not self._awaits_field
+
+
+def _sequence_header(text: bytes) -> bytes:
+    """A sequence header with its extensions; empty where there is none."""
+    start = text.rfind(_SEQUENCE_START)
+    if start < 0:
+        return b""
+    ends = [at for code in (_GROUP_START, _PICTURE_START) if (at := text.find(code, start)) >= 0]
+    return text[start : min(ends, default=len(text))].rstrip(b"\0")
+
+
+def _picture_extensions(text: bytes, picture: int) -> list[bytes]:
+    """The extensions between a picture header and its first slice."""
+    found: list[bytes] = []
+    at = text.find(START_CODE, picture + 4)
+    while 0 <= at < len(text) - 6 and text[at + 3] in (_EXTENSION, _USER_DATA):
+        following = text.find(START_CODE, at + 4)
+        if text[at + 3] == _EXTENSION:
+            found.append(text[at + 4 : following if following >= 0 else len(text)])
+        at = following
+    return [extension for extension in found if len(extension) > 2]
 
 
 class Mpeg4Reader:
-    """Entry points are I VOPs. Some AVI files pack a P and a B VOP into one packet.
+    """Entry points are I VOPs; headers that came before them are replayed.
 
-    A placeholder follows, in whose place the B VOP is shown, so packets and frames stay even:
+    FFmpeg decodes streams of some encoders in their own ways, and learns the encoder's name from
+    the headers of the first packet, so names are replayed with them.
+
+    Some AVI files pack a P and a B VOP into one packet. A placeholder follows, in whose place the B
+    VOP is shown, so packets and frames stay even:
 
         packet   I0   P3+B1   B2   placeholder
         frame    I0   P3      B1   B2            the decoder hands out one packet later
@@ -56,13 +156,40 @@ class Mpeg4Reader:
         """Take the stream's extradata, which may hold its video object layer."""
         self._time_bits = _time_bits(extradata)
         self._packed = False
+        self._log = StateLog()
+        self._latest = b""
+        self._references = 0
+        self._row = GIVEN
+        self._note_headers(extradata)
+        self._row = -1
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        self._row += 1
         text = bytes(data)
         at = text.find(_VOP_START)
         if at < 0 or at + 5 > len(text):
-            return 0
+            return SETS if self._note_headers(text) else 0
         self._time_bits = _time_bits(text[:at]) or self._time_bits
+        sets = SETS if self._note_headers(text[:at]) else 0
+        flags = self._read_vop(text, at)
+        return flags & ~DISPOSABLE | sets if sets else flags
+
+    def state_before(self, row: int) -> DecoderState | None:
+        """Return the headers so far; `None` where they changed, which nothing undoes."""
+        if not self._log.varies:
+            return DecoderState()
+        units = [unit for first, unit in self._log.before(row + 1) or () if first != GIVEN]
+        return None if len(units) > 1 else DecoderState(b"".join(units))
+
+    def _note_headers(self, text: bytes) -> bool:
+        """Keep what stands before a VOP and its group, which holds a time."""
+        headers = text.split(_GROUP_OF_VOPS, 1)[0].rstrip(b"\0")
+        if START_CODE not in headers or headers == self._latest:
+            return False
+        self._latest = headers
+        return self._log.note(self._row, self._row, headers)
+
+    def _read_vop(self, text: bytes, at: int) -> int:
         kind = text[at + 4] >> 6
         if text.find(_VOP_START, at + 4) >= 0:
             self._packed = True
@@ -70,10 +197,12 @@ class Mpeg4Reader:
             return SHOWN | BETWEEN
         elif self._is_not_coded(text[at + 4 :]):
             return 0
-        if kind == _I_VOP:
-            return SHOWN | ENTRY
-        between = BETWEEN if kind == _B_VOP else 0
-        return SHOWN | between | (DISPOSABLE if between and not self._packed else 0)
+        if kind == _B_VOP:
+            shown = SHOWN if self._references > 1 or self._packed else 0
+            return shown | BETWEEN | (0 if self._packed else DISPOSABLE)
+        is_intra = kind == _I_VOP
+        self._references += 1 if is_intra or self._references else 2  # gray stands in for the first
+        return SHOWN | ENTRY if is_intra else SHOWN
 
     def _is_not_coded(self, vop: bytes) -> bool:
         """Whether a VOP says that it repeats the one before (vop_coded is 0)."""

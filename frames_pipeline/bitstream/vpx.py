@@ -7,8 +7,12 @@ still hand its probabilities and segmentation on to the next one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from frames_pipeline.bitstream.flags import ENTRY, SHOWN
+
+_VP8_HEADER: Final = 10
+"""Bytes of a key frame before those that are arithmetically coded (RFC 6386, 9.1)."""
 
 
 class Vp8Reader:
@@ -18,9 +22,29 @@ class Vp8Reader:
         """Take the codec's extradata, which says nothing here."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        if not data:
+            return 0
         tag = data[0]
-        entry = 0 if tag & 1 else ENTRY
-        return entry | (SHOWN if tag & 0x10 else 0)
+        is_entry = not tag & 1 and not _keeps_segments(bytes(data[_VP8_HEADER : _VP8_HEADER + 4]))
+        return (ENTRY if is_entry else 0) | (SHOWN if tag & 0x10 else 0)
+
+
+def _keeps_segments(coded: bytes) -> bool:
+    """Whether a key frame takes its segment map from the frame before (9.3, 20.4).
+
+    Its header begins with four bits, coded as equally likely: colour space, clamping, segmentation,
+    and, where there is segmentation, whether the map comes anew.
+    """
+    value, limit = int.from_bytes(coded.ljust(4, b"\0"), "big"), 255 << 24
+    bits: list[bool] = []
+    for _ in range(4):
+        split = (1 + ((limit >> 24) - 1) // 2) << 24
+        bits.append(value >= split)
+        value, limit = (value - split, limit - split) if bits[-1] else (value, split)
+        while limit < 128 << 24:
+            value, limit = value << 1, limit << 1
+    _, _, is_segmented, is_anew = bits
+    return is_segmented and not is_anew
 
 
 class Vp9Reader:
@@ -31,6 +55,8 @@ class Vp9Reader:
 
     def read(self, data: memoryview, *, key: bool) -> int:
         flags = 0
+        if not data:
+            return 0
         for number, header in enumerate(_frame_headers(data)):
             is_key, shown = _read_header(header)
             flags |= SHOWN if shown else 0

@@ -40,8 +40,10 @@ def feed(
     if numbers is not None:
         numbers.restart()
     try:
-        for number, (row, packet) in enumerate(media.packets.read(rows)):
+        for number, (row, packet) in enumerate(media.packets.run(rows)):
             tally.packets_fed += 1
+            if numbers is not None and packet.has_sidedata("new_extradata"):
+                numbers.renew(bytes(packet.get_sidedata("new_extradata")))
             if numbers is not None and not numbers.is_next(memoryview(packet)):
                 yield Decoded(row, None, _GAP, is_gap=True)
             yield from _decode(context, packet, rows[max(0, number - delay)], tally)

@@ -54,5 +54,11 @@ class Packets(Protocol):
         of, whatever the container's timestamps are worth.
         """
 
+    def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        """Like `read`; the first packet also brings what a decoder must know there.
+
+        That is what packets before it have set: parameter sets, headers, extradata.
+        """
+
     def close(self) -> None:
         """Release what is held."""

@@ -9,20 +9,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
+from av.packet import Packet, PacketSideData, PktSideDataT
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from frames_pipeline.bitstream import (
+    ENTRY,
+    SETS,
+    SHOWN,
+    DecoderState,
     HeaderReader,
     damaged_packets,
+    decoder_state,
     decodes_in_output_order,
+    discarded_pictures,
     packet_cutter,
     references,
+    renew,
 )
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
 from frames_pipeline.index import NO_PTS, PacketColumns
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 _Cut = Callable[[memoryview], list[int]]
+_NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
 _SEEK_OVER: Final = 512
 """Packets that are rather sought over than read."""
 
@@ -75,6 +84,9 @@ class DemuxedPackets:
         """Why the container could not be read to its end; empty if it could."""
         rows: list[tuple[int, int, int, int, bool, bool, bool, int]] = []
         self._reader = reader
+        self._extradata: list[tuple[int, bytes]] = [(-1, _extradata(stream))]
+        """Rows whose packets bring other extradata, with that."""
+        palettes: list[int] = []
         size = 0
         for packet in self._demux_all(container):
             if packet.has_sidedata("encryption_info"):
@@ -83,6 +95,11 @@ class DemuxedPackets:
             if len(rows) >= max_packets:
                 message = f"{name} has more than {max_packets} packets; raise the limit if meant"
                 raise LimitExceededError(message)
+            if packet.has_sidedata("new_extradata"):
+                self._extradata.append((len(rows), bytes(packet.get_sidedata("new_extradata"))))
+                renew(reader, self._extradata[-1][1])
+            if packet.has_sidedata("palette"):
+                palettes.append(len(rows))
             rows.append(_row(packet, reader))
             size += packet.size
             if size > memory:
@@ -92,6 +109,7 @@ class DemuxedPackets:
         table = np.array(rows, np.int64).reshape(len(rows), 8).T
         corrupt = table[6].astype(np.bool_)
         corrupt[damaged_packets(reader)] = True
+        self._settle_flags(table[7], palettes)
         self.columns = PacketColumns(
             pts=table[0],
             dts=table[1],
@@ -102,6 +120,22 @@ class DemuxedPackets:
             corrupt=corrupt,
             flags=table[7],
         )
+
+    def _settle_flags(self, flags: NDArray[np.int64], palettes: list[int]) -> None:
+        """Leave no entry point at which a decoder would not know what packets before it set.
+
+        A palette holds until the next one, so decoding begins at the packet that brings it.
+        """
+        flags[[row for row, _ in self._extradata[1:]]] |= SETS
+        flags[palettes] |= SETS
+        if palettes:
+            lacks = np.arange(len(flags)) > palettes[0]
+            lacks[palettes] = False
+            flags[lacks] &= ~ENTRY
+        for row in np.flatnonzero(flags & ENTRY).tolist():
+            if decoder_state(self._reader, row) is None:
+                flags[row] &= ~ENTRY
+        flags[discarded_pictures(self._reader)] &= ~SHOWN
 
     def _demux_all(self, container: InputContainer) -> Iterator[VideoPacket]:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
@@ -127,6 +161,36 @@ class DemuxedPackets:
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
         for row in rows:
             yield row, self._held[row] if self._held is not None else self._read_again(row)
+
+    def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        is_first = True
+        for row, packet in self.read(rows):
+            yield row, self._prepared(row, packet) if is_first else packet
+            is_first = False
+
+    def _prepared(self, row: int, packet: VideoPacket) -> VideoPacket:
+        """A packet that brings along what packets before it have set."""
+        state = decoder_state(self._reader, row) or DecoderState()
+        extradata = self._extradata_before(row)
+        if not state.data and not extradata:
+            return packet
+        prepared = cast("VideoPacket", Packet(len(state.data) + packet.size))
+        prepared.update(state.data + bytes(packet))
+        prepared.pts, prepared.dts, prepared.time_base = packet.pts, packet.dts, packet.time_base
+        prepared.is_keyframe = packet.is_keyframe
+        for item in packet.iter_sidedata():
+            prepared.set_sidedata(item)
+        if extradata and not packet.has_sidedata("new_extradata"):
+            item = PacketSideData(_NEW_EXTRADATA, len(extradata))  # type: ignore[call-arg]
+            item.update(extradata)
+            prepared.set_sidedata(item)
+        return prepared
+
+    def _extradata_before(self, row: int) -> bytes:
+        """Extradata that holds before a row, where it is not the same in the whole stream."""
+        if len(self._extradata) == 1:
+            return b""
+        return [extradata for first, extradata in self._extradata if first < row][-1]
 
     def close(self) -> None:
         """Release the packets, and the second container where there is one."""
@@ -205,6 +269,10 @@ class _Cursor:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _extradata(stream: VideoStream) -> bytes:
+    return stream.codec_context.extradata or b""
 
 
 def _row(

@@ -7,6 +7,7 @@ what is not understood, there are no sampled packets, and the stream is demuxed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -90,6 +91,9 @@ class SampledPackets:
             packet.is_keyframe = bool(self.columns.key[row])
             yield row, packet
 
+    def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        return self.read(rows)  # a plain table has one description, and no sets among its samples
+
     def close(self) -> None:
         pass
 
@@ -122,15 +126,25 @@ def sampled_packets(
     flags = read_heads(
         reader,
         np.frombuffer(b"".join(heads), np.uint8).reshape(len(table), _HEAD),
-        np.minimum(table.size, _HEAD),
+        table.size,
         key=table.sync,
-        whole=lambda row: memoryview(file.read(int(table.offset[row]), int(table.size[row]))),
+        read=functools.partial(_read_packet, file, table),
     )
     if flags is None:
         return None
     return SampledPackets(
         file, table, flags, in_output_order=decodes_in_output_order(reader), name=name
     )
+
+
+def _read_packet(
+    file: ByteReader, table: SampleTable, row: int, start: int = 0, size: int = -1
+) -> memoryview:
+    """Some bytes of a sample; zeros where the file ends before it does."""
+    left = int(table.size[row]) - start
+    size = left if size < 0 else size
+    data = file.read(int(table.offset[row]) + start, min(left, size))
+    return memoryview(data.ljust(size, b"\0"))
 
 
 def _is_agreed(table: SampleTable, stream: VideoStream) -> bool:

@@ -1,0 +1,64 @@
+"""H.263 and Sorenson's variant of it in FLV: intra pictures, pictures that are not referred to.
+
+Containers cannot be believed here: FFmpeg's AVI and Matroska demuxers call every packet a key
+frame, so the picture header is read.
+
+Sources: ITU-T H.263, 5.1; FFmpeg's flvdec.c.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from frames_pipeline.bitstream.bits import Bits
+from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+
+_HEADER: Final = 16
+"""Bytes that hold the part of a header that is read here."""
+_EXTENDED: Final = 7
+"""The source format behind which PLUSPTYPE stands (5.1.3)."""
+
+
+class H263Reader:
+    """Entry points are intra pictures that state all their modes."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the codec's extradata, which says nothing here."""
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        try:
+            return SHOWN | ENTRY if _is_intra(Bits(bytes(data[:_HEADER]))) else SHOWN
+        except EOFError:
+            return SHOWN
+
+
+class FlvReader:
+    """Entry points are intra pictures; others may be disposable (picture type 2)."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Take the codec's extradata, which says nothing here."""
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        try:
+            kind = _flv_picture_type(Bits(bytes(data[:_HEADER])))
+        except EOFError:
+            return SHOWN
+        return SHOWN | {0: ENTRY, 2: DISPOSABLE}.get(kind, 0)
+
+
+def _is_intra(bits: Bits) -> bool:
+    if bits.u(22) != 0x20:  # picture start code
+        return False
+    bits.u(8 + 5)  # temporal reference; marker, H.261 distinction, split, camera, freeze
+    if bits.u(3) != _EXTENDED:
+        return bits.u(1) == 0  # picture coding type
+    if bits.u(3) != 1:  # UFEP: modes hold from an earlier picture
+        return False
+    bits.u(18)  # OPPTYPE
+    return bits.u(3) == 0  # picture type code
+
+
+def _flv_picture_type(bits: Bits) -> int:
+    bits.u(17 + 5 + 8)  # start code, version, temporal reference
+    bits.u({0: 16, 1: 32}.get(bits.u(3), 0))  # a size that is no standard one
+    return bits.u(2)

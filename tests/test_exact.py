@@ -1,0 +1,115 @@
+"""Each frame alone is the one of a linear decode, over streams that are made at random.
+
+What a decoder knows at an entry point decides the frame: parameter sets, headers, references. So
+every position is asked of a decoder that has seen nothing else.
+
+`FRAMES_MADE_STREAMS=2000 pytest tests/test_exact.py` takes more streams than a usual run.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from frames_pipeline import SourceError
+from frames_pipeline.media import open_media
+from frames_pipeline.plan import plan_linear
+from tests.corpus.decoding import Decode, decode_by, decode_planned
+from tests.made_streams import CONTAINERS, MadeStream, make_stream
+from tests.oracle import plain_frames, raw_digest
+
+STREAMS: Final = int(os.environ.get("FRAMES_MADE_STREAMS", "54"))
+"""Whole streams; a third as many that begin in the middle, and that lose packets."""
+TELL_LOSS: Final = ("libx264", "libx265")
+"""Encoders whose streams tell that a packet is lost."""
+KEPT_BACK: Final = ("libx264", "libx265", "mpeg1video", "mpeg2video", "libvpx", "libvpx-vp9")
+"""Encoders whose decoders show nothing before an entry point."""
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def differing_alone(stream: MadeStream, linear: Decode) -> list[int]:
+    """Positions that are other frames when they are asked alone, and not marked.
+
+    Where the linear decode lost a frame, which it then lists, the frame alone may still come.
+    """
+    with open_media(stream.path) as media:
+        rows = media.index.presentation
+    found: list[int] = []
+    for position in range(len(rows)):
+        with open_media(stream.path) as media:
+            alone = decode_planned(media, rows[position : position + 1])
+        row = int(rows[position])
+        expected = linear.digests.get(row, alone.digests.get(row))
+        if alone.digests.get(row) != expected and row not in alone.suspect:
+            found.append(position)
+    return found
+
+
+def decode_linearly(stream: MadeStream) -> Decode:
+    """All frames of the stream, in one pass from its start."""
+    with open_media(stream.path) as media:
+        rows = media.index.presentation
+        return decode_by(media, plan_linear(media.index, rows, reason="to compare"), rows)
+
+
+@pytest.mark.parametrize("seed", range(STREAMS))
+def test_each_frame_alone_is_that_of_a_linear_decode(tmp_path: Path, seed: int) -> None:
+    stream = make_stream(tmp_path, seed, codec=list(CONTAINERS)[seed % len(CONTAINERS)])
+    plain = [raw_digest(frame.frame) for frame in plain_frames(stream.path)]
+    linear = decode_linearly(stream)
+
+    assert list(linear.digests.values()) == plain, stream
+    assert not linear.suspect, stream
+    assert not differing_alone(stream, linear), stream
+
+
+@pytest.mark.parametrize("seed", range(STREAMS // 9))
+def test_sets_of_frames_are_those_of_a_linear_decode(tmp_path: Path, seed: int) -> None:
+    """One decoder after the other run: what it knows from before must not matter."""
+    random = Random(seed)
+    stream = make_stream(tmp_path, seed, codec=("libx264", "libx265", "mpeg2video")[seed % 3])
+    linear = decode_linearly(stream)
+    with open_media(stream.path) as media:
+        rows = media.index.presentation
+        for _ in range(6):
+            chosen = sorted(random.sample(range(len(rows)), k=random.randint(1, 4)))
+            decode = decode_planned(media, rows[chosen])
+            expected = {row: linear.digests[row] for row in rows[chosen].tolist()}
+            assert decode.digests == expected, (stream, chosen)
+
+
+@pytest.mark.parametrize("seed", range(STREAMS // 3))
+def test_a_stream_that_begins_in_the_middle_shows_what_its_decoder_shows(
+    tmp_path: Path, seed: int
+) -> None:
+    """Pictures that no decoder shows are not counted; those that cannot be decoded are listed."""
+    stream = make_stream(tmp_path, seed, codec=KEPT_BACK[seed % len(KEPT_BACK)], cut="start")
+    try:
+        linear = decode_linearly(stream)
+    except SourceError:
+        return  # not even a parameter set is left
+    plain = [raw_digest(frame.frame) for frame in plain_frames(stream.path)]
+    with open_media(stream.path) as media:
+        has_entries = bool(media.index.entry.any())
+
+    assert list(linear.digests.values()) == plain, stream
+    if has_entries and "intra-refresh=1" not in str(stream.settings) and not linear.suspect:
+        with open_media(stream.path) as media:
+            assert media.index.num_frames == len(plain), stream
+    assert not differing_alone(stream, linear), stream
+
+
+@pytest.mark.parametrize("seed", range(STREAMS // 3))
+def test_no_frame_behind_a_lost_packet_passes_for_right(tmp_path: Path, seed: int) -> None:
+    codec = TELL_LOSS[seed % len(TELL_LOSS)]
+    stream = make_stream(tmp_path, seed, codec=codec, cut="loss")
+    try:
+        linear = decode_linearly(stream)
+    except SourceError:
+        return  # the packet with the parameter sets is lost
+    assert not differing_alone(stream, linear), stream
