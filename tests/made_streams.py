@@ -335,3 +335,96 @@ def _cut(packets: list[Packet[Any]], random: Random, cut: str) -> list[Packet[An
     count = min(len(packets) - 1, random.choice((1, 2))) if cut else 0
     gone = set(random.sample(range(len(packets)), k=count))
     return [packet for number, packet in enumerate(packets) if number not in gone]
+
+
+def write_raw_h264(path: Path, options: dict[str, str], *, frames: int) -> None:
+    """Write a raw stream of x264."""
+    with av.open(str(path), "w", format="h264") as output:
+        stream = output.add_stream("libx264", rate=RATE, options=options)
+        stream.width, stream.height = _size("libx264")
+        stream.pix_fmt = "yuv420p"
+        for number, picture in enumerate(_pictures("libx264", frames, 1, "yuv420p")):
+            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+
+
+def with_numbers_reset(stream: bytes, *, at: int) -> bytes:
+    """A stream of x264 without B frames in which a picture starts the frame numbers again.
+
+    Args:
+        stream: Annex B, one slice a picture, one reference, CAVLC, no weights.
+        at: The picture that gets memory management control operation 5.
+    """
+    written, picture, numbers = [], -1, 0
+    for unit in _units(stream):
+        if unit[0] & 31 == 7:
+            numbers = _frame_num_bits(_Bits(unit))
+        if unit[0] & 31 not in (1, 5):
+            written.append(unit)
+            continue
+        picture += 1
+        written.append(_renumbered(unit, picture, at, numbers) if picture >= at else unit)
+    return b"".join(b"\0" + _START + unit for unit in written)
+
+
+class _Bits:
+    """The bits of a unit behind its header, as text."""
+
+    def __init__(self, unit: bytes) -> None:
+        data = unit[1:].replace(b"\0\0\3", b"\0\0")
+        self.text = "".join(f"{byte:08b}" for byte in data)
+        self.at = 0
+
+    def u(self, count: int) -> int:
+        self.at += count
+        return int(self.text[self.at - count : self.at], 2)
+
+    def ue(self) -> int:
+        zeros = self.text.index("1", self.at) - self.at
+        self.at += zeros
+        return self.u(zeros + 1) - 1
+
+
+def _frame_num_bits(bits: _Bits) -> int:
+    profile = bits.u(8)
+    bits.u(16)
+    bits.ue()
+    if profile not in (66, 77, 88):
+        for _ in range(3):
+            bits.ue()
+        bits.u(2)
+    return bits.ue() + 4
+
+
+def _renumbered(unit: bytes, picture: int, at: int, number_bits: int) -> bytes:
+    bits = _Bits(unit)
+    for _ in range(3):
+        bits.ue()  # first_mb_in_slice, slice_type, pic_parameter_set_id
+    start = bits.at
+    bits.u(number_bits)
+    behind = bits.at
+    assert bits.u(1) == 0 or bits.ue() >= 0  # num_ref_idx_active_override_flag
+    assert bits.u(1) == 0  # ref_pic_list_modification_flag_l0
+    marking = bits.at
+    assert bits.u(1) == 0  # adaptive_ref_pic_marking_mode_flag
+    text = bits.text
+    if picture == at:
+        text = (
+            text[:marking] + "1" + "00110" + "1" + text[marking + 1 :]
+        )  # operation 5, and no more
+    else:
+        text = text[:start] + f"{picture - at:0{number_bits}b}" + text[behind:]
+    text = text[: text.rindex("1") + 1]
+    text += "0" * (-len(text) % 8)
+    data = bytes(int(text[place : place + 8], 2) for place in range(0, len(text), 8))
+    return unit[:1] + _with_emulation_prevention(data)
+
+
+def _with_emulation_prevention(data: bytes) -> bytes:
+    out = bytearray()
+    for byte in data:
+        if byte <= 3 and out[-2:] == b"\0\0":
+            out.append(3)
+        out.append(byte)
+    return bytes(out)

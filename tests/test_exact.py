@@ -19,7 +19,13 @@ from frames_pipeline import SourceError
 from frames_pipeline.media import open_media
 from frames_pipeline.plan import plan_linear
 from tests.corpus.decoding import Decode, decode_by, decode_planned
-from tests.made_streams import CONTAINERS, MadeStream, make_stream
+from tests.made_streams import (
+    CONTAINERS,
+    MadeStream,
+    make_stream,
+    with_numbers_reset,
+    write_raw_h264,
+)
 from tests.oracle import plain_frames, raw_digest
 
 STREAMS: Final = int(os.environ.get("FRAMES_MADE_STREAMS", "54"))
@@ -113,3 +119,19 @@ def test_no_frame_behind_a_lost_packet_passes_for_right(tmp_path: Path, seed: in
     except SourceError:
         return  # the packet with the parameter sets is lost
     assert not differing_alone(stream, linear), stream
+
+
+def test_a_picture_that_starts_the_numbers_again_is_no_lost_one(tmp_path: Path) -> None:
+    """Memory management control operation 5 is written into a stream: encoders hardly use it."""
+    plain_path, reset_path = tmp_path / "plain.h264", tmp_path / "reset.h264"
+    options = {"qp": "30", "x264-params": "bframes=0:ref=1:cabac=0:weightp=0:keyint=50:8x8dct=0"}
+    write_raw_h264(plain_path, options, frames=24)
+    reset_path.write_bytes(with_numbers_reset(plain_path.read_bytes(), at=20))
+
+    expected = [raw_digest(frame.frame) for frame in plain_frames(plain_path)]
+    assert [raw_digest(frame.frame) for frame in plain_frames(reset_path)] == expected
+    with open_media(reset_path) as media:
+        rows = media.index.presentation
+        decode = decode_planned(media, rows)
+    assert list(decode.digests.values()) == expected
+    assert not decode.suspect

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import COMPLETES, DISPOSABLE, ENTRY, OPEN, SETS, SHOWN
+from frames_pipeline.bitstream.h264_marking import HeaderForm, Pps, read_pps, resets_numbers
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
@@ -31,6 +32,8 @@ _INTRA_SLICES: Final = (2, 4, 7, 9)
 _USER_DATA: Final = 5
 _X264: Final = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
 """The UUID of the supplemental information in which x264 names its build (common/set.c)."""
+_WHOLE_HEADER: Final = 1024
+"""Bytes that hold a slice header with all its weights."""
 _OLD_X264: Final = 67
 _OLD_X264_444: Final = 151
 """FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
@@ -49,6 +52,8 @@ class Sps:
     """No field pictures."""
     is_444: bool
     separate_planes: bool
+    form: HeaderForm
+    """How slice headers are written."""
     may_skip_numbers: bool
     """Frame numbers may be missing: whoever sent the stream left out pictures on purpose."""
 
@@ -79,8 +84,8 @@ class ParameterSets:
     def __init__(self, extradata: bytes) -> None:
         """Read the sets of an `avcC` record, or of Annex B extradata."""
         self._sps: dict[int, Sps] = {}
-        self._sps_of_pps: dict[int, int] = {}
-        self._seen: dict[bytes, tuple[int, Sps | int] | None] = {}
+        self._pps: dict[int, Pps] = {}
+        self._seen: dict[bytes, tuple[int, Sps | Pps] | None] = {}
         """What each set says; later ones take the place of earlier ones, and may come back."""
         self.poc_types: set[int] = set()
         """How the stream parts seen so far count pictures (8.2.1)."""
@@ -118,9 +123,9 @@ class ParameterSets:
                 self.frames_only = self.frames_only and sps.frames_only
                 self.any_444 = self.any_444 or sps.is_444
                 return ("sps", key), None
-            case (key, int(sps_key)):
-                self._sps_of_pps[key] = sps_key
-                return ("pps", key), ("sps", sps_key)
+            case (key, Pps() as pps):
+                self._pps[key] = pps
+                return ("pps", key), ("sps", pps.sps)
         return data, None
 
     def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
@@ -129,10 +134,25 @@ class ParameterSets:
         try:
             bits.ue()  # first_mb_in_slice
             bits.ue()  # slice_type
-            sps = self._sps.get(self._sps_of_pps.get(bits.ue(), -1))
+            pps = self._pps.get(bits.ue())
+            sps = self._sps.get(pps.sps) if pps else None
             return None if sps is None else (_read_slice(nal[0], bits, sps), sps)
         except EOFError:
             return None
+
+    def resets_numbers(self, nal: memoryview) -> bool:
+        """Whether pictures are numbered anew behind a picture, by its first slice (8.2.1)."""
+        bits = header_bits(nal, 1)
+        try:
+            bits.ue()  # first_mb_in_slice
+            bits.ue()  # slice_type
+            pps = self._pps.get(bits.ue())
+        except EOFError:
+            return False
+        sps = self._sps.get(pps.sps) if pps else None
+        if pps is None or sps is None:
+            return False
+        return resets_numbers(nal, all_bits(nal[:_WHOLE_HEADER], 1), sps.form, pps)
 
 
 class H264Reader:
@@ -288,6 +308,7 @@ class PictureNumbers:
         """Take the stream's `avcC` record or Annex B parameter sets."""
         self._sets = ParameterSets(extradata)
         self._latest: int | None = None
+        self._latest_slice = b""
 
     def renew(self, extradata: bytes) -> None:
         """Take in extradata that the next packet comes with."""
@@ -303,23 +324,25 @@ class PictureNumbers:
             kind = nal[0] & 31
             if kind in _SLICES:
                 found = self._sets.slice(nal)
-                return found is None or self._follows(*found)
+                return found is None or self._follows(*found, nal)
             if kind in (_SPS, _PPS):
                 self._sets.add(nal)
         return True
 
-    def _follows(self, header: Slice, sps: Sps) -> bool:
+    def _follows(self, header: Slice, sps: Sps, nal: memoryview) -> bool:
         """A picture has the number of the latest one that is referred to, or the next.
 
-        They start again at an IDR picture. Where another one starts them again, which hardly any
-        encoder does (memory management control operation 5), a picture is taken for lost.
+        They start again at an IDR picture, and behind one that says so. Hardly any encoder does
+        that, so it is looked for only where a number does not fit.
         """
-        number, latest = header.frame_num, self._latest
+        number, latest, latest_slice = header.frame_num, self._latest, self._latest_slice
         if header.reference:
-            self._latest = number
+            self._latest, self._latest_slice = number, bytes(nal[:_WHOLE_HEADER])
         if latest is None or header.idr or sps.may_skip_numbers:
             return True
-        return (number - latest) % (1 << sps.frame_num_bits) <= 1
+        if (number - latest) % (1 << sps.frame_num_bits) <= 1:
+            return True
+        return number <= 1 and self._sets.resets_numbers(memoryview(latest_slice))
 
 
 class H264Order:
@@ -351,8 +374,18 @@ class H264Order:
                 self._sets.add(nal)
             elif kind in _SLICES:
                 found = self._sets.slice(nal)
+                if found and self._sets.resets_numbers(nal):
+                    return self._begin_anew(*found)
                 return self._poc(*found, row) if found else None
         return self._epoch, row
+
+    def _begin_anew(self, header: Slice, sps: Sps) -> tuple[int, int] | None:
+        """A picture behind which counts start again comes after all before it (C.4.4)."""
+        if sps.poc_type == 1:
+            return None
+        self._epoch += 1
+        self._reference_poc = (0, 0)
+        return self._epoch, 0
 
     def _poc(self, header: Slice, sps: Sps, row: int) -> tuple[int, int] | None:
         if header.idr:
@@ -468,11 +501,11 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
     return [nal for nal in sets if nal]
 
 
-def _read_set(data: bytes) -> tuple[int, Sps | int] | None:
-    """The id of a parameter set, with what an SPS says, or with the SPS that a PPS refers to."""
+def _read_set(data: bytes) -> tuple[int, Sps | Pps] | None:
+    """The id of a parameter set, and what it says."""
     bits = all_bits(data, 1)
     try:
-        return _read_sps(bits) if data[0] & 31 == _SPS else (bits.ue(), bits.ue())
+        return _read_sps(bits) if data[0] & 31 == _SPS else read_pps(bits)
     except EOFError:
         return None
 
@@ -482,8 +515,10 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     bits.u(16)  # constraint flags, level
     key = bits.ue()
     is_444 = separate_planes = False
+    chroma = 1
     if profile not in _NO_CHROMA_PROFILES:
-        is_444 = bits.ue() == 3  # chroma_format_idc
+        chroma = bits.ue()  # chroma_format_idc
+        is_444 = chroma == 3
         separate_planes = is_444 and bits.u(1) == 1
         bits.ue()  # bit_depth_luma_minus8
         bits.ue()  # bit_depth_chroma_minus8
@@ -493,8 +528,9 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     frame_num_bits = bits.ue() + 4
     poc_type = bits.ue()
     poc_lsb_bits = bits.ue() + 4 if poc_type == 0 else 0
+    has_delta = False
     if poc_type == 1:
-        bits.u(1)  # delta_pic_order_always_zero_flag
+        has_delta = bits.u(1) == 0  # delta_pic_order_always_zero_flag
         bits.se()  # offset_for_non_ref_pic
         bits.se()  # offset_for_top_to_bottom_field
         for _ in range(bits.ue()):
@@ -503,13 +539,23 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     may_skip_numbers = bits.u(1) == 1
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
+    frames_only = bits.u(1) == 1
     return key, Sps(
         frame_num_bits=frame_num_bits,
         poc_type=poc_type,
         poc_lsb_bits=poc_lsb_bits,
-        frames_only=bits.u(1) == 1,
+        frames_only=frames_only,
         is_444=is_444,
         separate_planes=separate_planes,
+        form=HeaderForm(
+            frame_num_bits=frame_num_bits,
+            poc_type=poc_type,
+            poc_lsb_bits=poc_lsb_bits,
+            has_delta=has_delta,
+            frames_only=frames_only,
+            separate_planes=separate_planes,
+            has_chroma=chroma != 0 and not separate_planes,
+        ),
         may_skip_numbers=may_skip_numbers,
     )
 

@@ -150,7 +150,7 @@ INDEX_SETS: Final = int(os.environ.get("FRAMES_INDEX_SETS", "2"))
 
 FILES: Final = {
     row["file"]: CorpusFile(row["path"], row, DIFFERENCES.get(row["file"], Difference("")))
-    for row in corpus_rows("real", "hard")
+    for row in corpus_rows("real", "hard", "reports")
 }
 
 
