@@ -23,6 +23,7 @@ from av.codec.codec import Properties
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
+from av.format import Flags
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -191,6 +192,7 @@ class Media:
             time_base=self.stream.time_base or Fraction(1, 1000),
             average_rate=_rate(self.stream),
             reorders=bool(codec.properties & _MAY_REORDER),
+            clock_may_jump=bool(self._container.format.flags & Flags.ts_discont.value),
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 
