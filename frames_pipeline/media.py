@@ -67,6 +67,7 @@ finds out, the container says as well."""
 _TIMEOUT: Final = (10.0, 30.0)
 """Seconds that opening, and reading one packet, may take."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
+_CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
 _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
 """What PyAV raises for bytes that are not what they should be."""
 
@@ -192,7 +193,7 @@ class Media:
             time_base=self.stream.time_base or Fraction(1, 1000),
             average_rate=_rate(self.stream),
             reorders=bool(codec.properties & _MAY_REORDER),
-            clock_may_jump=bool(self._container.format.flags & Flags.ts_discont.value),
+            clock_may_jump=bool(self._container.format.flags & _CLOCK_MAY_JUMP),
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 

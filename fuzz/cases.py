@@ -137,7 +137,8 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
 
     A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
     one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
-    Where not all timestamps are the container's, a frame is right if the damaged file gives its pixels anywhere.
+    Where not all timestamps are the container's, a frame is right if the damaged file gives its
+    pixels anywhere.
 
     Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
     memory was: two plain decodes that use their memory in other ways give other pixels. And damage
