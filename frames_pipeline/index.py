@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN, starts_at_an_entry
 from frames_pipeline.errors import UnsupportedSourceError
-from frames_pipeline.times import NO_PTS, FrameTimes, Timestamps, as_decode_times, frame_times
+from frames_pipeline.times import (
+    NO_PTS,
+    FrameTimes,
+    Timestamps,
+    as_decode_times,
+    frame_times,
+    longest_gap,
+)
 
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 
@@ -212,10 +219,10 @@ def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
     """
     if len(dts) < 2 or np.any(dts[1:] <= dts[:-1]) or dts[0] == NO_PTS:
         return stream.average_rate
-    ticks = int(dts[-1] - dts[0])
+    steps = np.diff(dts)
     if stream.clock_may_jump:
-        ticks = (len(dts) - 1) * int(np.median(np.diff(dts)))
-    measured = (len(dts) - 1) / (ticks * stream.time_base)
+        steps = steps[steps <= longest_gap(steps, stream.time_base)]
+    measured = len(steps) / (int(steps.sum()) * stream.time_base)
     is_close = abs(measured - stream.average_rate) * 10 <= stream.average_rate
     return stream.average_rate if is_close else measured
 

@@ -84,11 +84,16 @@ def plan_decode(
 
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
-    """Every packet from the first to the last wanted one; each edit is a run of its own."""
+    """Every packet from the first to the last wanted one.
+
+    An edit is a run of its own, if none of its frames needs packets before it.
+    """
     if not len(wanted):
         return DecodePlan((), reason)
-    edits = index.edits[index.entry[index.edits] & (index.edits <= wanted.max())]
-    return DecodePlan(tuple(np.split(np.arange(wanted.max() + 1), edits)), reason)
+    rows = np.arange(wanted.max() + 1)
+    needed = np.where(index.shown, entry_rows(index), len(index.shown))[: len(rows)]
+    edits = [edit for edit in index.edits.tolist() if needed[edit:].min(initial=edit) >= edit]
+    return DecodePlan(tuple(np.split(rows, [edit for edit in edits if edit < len(rows)])), reason)
 
 
 def _merged(

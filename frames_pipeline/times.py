@@ -102,7 +102,7 @@ def frame_times(
     """
     usual = max(1, round(1 / (rate * time_base)))
     steps = np.diff(pts)
-    longest = _longest_gap(steps, time_base) if clock_may_jump else _LARGEST
+    longest = longest_gap(steps, time_base) if clock_may_jump else _LARGEST
     if not np.any(pts == NO_PTS) and np.all((steps > 0) & (steps <= longest)):
         return FrameTimes("container", pts, time_base, usual, last_is_believed=True)
     if np.any(np.abs(pts[pts != NO_PTS]) > _LARGEST):
@@ -142,8 +142,13 @@ def counted_times(frames: int, rate: Fraction, detail: str) -> FrameTimes:
     return FrameTimes("counted", ticks, 1 / rate, 1, last_is_believed=False, detail=detail)
 
 
-def _longest_gap(steps: Ticks, time_base: Fraction) -> int:
-    """The longest time between two frames, in ticks, without a jump of the clock."""
+def longest_gap(steps: Ticks, time_base: Fraction) -> int:
+    """The longest time between two frames, in ticks, without a jump of the clock.
+
+    Args:
+        steps: Times between frames that follow each other.
+        time_base: Seconds per tick.
+    """
     ahead = steps[(steps > 0) & (steps < _LARGEST)]
     median = int(np.median(ahead)) if len(ahead) else 0
     return max(int(_LONGEST_GAP / time_base), _LONGEST_GAP_IN_FRAMES * median)
