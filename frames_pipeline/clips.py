@@ -20,7 +20,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from frames_pipeline.detectors import HEIGHT, WIDTH, Detector, TransNetV2
-from frames_pipeline.errors import ConfigError, NoFramesError, SingleShotError, TooShortError
+from frames_pipeline.errors import (
+    ConfigError,
+    NoFramesError,
+    SingleShotError,
+    SourceChangedError,
+    TooShortError,
+)
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import Media
 from frames_pipeline.shots import Seconds, ShotRules, shots_between
@@ -69,6 +75,18 @@ def video_key(clip_id: str) -> str:
     start, _, stop = span.removeprefix("-").partition("-")
     is_span = bool(separator) and start.isdigit() and stop.removeprefix("-").isdigit()
     return key if is_span else clip_id
+
+
+def check_clock(clip: Clip, index: PacketIndex) -> None:
+    """Make sure that a clip's span is in the units in which its video is read.
+
+    Raises:
+        SourceChangedError: It is not: an earlier version counted the video's frames, or did not.
+    """
+    if clip.time_base != index.time_base:
+        message = f"{clip.clip_id} was cut in units of {clip.time_base} s, and the timestamps of "
+        message += f"its video are in units of {index.time_base} s; make the clips again"
+        raise SourceChangedError(message)
 
 
 class Cutting(Protocol):

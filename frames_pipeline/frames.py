@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from frames_pipeline.times import Timestamps
+
 Seconds = Fraction | int | float
 """A time."""
 
@@ -51,11 +53,13 @@ class Outcome:
     """Wanted positions that did not decode, ascending. No neighbour stands in for them."""
     corrupt: tuple[int, ...] = ()
     """Delivered positions whose pixels damage may have touched, ascending."""
-    timestamps: Literal["container", "counted"] = "container"
-    """`counted` where the container's pts are missing or not increasing, so that
-    position / average rate stands in."""
+    timestamps: Timestamps = "container"
+    """`repaired` where some of the container's pts are missing or not increasing, and lie between
+    their neighbours'; `counted` where most are, so that position / average rate stands in."""
     detail: str = ""
     """What went wrong first, for a person."""
+    timestamps_detail: str = ""
+    """What is wrong with the container's pts, for a person; empty for `container`."""
 
     @property
     def status(self) -> Literal["ok", "partial"]:

@@ -211,6 +211,7 @@ class Collection:
             missing=missing,
             corrupt=tuple(np.unique(positions[corrupt]).tolist()),
             timestamps=self._index.timestamps,
+            timestamps_detail=self._index.timestamps_detail,
             detail=complaint if missing or corrupt.any() else "",
         )
         return FrameBatch(

@@ -9,9 +9,10 @@ position       2    0    1    3    4         among the shown ones, over the whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final, Literal
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,21 @@ from frames_pipeline.bitstream import (
     starts_at_an_entry,
 )
 from frames_pipeline.errors import UnsupportedSourceError
+from frames_pipeline.times import (
+    NO_PTS,
+    FrameTimes,
+    Timestamps,
+    as_decode_times,
+    frame_times,
+    longest_gap,
+)
 
-NO_PTS: Final = np.iinfo(np.int64).min
-"""Stands for a timestamp that the container does not give."""
+__all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
+
+_ORDER_IS_TOLD: Final = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"))
+"""Codecs that may reorder, and whose headers tell the order."""
+_FARTHEST_MOVE: Final = 64
+"""Places between where a frame is decoded and where it is shown. Beyond, headers are asked."""
 
 OutputOrder = Callable[[], list[int] | None]
 """Reads every packet's place in the decoder's output from its headers; asked for when needed."""
@@ -53,6 +66,8 @@ class StreamFacts:
     """Whether the codec may show frames in another order than it decodes them."""
     rotation: int = 0
     """Degrees by which a shown frame is turned counter-clockwise."""
+    clock_may_jump: bool = False
+    """Whether FFmpeg says of the format that its clock may jump (`AVFMT_TS_DISCONT`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +112,10 @@ class PacketIndex:
     """Seconds per unit of `pts`."""
     average_rate: Fraction
     """Frames per second: what the container says, unless its decode times belie it."""
-    timestamps: Literal["container", "counted"]
-    """`counted` where the container's pts are missing or not increasing in presentation order:
-    then pts are positions, and the time base is 1 / average rate."""
+    timestamps: Timestamps
+    """`container`: pts are the container's. `repaired`: some are missing or not increasing in
+    presentation order, and lie between those of their neighbours. `counted`: most are; then pts
+    are positions, and the time base is 1 / average rate."""
     pts: NDArray[np.int64]
     """Timestamp of each row's frame, in `time_base` units. Shape (rows,)."""
     order: NDArray[np.int64]
@@ -129,6 +145,10 @@ class PacketIndex:
     """Bytes of each row's packet. Shape (rows,)."""
     last_duration: int
     """How long the last shown frame stays, in `time_base` units."""
+    timestamps_detail: str = ""
+    """What is wrong with the container's timestamps, for a person; empty for `container`."""
+    edits: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Rows at which a later edit of the edit list starts: nothing is predicted across."""
 
     @property
     def num_frames(self) -> int:
@@ -164,19 +184,17 @@ def build_index(
 ) -> PacketIndex:
     """The index of a stream.
 
-    Timestamps are taken from the container unless they are missing, repeated, jump back, or
-    contradict the order in which the bitstream says that its pictures are shown (files written
-    with decode times for presentation times). Then frames are counted instead.
+    Timestamps are the container's. Those that are missing, repeated or out of order are repaired
+    (see `times`). The order in which frames are shown is the decoder's: that of decoding where the
+    codec does not reorder, else that of the timestamps where these can be in order, else the one
+    that packet headers tell.
 
     Raises:
         UnsupportedSourceError: Timestamps cannot be used, and the order cannot be told either.
     """
     has_frame = _gives_a_frame(stream.codec, columns)
-    order = _order_by_pts(stream, columns, has_frame, output_order)
-    timestamps: Literal["container", "counted"] = "container"
-    if order is None:
-        timestamps = "counted"
-        order = _order_by_bitstream(stream, has_frame, output_order)
+    edits = _edit_starts(columns)
+    order = _order(stream, columns, has_frame, edits, output_order)
     if np.any(columns.flags[has_frame][:1] & OPEN):
         order, has_frame = _without_leading(order, has_frame)
     shown = has_frame & ~columns.discard
@@ -184,24 +202,21 @@ def build_index(
     by_order = np.argsort(order, kind="stable")
     presentation = by_order[shown[by_order]]
     rate = _average_rate(stream, columns.dts[has_frame])
-    pts, time_base, last_duration = columns.pts, stream.time_base, 0
-    if timestamps == "counted":
+    times = _times(stream, columns, order, presentation, rate)
+    pts = columns.pts
+    if times.source != "container":
         pts = np.full(len(columns), NO_PTS)
-        pts[presentation] = np.arange(len(presentation))
-        time_base, last_duration = 1 / rate, 1
-    elif len(presentation):
-        last = slice(presentation[-1], completed[presentation[-1]] + 1)
-        last_duration = int(columns.duration[last].sum())
-        last_duration = last_duration or round(1 / (rate * time_base))
+        pts[presentation] = times.ticks
+    last = [np.arange(row, completed[row] + 1) for row in presentation[-1:].tolist()]
     flags, layer = columns.flags, columns.flags >> LAYER_SHIFT
     return PacketIndex(
         codec=stream.codec,
         width=stream.width,
         height=stream.height,
         rotation=stream.rotation,
-        time_base=time_base,
+        time_base=times.time_base,
         average_rate=rate,
-        timestamps=timestamps,
+        timestamps=times.source,
         pts=pts,
         order=order,
         shown=shown,
@@ -213,7 +228,11 @@ def build_index(
         completed=completed,
         corrupt=columns.corrupt | _lacks_references(stream.codec, columns.flags),
         size=columns.size,
-        last_duration=last_duration,
+        last_duration=_last_duration(
+            stream, columns.duration[np.concatenate([presentation[:0], *last])], times
+        ),
+        timestamps_detail=times.detail,
+        edits=edits,
     )
 
 
@@ -224,7 +243,10 @@ def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
     """
     if len(dts) < 2 or np.any(dts[1:] <= dts[:-1]) or dts[0] == NO_PTS:
         return stream.average_rate
-    measured = (len(dts) - 1) / (int(dts[-1] - dts[0]) * stream.time_base)
+    steps = np.diff(dts)
+    if stream.clock_may_jump:
+        steps = steps[steps <= longest_gap(steps, stream.time_base)]
+    measured = len(steps) / (int(steps.sum()) * stream.time_base)
     is_close = abs(measured - stream.average_rate) * 10 <= stream.average_rate
     return stream.average_rate if is_close else measured
 
@@ -276,27 +298,114 @@ def _completed(flags: NDArray[np.int64]) -> NDArray[np.int64]:
     return completed
 
 
-def _order_by_pts(
+def _times(
+    stream: StreamFacts,
+    columns: PacketColumns,
+    order: NDArray[np.int64],
+    presentation: NDArray[np.int64],
+    rate: Fraction,
+) -> FrameTimes:
+    """The times of the shown frames: from their pts, or from times of decoding."""
+    given = partial(
+        frame_times, time_base=stream.time_base, rate=rate, clock_may_jump=stream.clock_may_jump
+    )
+    rows = np.flatnonzero(order >= 0)
+    of_decoding = _decode_times(columns.pts[rows], columns.dts[rows], order[rows])
+    if of_decoding is not None:
+        return as_decode_times(given(of_decoding[order[presentation]]), rate)
+    return given(columns.pts[presentation])
+
+
+def _decode_times(
+    pts: NDArray[np.int64], dts: NDArray[np.int64], order: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """The times of decoding, ascending, where the container gives no others; `None` where it does.
+
+    It does not where pts are missing, and the others are decode times (AVI), or where pts go up
+    with decoding although frames are shown in another order.
+    """
+    known = pts != NO_PTS
+    if not known.all() and np.array_equal(pts[known], dts[known]) and dts[0] != NO_PTS:
+        return dts if np.all(dts[1:] > dts[:-1]) else None
+    goes_up = np.all(np.diff(pts[known]) >= 0)
+    return pts if goes_up and np.any(np.diff(order[known]) < 0) else None
+
+
+def _last_duration(stream: StreamFacts, said: NDArray[np.int64], times: FrameTimes) -> int:
+    """How long the last frame stays: as the container says of it, if its time is believed."""
+    if not len(said):
+        return 0
+    if not times.last_is_believed or not said.any():
+        return times.step
+    return int(int(said.sum()) * stream.time_base / times.time_base)
+
+
+def _edit_starts(columns: PacketColumns) -> NDArray[np.int64]:
+    """Rows at which an edit starts behind another one: decode times go back, at a key frame.
+
+    An edit list may show a part of the media again, or parts in another order. libavformat hands
+    out the packets of each part, from the key frame before it.
+    """
+    if not columns.discard.any():
+        return np.empty(0, np.int64)
+    goes_back = (columns.dts[1:] <= columns.dts[:-1]) & (columns.dts[1:] != NO_PTS)
+    return np.flatnonzero(goes_back & columns.key[1:]) + 1
+
+
+def _order(
     stream: StreamFacts,
     columns: PacketColumns,
     has_frame: NDArray[np.bool_],
+    edits: NDArray[np.int64],
     output_order: OutputOrder,
-) -> NDArray[np.int64] | None:
-    """Rank of each row by its timestamp, or `None` where timestamps cannot be trusted."""
-    rows = np.flatnonzero(has_frame)
-    pts = columns.pts[rows]
-    by_pts = np.argsort(pts, kind="stable")
-    if np.any(pts == NO_PTS) or np.any(np.diff(pts[by_pts]) == 0):
-        return None
-    if _jumps_back(pts, columns.key[rows]):
-        return None
-    if stream.reorders and np.all(pts[1:] > pts[:-1]) and len(pts) > 1:
-        told = output_order()
-        if told is not None and np.any(np.diff(np.asarray(told)[rows]) < 0):
-            return None
+) -> NDArray[np.int64]:
+    """Rank of each row in the decoder's output; -1 for a row that gives no frame."""
     order = np.full(len(columns), -1, np.int64)
-    order[rows[by_pts]] = np.arange(len(rows))
+    rows = np.flatnonzero(has_frame)
+    before = 0
+    for edit in np.split(rows, np.searchsorted(rows, edits)):
+        order[_in_order(stream, columns, edit, output_order)] = before + np.arange(len(edit))
+        before += len(edit)
     return order
+
+
+def _in_order(
+    stream: StreamFacts,
+    columns: PacketColumns,
+    rows: NDArray[np.int64],
+    output_order: OutputOrder,
+) -> NDArray[np.int64]:
+    """Rows that give a frame, in the order of the decoder's output."""
+    if not stream.reorders:
+        return rows
+    pts, key = columns.pts[rows], columns.key[rows]
+    by_pts = np.argsort(pts, kind="stable")
+    increases = bool(np.all(by_pts[1:] > by_pts[:-1]))
+    is_distinct = bool(np.all(np.diff(pts[by_pts]) > 0)) and not np.any(pts == NO_PTS)
+    if is_distinct and not increases and _is_plausible(pts, key, by_pts):
+        return rows[by_pts]
+    is_told = stream.codec in _ORDER_IS_TOLD
+    told = output_order() if is_told else None
+    if told is not None:
+        return rows[np.argsort(np.asarray(told)[rows], kind="stable")]
+    is_decode_order = increases and not is_told and not np.any(pts == NO_PTS)
+    if is_decode_order or (is_distinct and not _jumps_back(pts, key)):
+        return rows[by_pts]
+    message = f"timestamps are missing or not increasing, and {stream.codec} headers do not "
+    raise UnsupportedSourceError(f"{message}tell the order of frames; remux the file")
+
+
+def _is_plausible(
+    pts: NDArray[np.int64], key: NDArray[np.bool_], by_pts: NDArray[np.int64]
+) -> bool:
+    """Whether timestamps may be in the order of a decoder's output.
+
+    A key frame is shown after all that are decoded before it, and no frame is shown far from
+    where it is decoded.
+    """
+    if np.any(pts[key] < np.maximum.accumulate(pts)[key]):
+        return False
+    return bool(np.all(np.abs(by_pts - np.arange(len(pts))) <= _FARTHEST_MOVE))
 
 
 def _jumps_back(pts: NDArray[np.int64], key: NDArray[np.bool_]) -> bool:
@@ -306,17 +415,3 @@ def _jumps_back(pts: NDArray[np.int64], key: NDArray[np.bool_]) -> bool:
         return False
     earliest_from = np.minimum.accumulate(pts[::-1])[::-1]
     return bool(np.any(earliest_from[keys[1:]] < pts[keys[:-1]]))
-
-
-def _order_by_bitstream(
-    stream: StreamFacts, has_frame: NDArray[np.bool_], output_order: OutputOrder
-) -> NDArray[np.int64]:
-    """Rank of each row in the decoder's output, told from packet headers."""
-    told = output_order()
-    if told is None:
-        message = f"timestamps are missing or not increasing, and {stream.codec} headers do not "
-        raise UnsupportedSourceError(f"{message}tell the order of frames; remux the file")
-    rows = np.flatnonzero(has_frame)
-    order = np.full(len(has_frame), -1, np.int64)
-    order[rows[np.argsort(np.asarray(told)[rows], kind="stable")]] = np.arange(len(rows))
-    return order

@@ -23,6 +23,7 @@ from av.codec.codec import Properties
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
+from av.format import Flags
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -66,6 +67,7 @@ finds out, the container says as well."""
 _TIMEOUT: Final = (10.0, 30.0)
 """Seconds that opening, and reading one packet, may take."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
+_CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
 _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
 """What PyAV raises for bytes that are not what they should be."""
 
@@ -191,6 +193,7 @@ class Media:
             time_base=self.stream.time_base or Fraction(1, 1000),
             average_rate=_rate(self.stream),
             reorders=bool(codec.properties & _MAY_REORDER),
+            clock_may_jump=bool(self._container.format.flags & _CLOCK_MAY_JUMP),
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 

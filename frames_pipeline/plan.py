@@ -75,29 +75,42 @@ def plan_decode(
     """The fewest packets that give the frames of the wanted rows exactly."""
     if np.any(index.corrupt):
         return plan_linear(index, wanted, reason="packets are damaged")
-    starts = entry_rows(index)
+    starts, edits = entry_rows(index)[wanted].tolist(), index.edits.tolist()
     runs = [
         _needed(index, start, stop, wanted, references)
-        for start, stop in _merged(starts[wanted].tolist(), index.completed[wanted].tolist())
+        for start, stop in _merged(starts, index.completed[wanted].tolist(), frozenset(edits))
     ]
     return DecodePlan(tuple(runs))
 
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
-    """Every packet from the first to the last that a wanted frame needs."""
-    runs = (np.arange(index.completed[wanted].max() + 1),) if len(wanted) else ()
-    return DecodePlan(runs, reason)
+    """Every packet from the first to the last that a wanted frame needs.
+
+    An edit is a run of its own, if none of its frames needs packets before it.
+    """
+    if not len(wanted):
+        return DecodePlan((), reason)
+    rows = np.arange(index.completed[wanted].max() + 1)
+    needed = np.where(index.shown, entry_rows(index), len(index.shown))[: len(rows)]
+    edits = [edit for edit in index.edits.tolist() if needed[edit:].min(initial=edit) >= edit]
+    return DecodePlan(tuple(np.split(rows, [edit for edit in edits if edit < len(rows)])), reason)
 
 
-def _merged(starts: list[int], stops: list[int]) -> list[tuple[int, int]]:
+def _merged(
+    starts: list[int], stops: list[int], edits: frozenset[int] = frozenset()
+) -> list[tuple[int, int]]:
     """Stretches [start, stop], both included, joined where they touch or overlap.
+
+    Those that touch where an edit starts stay apart, so that the decoder is flushed between them.
 
     >>> _merged([0, 0, 9, 12], [3, 5, 11, 15])
     [(0, 5), (9, 15)]
+    >>> _merged([0, 0, 9, 12], [3, 5, 11, 15], frozenset([12]))
+    [(0, 5), (9, 11), (12, 15)]
     """
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(zip(starts, stops, strict=True)):
-        if merged and start <= merged[-1][1] + 1:
+        if merged and start <= merged[-1][1] + (start not in edits):
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         else:
             merged.append((start, stop))

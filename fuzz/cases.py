@@ -64,7 +64,7 @@ class Given:
     """A frame that an extraction gave."""
 
     pts: int | None
-    """Its timestamp; `None` where frames are counted."""
+    """Its timestamp; `None` where not all are the container's."""
     corrupt: bool
     """Whether damage may have touched it."""
     size: tuple[int, int]
@@ -137,7 +137,8 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
 
     A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
     one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
-    Where frames are counted, a frame is right if the damaged file gives its pixels anywhere.
+    Where not all timestamps are the container's, a frame is right if the damaged file gives its
+    pixels anywhere.
 
     Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
     memory was: two plain decodes that use their memory in other ways give other pixels. And damage
@@ -211,10 +212,10 @@ def _named(frames: set[Given]) -> tuple[str, ...]:
 
 
 def _given(batch: FrameBatch) -> Iterator[Given]:
-    counted = batch.outcome.timestamps == "counted"
+    is_timed = batch.outcome.timestamps == "container"
     for pixels, pts, corrupt in zip(batch.frames, batch.pts, batch.corrupt, strict=True):
         height, width = pixels.shape[:2]
-        yield Given(None if counted else int(pts), bool(corrupt), (height, width), _digest(pixels))
+        yield Given(int(pts) if is_timed else None, bool(corrupt), (height, width), _digest(pixels))
 
 
 def _digest(pixels: np.ndarray) -> str:

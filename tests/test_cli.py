@@ -48,6 +48,12 @@ def test_probe(tmp_path: Path, video: Path) -> None:
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
 
+    assert (row["timestamps"], row["detail"]) == ("container", "")
+
+    raw = make_video(tmp_path / "raw.h264", frames=3)
+    (row,) = parsed("probe", raw)  # type: ignore[misc]
+    assert (row["timestamps"], row["detail"]) == ("counted", "the container gives no times")
+
     (tmp_path / "text.mp4").write_text("no")
     both = run("probe", video, tmp_path / "text.mp4")
     assert both.exit_code == 1

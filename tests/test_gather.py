@@ -22,6 +22,7 @@ from frames_pipeline import (
     PyavDecoder,
     SourceError,
     UnsupportedSourceError,
+    probe,
 )
 from frames_pipeline.convert import Converter, PixelSpec, Size
 from frames_pipeline.decoders import Decoded, Tally
@@ -156,7 +157,8 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_clip_has_the_size_of_its_own_first_frame(changing: Path) -> None:
     """Whatever the frames before it in the video are; 24 is the first of the smaller ones."""
-    spans = [Span(20, 28), Span(24, 30), Span(0, 24)]
+    times = probe(changing).shown_pts.tolist()
+    spans = [Span(times[a], times[b]) for a, b in ((20, 28), (24, 30), (0, 24))]
     results = spans_of(changing, spans, [EVERY, LAST])
 
     across, after, before = (batches_of(results[number]) for number in range(3))

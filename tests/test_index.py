@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from frames_pipeline import PacketIndex, UnsupportedSourceError
 from frames_pipeline.bitstream import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
@@ -91,43 +94,58 @@ def test_a_streams_own_order_is_found(stream: Stream, start: int, data: st.DataO
 @given(
     st.lists(st.integers(0, 12) | st.just(NO_PTS), min_size=1, max_size=8),
     st.sets(st.integers(0, 7)),
+    st.randoms(use_true_random=False),
 )
-def test_timestamps_are_trusted_if_there_is_one_each_and_they_never_jump_back(
-    pts: list[int], keys: set[int]
+def test_frames_are_in_the_order_of_the_decoder_and_times_increase(
+    pts: list[int], keys: set[int], random: Random
 ) -> None:
-    """Back is: to before the key frame that came before the last one."""
+    """The order is that of timestamps, or the one that headers tell: any, where they contradict."""
     keys = {0, *(key for key in keys if key < len(pts))}
-    jumps = any(
-        pts[row] < pts[earlier]
-        for row in range(len(pts))
-        for key in keys
-        for earlier in keys
-        if earlier < key <= row
-    )
-    trusted = NO_PTS not in pts and len(set(pts)) == len(pts) and not jumps
-    event(f"trusted: {trusted}")
-    told = list(np.argsort(np.argsort(pts, kind="stable"), kind="stable"))
-    index = build(columns(pts, key=sorted(keys)), [int(rank) for rank in told])
+    by_pts = [int(row) for row in np.argsort(pts, kind="stable")]
+    shuffled = random.sample(range(len(pts)), len(pts))
+    told_rows = by_pts if random.random() < 0.5 else shuffled
+    index = build(columns(pts, key=sorted(keys)), [int(rank) for rank in np.argsort(told_rows)])
 
-    assert index.timestamps == ("container" if trusted else "counted")
+    presentation = index.presentation.tolist()
+    is_container = index.timestamps == "container"
+    event(f"{index.timestamps}, {'as told' if presentation == told_rows else 'by pts'}")
+    assert presentation in (told_rows, by_pts)
     assert np.all(np.diff(index.shown_pts) > 0)
-    if trusted:
-        assert index.shown_pts.tolist() == sorted(pts)
-    else:
-        assert index.shown_pts.tolist() == list(range(len(pts)))
-        assert index.time_base == Fraction(1, 25)
-        assert index.presentation.tolist() == np.argsort(told).tolist()
+    assert is_container == (not index.timestamps_detail)
+    given_pts = [pts[row] for row in presentation]
+    increases = all(a < b for a, b in pairwise(given_pts)) and NO_PTS not in pts
+    assert is_container == increases
+    if is_container:
+        assert index.shown_pts.tolist() == given_pts
+    elif presentation != told_rows:
+        assert len(set(pts)) == len(pts)
 
 
 @pytest.mark.parametrize(
-    "pts",
-    [[0, 1536, 512, 512], [0, 1536, NO_PTS, 1024], [NO_PTS] * 4],
-    ids=["repeated", "one missing", "all missing"],
+    ("pts", "detail"),
+    [
+        ([0, 1536, 512, 512], "of 3 times, 1 repeated"),
+        ([0, 1536, NO_PTS, 1024], "of 3 times, 1 missing"),
+    ],
+    ids=["repeated", "one missing"],
 )
-def test_frames_are_counted_in_the_order_that_headers_tell(pts: list[int]) -> None:
+def test_times_are_repaired_in_the_order_that_headers_tell(pts: list[int], detail: str) -> None:
     index = build(columns(pts, discard=np.array([True, False, False, False])), [0, 3, 1, 2])
-    assert index.timestamps == "counted"
+    assert (index.timestamps, index.timestamps_detail) == ("repaired", detail)
     assert index.order.tolist() == [0, 3, 1, 2]
+    assert index.presentation.tolist() == [2, 3, 1]
+    assert index.shown_pts.tolist() == [512, 1024, 1536]
+    assert index.pts.tolist() == [NO_PTS, 1536, 512, 1024]
+    assert (index.time_base, index.last_duration) == (STREAM.time_base, 512)
+    assert index.duration_seconds == 3 / 25
+
+
+@pytest.mark.parametrize("dts", [np.arange(4) * 512, np.full(4, NO_PTS)], ids=["even", "none"])
+def test_frames_are_counted_where_there_are_no_times(dts: NDArray[np.int64]) -> None:
+    hidden = np.array([True, False, False, False])
+    index = build(columns([NO_PTS] * 4, discard=hidden, dts=dts), [0, 3, 1, 2])
+    assert index.timestamps == "counted"
+    assert index.timestamps_detail.startswith("the container gives ")
     assert index.presentation.tolist() == [2, 3, 1]
     assert index.shown_pts.tolist() == [0, 1, 2]
     assert index.pts.tolist() == [NO_PTS, 2, 0, 1]
@@ -135,10 +153,62 @@ def test_frames_are_counted_in_the_order_that_headers_tell(pts: list[int]) -> No
     assert index.duration_seconds == 3 / 25
 
 
-def test_a_recording_that_starts_over_is_counted() -> None:
-    index = build(columns([9000, 9512, 0, 512], key=[0, 2]), [0, 1, 2, 3])
-    assert index.timestamps == "counted"
-    assert index.presentation.tolist() == [0, 1, 2, 3]
+def test_uneven_times_of_decoding_are_taken_in_the_order_of_showing() -> None:
+    """AVI leaves the slots of dropped frames empty."""
+    dts = np.array([0, 1, 2, 7, 8])
+    index = build(columns([NO_PTS] * 5, dts=dts), [0, 3, 1, 2, 4])
+    assert index.presentation.tolist() == [0, 2, 3, 1, 4]
+    assert index.shown_pts.tolist() == [0, 1, 2, 7, 8]
+    detail = "the container gives times of decoding only"
+    assert (index.timestamps, index.timestamps_detail) == ("repaired", detail)
+
+
+def test_a_recording_that_starts_over_continues() -> None:
+    first, second = [9000 + 512 * n for n in range(6)], [512 * n for n in range(6)]
+    index = build(columns(first + second, key=[0, 6]), list(range(12)))
+    assert (index.timestamps, index.timestamps_detail) == ("repaired", "the clock jumps once")
+    assert index.presentation.tolist() == list(range(12))
+    assert index.shown_pts.tolist() == [9000 + 512 * n for n in range(12)]
+
+
+def test_a_recording_that_starts_over_a_little_keeps_its_order() -> None:
+    """No two timestamps are the same, yet the key frame is shown after all before it."""
+    found = columns([0, 1024, 512, 2048, 1536, 1800, 2824, 2312, 3848, 3336], key=[0, 5])
+    told = [0, 2, 1, 4, 3, 5, 7, 6, 9, 8]
+    index = build(found, told)
+    assert index.order.tolist() == told
+    assert np.all(np.diff(index.shown_pts) > 0)
+
+
+def test_a_codec_that_does_not_reorder_shows_frames_as_it_decodes_them() -> None:
+    facts = {"codec": "vp8", "reorders": False}
+    outlier = build(columns([0, 40, 90000, 120, 160]), **facts)
+    assert outlier.presentation.tolist() == [0, 1, 2, 3, 4]
+    assert outlier.shown_pts.tolist() == [0, 40, 80, 120, 160]
+    assert outlier.timestamps_detail == "of 5 times, 1 out of order"
+    swapped = build(columns([0, 40, 120, 80, 160]), **facts)
+    assert swapped.shown_pts.tolist() == [0, 40, 80, 120, 160]
+    assert swapped.timestamps_detail == "of 5 times, 2 exchanged with a neighbour's"
+
+
+def test_headers_are_asked_where_a_frame_is_shown_far_from_where_it_is_decoded() -> None:
+    pts = [512 * n for n in range(100)]
+    pts[9], pts[10] = pts[10], pts[9]  # not in the order of decoding
+    pts[20] = 10**6
+    index = build(columns(pts), list(range(100)))
+    assert index.presentation.tolist() == list(range(100))
+    assert index.shown_pts.tolist() == [512 * n for n in range(100)]
+
+
+def test_each_edit_is_in_order_by_itself() -> None:
+    """The second edit starts at row 3, with a key frame and one more that it hides."""
+    pts, dts = [0, 1024, 512, 512, 1024, 2048, 1536], [-512, 0, 512, 0, 512, 1024, 1536]
+    hidden = np.array([False, True, False, True, False, False, False])
+    found = columns(pts, dts=np.array(dts), discard=hidden, key=[0, 3])
+    index = build_index(STREAM, found, lambda: list(range(7)))
+    assert index.edits.tolist() == [3]
+    assert index.presentation.tolist() == [0, 2, 4, 6, 5]
+    assert index.timestamps == "container"
 
 
 def test_leading_frames_of_an_open_group_are_no_jump_back() -> None:

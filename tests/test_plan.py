@@ -182,3 +182,21 @@ def test_known_damage_anywhere_means_everything_from_the_start(
     plan = plan_decode(stream.index(corrupt=lost), wanted)
     assert plan.is_linear
     assert plan.packets == wanted.max(initial=-1) + 1
+
+
+def test_the_decoder_is_flushed_where_an_edit_starts() -> None:
+    """Two edits that show the same group: the packets of rows 0 to 2 again as rows 3 to 5."""
+    twice = Stream(
+        refs=[set(), {0}, {0, 1}, set(), {3}, {3, 4}],
+        place=[0, 2, 1, 3, 5, 4],
+        flagged={0, 3},
+        droppable=set(),
+    )
+    wanted = np.array([2, 4])
+    edits = twice.index(edits=np.array([3]))
+    assert [run.tolist() for run in plan_decode(edits, wanted).runs] == [[0, 1, 2], [3, 4]]
+    assert [run.tolist() for run in plan_decode(twice.index(), wanted).runs] == [[0, 1, 2, 3, 4]]
+    linear = plan_linear(edits, wanted, reason="damage was met")
+    assert [run.tolist() for run in linear.runs] == [[0, 1, 2], [3, 4]]
+    before = plan_linear(edits, np.array([2]), reason="damage was met")
+    assert [run.tolist() for run in before.runs] == [[0, 1, 2]]

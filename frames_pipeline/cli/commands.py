@@ -95,7 +95,8 @@ def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
 
 def _probed(uri: str) -> dict[str, Any]:
     row: dict[str, Any] = {"uri": uri, "status": "ok", "codec": "", "width": 0, "height": 0}
-    row |= {"rotation": 0, "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0, "detail": ""}
+    row |= {"rotation": 0, "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0}
+    row |= {"timestamps": "", "detail": ""}
     try:
         index = probe_source(uri)
     except FramesPipelineError as error:
@@ -109,6 +110,8 @@ def _probed(uri: str) -> dict[str, Any]:
         "seconds": round(index.duration_seconds, 3),
         "rate": str(index.average_rate),
         "key_frames": int(index.shown_key.sum()),
+        "timestamps": index.timestamps,
+        "detail": index.timestamps_detail,
     }
 
 

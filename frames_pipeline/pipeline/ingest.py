@@ -31,6 +31,9 @@ from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
 
 _CUTTING: Final = b"cutting"
+_TIMES: Final = b"times"
+_TIMES_RULE: Final = b"1"
+"""Which rule for timestamps the clips were cut by: docs/adr/0016-times.md is the first."""
 """Name under which a table of clips says how they were cut."""
 
 
@@ -150,13 +153,15 @@ def cut_clips(
     """
     cutting.check()
     videos = observe_videos(batch, places).to_pylist()
-    known = _known_clips(places.table("clips", batch.key), cutting)
+    before = places.table("clips", batch.key)
+    known, outdated = _known_clips(before, cutting), _counted_by_an_earlier_version(before)
     if retry_failed:
         known = {video: rows for video, rows in known.items() if rows[0]["status"] != "failed"}
     tasks = [
         _ProbeTask(places.source, video_of(row), row["fingerprint"], cutting, limits or Limits())
         for row in videos
-        if row["status"] == "ok" and (row["video_key"], row["fingerprint"]) not in known
+        if row["status"] == "ok"
+        and (row["video_key"], row["fingerprint"]) not in known.keys() - outdated
     ]
     for task, found in (workers or Workers()).map(_probe, tasks):
         key = (task.video.key, task.fingerprint)
@@ -168,7 +173,8 @@ def cut_clips(
             case rows:
                 known[key] = rows
     rows = [row for video in videos for row in _clips_of(video, known)]
-    table = table_of(rows, CLIPS).replace_schema_metadata({_CUTTING: repr(cutting)})
+    metadata = {_CUTTING: repr(cutting), _TIMES: _TIMES_RULE}
+    table = table_of(rows, CLIPS).replace_schema_metadata(metadata)
     places.tables.write("clips", batch.key, table)
     return table
 
@@ -249,6 +255,16 @@ def _known_clips(table: pa.Table | None, cutting: Cutting) -> dict[tuple[str, st
     for row in table.to_pylist():
         known.setdefault((row["video_key"], row["fingerprint"]), []).append(row)
     return known
+
+
+def _counted_by_an_earlier_version(table: pa.Table | None) -> set[tuple[str, str]]:
+    """Videos, with fingerprints, whose frames may have timestamps by the present rule."""
+    if table is None or (table.schema.metadata or {}).get(_TIMES) == _TIMES_RULE:
+        return set()
+    rows = table.select(["video_key", "fingerprint", "timestamps"]).to_pylist()
+    return {
+        (row["video_key"], row["fingerprint"]) for row in rows if row["timestamps"] == "counted"
+    }
 
 
 def _clips_of(video: Row, known: dict[tuple[str, str], list[Row]]) -> list[Row]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frames_pipeline.clips import Clip
+from frames_pipeline.clips import Clip, check_clock
 from frames_pipeline.decoders import open_decoder
 from frames_pipeline.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
@@ -258,6 +258,7 @@ def _opened(task: _Task) -> Iterator[Media]:
         task.source.staged(now, max_bytes=task.limits.max_file_bytes, fresh=True) as path,
         open_media(path, task.limits) as media,
     ):
+        check_clock(task.clip, media.index)
         yield media
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 
-from frames_pipeline.clips import Clip
+from frames_pipeline.clips import Clip, check_clock
 from frames_pipeline.decoders import Decoder, driver_version
 from frames_pipeline.errors import (
     FramesPipelineError,
@@ -101,6 +101,8 @@ def _decode(task: Task) -> Results:
         task.job.source.staged(task.video, max_bytes=task.job.limits.max_file_bytes) as path,
         _opened(task, path) as media,
     ):
+        for clip in task.clips:
+            check_clock(clip, media.index)
         spans = [Span(clip.start, clip.stop) for clip in task.clips]
         since = time.monotonic()
         for number, found in extract_spans(media, spans, task.signatures, decoder=task.job.decoder):

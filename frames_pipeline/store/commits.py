@@ -201,13 +201,16 @@ def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
 
 def outcome_document(outcome: Outcome) -> Document:
     """An outcome in JSON: its fields, and what people ask for first."""
-    return {
+    document = {
         "status": outcome.status,
         "decoder": outcome.decode.decoder,
         **asdict(outcome),
         "missing": [int(position) for position in outcome.missing],
         "corrupt": [int(position) for position in outcome.corrupt],
     }
+    if not outcome.timestamps_detail:  # version 0.1 had none
+        del document["timestamps_detail"]
+    return document
 
 
 def outcome_from_document(document: Document) -> Outcome:

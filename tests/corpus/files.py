@@ -43,6 +43,8 @@ class Difference(NamedTuple):
     """(width, height)."""
     counted: bool = False
     """Frames are counted, and the container's timestamps not used."""
+    repaired: Callable[[list[int]], list[int]] | None = None
+    """Timestamps that some of a plain decode's become; those of the others stay."""
     rate: Fraction | None = None
     """Average rate of counted frames."""
     inexact: int = 0
@@ -50,8 +52,25 @@ class Difference(NamedTuple):
 
 
 _COUNTED_NO_PTS: Final = "the container gives no timestamps, or not for every frame"
-_JUMPS_BACK: Final = "two recordings one after the other, timestamps start again in the middle; "
+_JUMPS_BACK: Final = "two recordings one after the other, timestamps go back in the middle; "
 _IDCT: Final = "the standard leaves the rounding of MPEG-4's inverse DCT open; FFmpeg 8 and 5.1"
+
+
+def _between(pts: list[int]) -> list[int]:
+    """The second recording starts two frames before the first one ends."""
+    before, after = pts[74], pts[77]
+    return [*pts[:75], *(before + (after - before) * n // 3 for n in (1, 2)), *pts[77:]]
+
+
+def _one_after_the_other(pts: list[int]) -> list[int]:
+    """The second recording starts a frame after the first one."""
+    return [*pts[:75], *(tick + pts[74] + 3600 - pts[75] for tick in pts[75:])]
+
+
+def _of_decoding(pts: list[int]) -> list[int]:
+    """Each frame takes the next time; the frame that is hidden is not the last."""
+    return [*sorted(pts)[:-1], 15184000]
+
 
 DIFFERENCES: Final[dict[str, Difference]] = {
     "bomb_16000.mp4": Difference(
@@ -79,12 +98,14 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         "a packet in the middle of the only group of pictures is broken", corrupt=range(29, 49)
     ),
     "reschange.ts": Difference(
-        _JUMPS_BACK + "the demuxer flags the packet at the joint", counted=True, corrupt=[72, 73]
+        _JUMPS_BACK + "the demuxer flags the packet at the joint",
+        repaired=_between, corrupt=[72, 73],
     ),
     "ts_backwards.ts": Difference(
-        _JUMPS_BACK + "the demuxer flags the packet at the joint", counted=True, corrupt=[72, 73]
+        _JUMPS_BACK + "the demuxer flags the packet at the joint",
+        repaired=_one_after_the_other, corrupt=[72, 73],
     ),
-    "cv_box.mp4": Difference("timestamps do not increase", counted=True),
+    "cv_box.mp4": Difference("the container gives times of decoding", repaired=_of_decoding),
     "cv_Megamind.avi": Difference(_COUNTED_NO_PTS, counted=True),
     "mpeg4_packed.avi": Difference(_COUNTED_NO_PTS, counted=True),
     "raw.h264": Difference(_COUNTED_NO_PTS, counted=True),
@@ -130,6 +151,13 @@ class CorpusFile:
     def rotation(self) -> int:
         """Counter-clockwise degrees by which it is turned."""
         return int(self.row["rotation"] or 0)
+
+    @property
+    def timestamps(self) -> str:
+        """Where its timestamps come from."""
+        if self.differs.counted:
+            return "counted"
+        return "repaired" if self.differs.repaired else "container"
 
     @property
     def is_damaged(self) -> bool:

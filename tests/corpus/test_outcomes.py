@@ -43,7 +43,8 @@ def test_the_outcome_and_the_count_are_those_of_ffmpeg(file: CorpusFile) -> None
     assert (index.width, index.height) == file.size
     assert index.rotation == file.rotation
     assert index.codec == file.row["codec"]
-    assert index.timestamps == ("counted" if file.differs.counted else "container")
+    assert index.timestamps == file.timestamps
+    assert bool(index.timestamps_detail) == (file.timestamps != "container")
     assert index.time_base == file.time_base
     if not file.frames:
         with pytest.raises(NoFramesError, match="the stream shows no frame at all"):
@@ -61,6 +62,8 @@ def test_the_outcome_and_the_count_are_those_of_ffmpeg(file: CorpusFile) -> None
     assert batch.outcome.corrupt == tuple(file.differs.corrupt)
     assert batch.outcome.candidates == file.frames
     assert bool(batch.outcome.detail) == file.is_damaged
+    assert batch.outcome.timestamps == file.timestamps
+    assert batch.outcome.timestamps_detail == index.timestamps_detail
 
 
 def test_the_document_names_every_difference() -> None:

@@ -41,9 +41,12 @@ def chosen(
 def times_of(file: CorpusFile, frames: Iterable[PlainFrame]) -> tuple[list[Fraction], list[bool]]:
     """Seconds at which frames are shown, and whether they are key frames, by a plain decode."""
     listed = [(frame.pts, frame.key, bool(frame.frame.key_frame)) for frame in frames]
-    if file.differs.counted:
-        return [n * file.time_base for n in range(len(listed))], [key for *_, key in listed]
-    return [pts * file.time_base for pts, *_ in listed], [key for _, key, _ in listed]
+    if file.timestamps == "container":
+        return [pts * file.time_base for pts, *_ in listed], [key for _, key, _ in listed]
+    ticks = list(range(len(listed)))
+    if file.differs.repaired:
+        ticks = file.differs.repaired([pts for pts, *_ in listed])
+    return [tick * file.time_base for tick in ticks], [key for *_, key in listed]
 
 
 def check_pixels(file: CorpusFile, batches: dict[FrameExtractionSignature, FrameBatch]) -> int:

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from frames_pipeline import ConfigError, probe
+from frames_pipeline import ConfigError, FrameExtractionSignature, probe
 from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import FixedStride, Shots, WholeVideo
 from frames_pipeline.detectors import PySceneDetect, TransNetV2
 from frames_pipeline.media import Limits
-from frames_pipeline.pipeline import Places, cut_clips, discover, observe_videos, videos_version
+from frames_pipeline.pipeline import (
+    Places,
+    cut_clips,
+    discover,
+    extract_batch,
+    observe_videos,
+    videos_version,
+)
 from frames_pipeline.shots import ShotRules
+from frames_pipeline.tables import CLIPS, table_of
 from frames_pipeline.workers import Workers
 from tests.libraries import need
 from tests.pipeline.conftest import ONE
@@ -168,3 +176,28 @@ def test_a_missing_library_is_found_before_anything_is_read(
     with pytest.raises(ConfigError, match=r"needs torch, .*; install frames-pipeline\[shots\]"):
         cut_clips(batch, places, Shots())
     assert places.table("videos", batch.key) is None
+
+
+def test_what_an_earlier_version_counted_is_cut_again(places: Places) -> None:
+    """It read the video in other units: its spans would be others now."""
+    for name in ("b.mp4", "c.mp4", "d.mp4"):
+        (Path(places.source.url) / name).unlink()
+    make_video(Path(places.source.url) / "a.mp4", frames=25, options=X264)
+    batch = sealed(places)
+    now = cut_clips(batch, places, WholeVideo(), workers=ONE)
+    (row,) = now.to_pylist()
+    old = row | {"clip_id": "a.mp4#0-25", "start_pts": 0, "end_pts": 25, "timestamps": "counted"}
+    old |= {"time_base_num": 1, "time_base_den": 25}
+    metadata = {b"cutting": repr(WholeVideo())}
+    places.tables.write(
+        "clips", batch.key, table_of([old], CLIPS).replace_schema_metadata(metadata)
+    )
+    last = FrameExtractionSignature(policy="last")
+
+    extract_batch(batch.key, [last], places, workers=ONE)
+    (outcome,) = places.rows("outcomes", batch.key, part=last.key)
+    assert (outcome["status"], outcome["reason"]) == ("failed", "changed")
+    assert "was cut in units of 1/25 s" in outcome["detail"]
+
+    assert cut_clips(batch, places, WholeVideo(), workers=ONE).to_pylist() == [row]
+    assert cut_clips(batch, places, WholeVideo(), workers=ONE).to_pylist() == [row]

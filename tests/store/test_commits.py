@@ -24,8 +24,9 @@ outcomes = st.builds(
     candidates=counts,
     missing=positions,
     corrupt=positions,
-    timestamps=st.sampled_from(["container", "counted"]),
+    timestamps=st.sampled_from(["container", "repaired", "counted"]),
     detail=st.text(),
+    timestamps_detail=st.text(),
 )
 
 
