@@ -1,8 +1,11 @@
 """Which family a video is of: the videos that are read, and planned, by the same rules.
 
 A plan that is wrong is wrong for a kind of video: for what an encoder writes at its settings, in a
-container, read in one way. A family is as much of that as headers and packets tell. No frame is
-decoded for it, and a cut of a video is of the family of the whole, if the same program wrote it.
+container. A family is as much of that as headers and packets tell. No frame is decoded for it.
+
+Two cuts of one video, written by the same program, are of one family. So nothing enters that is
+said once, at a stream's start (x264's options), nor how packets are read: whether a sample table is
+plain enough for that depends on where the cut begins.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ import numpy as np
 
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import Media
-from frames_pipeline.packets import DemuxedPackets
 
 _FORMAT: Final = b"video-family/1\n"
 _LONGEST_NAME: Final = 64
@@ -49,8 +51,6 @@ class Family:
     """Whether headers announce fields."""
     timestamps: str
     """Whether times are the container's, as `PacketIndex.timestamps` has it."""
-    packets: Literal["sampled", "demuxed"]
-    """Whether packets are read where a sample table says they are, or by libavformat."""
 
     @property
     def key(self) -> str:
@@ -88,7 +88,6 @@ def family_of(media: Media) -> Family:
         leading=_has_leading(media.index),
         interlaced=int(context.field_order) >= _INTERLACED,
         timestamps=media.index.timestamps,
-        packets="demuxed" if isinstance(media.packets, DemuxedPackets) else "sampled",
     )
 
 

@@ -12,8 +12,8 @@ from frames_pipeline.errors import FramesPipelineError, SourceError, WorkerError
 from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.family_check import FamilyTask, FrameDifference, Judgement, judge
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.places import Places, Row
-from frames_pipeline.pipeline.suspects import Suspect, Suspects, is_suspect
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.suspects import Suspect, Suspects, suspect_clips
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.workers import Workers
@@ -74,9 +74,8 @@ def check_families(
     Raises:
         FramesPipelineError: The fault is not a video's.
     """
-    clips = places.rows("clips", manifest.batch_key)
     suspects = Suspects(places.store.objects)
-    tasks = _tasks(manifest, signature, places, clips, suspects=suspects.keys())
+    tasks = _tasks(manifest, signature, places, suspects=suspects.keys())
     tasks = _drawn(tasks, chance, limits or Limits())
     reports: dict[str, FamilyReport] = {}
     while tasks:
@@ -90,14 +89,22 @@ def check_families(
         tasks = {
             name: waiting for name, waiting in tasks.items() if waiting and reports[name].skipped
         }
-    return _with_suspect_clips(reports, manifest, clips, suspects.keys())
+    known, commits = suspects.keys(), manifest.clips.values()
+    return [
+        replace(
+            report,
+            suspect_clips=suspect_clips(
+                manifest.batch_key, commits, places, known & {report.family}
+            ),
+        )
+        for _, report in sorted(reports.items())
+    ]
 
 
 def _tasks(
     manifest: Manifest,
     signature: FrameExtractionSignature,
     places: Places,
-    clips: Sequence[Row],
     *,
     suspects: frozenset[str],
 ) -> dict[str, list[FamilyTask]]:
@@ -107,7 +114,7 @@ def _tasks(
     """
     videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
     of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
-    for row in clips:
+    for row in places.rows("clips", manifest.batch_key):
         commit = manifest.clips.get(row["clip_id"])
         if commit is not None and row["video_key"] in videos:
             family = commit.outcome.decode.family or row["codec"]
@@ -171,26 +178,3 @@ def _suspect(task: FamilyTask, found: Judgement) -> Suspect:
         video=task.video.key,
         found=[str(one) for one in found.differences],
     )
-
-
-def _with_suspect_clips(
-    reports: Mapping[str, FamilyReport],
-    manifest: Manifest,
-    clips: Sequence[Row],
-    suspects: frozenset[str],
-) -> list[FamilyReport]:
-    """The reports by family, with the clips of the batch that are suspect now."""
-    codecs = {row["clip_id"]: row["codec"] for row in clips}
-    return [
-        replace(
-            report,
-            suspect_clips=tuple(
-                clip
-                for clip, commit in sorted(manifest.clips.items())
-                if is_suspect(
-                    commit.outcome.decode, suspects & {report.family}, codec=codecs.get(clip)
-                )
-            ),
-        )
-        for _, report in sorted(reports.items())
-    ]

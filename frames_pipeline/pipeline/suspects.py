@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,6 +23,8 @@ from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import DecodeReport
 from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline.families import Family, codec_prefix
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.store import ClipCommit
 
 _ROOT: Final = "suspects"
 _FORMAT: Final = "suspect-family/1"
@@ -129,6 +131,29 @@ def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | 
         return report.family in suspects
     prefix = "" if codec is None else codec_prefix(codec)
     return any(key.startswith(prefix) for key in suspects)
+
+
+def suspect_clips(
+    batch: str, commits: Iterable[ClipCommit], places: Places, suspects: Collection[str]
+) -> tuple[str, ...]:
+    """Clips of a batch whose frames are suspect, sorted. Nothing is read where no family is.
+
+    Args:
+        batch: Key of the batch.
+        commits: Its frames.
+        places: Where its clips are.
+        suspects: Keys of the suspect families.
+    """
+    if not suspects:
+        return ()
+    codecs = {row["clip_id"]: row["codec"] for row in places.rows("clips", batch)}
+    return tuple(
+        sorted(
+            commit.clip_id
+            for commit in commits
+            if is_suspect(commit.outcome.decode, suspects, codec=codecs.get(commit.clip_id))
+        )
+    )
 
 
 def linear_reason(family: str, suspects: Collection[str]) -> str:
