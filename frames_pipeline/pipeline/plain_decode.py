@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from av.container import InputContainer
@@ -28,8 +29,10 @@ class PlainFrame(NamedTuple):
 
     position: int
     """How many came before it."""
+    seconds: Fraction | None
+    """When it is shown, on the video's own clock; `None` where its packet does not say."""
     frame: VideoFrame
-    """The frame, with its timestamp."""
+    """The frame."""
 
 
 class PlainDecode:
@@ -53,7 +56,7 @@ class PlainDecode:
         """
         context = self._media.stream.codec_context
         context.thread_count, context.thread_type = 1, "NONE"
-        position = 0
+        position, time_base = 0, self._media.stream.time_base or Fraction(1)
         for packet in self._packets():
             try:
                 frames = context.decode(packet)
@@ -64,7 +67,8 @@ class PlainDecode:
                     return
                 continue
             for frame in frames:
-                yield PlainFrame(position, frame)
+                seconds = None if frame.pts is None else frame.pts * time_base
+                yield PlainFrame(position, seconds, frame)
                 position += 1
             self.is_whole = packet is None
 
