@@ -6,7 +6,8 @@ Plans then start at frames whose references the decoder never saw, and its frame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from frames_pipeline.pipeline import (
     recheck_frames,
 )
 from frames_pipeline.pipeline.suspects import is_suspect
-from tests.oracle import plain_decode
+from tests.oracle import CORPUS, needs_corpus, plain_decode
 from tests.pipeline.conftest import ONE
 from tests.pipeline.in_process import InProcess
 from tests.videos import X264, make_video, numbers_in
@@ -39,7 +40,6 @@ from tests.videos import X264, make_video, numbers_in
 FIVE = FrameExtractionSignature(target_fps=5, target_res=(48, 64))
 HERE = InProcess()
 WRONG = ("a.mp4", "b.mp4")
-Sealed = Callable[..., str]
 
 
 @pytest.fixture
@@ -245,6 +245,42 @@ def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
     report = recheck_frames(batch.key, FIVE, places, frames=1, seed=3, workers=HERE)
     assert report.ok
     assert all(one.compared > 8 for one in report.families), "stored ones and those alone"
+
+
+REPORTED = (
+    "flv2_chroma.flv",
+    "h263c.avi",
+    "h263p.mkv",
+    "hevc_pps_once.ts",
+    "mj_abbrev.mkv",
+    "pal_raw.avi",
+    "pps_cavlc.mkv",
+    "pps_chroma.ts",
+    "stsd2_chroma.mp4",
+)
+"""Files from bug reports, all wrong by plan once: state that is set once, key flags that lie."""
+
+
+@needs_corpus
+def test_whatever_plans_make_of_reported_files_the_next_run_is_right(tmp_path: Path) -> None:
+    """Whether a plan has them right by now or not: what is published after a check is."""
+    (tmp_path / "videos").mkdir()
+    for name in REPORTED:
+        shutil.copy(CORPUS / "reports" / name, tmp_path / "videos" / name)
+    places = Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+    batch = seal(places)
+    native = FrameExtractionSignature(target_fps=5)
+    extract_batch(batch, [native], places, workers=HERE)
+    report = recheck_frames(batch, native, places, frames=1, seed=1, workers=HERE)
+    assert sum(one.compared for one in report.families) >= 8 * len(report.families)
+    to_do = {clip for one in report.wrong_families for clip in one.suspect_clips}
+    again = extract_batch(batch, [native], places, workers=HERE)[native]
+    assert again.extracted == len(to_do)
+    for clip, commit in again.manifest.clips.items():
+        frames = places.store.read_commit(batch, native, commit)
+        plain = plain_decode(tmp_path / "videos" / clip.partition("#")[0])
+        for position, pixels in zip(frames.positions.tolist(), frames.frames, strict=True):
+            np.testing.assert_array_equal(pixels, plain[position].rgb(*pixels.shape[:2]), clip)
 
 
 @pytest.mark.parametrize(
