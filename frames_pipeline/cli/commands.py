@@ -556,8 +556,11 @@ def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bo
     if as_json:
         output.document(found)
         return
-    rows = [asdict(one) | {"family": one.key, "found": "; ".join(one.found)} for one in found]
-    columns = ("family", "batch", "signature", "video", "version", "created", "found")
+    rows = [
+        asdict(one) | {"family": one.key, "videos": one.description, "found": "; ".join(one.found)}
+        for one in found
+    ]
+    columns = ("family", "videos", "batch", "signature", "video", "version", "created", "found")
     if rows:
         output.table(rows, *columns)
     else:

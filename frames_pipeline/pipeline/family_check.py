@@ -53,6 +53,8 @@ _ALONE: Final = FrameExtractionSignature(policy="first", rotation="ignore")
 class FamilyTask:
     """A video to be judged by, and what is stored of it."""
 
+    family: str
+    """What it stands for: the family that its frames name, or its codec where they name none."""
     source: VideoSource
     store: FrameStore
     batch: str

@@ -79,11 +79,9 @@ def check_families(
     tasks = _drawn(tasks, chance, limits or Limits())
     reports: dict[str, FamilyReport] = {}
     while tasks:
-        turn = [(name, waiting.pop()) for name, waiting in sorted(tasks.items())]
-        names = {task.video.key: name for name, task in turn}
-        for task, found in (workers or Workers()).map(judge, [task for _, task in turn]):
-            name = names[task.video.key]
-            reports[name] = _reported(name, task, found)
+        turn = [waiting.pop() for _, waiting in sorted(tasks.items())]
+        for task, found in (workers or Workers()).map(judge, turn):
+            reports[task.family] = _reported(task, found)
             if isinstance(found, Judgement) and any(one.by_plan for one in found.differences):
                 suspects.mark(_suspect(task, found))
         tasks = {
@@ -123,6 +121,7 @@ def _tasks(
     tasks: dict[str, list[FamilyTask]] = {}
     for (family, key, fingerprint), stored in of_video.items():
         task = FamilyTask(
+            family=family,
             source=places.source,
             store=places.store,
             batch=manifest.batch_key,
@@ -149,14 +148,14 @@ def _drawn(
     }
 
 
-def _reported(name: str, task: FamilyTask, found: Judgement | FramesPipelineError) -> FamilyReport:
+def _reported(task: FamilyTask, found: Judgement | FramesPipelineError) -> FamilyReport:
     """What a video said of its family, or why it said nothing.
 
     Raises:
         FramesPipelineError: The fault is not the video's.
     """
     if isinstance(found, SourceError | WorkerError):
-        return FamilyReport(name, task.video.key, 0, 0, (), skipped=str(found))
+        return FamilyReport(task.family, task.video.key, 0, 0, (), skipped=str(found))
     if isinstance(found, FramesPipelineError):
         raise found
     nothing = "" if found.compared else "no frame of its start is stored or decodes undamaged"

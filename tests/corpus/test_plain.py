@@ -45,6 +45,7 @@ def test_no_family_is_suspected_wrongly(file: CorpusFile, tmp_path: Path, count:
     source = VideoSource(str(file.path.parent))
     video = source.find(file.path.name)
     task = FamilyTask(
+        family="",
         source=source,
         store=FrameStore(str(tmp_path)),
         batch="batch",

@@ -38,7 +38,7 @@ def judged(path: Path, *, seed: int = 0, fingerprint: str | None = None) -> Judg
     video = source.find(path.name)
     known = source.fingerprint(video) if fingerprint is None else fingerprint
     store = FrameStore(str(path.parent / "root"))
-    return judge(FamilyTask(source, store, "batch", ALL, video, known, (), seed=seed))
+    return judge(FamilyTask("h264", source, store, "batch", ALL, video, known, (), seed=seed))
 
 
 def every_packet(index: PacketIndex) -> PacketIndex:

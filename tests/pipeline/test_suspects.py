@@ -237,6 +237,24 @@ def test_a_video_that_cannot_be_judged_gives_way_to_another(places: Places) -> N
     assert "b.mp4" in lost.skipped or "a.mp4" in lost.skipped
 
 
+def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
+    """As where another version tells families in another way, and made some clips again."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride(1, 1, 0), workers=ONE)
+    extract_batch(batch.key, [FIVE], places, workers=HERE)
+    for clip, commit in places.store.clips(batch.key, FIVE).items():
+        if clip.startswith("c.mp4#0-"):
+            frames = places.store.read_commit(batch.key, FIVE, commit)
+            decode = replace(frames.outcome.decode, family="h264-mov-0123456789abcdef")
+            other = replace(frames, outcome=replace(frames.outcome, decode=decode))
+            places.store.write_clip(batch.key, clip, {FIVE: other}, fingerprint=commit.fingerprint)
+    places.store.commit_batch(batch.key, FIVE)
+    found = recheck(places, batch.key)
+    assert found.ok
+    videos = sorted(one.video for one in found.families)
+    assert (len(videos), videos[-2:]) == (3, ["c.mp4", "c.mp4"])
+
+
 def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
     """However a video was cut, the plain decode starts at its first packet."""
     (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
