@@ -189,6 +189,16 @@ def _frames_match_source(subject: Subject) -> Verdict:
     )
     wrong = [{"clip_id": one.clip_id, "found": one.found} for one in report.mismatches]
     skipped = [{"clip_id": clip, "why": why} for clip, why in report.skipped.items()]
+    families = [
+        {
+            "family": one.family,
+            "video": one.video,
+            "frames": one.compared,
+            "found": one.found or one.skipped,
+            "suspect_clips": ", ".join(one.suspect_clips),
+        }
+        for one in report.families
+    ]
     return Verdict(
         report.ok,
         {
@@ -201,7 +211,11 @@ def _frames_match_source(subject: Subject) -> Verdict:
             "max_tolerance": report.tolerance.maximum,
             **_listed("mismatches", wrong, "clip_id", "found"),
             **_listed("skipped", skipped, "clip_id", "why"),
+            "wrong_families": ", ".join(one.family for one in report.wrong_families),
+            **_listed("families", families, "family", "video", "frames", "found", "suspect_clips"),
         },
+        # a plan that is wrong is so for every video of the family, in other batches as well
+        dg.AssetCheckSeverity.ERROR if report.wrong_families else dg.AssetCheckSeverity.WARN,
     )
 
 
@@ -251,7 +265,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "frames_match_source": Check(
         f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their videos on the "
-        "CPU, are the ones that are stored, whichever decoder made those.",
+        "CPU, are the ones that are stored, whichever decoder made those; and of each family of "
+        "videos, frames of one are those of a plain decode from its start.",
         _frames_match_source,
     ),
     "clips_show_something": Check(

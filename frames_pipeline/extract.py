@@ -87,8 +87,16 @@ def extract_spans(
     signatures: Sequence[FrameExtractionSignature],
     *,
     decoder: Decoder,
+    linear: str = "",
 ) -> Iterator[tuple[int, Batches | SourceError]]:
     """The frames of several clips of one video, in one pass.
+
+    Args:
+        media: The video.
+        spans: Its clips.
+        signatures: What is wanted of each.
+        decoder: What decodes.
+        linear: Why everything from the start is to be decoded; empty to choose packets.
 
     Yields:
         The number of a span, as soon as it is done, with its batches or why there are none.
@@ -100,7 +108,11 @@ def extract_spans(
         except SourceError as error:
             yield number, error
     rows = _wanted_rows(media.index, clips)
-    plan = plan_decode(media.index, rows, media.packets.references)
+    plan = (
+        plan_linear(media.index, rows, reason=linear)
+        if linear
+        else plan_decode(media.index, rows, media.packets.references)
+    )
     ledger = _Ledger(decoder, plan)
     try:
         yield from _decode(media, plan, clips, decoder, ledger)

@@ -39,6 +39,8 @@ class DecodeReport:
     """Why this decoder; empty if it was asked for by name."""
     fallback: str = ""
     """Why everything from the start was decoded; empty if packets were chosen."""
+    family: str = ""
+    """Key of the video's family (see `pipeline.families`); empty where nobody told."""
 
 
 @dataclass(frozen=True, slots=True)

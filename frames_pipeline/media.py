@@ -133,13 +133,14 @@ class Media:
 
     def renew_decoders(self) -> None:
         """Forget the decoders, and what damage left behind in them: flushing does not clear all."""
+        number = self.stream.index  # of a container that may be closed below
         if self._renewed is not None:
             self._renewed.close()
         if self._second is not None:
             self._second.close()
             self._second = None
         self._renewed = self._connect(None)
-        self.stream = cast(VideoStream, self._renewed.streams[self.stream.index])
+        self.stream = cast(VideoStream, self._renewed.streams[number])
         context = self.stream.codec_context
         context.options = _decoder_options(context, self.limits)
 

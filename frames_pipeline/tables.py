@@ -539,6 +539,7 @@ CATALOG: Final = pa.schema(
         _column("frame_statuses", _TEXTS, "How the frames came out."),
         _column("frame_counts", _INTS, "Frames stored."),
         _column("frame_paths", _TEXTS, "Zarr groups, relative to the root; empty where none is."),
+        _column("suspect", _TEXTS, "Names of the signatures whose frames are suspect."),
         _column("embedding_names", _TEXTS, "Names of the embeddings; these lists go with them."),
         _column("embedding_counts", _INTS, "Vectors of the clip's frames."),
         _column("embedding_paths", _TEXTS, "Parquet files that have them, relative to the root."),

@@ -14,7 +14,14 @@ from PIL import Image
 from frames_pipeline.cli import main
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.packs import open_pack
-from frames_pipeline.pipeline import Places, catalog_batch, embed_batch, extract_batch
+from frames_pipeline.pipeline import (
+    Places,
+    Suspect,
+    Suspects,
+    catalog_batch,
+    embed_batch,
+    extract_batch,
+)
 from frames_pipeline.signature import FrameExtractionSignature
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
 from tests.videos import X264, make_video
@@ -107,6 +114,29 @@ def test_verify_and_collect(root: Path) -> None:
     assert not victim.exists()
     assert "in use" in run("retire", root, BATCH, "--undo").stdout
     assert parsed("ls", root)[0]["state"] == ""  # type: ignore[index]
+
+
+def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Places) -> None:
+    assert run("suspects", root).stderr == "nothing\n"
+    (family,) = {
+        commit.outcome.decode.family for commit in cut.store.manifest(BATCH, TWO).clips.values()
+    }
+    suspect = Suspect(family, batch=BATCH, video="a.mp4", found=("position 3: other pixels",))
+    Suspects(cut.store.objects).mark(suspect)
+    assert parsed("ls", root)[0]["suspect"] == 8  # type: ignore[index]
+    assert {row["suspect"] for row in parsed("ls", root, BATCH)} == {"yes"}  # type: ignore[attr-defined]
+    (row,) = parsed("suspects", root)  # type: ignore[misc]
+    assert (row["key"], row["found"]) == (family, ["position 3: other pixels"])
+    assert family in run("suspects", root).stdout
+    (estimate,) = parsed("changes", root, "-s", "target_fps=2,target_res=24x32")  # type: ignore[misc]
+    assert len(estimate["to_do"]) == 8
+
+    unknown = run("suspects", root, "--clear", "h264-mov-0000000000000000")
+    assert unknown.exit_code == 1
+    assert f"there is {family}" in unknown.stderr
+    assert "decoded by plan again" in run("suspects", root, "--clear", family).stdout
+    assert parsed("ls", root)[0]["suspect"] == 0  # type: ignore[index]
+    assert parsed("suspects", root) == []
 
 
 def test_lineage(root: Path) -> None:

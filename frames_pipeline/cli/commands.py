@@ -44,6 +44,7 @@ from frames_pipeline.pipeline import (
     uses_of_video,
 )
 from frames_pipeline.pipeline.extraction import Progress
+from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GarbageReport
 from frames_pipeline.videos import VideoSource
@@ -276,7 +277,7 @@ def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) ->
 
 
 def _batches(here: Places) -> Iterator[dict[str, Any]]:
-    retired = set(here.batches.retired())
+    retired, suspects = set(here.batches.retired()), Suspects(here.store.objects).keys()
     stored = set(here.store.batches())
     for batch in sorted(stored | set(here.batches.keys()) | retired):
         for signature in here.store.signatures(batch) if batch in stored else [""]:
@@ -288,16 +289,21 @@ def _batches(here: Places) -> Iterator[dict[str, Any]]:
                 "clips": len(commits),
                 "frames": sum(commit.num_frames for commit in commits),
                 "bytes": sum(commit.bytes for commit in commits),
+                "suspect": len(suspect_clips(batch, commits, here, suspects)),
             }
 
 
 def _clips(here: Places, batch: str) -> Iterator[dict[str, Any]]:
+    suspects = Suspects(here.store.objects).keys()
     for signature in here.store.signatures(batch):
-        for commit in here.store.clips(batch, signature).values():
+        commits = here.store.clips(batch, signature).values()
+        wrong = suspect_clips(batch, commits, here, suspects)
+        for commit in commits:
             yield {
                 "clip": commit.clip_id,
                 "signature": signature,
                 "status": commit.outcome.status,
+                "suspect": "yes" if commit.clip_id in wrong else "",
                 "frames": commit.num_frames,
                 "size": f"{commit.height}x{commit.width}",
                 "bytes": commit.bytes,
@@ -533,6 +539,35 @@ def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo
     clips = retire_batch(batch, here, withdraw=withdraw)
     kept = f"{clips} stored clips withdrawn: run gc" if withdraw else "its frames are kept"
     click.echo(f"{batch} is retired; {kept}")
+
+
+@main.command()
+@options.root
+@click.option("--clear", metavar="FAMILY", help="Put a family back to plans, after an upgrade.")
+@options.as_json
+def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bool) -> None:
+    """List families of videos that a plan was wrong for, with what was found.
+
+    Their videos are decoded linearly, and their frames are made again at a batch's next run.
+    """
+    here = Suspects(options.places(root, root_options).store.objects)
+    if clear is not None:
+        here.clear(clear)
+        click.echo(f"{clear} is decoded by plan again")
+        return
+    found = here.read()
+    if as_json:
+        output.document(found)
+        return
+    rows = [
+        asdict(one) | {"family": one.key, "videos": one.description, "found": "; ".join(one.found)}
+        for one in found
+    ]
+    columns = ("family", "videos", "batch", "signature", "video", "version", "created", "found")
+    if rows:
+        output.table(rows, *columns)
+    else:
+        click.echo("nothing", err=True)
 
 
 def _freed(report: GarbageReport | PruneReport) -> dict[str, Any]:

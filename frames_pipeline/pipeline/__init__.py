@@ -22,6 +22,8 @@ from frames_pipeline.pipeline.derive import (
 )
 from frames_pipeline.pipeline.duplicates import DuplicatesReport, mark_near_duplicates
 from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
+from frames_pipeline.pipeline.families import Family, family_of
+from frames_pipeline.pipeline.family_sample import FamilyReport
 from frames_pipeline.pipeline.ingest import (
     Change,
     Discovery,
@@ -55,6 +57,7 @@ from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
 from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
+from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views
 
@@ -68,6 +71,8 @@ __all__ = [
     "Discovery",
     "DuplicatesReport",
     "Estimate",
+    "Family",
+    "FamilyReport",
     "Finding",
     "Fit",
     "FramesOrigin",
@@ -78,6 +83,8 @@ __all__ = [
     "RowOrigin",
     "Sight",
     "Sizing",
+    "Suspect",
+    "Suspects",
     "UriReport",
     "Uses",
     "caption_batch",
@@ -91,6 +98,7 @@ __all__ = [
     "estimate_rows",
     "extract_batch",
     "extract_uris",
+    "family_of",
     "find_changes",
     "find_disorder",
     "find_repeated",

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
 from frames_pipeline.tables import CATALOG, TableInfo, table_of
@@ -57,6 +58,11 @@ def catalog_batch(
         for name, signature in signatures.items()
     }
     commits = {name: _commits(batch, signature, places) for name, signature in signatures.items()}
+    families = Suspects(places.store.objects).keys()
+    suspect = {
+        name: suspect_clips(batch, found.values(), places, families)
+        for name, found in commits.items()
+    }
     uris = {row["video_key"]: row["uri"] for row in places.rows("videos", batch)}
     measures = _means(places.table("quality", batch))
     vectors = {name: _counts(places.table("embeddings", batch, part=name)) for name in embeddings}
@@ -85,6 +91,7 @@ def catalog_batch(
                     _path(batch, signature, commits[name].get(clip_id))
                     for name, signature in signatures.items()
                 ],
+                "suspect": [name for name in signatures if clip_id in suspect[name]],
                 "embedding_names": [name or FIRST for name in embeddings],
                 "embedding_counts": [vectors[name].get(clip_id, 0) for name in embeddings],
                 "embedding_paths": [

@@ -7,7 +7,7 @@ bytes of its video, is passed over; so is one that failed and would fail again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,6 +32,7 @@ from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.suspects import Suspects, is_suspect
 from frames_pipeline.pipeline.work import Job, Task, run_task
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
@@ -112,10 +113,14 @@ def extract_batch(
         message = "no signature given; say which frames are wanted"
         raise ConfigError(message)
     check_pixels(wanted, job.decoder)
+    job = replace(job, suspects=Suspects(places.store.objects).keys())
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:
-        before |= _standing(signature, key, cut, places, retry_failed=retry_failed, repair=repair)
+        done = _done_before(
+            signature, key, cut, places, retry_failed=retry_failed, suspects=job.suspects
+        )
+        before |= _undamaged(done, signature, key, places) if repair else done
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
     if job.source.is_copied:
@@ -134,23 +139,16 @@ def clips_to_extract(
     batch: str, signature: FrameExtractionSignature, places: Places, *, retry_failed: bool = False
 ) -> list[Row]:
     """The clips that `extract_batch` would work on: what is neither committed nor known to fail."""
-    cut = places.rows("clips", batch)
-    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
+    cut, suspects = places.rows("clips", batch), Suspects(places.store.objects).keys()
+    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed, suspects=suspects)
     return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
 
 
-def _standing(
-    signature: FrameExtractionSignature,
-    batch: str,
-    cut: Sequence[Row],
-    places: Places,
-    *,
-    retry_failed: bool,
-    repair: bool,
+def _undamaged(
+    done: Results, signature: FrameExtractionSignature, batch: str, places: Places
 ) -> Results:
-    """What was done before and need not be done again; to repair, everything stored is read."""
-    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
-    damaged = _damaged(signature, batch, places) if repair else set()
+    """What is done and whole; everything stored is read."""
+    damaged = _damaged(signature, batch, places)
     return {name: result for name, result in done.items() if name[1] not in damaged}
 
 
@@ -161,10 +159,11 @@ def _done_before(
     places: Places,
     *,
     retry_failed: bool,
+    suspects: Collection[str],
 ) -> Results:
-    """What stands: committed from the same bytes, or failed with them."""
+    """What stands: committed from the same bytes and not suspect, or failed with them."""
     told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
-    commits = _commits(signature, batch, cut, places)
+    commits = _commits(signature, batch, cut, places, suspects)
     done: Results = {}
     for clip in cut:
         clip_id = clip["clip_id"]
@@ -177,6 +176,8 @@ def _done_before(
             )
         elif clip["status"] != "ok":
             done[signature, clip_id] = _not_cut(clip, signature)
+        elif row.get("status") in ("ok", "partial"):
+            continue  # what was stored then is suspect, or gone
         elif stands and not retry_failed and row["reason"] not in _RETRIED:
             done[signature, clip_id] = Result(row, None)
     return done
@@ -197,20 +198,26 @@ def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) ->
 
 
 def _commits(
-    signature: FrameExtractionSignature, batch: str, cut: Sequence[Row], places: Places
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    suspects: Collection[str],
 ) -> dict[str, ClipCommit]:
-    """Commits of the batch's clips, from the bytes that they have now.
+    """Commits of the batch's clips, from the bytes that they have now, of no suspect family.
 
     The manifest is one request. Clips that it does not have may be committed all the same: a run
     that was killed before it published leaves such.
     """
-    wanted = {row["clip_id"]: row["fingerprint"] for row in cut if row["status"] == "ok"}
+    wanted = {row["clip_id"]: row for row in cut if row["status"] == "ok"}
 
     def current(commits: Mapping[str, ClipCommit]) -> dict[str, ClipCommit]:
         return {
-            clip_id: commits[clip_id]
-            for clip_id, fingerprint in wanted.items()
-            if clip_id in commits and commits[clip_id].fingerprint == fingerprint
+            clip_id: commit
+            for clip_id, row in wanted.items()
+            if (commit := commits.get(clip_id)) is not None
+            and commit.fingerprint == row["fingerprint"]
+            and not is_suspect(commit.outcome.decode, suspects, codec=row["codec"])
         }
 
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,6 +20,7 @@ from frames_pipeline.clips import Clip
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.frames import DecodeReport, FrameBatch
 from frames_pipeline.objects import Objects
+from frames_pipeline.pipeline.suspects import is_suspect
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 
@@ -70,12 +72,18 @@ def copied_frames(
     signature: FrameExtractionSignature,
     *,
     fingerprint: str,
+    suspects: Collection[str] = (),
 ) -> FrameBatch | None:
-    """The frames of the same clip of the same bytes, or `None` where they are not all there."""
+    """The frames of the same clip of the same bytes, or `None` where they are not all there.
+
+    Frames of a suspect family are not copied.
+    """
     there = replace(clip, video_key=origin.video_key).clip_id
     try:
         commit = store.commit(origin.batch, signature, there)
         if commit.fingerprint != fingerprint:
+            return None
+        if is_suspect(commit.outcome.decode, suspects, codec=None):
             return None
         frames = store.read_commit(origin.batch, signature, commit)
     except (CommitNotFoundError, IntegrityError):
@@ -86,6 +94,7 @@ def copied_frames(
         done.device,
         choice=f"{COPIED}{origin.batch}, {there}",
         fallback=done.fallback,
+        family=done.family,
     )
     return replace(frames, outcome=replace(frames.outcome, decode=report))
 

@@ -1,4 +1,10 @@
-"""Decode some stored frames again from their source, and compare every byte."""
+"""Decode some stored frames again from their source, and compare every byte.
+
+That is done twice. Frames of the whole batch are decoded as extraction decodes them, which finds
+what the store, a GPU or another version changed. And of each family of videos one is decoded
+plainly, from its first packet on, which finds what a plan has wrong: see `family_check`. A family
+that differs is made suspect, and what its frames were made by is linear from the next run on.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from frames_pipeline.clips import Clip, check_clock
-from frames_pipeline.decoders import open_decoder
+from frames_pipeline.decoders import PyavDecoder, open_decoder
 from frames_pipeline.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
     ConfigError,
@@ -24,6 +30,7 @@ from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.gather import Span
 from frames_pipeline.media import Limits, Media, open_media
+from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.sampling import select_frames
@@ -63,11 +70,18 @@ class RecheckReport:
     """How far they may."""
     decoders: tuple[str, ...]
     """What decoded the stored frames."""
+    families: tuple[FamilyReport, ...] = ()
+    """What plain decodes said, by family."""
 
     @property
     def ok(self) -> bool:
         """Whether every frame that was compared is the same."""
-        return not self.mismatches
+        return not self.mismatches and not self.wrong_families
+
+    @property
+    def wrong_families(self) -> tuple[FamilyReport, ...]:
+        """Families of which a frame differs from a plain decode."""
+        return tuple(one for one in self.families if one.differences)
 
 
 def recheck_frames(
@@ -83,7 +97,8 @@ def recheck_frames(
     """Choose frames of a published batch at random, decode them again on the CPU, compare them.
 
     They must be equal to the bit, whichever decoder made them, but for those that a GPU converted:
-    see `TOLERANCES`.
+    see `TOLERANCES`. Of each family of videos in the batch one is decoded plainly, too, as far as
+    `family_check.PIXELS` go; a family that a plan was wrong for is made suspect in the store.
 
     Args:
         batch: A batch whose frames are published.
@@ -103,7 +118,8 @@ def recheck_frames(
         message = f"frames={frames} must be 1 or above"
         raise ConfigError(message)
     manifest = places.store.manifest(batch, signature)
-    chosen = _choose(manifest, frames, random.Random(seed))
+    chance = random.Random(seed)
+    chosen = _choose(manifest, frames, chance)
     tasks, skipped = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
     tolerance = TOLERANCES[signature.pixels]
     found = dict(_compared(tasks, workers or Workers()))
@@ -113,6 +129,9 @@ def recheck_frames(
     wrong |= {clip: text for clip, one in differences.items() if (text := one.beyond(tolerance))}
     means = [mean for one in differences.values() for mean in one.means]
     decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
+    families = check_families(
+        manifest, signature, places, chance=chance, limits=limits, workers=workers
+    )
     return RecheckReport(
         clips=len(chosen) - len(skipped),
         frames=len(means),
@@ -122,6 +141,7 @@ def recheck_frames(
         max_difference=max((max(one.largest) for one in differences.values()), default=0),
         tolerance=tolerance,
         decoders=tuple(sorted(decoders)),
+        families=tuple(families),
     )
 
 
@@ -286,9 +306,14 @@ def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
 
 
 def _whole(task: _Task, media: Media) -> FrameBatch:
-    """The clip's frames as the CPU gives them, from the bytes that it was committed from."""
+    """The clip's frames as the CPU gives them, from the bytes that it was committed from.
+
+    What was decoded linearly is so again, by one thread: damage may show on that way alone.
+    """
     spans, signature = [Span(task.clip.start, task.clip.stop)], _on_cpu(task.signature)
-    found = dict(extract_spans(media, spans, [signature], decoder=open_decoder(None)))[0]
+    linear = task.commit.outcome.decode.fallback
+    decoded = extract_spans(media, spans, [signature], decoder=PyavDecoder(), linear=linear)
+    found = dict(decoded)[0]
     if isinstance(found, SourceError):
         raise found
     return found[signature]

@@ -36,10 +36,11 @@ from frames_pipeline.workers import Workers
 _BATCH: Final = "sample"
 _CLIPS: Final = 4
 """Clips of a video that are extracted, in one pass: alone, each would pay for its own start."""
-_BATCH_PUTS: Final = 4
-"""The sealed list, the table of videos twice, that of clips."""
-_BATCH_GETS: Final = 6
-"""The sealed list, the table of videos three times, that of clips twice."""
+_BATCH_PUTS: Final = 6
+"""The sealed list, the table of videos twice, that of clips; two listings of suspect families."""
+_BATCH_GETS: Final = 7
+"""The sealed list, the table of videos three times, that of clips twice; a look whether there are
+suspect families at all."""
 _FRAMES_PUTS: Final = 5
 """Of a batch and a signature: its document, the manifest, outcomes; two listings."""
 _FRAMES_GETS: Final = 5

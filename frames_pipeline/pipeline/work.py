@@ -23,8 +23,10 @@ from frames_pipeline.errors import (
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.gather import Batches, Span
 from frames_pipeline.media import Limits, Media, open_media
+from frames_pipeline.pipeline.families import family_of
 from frames_pipeline.pipeline.origins import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
+from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 from frames_pipeline.videos import Video, VideoSource
@@ -44,6 +46,8 @@ class Job:
     """What decodes."""
     limits: Limits
     """What one source, and one clip of it, may take."""
+    suspects: frozenset[str] = frozenset()
+    """Keys of the families that a plan was wrong for: their videos are decoded linearly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +109,29 @@ def _decode(task: Task) -> Results:
             check_clock(clip, media.index)
         spans = [Span(clip.start, clip.stop) for clip in task.clips]
         since = time.monotonic()
-        for number, found in extract_spans(media, spans, task.signatures, decoder=task.job.decoder):
+        family = family_of(media).key
+        reason = linear_reason(family, task.job.suspects)
+        for number, found in extract_spans(
+            media, spans, task.signatures, decoder=task.job.decoder, linear=reason
+        ):
             clip = task.clips[number]
             if isinstance(found, SourceError):
                 results |= fail(task, clip, found)
             else:
-                results |= _commit(task, clip, found, since)
+                results |= _commit(task, clip, _of_family(found, family), since)
             since = time.monotonic()
     return results
+
+
+def _of_family(found: Batches, family: str) -> Batches:
+    """The same frames, which say of which family of videos they are."""
+    return {
+        signature: replace(
+            frames,
+            outcome=replace(frames.outcome, decode=replace(frames.outcome.decode, family=family)),
+        )
+        for signature, frames in found.items()
+    }
 
 
 def _opened(task: Task, path: Path) -> AbstractContextManager[Media]:
@@ -129,7 +148,12 @@ def _copy(task: Task, origin: Origin) -> Results:
         found: Batches = {}
         for signature in task.signatures:
             frames = copied_frames(
-                task.job.store, origin, clip, signature, fingerprint=task.fingerprint
+                task.job.store,
+                origin,
+                clip,
+                signature,
+                fingerprint=task.fingerprint,
+                suspects=task.job.suspects,
             )
             if frames is None:
                 break

@@ -201,10 +201,14 @@ def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
 
 def outcome_document(outcome: Outcome) -> Document:
     """An outcome in JSON: its fields, and what people ask for first."""
+    decode = asdict(outcome.decode)
+    if not outcome.decode.family:
+        del decode["family"]
     document = {
         "status": outcome.status,
         "decoder": outcome.decode.decoder,
         **asdict(outcome),
+        "decode": decode,
         "missing": [int(position) for position in outcome.missing],
         "corrupt": [int(position) for position in outcome.corrupt],
     }

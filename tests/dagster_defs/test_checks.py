@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from dagster_defs.drift import ENOUGH
@@ -74,6 +75,42 @@ def test_frames_of_another_size_are_an_error(project: Project) -> None:
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     (row,) = found.metadata["wrong"].records  # type: ignore[union-attr]
     assert row.data == {"clip_id": clip, "found": "24x30 pixels, not 24x32"}
+
+
+def test_a_family_that_was_decoded_wrongly_is_named_and_mended(project: Project) -> None:
+    """Frames of another moment of the same video, stored as a plan that is wrong would."""
+    (project.videos / "not-a-video.mp4").unlink()
+    project.seal()
+    assert all(one.passed for one in evaluations(project.run()).values())
+    store = project.places.store
+    clip, commit = next(
+        (clip, commit)
+        for clip, commit in store.manifest("batch-000001", EMBEDDINGS).clips.items()
+        if clip.startswith("c.ts")
+    )
+    frames = store.read("batch-000001", EMBEDDINGS, clip)
+    wrong = replace(frames, frames=np.roll(frames.frames, 1, axis=0))
+    store.write_clip("batch-000001", clip, {EMBEDDINGS: wrong}, fingerprint=commit.fingerprint)
+    store.commit_batch("batch-000001", EMBEDDINGS)
+
+    result = project.run(selection=["clip_frames/embeddings"])
+    found = evaluations(result)["frames_match_source"]
+    assert result.success, "frames_match_source does not block"
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    family = found.metadata["wrong_families"].value
+    assert str(family).startswith("h264-mpegts-")
+    rows = [row.data for row in found.metadata["families"].records]  # type: ignore[union-attr]
+    (row,) = (row for row in rows if row["family"] == family)
+    assert (row["video"], row["suspect_clips"]) == ("c.ts", clip)
+    assert "its pixels differ by" in str(row["found"])
+    assert all(not row["found"] for row in rows if row["family"] != family)
+
+    result = project.run(selection=["clip_frames/embeddings"])
+    assert evaluations(result)["frames_match_source"].passed
+    commits = store.manifest("batch-000001", EMBEDDINGS).clips
+    linear = {clip for clip, commit in commits.items() if commit.outcome.decode.fallback}
+    assert linear == {clip}
+    assert commits[clip].digest == commit.digest
 
 
 @pytest.mark.parametrize("others", [ENOUGH - 1, ENOUGH])

@@ -110,13 +110,16 @@ def test_where_not_all_videos_fit_those_that_do_come_once(bucket: Bucket) -> Non
 
 
 def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket) -> None:
-    """Tables of videos, clips and outcomes, the manifest twice, the signature; one table back."""
+    """Tables of videos, clips and outcomes, the manifest twice, the signature; one table back.
+
+    The listing of suspect families is empty, which fsspec makes sure of.
+    """
     s3, places, provider = bucket.s3, bucket.places, open_embedding_provider("perceptual")
     extract_batch(BATCH, [FOUR], places, workers=ONE)
     embed_batch(BATCH, FOUR, places, provider)
     s3.count()
     assert extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR].extracted == 0
-    assert s3.count() == {"GET": 6, "PUT": 1}
+    assert s3.count() == {"GET": 6, "LIST": 2, "HEAD": 1, "PUT": 1}
     assert embed_batch(BATCH, FOUR, places, provider).made == 0
     assert s3.count() == {"GET": 2, "PUT": 1}
 

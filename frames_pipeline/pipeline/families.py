@@ -1,0 +1,123 @@
+"""Which family a video is of: the videos that are read, and planned, by the same rules.
+
+A plan that is wrong is wrong for a kind of video: for what an encoder writes at its settings, in a
+container. A family is as much of that as headers and packets tell. No frame is decoded for it.
+
+Two cuts of one video, written by the same program, are of one family. So nothing enters that is
+said once, at a stream's start (x264's options), nor how packets are read: whether a sample table is
+plain enough for that depends on where the cut begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import Media
+
+_FORMAT: Final = b"video-family/1\n"
+_LONGEST_NAME: Final = 64
+_INTERLACED: Final = 2
+"""The first of FFmpeg's field orders that is neither unknown nor progressive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the videos of a family have in common."""
+
+    codec: str
+    """FFmpeg's canonical name: h264, hevc, av1, …"""
+    profile: str
+    """The codec's profile; empty if it has none."""
+    tag: str
+    """What the container calls the codec: `avc1`, `hev1`, …; empty if it does not say."""
+    container: str
+    """FFmpeg's first name of the container's format."""
+    encoder: str
+    """Programs that wrote stream and container, with their major versions, as far as they sign."""
+    headers: Literal["none", "records", "start codes"]
+    """How the container holds the codec's parameter sets: not, in a record, or as a stream does."""
+    reorders: bool
+    """Whether headers announce frames that are shown in another order than they are decoded."""
+    leading: bool
+    """Whether frames are shown before the entry point that they follow: groups are open."""
+    interlaced: bool
+    """Whether headers announce fields."""
+    timestamps: str
+    """Whether times are the container's, as `PacketIndex.timestamps` has it."""
+
+    @property
+    def key(self) -> str:
+        """A slug for people, and the hash that identifies the family; a name for files, too."""
+        document = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(_FORMAT + document.encode()).hexdigest()
+        return f"{_slug(self.codec)}-{_slug(self.container)}-{digest[:16]}"
+
+
+def codec_prefix(codec: str) -> str:
+    """What the keys of all families of a codec start with.
+
+    >>> codec_prefix("h264")
+    'h264-'
+    """
+    return f"{_slug(codec)}-"
+
+
+def family_of(media: Media) -> Family:
+    """The family of an open video.
+
+    Raises:
+        SourceError: Its packets cannot be read, or not be put in order.
+    """
+    context, container = media.stream.codec_context, media.stream.container
+    signed = (media.stream.metadata.get("encoder", ""), container.metadata.get("encoder", ""))
+    return Family(
+        codec=context.codec.canonical_name,
+        profile=context.profile or "",
+        tag=_printable(context.codec_tag),
+        container=container.format.name.partition(",")[0],
+        encoder=" / ".join(name for text in signed if (name := program(text))),
+        headers=_headers(context.extradata or b""),
+        reorders=bool(context.has_b_frames),
+        leading=_has_leading(media.index),
+        interlaced=int(context.field_order) >= _INTERLACED,
+        timestamps=media.index.timestamps,
+    )
+
+
+def program(text: str) -> str:
+    """A program's name and major version; what changes with every release or file goes.
+
+    >>> program("Lavc60.31.102 libx264"), program("HandBrake 1.6.1 2023012300")
+    ('Lavc60 libx264', 'HandBrake')
+    """
+    words = (word.partition(".")[0] for word in _printable(text).split())
+    return " ".join(word for word in words if not word.isdigit())[:_LONGEST_NAME].strip()
+
+
+def _headers(extradata: bytes) -> Literal["none", "records", "start codes"]:
+    if not extradata:
+        return "none"
+    return "start codes" if extradata[0] == 0 else "records"
+
+
+def _has_leading(index: PacketIndex) -> bool:
+    entries = np.flatnonzero(index.entry)
+    latest = np.searchsorted(entries, np.arange(len(index.order)), side="right") - 1
+    follows = (latest >= 0) & (index.order >= 0)
+    return bool(np.any(index.order[follows] < index.order[entries[latest[follows]]]))
+
+
+def _printable(text: str) -> str:
+    """Text that was written by a stranger, without what is not to be shown."""
+    return "".join(c for c in text if c.isascii() and c.isprintable()).strip()
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9_]", "", name.lower())[:32] or "unknown"

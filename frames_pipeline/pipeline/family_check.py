@@ -1,0 +1,272 @@
+"""Whether a plan gives the frames that a plain decode of the same video gives.
+
+Frames of one video are taken in two ways, and each is looked for in a plain decode of its start:
+
+    stored     some that the store has, as they are
+    alone      some that are now asked for one by one, each by a plan and a decoder of its own
+
+    plain      0 1 2 3 4 5 6 7 8 9 …          of every packet, up to the last one in question
+    stored         x         x
+    alone        x       x       x
+
+A frame must have the position that it has there, its timestamp, and its pixels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.convert import Converter, PixelSpec
+from frames_pipeline.decoders import PyavDecoder
+from frames_pipeline.device import TOLERANCES, Tolerance
+from frames_pipeline.errors import IntegrityError, NoFramesError, SourceChangedError, SourceError
+from frames_pipeline.extract import extract_spans
+from frames_pipeline.gather import Converted, Span
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.media import Limits, Media, open_media
+from frames_pipeline.pipeline.families import Family, family_of
+from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, FrameStore
+from frames_pipeline.videos import Video, VideoSource
+
+PIXELS: Final = 1 << 30
+"""Pixels that a plain decode may come to: 517 frames of 1920x1080, 18,641 of 320x180."""
+_FRAMES: Final = 8
+"""The most frames that are taken in either way."""
+_HELD: Final = 256 << 20
+"""Bytes of pixels that may be held for that, at the size of the video."""
+_ALONE: Final = FrameExtractionSignature(policy="first", rotation="ignore")
+"""At the size of the video, so that a difference of one sample shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyTask:
+    """A video to be judged by, and what is stored of it."""
+
+    family: str
+    """What it stands for: the family that its frames name, or its codec where they name none."""
+    source: VideoSource
+    store: FrameStore
+    batch: str
+    signature: FrameExtractionSignature
+    video: Video
+    fingerprint: str
+    """What its bytes were when the frames were made."""
+    clips: tuple[tuple[Clip, ClipCommit], ...]
+    """Its clips in the batch."""
+    suspects: frozenset[str] = frozenset()
+    """Families that are decoded linearly; their plans are not asked."""
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+    """Chooses the frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDifference:
+    """A frame that is not the plain decode's."""
+
+    clip_id: str
+    """The clip that it is stored in; empty if it was asked for alone."""
+    position: int
+    """Its position in the video."""
+    found: str
+    """What differs, and by how much."""
+    by_plan: bool
+    """Whether packets were chosen for it, on the CPU."""
+
+    def __str__(self) -> str:
+        """A line for people."""
+        where = f"stored in {self.clip_id}" if self.clip_id else "asked for alone"
+        return f"position {self.position}, {where}: {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a plain decode said of a video's frames."""
+
+    family: Family
+    """The video's family."""
+    decoded: int
+    """Frames that the plain decode came to."""
+    compared: int
+    """Frames that were looked for in it."""
+    differences: tuple[FrameDifference, ...]
+    """Those that differ."""
+
+
+class _Claim(NamedTuple):
+    """A frame, as it is to be found in a plain decode."""
+
+    clip_id: str
+    position: int
+    seconds: Fraction | None
+    """When it is shown; `None` where times are no container's."""
+    pixels: NDArray[np.uint8] | None
+    """Shape (height, width, 3); `None` where there is said to be no frame."""
+    spec: PixelSpec
+    tolerance: Tolerance
+    by_plan: bool
+
+
+def judge(task: FamilyTask) -> Judgement:
+    """Compare frames of a video with a plain decode; runs in a worker process.
+
+    Raises:
+        SourceError: The video has other bytes now, or cannot be read.
+    """
+    chance, now = random.Random(task.seed), task.source.find(task.video.key)
+    if task.source.fingerprint(now) != task.fingerprint:
+        message = f"{now.key} has other bytes than those that the frames came from"
+        raise SourceChangedError(message)
+    with task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path:
+        with open_media(path, task.limits) as media:
+            family, within = family_of(media), _within(media.index)
+            claims = list(_stored(task, media.index, within, chance))
+            if family.key not in task.suspects:
+                claims += _alone(media, within, chance)
+        decoded, compared, differences = _compared(path, task.limits, claims)
+    return Judgement(family, decoded, compared, tuple(differences))
+
+
+def _within(index: PacketIndex) -> int:
+    """Positions that a plain decode may go through."""
+    affordable = PIXELS // max(index.width * index.height, 1)
+    return min(index.num_frames, max(affordable, 1))
+
+
+def _stored(
+    task: FamilyTask, index: PacketIndex, within: int, chance: random.Random
+) -> Iterator[_Claim]:
+    """Some stored frames, undamaged ones, of clips that begin within reach."""
+    reached = [
+        (clip, commit)
+        for clip, commit in task.clips
+        if np.searchsorted(index.shown_pts, clip.start) < within
+    ]
+    places: list[tuple[ClipCommit, int]] = []
+    for _, commit in chance.sample(reached, min(_FRAMES, len(reached))):
+        try:
+            clip = task.store.open_commit(task.batch, task.signature, commit)
+        except IntegrityError:
+            continue  # what is not whole is found by `verify`, and by the other half of the check
+        usable = (clip.positions < within) & ~np.array(clip.attributes["corrupt"], np.bool_)
+        places += [(commit, number) for number in np.flatnonzero(usable).tolist()]
+    for commit, number in chance.sample(places, min(_FRAMES, len(places))):
+        try:
+            yield _stored_claim(task, commit, number)
+        except IntegrityError:
+            continue
+
+
+def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
+    frames = task.store.read_commit(
+        task.batch, task.signature, commit, start=number, stop=number + 1
+    )
+    decode = commit.outcome.decode
+    is_counted = commit.outcome.timestamps != "container"
+    colour = "accurate" if task.signature.pixels == "cuda" else task.signature.colour
+    return _Claim(
+        clip_id=commit.clip_id,
+        position=int(frames.positions[0]),
+        seconds=None if is_counted else int(frames.pts[0]) * frames.time_base,
+        pixels=frames.frames[0],
+        spec=PixelSpec.of(replace(task.signature, pixels="swscale", colour=colour)),
+        tolerance=TOLERANCES[task.signature.pixels],
+        by_plan=not decode.fallback and decode.decoder == PyavDecoder().name,
+    )
+
+
+def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]:
+    """Some frames, early ones rather than late ones, each decoded by a plan for nothing else.
+
+    They come to about as many decoded frames as the plain decode. Where a video is decoded
+    linearly anyway, the first one is enough.
+    """
+    count = max(1, min(_FRAMES, _HELD // max(3 * media.index.width * media.index.height, 1)))
+    drawn = {int(within * chance.random() ** 2) for _ in range(count)} if within else set()
+    spent = 0
+    for position in sorted(drawn):
+        media.renew_decoders()  # nothing of what was decoded before may help
+        pts = int(media.index.shown_pts[position])
+        [(_, found)] = extract_spans(media, [Span(pts, pts + 1)], [_ALONE], decoder=PyavDecoder())
+        by_plan = True
+        pixels = None
+        if not isinstance(found, SourceError):
+            frames = found[_ALONE]
+            by_plan = not frames.outcome.decode.fallback
+            spent += frames.outcome.decode.frames_decoded
+            if frames.corrupt.any():
+                continue
+            pixels = frames.frames[0] if len(frames) else None
+        elif not isinstance(found, NoFramesError):
+            raise found
+        yield _Claim(
+            clip_id="",
+            position=position,
+            seconds=pts * media.index.time_base if media.index.timestamps == "container" else None,
+            pixels=pixels,
+            spec=PixelSpec.of(_ALONE),
+            tolerance=TOLERANCES["swscale"],
+            by_plan=by_plan,
+        )
+        if spent > within or not by_plan:
+            return
+
+
+def _compared(
+    path: Path, limits: Limits, claims: list[_Claim]
+) -> tuple[int, int, list[FrameDifference]]:
+    """Frames that a plain decode came to, claims that it could judge, and those that differ."""
+    waiting: dict[int, list[_Claim]] = {}
+    for claim in claims:
+        waiting.setdefault(claim.position, []).append(claim)
+    decoded, compared, differences = 0, 0, []
+    with open_media(path, limits) as media:
+        converter = Converter(media.name)
+        decode = PlainDecode(media)
+        for plain in decode if waiting else ():
+            decoded += 1
+            for claim in waiting.pop(plain.position, ()):
+                if plain.frame.is_corrupt:
+                    continue
+                compared += 1
+                if found := _difference(claim, plain, converter):
+                    differences.append(
+                        FrameDifference(claim.clip_id, claim.position, found, claim.by_plan)
+                    )
+            if not waiting:
+                break
+        beyond = [claim for some in waiting.values() for claim in some if claim.pixels is not None]
+        if decode.is_whole and beyond:
+            compared += len(beyond)
+            found = f"a plain decode ends after {decoded} frames"
+            differences += [
+                FrameDifference(claim.clip_id, claim.position, found, claim.by_plan)
+                for claim in beyond
+            ]
+    return decoded, compared, differences
+
+
+def _difference(claim: _Claim, plain: PlainFrame, converter: Converter) -> str:
+    """How a frame differs from the plain decode's; empty if it does not."""
+    if claim.pixels is None:
+        return "no frame is given, and a plain decode gives one"
+    if None not in (claim.seconds, plain.seconds) and claim.seconds != plain.seconds:
+        return f"it is at {claim.seconds} s, and at {plain.seconds} s in a plain decode"
+    again = np.empty_like(claim.pixels)
+    Converted(plain.frame, converter).write(claim.spec, again)
+    apart = np.abs(claim.pixels.astype(np.int16) - again.astype(np.int16))
+    mean, most = float(apart.mean()), int(apart.max())
+    if mean <= claim.tolerance.mean and most <= claim.tolerance.maximum:
+        return ""
+    return f"its pixels differ by {mean:.3f} levels on average and {most} at most"

@@ -1,0 +1,179 @@
+"""One video of each family in a batch is decoded plainly; what differs makes the family suspect."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.errors import FramesPipelineError, SourceError, WorkerError
+from frames_pipeline.media import Limits
+from frames_pipeline.pipeline.family_check import FamilyTask, FrameDifference, Judgement, judge
+from frames_pipeline.pipeline.ingest import clip_of, video_of
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.suspects import Suspect, Suspects, suspect_clips
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import ClipCommit, Manifest
+from frames_pipeline.workers import Workers
+
+_TRIED: Final = 3
+"""Videos of a family that are tried before it stays unjudged."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyReport:
+    """What a plain decode of one video said of its family."""
+
+    family: str
+    """Key of the family; a codec alone where no video of it could be opened."""
+    video: str
+    """The video that was decoded; the last that was tried where none could be judged."""
+    decoded: int
+    """Frames that the plain decode came to."""
+    compared: int
+    """Frames that were looked for in it: stored ones, and some that were asked for alone."""
+    differences: tuple[FrameDifference, ...]
+    """Those that differ."""
+    skipped: str = ""
+    """Why nothing was compared; empty if something was."""
+    suspect_clips: tuple[str, ...] = ()
+    """Clips of the batch whose frames are suspect, for the family's."""
+
+    @property
+    def found(self) -> str:
+        """What differs, for people; empty if nothing does."""
+        if not self.differences:
+            return ""
+        return f"{len(self.differences)} of {self.compared} frames differ: {self.differences[0]}"
+
+
+def check_families(
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    chance: random.Random,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+) -> list[FamilyReport]:
+    """What plain decodes say of each family in a batch; those that differ are made suspect.
+
+    A video that cannot be judged, because it is gone, changed or damaged, gives way to the next
+    one of its family.
+
+    Args:
+        manifest: The batch's frames.
+        signature: Whose they are.
+        places: Where videos and frames are.
+        chance: Chooses videos and frames.
+        limits: What one source may take.
+        workers: How many processes, and how long one video may take.
+
+    Raises:
+        FramesPipelineError: The fault is not a video's.
+    """
+    suspects = Suspects(places.store.objects)
+    tasks = _tasks(manifest, signature, places, suspects=suspects.keys())
+    tasks = _drawn(tasks, chance, limits or Limits())
+    reports: dict[str, FamilyReport] = {}
+    while tasks:
+        turn = [waiting.pop() for _, waiting in sorted(tasks.items())]
+        for task, found in (workers or Workers()).map(judge, turn):
+            reports[task.family] = _reported(task, found)
+            if isinstance(found, Judgement) and any(one.by_plan for one in found.differences):
+                suspects.mark(_suspect(task, found))
+        tasks = {
+            name: waiting for name, waiting in tasks.items() if waiting and reports[name].skipped
+        }
+    known, commits = suspects.keys(), manifest.clips.values()
+    return [
+        replace(
+            report,
+            suspect_clips=suspect_clips(
+                manifest.batch_key, commits, places, known & {report.family}
+            ),
+        )
+        for _, report in sorted(reports.items())
+    ]
+
+
+def _tasks(
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    places: Places,
+    *,
+    suspects: frozenset[str],
+) -> dict[str, list[FamilyTask]]:
+    """The videos that the batch has frames of, by family.
+
+    Frames of version 0.1 do not say which family they are of; those of a codec are taken for one.
+    """
+    videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
+    of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
+    for row in places.rows("clips", manifest.batch_key):
+        commit = manifest.clips.get(row["clip_id"])
+        if commit is not None and row["video_key"] in videos:
+            family = commit.outcome.decode.family or row["codec"]
+            video = (family, row["video_key"], commit.fingerprint)
+            of_video.setdefault(video, []).append((clip_of(row), commit))
+    tasks: dict[str, list[FamilyTask]] = {}
+    for (family, key, fingerprint), stored in of_video.items():
+        task = FamilyTask(
+            family=family,
+            source=places.source,
+            store=places.store,
+            batch=manifest.batch_key,
+            signature=signature,
+            video=video_of(videos[key]),
+            fingerprint=fingerprint,
+            clips=tuple(stored),
+            suspects=suspects,
+        )
+        tasks.setdefault(family, []).append(task)
+    return tasks
+
+
+def _drawn(
+    tasks: Mapping[str, Sequence[FamilyTask]], chance: random.Random, limits: Limits
+) -> dict[str, list[FamilyTask]]:
+    """A few videos of each family, in the order of their turns, the last one first."""
+    return {
+        family: [
+            replace(task, limits=limits, seed=chance.getrandbits(32))
+            for task in chance.sample(some, min(_TRIED, len(some)))
+        ]
+        for family, some in sorted(tasks.items())
+    }
+
+
+def _reported(task: FamilyTask, found: Judgement | FramesPipelineError) -> FamilyReport:
+    """What a video said of its family, or why it said nothing.
+
+    Raises:
+        FramesPipelineError: The fault is not the video's.
+    """
+    if isinstance(found, SourceError | WorkerError):
+        return FamilyReport(task.family, task.video.key, 0, 0, (), skipped=str(found))
+    if isinstance(found, FramesPipelineError):
+        raise found
+    nothing = "" if found.compared else "no frame of its start is stored or decodes undamaged"
+    return FamilyReport(
+        found.family.key,
+        task.video.key,
+        found.decoded,
+        found.compared,
+        found.differences,
+        skipped=nothing,
+    )
+
+
+def _suspect(task: FamilyTask, found: Judgement) -> Suspect:
+    return Suspect.of(
+        found.family,
+        batch=task.batch,
+        signature=task.signature.key,
+        video=task.video.key,
+        found=[str(one) for one in found.differences],
+    )

@@ -1,0 +1,175 @@
+"""Families whose frames were decoded wrongly by a plan, and what is made of them from then on.
+
+    {root}/suspects/{family key}.json        what was found, when, in which batch, by which version
+
+The name alone decides: frames of that family that a plan chose packets for are suspect, and its
+videos are decoded linearly. What the document says is for people. It is never changed; deleting it
+puts the family back to plans.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Final
+
+import av
+
+from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.frames import DecodeReport
+from frames_pipeline.objects import Objects
+from frames_pipeline.pipeline.families import Family, codec_prefix
+from frames_pipeline.pipeline.places import Places
+from frames_pipeline.store import ClipCommit
+
+_ROOT: Final = "suspects"
+_FORMAT: Final = "suspect-family/1"
+_KEY: Final = re.compile(r"[a-z0-9_]+-[a-z0-9_]+-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A family that was decoded wrongly, and how that was found."""
+
+    key: str
+    """The family's key."""
+    family: Mapping[str, Any] = field(default_factory=dict)
+    """What its videos have in common, as `Family` has it."""
+    batch: str = ""
+    """The batch in which it was found."""
+    signature: str = ""
+    """Key of the signature whose frames were looked at."""
+    video: str = ""
+    """The video that was decoded linearly."""
+    found: tuple[str, ...] = ()
+    """What differs, a line per frame."""
+    version: str = ""
+    """Version of this package that planned it."""
+    ffmpeg: str = ""
+    """Version of FFmpeg that decoded it."""
+    created: str = ""
+    """When it was found, ISO 8601, UTC."""
+
+    @classmethod
+    def of(
+        cls, family: Family, *, batch: str, signature: str, video: str, found: Collection[str]
+    ) -> Suspect:
+        """What was found just now, by this version."""
+        return cls(
+            key=family.key,
+            family=asdict(family),
+            batch=batch,
+            signature=signature,
+            video=video,
+            found=tuple(found),
+            version=metadata.version("frames-pipeline"),
+            ffmpeg=av.ffmpeg_version_info,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    @property
+    def description(self) -> str:
+        """The family in a line."""
+        return ", ".join(f"{name}={value}" for name, value in self.family.items() if value)
+
+
+class Suspects:
+    """The suspect families under a store's root."""
+
+    def __init__(self, objects: Objects) -> None:
+        """Take the root's objects."""
+        self._objects = objects
+
+    def keys(self) -> frozenset[str]:
+        """Keys of the suspect families: one listing, no document is read."""
+        names = (name.removeprefix(f"{_ROOT}/") for name in self._objects.names(_ROOT))
+        found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return frozenset(key for key in found if _KEY.fullmatch(key))
+
+    def read(self) -> list[Suspect]:
+        """The suspect families by key, with what was found. A damaged document says so."""
+        documents = self._objects.get_many(_path(key) for key in sorted(self.keys()))
+        return [_parsed(path, data) for path, data in documents.items()]
+
+    def mark(self, suspect: Suspect) -> bool:
+        """Make a family suspect, unless it is; say whether this call did."""
+        document = {"format": _FORMAT, **asdict(suspect)}
+        return self._objects.put_new(
+            _path(suspect.key), json.dumps(document, indent=1).encode("utf-8", "backslashreplace")
+        )
+
+    def clear(self, key: str) -> None:
+        """Put a family back to plans. Frames that were decoded linearly meanwhile stay.
+
+        Raises:
+            CommitNotFoundError: It is not suspect.
+        """
+        if key not in (there := self.keys()):
+            message = f"no suspect family {key!r} under {self._objects.url}; there is "
+            raise CommitNotFoundError(message + (", ".join(sorted(there)) or "none"))
+        self._objects.delete([_path(key)])
+
+
+def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | None) -> bool:
+    """Whether frames were decoded by plan, and are of a suspect family.
+
+    Frames of version 0.1 do not say of which family they are; they are suspect with any family of
+    their codec.
+
+    Args:
+        report: How they were decoded.
+        suspects: Keys of the suspect families.
+        codec: The codec of their video; `None`: nobody knows, it may be any.
+    """
+    if report.fallback:
+        return False
+    if report.family:
+        return report.family in suspects
+    prefix = "" if codec is None else codec_prefix(codec)
+    return any(key.startswith(prefix) for key in suspects)
+
+
+def suspect_clips(
+    batch: str, commits: Iterable[ClipCommit], places: Places, suspects: Collection[str]
+) -> tuple[str, ...]:
+    """Clips of a batch whose frames are suspect, sorted. Nothing is read where no family is.
+
+    Args:
+        batch: Key of the batch.
+        commits: Its frames.
+        places: Where its clips are.
+        suspects: Keys of the suspect families.
+    """
+    if not suspects:
+        return ()
+    codecs = {row["clip_id"]: row["codec"] for row in places.rows("clips", batch)}
+    return tuple(
+        sorted(
+            commit.clip_id
+            for commit in commits
+            if is_suspect(commit.outcome.decode, suspects, codec=codecs.get(commit.clip_id))
+        )
+    )
+
+
+def linear_reason(family: str, suspects: Collection[str]) -> str:
+    """Why a family is to be decoded linearly; empty if it is not."""
+    return f"family {family} was decoded wrongly by plan" if family in suspects else ""
+
+
+def _parsed(path: str, data: bytes) -> Suspect:
+    key = path.removeprefix(f"{_ROOT}/").removesuffix(".json")
+    try:
+        document = json.loads(data)
+        known = {name: document[name] for name in Suspect.__slots__}
+        return Suspect(**known | {"key": key, "found": tuple(document["found"])})
+    except (ValueError, KeyError, TypeError) as error:
+        return Suspect(key, found=(f"the document is damaged: {error!r}",))
+
+
+def _path(key: str) -> str:
+    return f"{_ROOT}/{key}.json"

@@ -1,0 +1,338 @@
+"""A family that a plan has wrong is found, named, and decoded linearly from then on.
+
+The fault is planted in the index: it says of every MPEG-4 packet that decoding may start there.
+Plans then start at frames whose references the decoder never saw, and its frames carry no mark.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frames_pipeline import CommitNotFoundError, FrameExtractionSignature, media
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride, WholeVideo
+from frames_pipeline.frames import DecodeReport
+from frames_pipeline.index import PacketIndex
+from frames_pipeline.pipeline import (
+    Places,
+    RecheckReport,
+    Suspect,
+    Suspects,
+    catalog_batch,
+    cut_clips,
+    discover,
+    estimate_changes,
+    extract_batch,
+    recheck_frames,
+)
+from frames_pipeline.pipeline.suspects import is_suspect
+from tests.oracle import CORPUS, needs_corpus, plain_decode
+from tests.pipeline.conftest import ONE
+from tests.pipeline.in_process import InProcess
+from tests.videos import X264, make_video, numbers_in
+
+FIVE = FrameExtractionSignature(target_fps=5, target_res=(48, 64))
+HERE = InProcess()
+WRONG = ("a.mp4", "b.mp4")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Two MPEG-4 videos and an H.264 one, in no batch yet."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    make_video(videos / "a.mp4", codec="mpeg4", options={"g": "25"}, frames=50)
+    make_video(videos / "b.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=500)
+    make_video(videos / "c.mp4", options=X264, frames=50, first=1000)
+    return Places.at(str(videos), str(tmp_path / "root"))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The fault."""
+    right = media.build_index
+
+    def wrong(stream: object, *rest: object) -> PacketIndex:
+        index = right(stream, *rest)  # type: ignore[arg-type]
+        if index.codec != "mpeg4":
+            return index
+        return replace(index, entry=np.ones_like(index.entry))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "build_index", wrong)
+        yield patch
+
+
+def seal(places: Places) -> str:
+    """Seal what waits, and cut it."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, WholeVideo(), workers=ONE)
+    return batch.key
+
+
+def numbers(places: Places, batch: str) -> dict[str, list[int]]:
+    """The frames that are published of each video, as their pictures number them."""
+    commits = places.store.manifest(batch, FIVE).clips
+    return {
+        clip.partition("#")[0]: numbers_in(places.store.read_commit(batch, FIVE, commit).frames)
+        for clip, commit in commits.items()
+    }
+
+
+def expected(first: int) -> list[int]:
+    return [first + number for number in (*range(0, 50, 5), 49)]
+
+
+def fallbacks(places: Places, batch: str) -> dict[str, str]:
+    commits = places.store.manifest(batch, FIVE).clips
+    return {
+        clip.partition("#")[0]: commit.outcome.decode.fallback for clip, commit in commits.items()
+    }
+
+
+def recheck(places: Places, batch: str) -> RecheckReport:
+    return recheck_frames(batch, FIVE, places, frames=1, seed=1, workers=HERE)
+
+
+@pytest.mark.usefixtures("planted")
+def test_from_a_wrong_plan_to_right_frames(places: Places) -> None:
+    batch = seal(places)
+    first = extract_batch(batch, [FIVE], places, workers=HERE)[FIVE]
+    assert first.outcomes["status"].to_pylist() == ["ok"] * 3
+    assert numbers(places, batch)["a.mp4"] != expected(0), "the fault is silent, or no fault"
+    assert numbers(places, batch)["c.mp4"] == expected(1000)
+
+    found = recheck(places, batch)
+    (wrong,) = found.wrong_families
+    assert not found.ok
+    assert wrong.family.startswith("mpeg4-mov-")
+    assert wrong.video in WRONG
+    assert [clip.partition("#")[0] for clip in wrong.suspect_clips] == list(WRONG)
+    assert "pixels differ by" in wrong.found
+    assert {one.family.partition("-")[0] for one in found.families} == {"mpeg4", "h264"}
+    (suspect,) = Suspects(places.store.objects).read()
+    assert (suspect.key, suspect.batch, suspect.signature) == (wrong.family, batch, FIVE.key)
+    assert suspect.family["codec"] == "mpeg4"
+    assert any("stored in" in line for line in suspect.found)
+    assert any("asked for alone" in line for line in suspect.found)
+
+    (estimate,) = estimate_changes(batch, [FIVE], places)
+    assert [clip.partition("#")[0] for clip in estimate.to_do] == list(WRONG)
+    table, _ = catalog_batch(batch, {"five": FIVE}, places)
+    assert table["suspect"].to_pylist() == [["five"], ["five"], []]
+
+    again = extract_batch(batch, [FIVE], places, workers=HERE)[FIVE]
+    assert again.extracted == 2
+    assert numbers(places, batch) == {
+        "a.mp4": expected(0), "b.mp4": expected(500), "c.mp4": expected(1000)
+    }  # fmt: skip
+    reason = f"family {wrong.family} was decoded wrongly by plan"
+    assert fallbacks(places, batch) == {"a.mp4": reason, "b.mp4": reason, "c.mp4": ""}
+    assert again.outcomes["fallback"].to_pylist() == [reason, reason, ""]
+    assert recheck(places, batch).ok
+    assert extract_batch(batch, [FIVE], places, workers=HERE)[FIVE].extracted == 0
+
+
+@pytest.mark.usefixtures("planted")
+def test_linear_frames_are_those_of_a_plain_decode(places: Places) -> None:
+    batch = seal(places)
+    extract_batch(batch, [FIVE], places, workers=HERE)
+    recheck(places, batch)
+    extract_batch(batch, [FIVE], places, workers=HERE)
+    for video in WRONG:
+        plain = plain_decode(Path(places.source.url, video))
+        (clip,) = (one for one in places.store.clips(batch, FIVE) if one.startswith(video))
+        frames = places.store.read(batch, FIVE, clip)
+        for position, pixels in zip(frames.positions.tolist(), frames.frames, strict=True):
+            np.testing.assert_array_equal(pixels, plain[position].rgb(48, 64))
+
+
+@pytest.mark.usefixtures("planted")
+def test_later_batches_of_the_family_are_linear_and_copy_nothing_suspect(places: Places) -> None:
+    first = seal(places)
+    extract_batch(first, [FIVE], places, workers=HERE)
+    recheck(places, first)
+    folder = Path(places.source.url)
+    make_video(folder / "d.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=1500)
+    make_video(folder / "e.mp4", options=X264, frames=50, first=2000)
+    (folder / "same-as-a.mp4").write_bytes((folder / "a.mp4").read_bytes())
+    second = seal(places)
+    report = extract_batch(second, [FIVE], places, workers=HERE)[FIVE]
+    assert (report.extracted, report.copied) == (3, 0)
+    assert numbers(places, second) == {
+        "d.mp4": expected(1500), "e.mp4": expected(2000), "same-as-a.mp4": expected(0)
+    }  # fmt: skip
+    reasons = fallbacks(places, second)
+    assert "was decoded wrongly by plan" in reasons["d.mp4"]
+    assert reasons["e.mp4"] == ""
+    assert recheck(places, second).ok
+
+
+def test_a_family_that_is_cleared_is_planned_again(
+    places: Places, planted: pytest.MonkeyPatch
+) -> None:
+    batch = seal(places)
+    extract_batch(batch, [FIVE], places, workers=HERE)
+    (wrong,) = recheck(places, batch).wrong_families
+    extract_batch(batch, [FIVE], places, workers=HERE)
+    planted.undo()  # as an upgrade would
+    suspects = Suspects(places.store.objects)
+    suspects.clear(wrong.family)
+    assert suspects.keys() == frozenset()
+    with pytest.raises(
+        CommitNotFoundError, match=r"no suspect family 'mpeg4-mov-.*; there is none"
+    ):
+        suspects.clear(wrong.family)
+    folder = Path(places.source.url)
+    make_video(folder / "d.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=1500)
+    later = seal(places)
+    extract_batch(later, [FIVE], places, workers=ONE)
+    assert (numbers(places, later), fallbacks(places, later)) == (
+        {"d.mp4": expected(1500)},
+        {"d.mp4": ""},
+    )
+    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
+
+
+def test_frames_that_do_not_say_their_family_are_suspect_with_their_codec(places: Places) -> None:
+    """As those of version 0.1 are. What they are is known once they are made again."""
+    batch = seal(places)
+    extract_batch(batch, [FIVE], places, workers=ONE)
+    for clip, commit in places.store.clips(batch, FIVE).items():
+        frames = places.store.read_commit(batch, FIVE, commit)
+        old = replace(frames.outcome, decode=replace(frames.outcome.decode, family=""))
+        places.store.write_clip(
+            batch, clip, {FIVE: replace(frames, outcome=old)}, fingerprint=commit.fingerprint
+        )
+    places.store.commit_batch(batch, FIVE)
+    found = recheck(places, batch)
+    assert found.ok
+    assert {one.family.partition("-")[0] for one in found.families} == {"mpeg4", "h264"}
+    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
+    Suspects(places.store.objects).mark(Suspect("mpeg4-avi-0123456789abcdef"))
+    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 2
+    assert set(fallbacks(places, batch).values()) == {""}  # another family's
+    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
+
+
+def test_a_video_that_cannot_be_judged_gives_way_to_another(places: Places) -> None:
+    batch = seal(places)
+    extract_batch(batch, [FIVE], places, workers=ONE)
+    folder = Path(places.source.url)
+    (folder / "a.mp4").unlink()
+    for seed in range(6):
+        found = recheck_frames(batch, FIVE, places, frames=1, seed=seed, workers=HERE)
+        videos = {one.family.partition("-")[0]: one.video for one in found.families}
+        assert videos == {"mpeg4": "b.mp4", "h264": "c.mp4"}
+    (folder / "b.mp4").unlink()
+    found = recheck(places, batch)
+    (lost,) = (one for one in found.families if one.video in WRONG)
+    assert (lost.compared, found.ok) == (0, True)
+    assert "b.mp4" in lost.skipped or "a.mp4" in lost.skipped
+
+
+def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
+    """As where another version tells families in another way, and made some clips again."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride(1, 1, 0), workers=ONE)
+    extract_batch(batch.key, [FIVE], places, workers=HERE)
+    for clip, commit in places.store.clips(batch.key, FIVE).items():
+        if clip.startswith("c.mp4#0-"):
+            frames = places.store.read_commit(batch.key, FIVE, commit)
+            decode = replace(frames.outcome.decode, family="h264-mov-0123456789abcdef")
+            other = replace(frames, outcome=replace(frames.outcome, decode=decode))
+            places.store.write_clip(batch.key, clip, {FIVE: other}, fingerprint=commit.fingerprint)
+    places.store.commit_batch(batch.key, FIVE)
+    found = recheck(places, batch.key)
+    assert found.ok
+    videos = sorted(one.video for one in found.families)
+    assert (len(videos), videos[-2:]) == (3, ["c.mp4", "c.mp4"])
+
+
+def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
+    """However a video was cut, the plain decode starts at its first packet."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride(0.5, 0.5, 0), workers=ONE)
+    extract_batch(batch.key, [FIVE], places, workers=ONE)
+    report = recheck_frames(batch.key, FIVE, places, frames=1, seed=3, workers=HERE)
+    assert report.ok
+    assert all(one.compared > 8 for one in report.families), "stored ones and those alone"
+
+
+REPORTED = (
+    "flv2_chroma.flv",
+    "h263c.avi",
+    "h263p.mkv",
+    "hevc_pps_once.ts",
+    "mj_abbrev.mkv",
+    "pal_raw.avi",
+    "pps_cavlc.mkv",
+    "pps_chroma.ts",
+    "stsd2_chroma.mp4",
+)
+"""Files from bug reports, all wrong by plan once: state that is set once, key flags that lie."""
+
+
+@needs_corpus
+def test_whatever_plans_make_of_reported_files_the_next_run_is_right(tmp_path: Path) -> None:
+    """Whether a plan has them right by now or not: what is published after a check is."""
+    (tmp_path / "videos").mkdir()
+    for name in REPORTED:
+        shutil.copy(CORPUS / "reports" / name, tmp_path / "videos" / name)
+    places = Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+    batch = seal(places)
+    native = FrameExtractionSignature(target_fps=5)
+    extract_batch(batch, [native], places, workers=HERE)
+    report = recheck_frames(batch, native, places, frames=1, seed=1, workers=HERE)
+    assert sum(one.compared for one in report.families) >= 8 * len(report.families)
+    to_do = {clip for one in report.wrong_families for clip in one.suspect_clips}
+    again = extract_batch(batch, [native], places, workers=HERE)[native]
+    assert again.extracted == len(to_do)
+    for clip, commit in again.manifest.clips.items():
+        frames = places.store.read_commit(batch, native, commit)
+        plain = plain_decode(tmp_path / "videos" / clip.partition("#")[0])
+        for position, pixels in zip(frames.positions.tolist(), frames.frames, strict=True):
+            np.testing.assert_array_equal(pixels, plain[position].rgb(*pixels.shape[:2]), clip)
+
+
+@pytest.mark.parametrize(
+    ("report", "codec", "suspect"),
+    [
+        (DecodeReport("pyav", family="h264-mov-0123456789abcdef"), "h264", True),
+        (DecodeReport("pyav", family="h264-mov-0123456789abcdee"), "h264", False),
+        (DecodeReport("pyav", family="h264-mov-0123456789abcdef", fallback="linear"), None, False),
+        (DecodeReport("pyav"), "h264", True),
+        (DecodeReport("pyav"), "hevc", False),
+        (DecodeReport("pyav"), None, True),
+        (DecodeReport("pyav", fallback="damage was met"), None, False),
+    ],
+)
+def test_what_is_suspect(report: DecodeReport, codec: str | None, *, suspect: bool) -> None:
+    assert is_suspect(report, {"h264-mov-0123456789abcdef"}, codec=codec) == suspect
+    assert not is_suspect(report, (), codec=codec)
+
+
+def test_the_name_of_a_document_is_enough(places: Places) -> None:
+    objects = places.store.objects
+    suspects, key = Suspects(objects), "h264-mov-0123456789abcdef"
+    assert suspects.keys() == frozenset()
+    assert suspects.mark(Suspect(key, {"codec": "h264", "profile": ""}, found=("x",)))
+    assert not suspects.mark(Suspect(key, found=("y",)))
+    (suspect,) = suspects.read()
+    assert (suspect.found, suspect.description) == (("x",), "codec=h264")
+    for data in (b"", b"{", b"[]", b'{"key": 1}', bytes(range(256))):
+        objects.put(f"suspects/{key}.json", data)
+        assert suspects.keys() == {key}
+        (damaged,) = suspects.read()
+        assert "the document is damaged" in damaged.found[0]
+    objects.put("suspects/notes.json", b"of somebody")
+    objects.put("suspects/.h264-mov-0123456789abcdee.json.tmp", b"unfinished")
+    assert suspects.keys() == {key}
+    suspects.clear(key)
+    assert suspects.keys() == frozenset()
