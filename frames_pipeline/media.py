@@ -395,8 +395,10 @@ def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, st
     which hands out the picture all the same where it is told to report what is broken, and a
     reference that is missing. Where frames are predicted from others, a broken one carries a
     mark, and is worth having.
+
+    `bitexact` keeps decoders from arithmetic that differs between processors (docs/adr/0017).
     """
-    options = {"max_pixels": str(limits.max_pixels)}
+    options = {"max_pixels": str(limits.max_pixels), "flags": "+bitexact"}
     if context.codec.intra_only:
         return options | {"err_detect": "crccheck+explode"}
     if context.codec.canonical_name == "hevc":
