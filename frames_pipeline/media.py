@@ -129,8 +129,13 @@ class Media:
             if container is not None:
                 container.close()
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether bytes are known to be lost or changed, or decoding met something of that kind."""
+        return self._renewed is not None or bool(self.index.corrupt.any())
+
     def renew_decoders(self) -> None:
-        """Forget the decoders, and what damage left behind in them: flushing does not clear all."""
+        """Forget the decoders once damage was met: flushing does not clear all that it leaves."""
         if self._renewed is not None:
             self._renewed.close()
         if self._second is not None:
