@@ -226,7 +226,11 @@ class Media:
         context = self.stream.codec_context
         codec = context.codec
         return header_reader(
-            codec.canonical_name, context.extradata or b"", intra_only=codec.intra_only
+            codec.canonical_name,
+            context.extradata or b"",
+            intra_only=codec.intra_only,
+            width=context.width,
+            height=context.height,
         )
 
     def _first_video(self) -> VideoStream:
