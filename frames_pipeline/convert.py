@@ -3,8 +3,11 @@
 A signature with `pixels="cuda"` has this done on the GPU (see `device`). Else there are
 two paths through swscale, and which one is taken depends on the size alone:
 
-- same size: straight to `rgb24`, as FFmpeg's default does. Fast, nearest chroma, about one level
-  dark; every other decoder gives these pixels (`colour="accurate"` pays for better ones).
+- same size: straight to `rgb24`, as FFmpeg's default does. 8-bit 4:2:0 and 4:2:2 of even height
+  take a shortcut: fast, nearest chroma, about one level dark, and what OpenCV and the program
+  ffmpeg give, to the bit. Above 8 bits, and where the height is odd, chroma is placed where the
+  stream says that it was sampled, which ffmpeg 5.1 leaves out (docs/corpus.md).
+  `colour="accurate"` always does so.
 - another size: scaled to planar `gbrp`, then interleaved. Equal to the bit to scaling to `rgb24`
   with accurate rounding and full chroma, on any machine, and up to three times as fast. Scaling
   straight to `rgb24` is off by up to 60 levels.
