@@ -3,8 +3,11 @@
 A signature with `pixels="cuda"` has this done on the GPU (see `device`). Else there are
 two paths through swscale, and which one is taken depends on the size alone:
 
-- same size: straight to `rgb24`, as FFmpeg's default does. Fast, nearest chroma, about one level
-  dark; every other decoder gives these pixels (`colour="accurate"` pays for better ones).
+- same size: straight to `rgb24`, as FFmpeg's default does. 8-bit 4:2:0 and 4:2:2 of even height
+  take a shortcut: fast, nearest chroma, about one level dark, and what OpenCV and the program
+  ffmpeg give, to the bit. Above 8 bits, and where the height is odd, chroma is placed where the
+  stream says that it was sampled, which ffmpeg 5.1 leaves out (docs/corpus.md).
+  `colour="accurate"` always does so.
 - another size: scaled to planar `gbrp`, then interleaved. Equal to the bit to scaling to `rgb24`
   with accurate rounding and full chroma, on any machine, and up to three times as fast. Scaling
   straight to `rgb24` is off by up to 60 levels.
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 from frames_pipeline.device import scaled_rgb
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.ycbcr import SHORTCUT, correct
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +47,7 @@ _EXACT: Final = Sws.ACCURATE_RND | Sws.BITEXACT
 _HOST_FORMATS: Final = {"nv12": "yuv420p", "p010le": "p010le", "yuv444p": "yuv444p"}
 """Layouts in which frames come from a GPU, and the ones in which they are converted."""
 _NATIVE: Final = {
-    "ffmpeg": int(Sws.BICUBIC),
+    "ffmpeg": SHORTCUT,
     "accurate": int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT),
 }
 
@@ -271,10 +275,16 @@ class Converter:
         if spec.pixels == "cuda":
             stored[...] = scaled_rgb(frame, *size, spec.interpolation).cpu().numpy()
         elif size == (frame.height, frame.width):
-            _interleaved(self._reformat(frame, size, _NATIVE[spec.colour], "rgb24"), stored)
+            self._keep_size(frame, spec.colour, stored)
         else:
             flags = int(_KERNELS[spec.interpolation] | _EXACT)
             _interleave(self._reformat(frame, size, flags, "gbrp"), stored)
+
+    def _keep_size(self, frame: VideoFrame, colour: str, stored: Pixels) -> None:
+        size = Size(frame.height, frame.width)
+        _interleaved(self._reformat(frame, size, _NATIVE[colour], "rgb24"), stored)
+        if colour == "ffmpeg":
+            correct(frame, stored)
 
     def _reformat(self, frame: VideoFrame, size: Size, flags: int, fmt: str) -> VideoFrame:
         scaler = self._scalers.setdefault((size, flags, fmt), VideoReformatter())

@@ -66,6 +66,11 @@ _PROBED_IN_VAIN: Final = ("vp9", "vp8")
 finds out, the container says as well."""
 _TIMEOUT: Final = (10.0, 30.0)
 """Seconds that opening, and reading one packet, may take."""
+_HEIF_BRANDS: Final = frozenset({
+    "mif1", "msf1", "miaf", "avif", "avis",
+    "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs",
+})  # fmt: skip
+"""What files with pictures call themselves (ISO/IEC 23008-12)."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
 _CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
 _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
@@ -102,8 +107,9 @@ class Limits:
 class Media:
     """An open media file and its video stream.
 
-    The stream is the first one that moves: cover images are passed over, and where a file carries
-    several videos the first counts, as it does for FFmpeg's `0:V:0`.
+    The stream is the first one that moves: cover images and the still of an animated AVIF are
+    passed over, and where a file carries several videos the first counts, as it does for FFmpeg's
+    `0:V:0`.
     """
 
     def __init__(self, connect: Connect, file: ByteReader, *, name: str, limits: Limits) -> None:
@@ -131,8 +137,13 @@ class Media:
             if container is not None:
                 container.close()
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether bytes are known to be lost or changed, or decoding met something of that kind."""
+        return self._renewed is not None or bool(self.index.corrupt.any())
+
     def renew_decoders(self) -> None:
-        """Forget the decoders, and what damage left behind in them: flushing does not clear all."""
+        """Forget the decoders once damage was met: flushing does not clear all that it leaves."""
         number = self.stream.index  # of a container that may be closed below
         if self._renewed is not None:
             self._renewed.close()
@@ -219,11 +230,17 @@ class Media:
         context = self.stream.codec_context
         codec = context.codec
         return header_reader(
-            codec.canonical_name, context.extradata or b"", intra_only=codec.intra_only
+            codec.canonical_name,
+            context.extradata or b"",
+            intra_only=codec.intra_only,
+            width=context.width,
+            height=context.height,
         )
 
     def _first_video(self) -> VideoStream:
         videos = [s for s in self._container.streams.video if not _is_cover(s)]
+        if _is_heif(self._container):
+            videos = _moving_or_primary(videos, self.name)
         if not videos:
             found = "a cover image" if self._container.streams.video else "no video"
             message = f"{self.name} has {found} among its {len(self._container.streams)} streams"
@@ -391,6 +408,35 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def _is_heif(container: InputContainer) -> bool:
+    """Whether the file may hold pictures beside tracks: AVIF, HEIC and their relatives."""
+    said = container.metadata.get("major_brand", "") + container.metadata.get(
+        "compatible_brands", ""
+    )
+    return any(said[at : at + 4] in _HEIF_BRANDS for at in range(0, len(said), 4))
+
+
+def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream]:
+    """The tracks; where there is none, the picture that the file says it is of.
+
+    FFmpeg has a stream for each picture, in front of the tracks. A picture that is put together
+    from others, as a grid is, is no stream, and no other stands for it.
+    """
+    tracks = [stream for stream in videos if not _is_picture(stream)]
+    if tracks or not videos:
+        return tracks
+    primary = [stream for stream in videos if stream.disposition & Disposition.default]
+    if len(primary) != 1:
+        message = f"{name} is a picture put together from {len(videos)} parts (a grid or an overlay"
+        raise UnsupportedSourceError(f"{message}), which is not supported; convert it to one part")
+    return primary
+
+
+def _is_picture(stream: VideoStream) -> bool:
+    """Whether a stream of a HEIF file is a picture: FFmpeg gives it neither clock nor duration."""
+    return stream.time_base == 1 and stream.frames == 1 and stream.duration is None
+
+
 def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
     """What a decoder is told before it opens.
 
@@ -399,8 +445,10 @@ def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, st
     which hands out the picture all the same where it is told to report what is broken, and a
     reference that is missing. Where frames are predicted from others, a broken one carries a
     mark, and is worth having.
+
+    `bitexact` keeps decoders from arithmetic that differs between processors (docs/adr/0017).
     """
-    options = {"max_pixels": str(limits.max_pixels)}
+    options = {"max_pixels": str(limits.max_pixels), "flags": "+bitexact"}
     if context.codec.intra_only:
         return options | {"err_detect": "crccheck+explode"}
     if context.codec.canonical_name == "hevc":

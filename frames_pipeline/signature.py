@@ -83,9 +83,9 @@ class FrameExtractionSignature:
     interpolation: Interpolation = "bicubic"
     """How pixels are resampled where the size changes. Native frames are kept as `bicubic`."""
     colour: Colour = "ffmpeg"
-    """How frames that keep their size become RGB: `ffmpeg` as its default does, which is what
-    other decoders give; `accurate` with full chroma interpolation and exact rounding, as frames
-    that change their size always are."""
+    """How frames that keep their size become RGB: `ffmpeg` as its default does, which is what other
+    decoders give of 8-bit video of even height; `accurate` with full chroma interpolation and
+    exact rounding, as frames that change their size always are."""
     rotation: Rotation = "apply"
     """Whether the display matrix (rotation by right angles, mirroring) is applied."""
     pixels: Pixels = "swscale"

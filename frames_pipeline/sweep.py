@@ -57,6 +57,7 @@ class Sweep:
         self._gaps = np.zeros(len(self._entries), np.bool_)  # a packet before the row is lost
         self._arrived = np.zeros(len(self._entries), np.bool_)
         self._settled = 0  # how many rows of the present run are
+        self._first_damage = len(self._entries)  # the lowest row at which any was met
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
         """The first thing that went wrong, for a person; empty if nothing did."""
 
@@ -91,12 +92,14 @@ class Sweep:
         row, frame, error, is_gap = decoded
         if is_gap:
             self._gaps[row] = True
+            self._first_damage = min(self._first_damage, row)
             self.complaint = self.complaint or f"packet {row}: {error}"
             return None
         if not self._is_due(row, run):
             return None
         if frame is None or frame.is_corrupt:
             self._damaged[row] = True
+            self._first_damage = min(self._first_damage, row)
             self.complaint = self.complaint or f"packet {row}: {error or 'decoded with errors'}"
         if frame is None:
             return None
@@ -119,7 +122,7 @@ class Sweep:
         if len(absent):
             self.complaint = self.complaint or f"packet {absent[0]}: no frame comes of it"
         self._damaged[absent] = True
-        if not self._plan.is_linear and (self._damaged | self._gaps)[rows].any():
+        if not self._plan.is_linear and (len(absent) or self._first_damage < before):
             raise PlanFailedError
         return Settled(before)
 

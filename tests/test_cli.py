@@ -222,12 +222,12 @@ def test_export(root: Path, tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("command", "match"),
     [
-        (("extract", "a.mp4", "--root", "x", "-s", "target_fps=fast"), "is not a number"),
-        (("extract", "a.mp4", "--root", "x", "-s", "target_res=9"), "HEIGHTxWIDTH"),
-        (("extract", "a.mp4", "--root", "x", "-s", "wrong"), "write name=value"),
-        (("extract", "a.mp4", "--root", "x", "--clips", "some"), "number of seconds"),
-        (("extract", "a.mp4", "--root", "x", "--decoder", "magic"), "magic"),
-        (("extract", "a/", "--root", "x"), "names no file"),
+        (("extract", "a.mp4", "--root", "{empty}", "-s", "target_fps=fast"), "is not a number"),
+        (("extract", "a.mp4", "--root", "{empty}", "-s", "target_res=9"), "HEIGHTxWIDTH"),
+        (("extract", "a.mp4", "--root", "{empty}", "-s", "wrong"), "write name=value"),
+        (("extract", "a.mp4", "--root", "{empty}", "--clips", "some"), "number of seconds"),
+        (("extract", "a.mp4", "--root", "{empty}", "--decoder", "magic"), "magic"),
+        (("extract", "a/", "--root", "{empty}"), "names no file"),
         (("ls", "x", "--root-option", "key"), "has no `=`"),
         (("plan", "{empty}"), "nothing to estimate from"),
         (("lineage", "rows", "x", "clips", "b"), "is not one of"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, ex
 from frames_pipeline.convert import PixelSpec, Size, geometry
 from tests.oracle import plain_decode
 from tests.videos import X264, make_video
+
+FFMPEG = shutil.which("ffmpeg")
 
 sides = st.integers(1, 5000)
 
@@ -115,3 +119,35 @@ def test_a_turn_by_no_right_angle_is_refused_unless_ignored(tmp_path: Path) -> N
     ):
         extract_frames(path, [turned])
     assert len(extract_frames(path, [ignored])[ignored]) == 1
+
+
+def tagged(path: Path, layout: str, height: int, siting: str) -> Path:
+    """A picture with sharp edges of colour, and a tag that says where chroma was sampled."""
+    edges = "255*mod(floor(X/5)+floor(Y/7)\\,2)"
+    source = f"nullsrc=s=160x{height}:r=5,format=gbrp,geq=r={edges}:g=255*mod(floor(X/3)\\,2):b=128"
+    command = [str(FFMPEG), "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", "1"]
+    command += ["-vf", f"scale,format={layout}", "-c:v", "ffv1"]
+    subprocess.run([*command, "-chroma_sample_location", siting, str(path)], check=True)
+    return path
+
+
+@pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg")
+@pytest.mark.parametrize("siting", ["left", "center", "topleft"])
+@pytest.mark.parametrize(
+    ("layout", "height", "goes_by_siting"),
+    [("yuv420p", 90, False), ("yuv420p", 91, True), ("yuv420p10le", 90, True)],
+)
+def test_native_colours_are_those_of_the_program_ffmpeg(
+    tmp_path: Path, layout: str, height: int, goes_by_siting: bool, siting: str
+) -> None:
+    """But where chroma is placed as it was sampled: ffmpeg 5.1 takes the centre for it."""
+    path = tagged(tmp_path / "v.mkv", layout, height, siting)
+    signature = FrameExtractionSignature(policy="first")
+    [ours] = extract_frames(path, [signature])[signature].frames
+    command = [str(FFMPEG), "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    theirs = subprocess.run([*command, "-"], check=True, capture_output=True).stdout
+    if not goes_by_siting or siting == "center":
+        assert ours.tobytes() == theirs
+    centred = tagged(tmp_path / "c.mkv", layout, height, "center")
+    [other] = extract_frames(centred, [signature])[signature].frames
+    assert np.array_equal(ours, other) == (not goes_by_siting or siting == "center")

@@ -35,6 +35,12 @@ from frames_pipeline.bitstream.heads import Heads, PacketBytes
 from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
 from frames_pipeline.bitstream.jpeg import JpegReader
 from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
+from frames_pipeline.bitstream.pictures import (
+    cinepak_shows,
+    dirac_shows,
+    gif_shows,
+    wmv2_shows,
+)
 from frames_pipeline.bitstream.state import DecoderState
 from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
 
@@ -63,6 +69,9 @@ __all__ = [
     "renew",
     "starts_at_an_entry",
 ]
+
+Shows = Callable[[memoryview, int, int], bool]
+"""Whether a packet holds a picture of some width and height."""
 
 
 class HeaderReader(Protocol):
@@ -111,6 +120,27 @@ class OpaqueReader:
         return flags
 
 
+class PictureReader:
+    """An opaque codec of which is known whether a packet holds a picture."""
+
+    def __init__(self, shows: Shows, width: int, height: int) -> None:
+        """Take what tells, and the size of frames."""
+        self._shows, self._width, self._height = shows, width, height
+        self._entry = ENTRY
+
+    def read(self, data: memoryview, *, key: bool) -> int:
+        entry, self._entry = self._entry, 0
+        return entry | (SHOWN if self._shows(data, self._width, self._height) else 0)
+
+
+_SHOWS: Final[dict[str, Shows]] = {
+    "gif": gif_shows,
+    "dirac": dirac_shows,
+    "cinepak": cinepak_shows,
+    "wmv2": wmv2_shows,
+}
+"""Opaque codecs in which a sound packet may hold no picture. In all others that FFmpeg can write
+every packet gives a frame or an error (`tests/test_pictures.py`)."""
 _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
     # An entry is a picture that resets the decoder, told from the bitstream; parameter sets and
     # headers that hold there are replayed.
@@ -134,8 +164,17 @@ without it: AVI and Matroska call every packet of H.263 a key frame, APNG every 
 decoded from their start, unless FFmpeg says that each of their frames stands alone."""
 
 
-def header_reader(codec: str, extradata: bytes, *, intra_only: bool = False) -> HeaderReader:
+def header_reader(
+    codec: str,
+    extradata: bytes,
+    *,
+    intra_only: bool = False,
+    width: int = 0,
+    height: int = 0,
+) -> HeaderReader:
     """The reader for a codec, by FFmpeg's canonical name of it."""
+    if codec in _SHOWS:
+        return PictureReader(_SHOWS[codec], width, height)
     return _READERS.get(codec, IntraReader if intra_only else OpaqueReader)(extradata)
 
 

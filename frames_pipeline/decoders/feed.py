@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _REPORTED: Final = (FFmpegError, ValueError)
 """What PyAV raises for a packet that cannot be decoded."""
+_LAYERED: Final = ("vp9",)
+"""Codecs whose packets may hold one picture in several sizes, each said to be shown."""
 _GAP: Final = "a packet before it is lost, as the numbers of pictures tell"
 
 
@@ -36,6 +38,30 @@ def feed(
     Raises:
         MemoryError: There is not enough; frames that are lost for that are not the packets' fault.
     """
+    decoded = _fed(context, media, rows, tally, delay=delay)
+    return _last_of_each_row(decoded) if media.index.codec in _LAYERED else decoded
+
+
+def _last_of_each_row(decoded: Iterator[Decoded]) -> Iterator[Decoded]:
+    """Of a picture in several sizes (spatial layers) the last, which is the one to be shown.
+
+    FFmpeg hands out all of them, libvpx only the last of a packet.
+    """
+    held: Decoded | None = None
+    for item in decoded:
+        if item.frame is None:
+            yield item
+            continue
+        if held is not None and held.row != item.row:
+            yield held
+        held = item
+    if held is not None:
+        yield held
+
+
+def _fed(
+    context: VideoCodecContext, media: Media, rows: Sequence[int], tally: Tally, *, delay: int
+) -> Iterator[Decoded]:
     numbers = media.picture_numbers
     if numbers is not None:
         numbers.restart()

@@ -1,14 +1,32 @@
-"""The CPU backend: libavcodec through PyAV."""
+"""The CPU backend: libavcodec through PyAV.
+
+With several threads libavcodec decodes several frames at once. Which frames of damaged bytes it
+then loses, and how it conceals the others, differs from run to run. So threads are for sound bytes:
+where damage is known, or a pass has met it, one thread decodes. That takes decoders that say of
+every damaged packet that it is damaged, however many threads they have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from av.video.codeccontext import VideoCodecContext
 
 from frames_pipeline.decoders.base import Decoded, Tally
 from frames_pipeline.decoders.feed import feed
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.media import Media
+
+_REPORTS_DAMAGE: Final = ("h264", "hevc", "av1", "vp9", "vp8")
+"""Codecs in which frames are predicted, and whose decoders tell of damage with threads, too. That
+of MPEG-4 and its relatives marks a picture that may be handed out before."""
+_HELD_BACK: Final = 15
+"""Pictures by which H.264's decoder is delayed. It marks a damaged picture once that is decoded;
+with threads it would copy the marks of pictures that are still being decoded."""
+_MOST_THREADS: Final = 8
+"""For H.264: so many pictures may be in the making while one that is handed out must not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +34,9 @@ class PyavDecoder:
     """Decodes on the CPU."""
 
     threads: int = 1
-    """Decoder threads per video. Clips decoded side by side want 1; a single long video, more."""
+    """The most decoder threads per video. Clips decoded side by side want 1; a single long video,
+    more. Frames do not depend on it: damaged bytes, and codecs whose decoders do not report every
+    damage with threads, are decoded by one."""
 
     def __post_init__(self) -> None:
         """Refuse a number of threads that means nothing."""
@@ -32,6 +52,16 @@ class PyavDecoder:
         tally.decoder, tally.device = self.name, "cpu"
         context = media.stream.codec_context
         if not context.is_open:
-            context.thread_count = self.threads
-            context.thread_type = "FRAME" if self.threads > 1 else "NONE"
-        return feed(context, media, rows, tally, delay=self.threads - 1)
+            self._prepare(context, is_damaged=media.is_damaged)
+        return feed(context, media, rows, tally, delay=max(context.thread_count, 1) - 1)
+
+    def _prepare(self, context: VideoCodecContext, *, is_damaged: bool) -> None:
+        """Say how many threads to open a decoder with."""
+        codec = context.codec
+        reports = codec.intra_only or codec.canonical_name in _REPORTS_DAMAGE
+        threads = self.threads if reports and not is_damaged else 1
+        if threads > 1 and codec.canonical_name == "h264":
+            threads = min(threads, _MOST_THREADS)
+            context.options = {**context.options, "has_b_frames": str(_HELD_BACK)}
+        context.thread_count = threads
+        context.thread_type = "FRAME" if threads > 1 else "NONE"

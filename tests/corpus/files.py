@@ -47,13 +47,10 @@ class Difference(NamedTuple):
     """Timestamps that some of a plain decode's become; those of the others stay."""
     rate: Fraction | None = None
     """Average rate of counted frames."""
-    inexact: int = 0
-    """Frames whose samples are not those of ffmpeg 5.1."""
 
 
 _COUNTED_NO_PTS: Final = "the container gives no timestamps, or not for every frame"
 _JUMPS_BACK: Final = "two recordings one after the other, timestamps go back in the middle; "
-_IDCT: Final = "the standard leaves the rounding of MPEG-4's inverse DCT open; FFmpeg 8 and 5.1"
 
 
 def _between(pts: list[int]) -> list[int]:
@@ -114,8 +111,6 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         f"{_COUNTED_NO_PTS}; it says 50 frames per second, and leaves every second slot empty",
         counted=True, rate=Fraction(25),
     ),
-    "exo_sample.avi": Difference(f"{_IDCT} differ", inexact=41),
-    "wpt_counting.mp4": Difference(f"{_IDCT} differ", inexact=153),
 }  # fmt: skip
 
 TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}

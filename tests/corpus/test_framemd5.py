@@ -22,6 +22,5 @@ def test_samples_equal_those_of_another_ffmpeg(file: CorpusFile, count: Count) -
         rows = media.index.presentation
         decoded = decode_planned(media, rows, "md5").digests
     assert list(decoded) == rows.tolist()
-    differ = sum(ours != theirs for ours, theirs in zip(decoded.values(), expected, strict=True))
+    assert list(decoded.values()) == expected
     count("MD5s of frames", len(rows))
-    assert differ == file.differs.inexact
