@@ -13,6 +13,8 @@ two paths through swscale, and which one is taken depends on the size alone:
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -24,7 +26,7 @@ from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
 from frames_pipeline.device import scaled_rgb
-from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
+from frames_pipeline.errors import DecoderUnsupportedError
 from frames_pipeline.signature import FrameExtractionSignature
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT: Final = Orientation()
+_MATRIX_BYTES: Final = 36
 
 
 class Size(NamedTuple):
@@ -160,24 +163,35 @@ def _keeping_aspect(shown: Size, height: int | None, width: int | None) -> Size:
     return Size(max(1, (2 * shown.height * side + shown.width) // (2 * shown.width)), side)
 
 
-def orientation(frame: VideoFrame, *, name: str) -> Orientation:
-    """How a frame is to be laid out, by its display matrix.
-
-    The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y).
-
-    Raises:
-        UnsupportedSourceError: It turns by something else than right angles.
-    """
+def orientation(frame: VideoFrame) -> Orientation:
+    """How a frame is to be laid out, by its display matrix; upright where it has none."""
     found = _display_matrix(frame)
-    if found is None:
+    if found is None or len(found) < _MATRIX_BYTES:
         return UPRIGHT
-    a, b, _, c, d = np.frombuffer(found, "<i4")[:5].tolist()
-    if a and d and not b and not c:
+    return nearest_orientation(np.frombuffer(found, "<i4").tolist())
+
+
+def nearest_orientation(matrix: Sequence[int]) -> Orientation:
+    """The one of the eight orientations that a display matrix is nearest to.
+
+    The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y). As FFmpeg
+    does, each column of its numbers is brought to length one first, so that scale does not count;
+    a column of zeros says nothing, and the frame is shown upright.
+
+    Args:
+        matrix: a, b, u, c, d, v, x, y, w, of which a, b, c and d count.
+
+    >>> nearest_orientation([0, 65536, 0, -65536, 700, 0, 0, 0, 1 << 30]).degrees  # a slight skew
+    -90
+    """
+    a, b, _, c, d = matrix[:5]
+    first, second = math.hypot(a, c), math.hypot(b, d)
+    if not first or not second:
+        return UPRIGHT
+    upright, turned = abs(a) / first + abs(d) / second, abs(b) / second + abs(c) / first
+    if upright >= turned:
         return Orientation(flip_rows=d < 0, flip_columns=a < 0)
-    if b and c and not a and not d:
-        return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
-    message = f"{name} is turned by {frame.rotation} degrees, which is not a right angle"
-    raise UnsupportedSourceError(f"{message}; ask for rotation='ignore'")
+    return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
 
 
 def _display_matrix(frame: VideoFrame) -> bytes | None:
@@ -263,7 +277,7 @@ class Converter:
         return out
 
     def _orientation(self, frame: VideoFrame, spec: PixelSpec) -> Orientation:
-        return orientation(frame, name=self._name) if spec.rotation == "apply" else UPRIGHT
+        return orientation(frame) if spec.rotation == "apply" else UPRIGHT
 
     def _scale(self, frame: VideoFrame, spec: PixelSpec, stored: Pixels) -> None:
         """Scale a frame into an array of its stored layout."""
