@@ -161,7 +161,13 @@ def probe_media(media: Media) -> PacketIndex:
     rows = index.presentation[:1]
     for frame in _frames(media, plan_decode(index, rows)):
         turn = orientation(frame)
-        return replace(index, width=frame.width, height=frame.height, rotation=turn.degrees)
+        return replace(
+            index,
+            width=frame.width,
+            height=frame.height,
+            rotation=turn.degrees,
+            pixel_format=frame.format.name,
+        )
     return index
 
 
@@ -183,7 +189,7 @@ def _decode(
     ledger: _Ledger,
 ) -> Iterator[tuple[int, Batches | SourceError]]:
     """One pass: every frame goes to the clips that want it; those that are done are taken out."""
-    sweep, converter = Sweep(media, plan), Converter(media.name)
+    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
     takers = _takers(media.index, clips)
 
     def finish(before: int) -> Iterator[tuple[int, Batches | SourceError]]:
@@ -260,7 +266,7 @@ def _frames(media: Media, plan: DecodePlan) -> Iterator[VideoFrame]:
 def _checked(
     signatures: Iterable[FrameExtractionSignature],
 ) -> tuple[FrameExtractionSignature, ...]:
-    if not isinstance(signatures, Iterable):
+    if not isinstance(cast(object, signatures), Iterable):
         message = f"signatures={signatures!r} is one value; give a list of signatures"
         raise ConfigError(message)
     given = list(signatures)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn, cast
 
 from frames_pipeline.errors import ConfigError, FramesPipelineError, SourceError
 
@@ -32,7 +32,7 @@ class CallersFile:
         self._started = False
         self.fault: FramesPipelineError | None = None
         """The first fault, once there is one."""
-        if isinstance(file, io.TextIOBase):
+        if isinstance(cast(object, file), io.TextIOBase):
             self._fail("it was opened as text; open it with mode 'rb'")
         self.size = self.seek(0, os.SEEK_END)
         """Bytes of the file."""

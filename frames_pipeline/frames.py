@@ -12,6 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import ConfigError
 
 Seconds = Fraction | Decimal | int | float | np.integer | np.floating
@@ -91,6 +92,9 @@ class FrameBatch:
     that it may have been predicted from, or such a one is not there at all. Shape (n,)."""
     outcome: Outcome = field(repr=False)
     """How the clip came out: ok, or partial with what is missing and why."""
+    container_crop: Crop | None = None
+    """What the container says to cut off the coded picture; `None` where it says nothing. Whether
+    it was, the signature's `crop` says."""
 
     def __post_init__(self) -> None:
         """Check that every array speaks of the same n frames."""

@@ -225,6 +225,7 @@ class Collection:
             key_frame=self._index.key[rows],
             corrupt=corrupt,
             outcome=outcome,
+            container_crop=self._index.container_crop,
         )
 
     def _no_key_frame(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.bitstream import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN, starts_at_an_entry
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import UnsupportedSourceError
 
 NO_PTS: Final = np.iinfo(np.int64).min
@@ -44,6 +45,10 @@ class StreamFacts:
     """Whether the codec may show frames in another order than it decodes them."""
     rotation: int = 0
     """Degrees by which a shown frame is turned counter-clockwise."""
+    pixel_format: str = ""
+    """FFmpeg's name of how samples are laid out; empty where it is not known."""
+    container_crop: Crop | None = None
+    """What the container says to cut off the coded picture; `None` where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +118,11 @@ class PacketIndex:
     """Bytes of each row's packet. Shape (rows,)."""
     last_duration: int
     """How long the last shown frame stays, in `time_base` units."""
+    pixel_format: str = ""
+    """FFmpeg's name of how samples are laid out; empty where it is not known."""
+    container_crop: Crop | None = None
+    """What the container says to cut off each edge of the coded picture (MP4's clean aperture,
+    Matroska's pixel crop), as FFmpeg reports it; `None` where it says nothing."""
 
     @property
     def num_frames(self) -> int:
@@ -192,6 +202,8 @@ def build_index(
         corrupt=columns.corrupt,
         size=columns.size,
         last_duration=last_duration,
+        pixel_format=stream.pixel_format,
+        container_crop=stream.container_crop,
     )
 
 

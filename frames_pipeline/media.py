@@ -34,6 +34,7 @@ from frames_pipeline.bitstream import (
     output_order,
     picture_numbers,
 )
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import (
     ConfigError,
     LimitExceededError,
@@ -43,7 +44,14 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.file_objects import CallersFile
 from frames_pipeline.index import PacketIndex, StreamFacts, build_index
-from frames_pipeline.packets import ByteReader, DemuxedPackets, Packets, sampled_packets
+from frames_pipeline.packets import (
+    ByteReader,
+    DemuxedPackets,
+    Packets,
+    matroska_crop,
+    mp4_crop,
+    sampled_packets,
+)
 from frames_pipeline.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
@@ -192,6 +200,8 @@ class Media:
             time_base=self.stream.time_base or Fraction(1, 1000),
             average_rate=_rate(self.stream),
             reorders=bool(codec.properties & _MAY_REORDER),
+            pixel_format=context.pix_fmt or "",
+            container_crop=self.container_crop,
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 
@@ -205,6 +215,16 @@ class Media:
         except UnsupportedSourceError as error:
             message = f"{self.name}: {error}"
             raise UnsupportedSourceError(message) from error
+
+    @cached_property
+    def container_crop(self) -> Crop | None:
+        """What the container says to cut off the coded picture; `None` where it says nothing."""
+        names = self._container.format.name.split(",")
+        if "mp4" in names:
+            return mp4_crop(self._file.read, file_size=self._file.size, track=self.stream.id)
+        if "matroska" in names:
+            return matroska_crop(self._file.read, file_size=self._file.size)
+        return None
 
     @cached_property
     def picture_numbers(self) -> PictureNumbers | None:

@@ -108,7 +108,8 @@ def _pass(
     decoder: Decoder,
 ) -> Iterator[_Told]:
     """The frames of some rows, each as soon as it is known whether damage may have touched it."""
-    sweep, converter, spec = Sweep(media, plan), Converter(media.name), PixelSpec.of(signature)
+    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
+    spec = PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
     for event in sweep.frames(decoder, Tally()):
         match event:

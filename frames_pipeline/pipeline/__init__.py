@@ -25,6 +25,7 @@ from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
 from frames_pipeline.pipeline.ingest import (
     Change,
     Discovery,
+    clips_version,
     cut_clips,
     discover,
     find_changes,
@@ -82,6 +83,7 @@ __all__ = [
     "Uses",
     "caption_batch",
     "catalog_batch",
+    "clips_version",
     "compare_with_signature",
     "cut_clips",
     "discover",
