@@ -68,7 +68,10 @@ def random_aperture(rng: random.Random) -> Aperture:
     """One that fits, mostly; else something that FFmpeg must judge."""
     height, width = SIDES
     if rng.random() < 0.3:
-        return tuple(rng.choice([-1, 0, 1, 2, 3, 96, 128, 2**31 - 1]) for _ in range(8))  # type: ignore[return-value]
+        numbers = [rng.choice([-1, 0, 1, 2, 3, 96, 128]) for _ in range(8)]
+        # where the offset is over zero, FFmpeg turns infinity into a whole number
+        numbers[5], numbers[7] = numbers[5] or 1, numbers[7] or 1
+        return tuple(numbers)  # type: ignore[return-value]
     scale = rng.choice([1, 1, 2, 3])
     return (
         rng.randrange(1, width * scale + 2), scale,
