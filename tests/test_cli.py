@@ -16,6 +16,7 @@ from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.packs import open_pack
 from frames_pipeline.pipeline import Places, catalog_batch, embed_batch, extract_batch
 from frames_pipeline.signature import FrameExtractionSignature
+from tests.containers import with_aperture
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
 from tests.videos import X264, make_video
 
@@ -47,6 +48,10 @@ def test_probe(tmp_path: Path, video: Path) -> None:
     (row,) = parsed("probe", video)  # type: ignore[misc]
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
+    assert row["crop"] == ""
+    cut = with_aperture(video, tmp_path / "cut.mp4", (32, 1, 24, 1, 3, 1, 0, 1))
+    (row,) = parsed("probe", cut)  # type: ignore[misc]
+    assert (row["height"], row["width"], row["crop"]) == (48, 64, "12/12/19/13")
 
     (tmp_path / "text.mp4").write_text("no")
     both = run("probe", video, tmp_path / "text.mp4")
