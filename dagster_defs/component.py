@@ -198,6 +198,10 @@ class Signature(dg.Model, dg.Resolvable):
     rotation: Literal["apply", "ignore"] = Field(
         default="apply", description="Whether the display matrix counts."
     )
+    crop: Literal["coded", "container"] = Field(
+        default="coded",
+        description="The whole coded picture, or what the container says to show of it.",
+    )
 
     def signature(self) -> FrameExtractionSignature:
         """The library's signature."""

@@ -16,16 +16,22 @@ two paths through swscale, and which one is taken depends on the size alone:
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import SideDataContainer
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
+from frames_pipeline.crop import Crop, Window, window
 from frames_pipeline.device import scaled_rgb
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
@@ -61,6 +67,7 @@ class PixelSpec(NamedTuple):
     colour: str
     rotation: str
     pixels: str = "swscale"
+    crop: str = "coded"
 
     @classmethod
     def of(cls, signature: FrameExtractionSignature) -> PixelSpec:
@@ -72,6 +79,7 @@ class PixelSpec(NamedTuple):
             signature.colour,
             signature.rotation,
             signature.pixels,
+            signature.crop,
         )
 
 
@@ -91,6 +99,9 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT: Final = Orientation()
+_MATRIX_BYTES: Final = 36
+_WIDE: Final = 64
+"""Pixels that every format's blocks of chroma divide."""
 
 
 class Size(NamedTuple):
@@ -164,24 +175,35 @@ def _keeping_aspect(shown: Size, height: int | None, width: int | None) -> Size:
     return Size(max(1, (2 * shown.height * side + shown.width) // (2 * shown.width)), side)
 
 
-def orientation(frame: VideoFrame, *, name: str) -> Orientation:
-    """How a frame is to be laid out, by its display matrix.
-
-    The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y).
-
-    Raises:
-        UnsupportedSourceError: It turns by something else than right angles.
-    """
+def orientation(frame: VideoFrame) -> Orientation:
+    """How a frame is to be laid out, by its display matrix; upright where it has none."""
     found = _display_matrix(frame)
-    if found is None:
+    if found is None or len(found) < _MATRIX_BYTES:
         return UPRIGHT
-    a, b, _, c, d = np.frombuffer(found, "<i4")[:5].tolist()
-    if a and d and not b and not c:
+    return nearest_orientation(np.frombuffer(found, "<i4").tolist())
+
+
+def nearest_orientation(matrix: Sequence[int]) -> Orientation:
+    """The one of the eight orientations that a display matrix is nearest to.
+
+    The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y). As FFmpeg
+    does, each column of its numbers is brought to length one first, so that scale does not count;
+    a column of zeros says nothing, and the frame is shown upright.
+
+    Args:
+        matrix: a, b, u, c, d, v, x, y, w, of which a, b, c and d count.
+
+    >>> nearest_orientation([0, 65536, 0, -65536, 700, 0, 0, 0, 1 << 30]).degrees  # a slight skew
+    -90
+    """
+    a, b, _, c, d = matrix[:5]
+    first, second = math.hypot(a, c), math.hypot(b, d)
+    if not first or not second:
+        return UPRIGHT
+    upright, turned = abs(a) / first + abs(d) / second, abs(b) / second + abs(c) / first
+    if upright >= turned:
         return Orientation(flip_rows=d < 0, flip_columns=a < 0)
-    if b and c and not a and not d:
-        return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
-    message = f"{name} is turned by {frame.rotation} degrees, which is not a right angle"
-    raise UnsupportedSourceError(f"{message}; ask for rotation='ignore'")
+    return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
 
 
 def _display_matrix(frame: VideoFrame) -> bytes | None:
@@ -225,20 +247,24 @@ def planar(frame: VideoFrame, samples: str) -> VideoFrame:
 class Converter:
     """Converts the frames of one stream; keeps the scalers it set up."""
 
-    def __init__(self, name: str) -> None:
-        """Take the name that errors give the source."""
+    def __init__(self, name: str, container_crop: Crop | None = None) -> None:
+        """Take the name that errors give the source, and what its container cuts off."""
         self._name = name
+        self._crop = container_crop
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
+        self._cutters: dict[tuple[Size, str], Graph] = {}
 
     def output_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
         """What frames like this one come out as."""
-        return geometry(spec, _shown_size(frame, self._orientation(frame, spec))).output
+        stored = self._stored_size(frame, spec)
+        return geometry(spec, _shown_size(stored, _orientation(frame, spec))).output
 
     def convert(self, frame: VideoFrame, spec: PixelSpec, out: Pixels) -> None:
         """Write a frame's pixels into an array. Shape (height, width, 3)."""
-        frame = on_host(frame) if spec.pixels == "swscale" else frame
-        turn = self._orientation(frame, spec)
-        target = geometry(spec, _shown_size(frame, turn), Size(*out.shape[:2]))
+        turn, stored = _orientation(frame, spec), self._stored_size(frame, spec)
+        if spec.pixels == "swscale":
+            frame = self._cut(on_host(frame), spec)
+        target = geometry(spec, _shown_size(stored, turn), Size(*out.shape[:2]))
         scaled = target.scaled
         if target.scaled == target.output:
             self._scale(frame, spec, _laid_out(out, turn))
@@ -251,11 +277,11 @@ class Converter:
 
     def tensor(self, frame: VideoFrame, spec: PixelSpec) -> torch.Tensor:
         """A frame's pixels where it was decoded. uint8, shape (height, width, 3)."""
-        turn = self._orientation(frame, spec)
-        target = geometry(spec, _shown_size(frame, turn))
+        turn, stored = _orientation(frame, spec), self._stored_size(frame, spec)
+        target = geometry(spec, _shown_size(stored, turn))
         height, width = target.scaled
-        stored = (width, height) if turn.transpose else (height, width)
-        pixels = scaled_rgb(frame, *stored, spec.interpolation)
+        size = (width, height) if turn.transpose else (height, width)
+        pixels = scaled_rgb(frame, *size, spec.interpolation, part=self._window(frame, spec))
         pixels = pixels.transpose(0, 1) if turn.transpose else pixels
         flips = [side for side, is_flipped in enumerate(turn[1:]) if is_flipped]
         pixels = pixels.flip(flips) if flips else pixels
@@ -266,14 +292,45 @@ class Converter:
         out[into] = pixels[part]
         return out
 
-    def _orientation(self, frame: VideoFrame, spec: PixelSpec) -> Orientation:
-        return orientation(frame, name=self._name) if spec.rotation == "apply" else UPRIGHT
+    def _window(self, frame: VideoFrame, spec: PixelSpec) -> Window | None:
+        """The part of a frame that is wanted; `None`: all of it.
+
+        Raises:
+            UnsupportedSourceError: The container's crop leaves nothing of the frame.
+        """
+        if spec.crop == "coded" or self._crop is None:
+            return None
+        rows, columns = chroma_block(frame.sw_format or frame.format)
+        found = window(self._crop, frame.height, frame.width, rows=rows, columns=columns)
+        if found is None:
+            message = f"{self._name} has frames of {frame.width}x{frame.height}, of which its "
+            message += f"container's {self._crop} leaves nothing; ask for crop='coded'"
+            raise UnsupportedSourceError(message)
+        return found
+
+    def _stored_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
+        """What a frame measures before it is turned."""
+        part = self._window(frame, spec)
+        return Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
+
+    def _cut(self, frame: VideoFrame, spec: PixelSpec) -> VideoFrame:
+        """The part of a frame that is wanted, cut by FFmpeg's filter, which copies nothing."""
+        part = self._window(frame, spec)
+        if part is None:
+            return frame
+        key = (Size(frame.height, frame.width), frame.format.name)
+        graph = self._cutters.get(key)
+        if graph is None:
+            graph = self._cutters[key] = _cutter(frame, part)
+        graph.vpush(frame)
+        return graph.vpull()
 
     def _scale(self, frame: VideoFrame, spec: PixelSpec, stored: Pixels) -> None:
         """Scale a frame into an array of its stored layout."""
         size = Size(*stored.shape[:2])
         if spec.pixels == "cuda":
-            stored[...] = scaled_rgb(frame, *size, spec.interpolation).cpu().numpy()
+            part = self._window(frame, spec)
+            stored[...] = scaled_rgb(frame, *size, spec.interpolation, part=part).cpu().numpy()
         elif size == (frame.height, frame.width):
             self._keep_size(frame, spec.colour, stored)
         else:
@@ -291,9 +348,34 @@ class Converter:
         return scaler.reformat(frame, size.width, size.height, fmt, interpolation=flags, threads=1)
 
 
-def _shown_size(frame: VideoFrame, turn: Orientation) -> Size:
-    size = Size(frame.height, frame.width)
-    return Size(size.width, size.height) if turn.transpose else size
+def chroma_block(samples: VideoFormat) -> tuple[int, int]:
+    """How many rows of pixels, and how many columns, share a sample of chroma.
+
+    >>> chroma_block(VideoFormat("yuv420p")), chroma_block(VideoFormat("rgb24"))
+    ((2, 2), (1, 1))
+    """
+    return _WIDE // samples.chroma_height(_WIDE), _WIDE // samples.chroma_width(_WIDE)
+
+
+def _cutter(frame: VideoFrame, part: Window) -> Graph:
+    """A filter that cuts this part out of frames like that one."""
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1)
+    )
+    size, place = f"w={part.width}:h={part.height}", f"x={part.left}:y={part.top}"
+    graph.link_nodes(source, graph.add("crop", f"{size}:{place}"), graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _orientation(frame: VideoFrame, spec: PixelSpec) -> Orientation:
+    return orientation(frame) if spec.rotation == "apply" else UPRIGHT
+
+
+def _shown_size(stored: Size, turn: Orientation) -> Size:
+    return Size(stored.width, stored.height) if turn.transpose else stored
 
 
 def _laid_out(out: Pixels, turn: Orientation) -> Pixels:

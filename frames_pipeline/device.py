@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
+from frames_pipeline.crop import Window
 from frames_pipeline.errors import ConfigError, DecoderUnsupportedError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def check_available(interpolation: str) -> None:
         raise ConfigError(message) from error
 
 
-def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -> torch.Tensor:
+def scaled_rgb(
+    frame: VideoFrame, height: int, width: int, interpolation: str, *, part: Window | None = None
+) -> torch.Tensor:
     """A frame as RGB in another size, on the device where its planes are.
 
     Args:
@@ -78,6 +81,7 @@ def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -
         height: Rows that come out.
         width: Columns that come out.
         interpolation: `bicubic` or `bilinear`, both with what they leave out averaged in.
+        part: What of the frame is taken; of even place and size. `None`: all of it.
 
     Returns:
         uint8, of shape (height, width, 3).
@@ -91,7 +95,10 @@ def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -
     if samples not in _SCALES or frame.height % 2 or frame.width % 2:
         message = f"pixels='cuda' cannot convert {samples} of {frame.width}x{frame.height}"
         raise DecoderUnsupportedError(f"{message}; use pixels='swscale'")
-    planes = [torch.from_dlpack(plane).to(torch.int32) for plane in frame.planes]
+    planes = [
+        _part_of(torch.from_dlpack(plane), part, 2 if number else 1).to(torch.int32)
+        for number, plane in enumerate(frame.planes)
+    ]
     luma, *rest = (plane.to(torch.float32) / _SCALES[samples] for plane in planes)
     chroma = torch.stack(rest) if len(rest) == 2 else rest[0].permute(2, 0, 1)
     luma = _resized(luma[None, None], height, width, interpolation)[0, 0]
@@ -106,6 +113,14 @@ def scaled_rgb(frame: VideoFrame, height: int, width: int, interpolation: str) -
     b = y + 2 * (1 - blue) * u
     g = y - 2 * (blue * (1 - blue) * u + red * (1 - red) * v) / green
     return torch.stack((r, g, b), dim=-1).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _part_of(plane: torch.Tensor, part: Window | None, block: int) -> torch.Tensor:
+    """A part of a plane, a sample of which stands for a block of pixels."""
+    if part is None:
+        return plane
+    top, left, height, width = (side // block for side in part)
+    return plane[top : top + height, left : left + width]
 
 
 def _resized(planes: torch.Tensor, height: int, width: int, interpolation: str) -> torch.Tensor:

@@ -10,6 +10,7 @@ FramesPipelineError
 │   ├── UnsupportedSourceError   not a video, or not one that may be opened
 │   ├── NoVideoStreamError       a media file without moving pictures
 │   ├── NoFramesError            not a single frame of the clip decodes
+│   ├── NoKeyFrameError          key frames are wanted, and the clip has none
 │   ├── TooShortError            shorter than the shortest clip that is wanted
 │   ├── SingleShotError          one shot, and only videos of several are wanted
 │   ├── LimitExceededError       larger than the limits allow
@@ -86,6 +87,12 @@ class NoFramesError(SourceError):
     """Not a single frame of the clip decodes, or no frame lies in its span."""
 
     reason = "no_frames"
+
+
+class NoKeyFrameError(SourceError):
+    """Key frames are wanted, and the clip has none: nothing is wrong with it."""
+
+    reason = "no_key_frame"
 
 
 class TooShortError(SourceError):

@@ -23,7 +23,7 @@ from frames_pipeline.convert import Converter, orientation
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
 from frames_pipeline.device import check_available
 from frames_pipeline.errors import ConfigError, LimitExceededError, SourceError
-from frames_pipeline.frames import DecodeReport, Seconds, ticks
+from frames_pipeline.frames import DecodeReport, Seconds, exact_seconds, ticks
 from frames_pipeline.gather import Batches, Collection, Converted, Span
 from frames_pipeline.index import PacketIndex
 from frames_pipeline.media import Limits, Media, Source, open_media
@@ -46,7 +46,8 @@ def extract_frames(
     Args:
         source: A path, an fsspec URL, the bytes of a file, or a binary file object.
         signatures: What is wanted. The answer for one never depends on the others.
-        start: Seconds from which frames count, on the video's own clock.
+        start: Seconds from which frames count, on the video's own clock: an int, a float, a
+            `Fraction` or a `Decimal`, or one of NumPy's numbers.
         end: Seconds at which the part ends; a frame at that time is outside.
         decoder: A decoder or its name; the CPU's if it is not given.
         limits: What the source may take.
@@ -65,16 +66,10 @@ def extract_frames(
     """
     wanted = _checked(signatures)
     backend = open_decoder(decoder)
-    if start is not None and end is not None and end <= start:
-        message = f"the part from {start} s to {end} s is empty; end must be after start"
-        raise ConfigError(message)
+    check_part(start, end)
     check_pixels(wanted, backend)
     with open_media(source, limits) as media, _enough_memory(media):
-        time_base = media.index.time_base
-        span = Span(
-            None if start is None else ticks(start, time_base),
-            None if end is None else ticks(end, time_base),
-        )
+        span = part_of(media.index, start, end)
         [(_, result)] = extract_spans(media, [span], wanted, decoder=backend)
         if isinstance(result, SourceError):
             raise type(result)(f"{media.name}: {result}") from result
@@ -125,6 +120,29 @@ def extract_spans(
         yield from _decode(media, plan, clips, decoder, ledger)
 
 
+def check_part(start: Seconds | None, end: Seconds | None) -> None:
+    """Make sure that a part of a video can be asked for.
+
+    Raises:
+        ConfigError: A bound is not a finite number, or the part is empty.
+    """
+    bounds = {"start": start, "end": end}
+    exact = {
+        name: exact_seconds(value, name=name) for name, value in bounds.items() if value is not None
+    }
+    if len(exact) == len(bounds) and exact["end"] <= exact["start"]:
+        message = f"the part from {start} s to {end} s is empty; end must be after start"
+        raise ConfigError(message)
+
+
+def part_of(index: PacketIndex, start: Seconds | None, end: Seconds | None) -> Span:
+    """The part of a video between two times, in units of its index."""
+    return Span(
+        None if start is None else ticks(start, index.time_base),
+        None if end is None else ticks(end, index.time_base),
+    )
+
+
 def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
     """Make sure that a decoder can give the pixels that signatures ask for.
 
@@ -154,8 +172,14 @@ def probe_media(media: Media) -> PacketIndex:
     index = media.index
     rows = index.presentation[:1]
     for frame in _frames(media, plan_decode(index, rows)):
-        turn = orientation(frame, name=media.name)
-        return replace(index, width=frame.width, height=frame.height, rotation=turn.degrees)
+        turn = orientation(frame)
+        return replace(
+            index,
+            width=frame.width,
+            height=frame.height,
+            rotation=turn.degrees,
+            pixel_format=frame.format.name,
+        )
     return index
 
 
@@ -177,7 +201,7 @@ def _decode(
     ledger: _Ledger,
 ) -> Iterator[tuple[int, Batches | SourceError]]:
     """One pass: every frame goes to the clips that want it; those that are done are taken out."""
-    sweep, converter = Sweep(media, plan), Converter(media.name)
+    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
     takers = _takers(media.index, clips)
 
     def finish(before: int) -> Iterator[tuple[int, Batches | SourceError]]:
@@ -254,12 +278,15 @@ def _frames(media: Media, plan: DecodePlan) -> Iterator[VideoFrame]:
 def _checked(
     signatures: Iterable[FrameExtractionSignature],
 ) -> tuple[FrameExtractionSignature, ...]:
-    wanted = tuple(dict.fromkeys(signatures))
-    for item in cast(tuple[object, ...], wanted):
+    if not isinstance(cast(object, signatures), Iterable):
+        message = f"signatures={signatures!r} is one value; give a list of signatures"
+        raise ConfigError(message)
+    given = list(signatures)
+    for item in cast(list[object], given):
         if not isinstance(item, FrameExtractionSignature):
             message = f"{item!r} is not a FrameExtractionSignature"
             raise ConfigError(message)
-    if not wanted:
+    if not given:
         message = "no signature given; say which frames are wanted"
         raise ConfigError(message)
-    return wanted
+    return tuple(dict.fromkeys(given))

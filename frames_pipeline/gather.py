@@ -179,6 +179,9 @@ class Collection:
     ) -> Batches | SourceError:
         """A batch per signature, or why there is none.
 
+        A signature that wants none of the clip's frames has an empty batch, whichever others are
+        asked for with it.
+
         Args:
             report: What was decoded for the clip.
             is_suspect: Whether damage may have touched the frame of a row.
@@ -190,7 +193,7 @@ class Collection:
             signature: self._batch(sheet, report, is_suspect, complaint)
             for signature, sheet in zip(self._signatures, self._sheets, strict=True)
         }
-        if not any(len(batch) for batch in batches.values()):
+        if all(batch.outcome.missing and not len(batch) for batch in batches.values()):
             detail = f": {complaint}" if complaint else ""
             return NoFramesError(f"none of {len(self.positions)} wanted frames decodes{detail}")
         return batches
@@ -203,6 +206,7 @@ class Collection:
         complaint: str,
     ) -> FrameBatch:
         frames, positions, missing = sheet.finish()
+        detail = "" if len(sheet.positions) else self._no_key_frame()
         rows = self._index.presentation[positions]
         corrupt = np.array([is_suspect(row) for row in rows.tolist()], np.bool_)
         outcome = Outcome(
@@ -212,7 +216,7 @@ class Collection:
             corrupt=tuple(np.unique(positions[corrupt]).tolist()),
             timestamps=self._index.timestamps,
             timestamps_detail=self._index.timestamps_detail,
-            detail=complaint if missing or corrupt.any() else "",
+            detail=complaint if missing or corrupt.any() else detail,
         )
         return FrameBatch(
             frames=frames,
@@ -222,7 +226,12 @@ class Collection:
             key_frame=self._index.key[rows],
             corrupt=corrupt,
             outcome=outcome,
+            container_crop=self._index.container_crop,
         )
+
+    def _no_key_frame(self) -> str:
+        """Why nothing is wanted of the clip, which has frames: `keyframes` alone wants none."""
+        return f"none of the {self._candidates} frames of the clip is a key frame"
 
 
 def _no_frame_in(span: Span, index: PacketIndex) -> str:

@@ -27,6 +27,7 @@ from frames_pipeline.bitstream import (
     SHOWN,
     starts_at_an_entry,
 )
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import UnsupportedSourceError
 from frames_pipeline.times import (
     NO_PTS,
@@ -68,6 +69,10 @@ class StreamFacts:
     """Degrees by which a shown frame is turned counter-clockwise."""
     clock_may_jump: bool = False
     """Whether FFmpeg says of the format that its clock may jump (`AVFMT_TS_DISCONT`)."""
+    pixel_format: str = ""
+    """FFmpeg's name of how samples are laid out; empty where it is not known."""
+    container_crop: Crop | None = None
+    """What the container says to cut off the coded picture; `None` where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +154,11 @@ class PacketIndex:
     """What is wrong with the container's timestamps, for a person; empty for `container`."""
     edits: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Rows at which a later edit of the edit list starts: nothing is predicted across."""
+    pixel_format: str = ""
+    """FFmpeg's name of how samples are laid out; empty where it is not known."""
+    container_crop: Crop | None = None
+    """What the container says to cut off each edge of the coded picture (MP4's clean aperture,
+    Matroska's pixel crop), as FFmpeg reports it; `None` where it says nothing."""
 
     @property
     def num_frames(self) -> int:
@@ -233,6 +243,8 @@ def build_index(
         ),
         timestamps_detail=times.detail,
         edits=edits,
+        pixel_format=stream.pixel_format,
+        container_crop=stream.container_crop,
     )
 
 

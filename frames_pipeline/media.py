@@ -35,6 +35,7 @@ from frames_pipeline.bitstream import (
     output_order,
     picture_numbers,
 )
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import (
     ConfigError,
     LimitExceededError,
@@ -42,8 +43,16 @@ from frames_pipeline.errors import (
     SourceNotFoundError,
     UnsupportedSourceError,
 )
+from frames_pipeline.file_objects import CallersFile
 from frames_pipeline.index import PacketIndex, StreamFacts, build_index
-from frames_pipeline.packets import ByteReader, DemuxedPackets, Packets, sampled_packets
+from frames_pipeline.packets import (
+    ByteReader,
+    DemuxedPackets,
+    Packets,
+    matroska_crop,
+    mp4_crop,
+    sampled_packets,
+)
 from frames_pipeline.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
@@ -206,6 +215,8 @@ class Media:
             average_rate=_rate(self.stream),
             reorders=bool(codec.properties & _MAY_REORDER),
             clock_may_jump=bool(self._container.format.flags & _CLOCK_MAY_JUMP),
+            pixel_format=context.pix_fmt or "",
+            container_crop=self.container_crop,
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 
@@ -219,6 +230,16 @@ class Media:
         except UnsupportedSourceError as error:
             message = f"{self.name}: {error}"
             raise UnsupportedSourceError(message) from error
+
+    @cached_property
+    def container_crop(self) -> Crop | None:
+        """What the container says to cut off the coded picture; `None` where it says nothing."""
+        names = self._container.format.name.split(",")
+        if "mp4" in names:
+            return mp4_crop(self._file.read, file_size=self._file.size, track=self.stream.id)
+        if "matroska" in names:
+            return matroska_crop(self._file.read, file_size=self._file.size)
+        return None
 
     @cached_property
     def picture_numbers(self) -> PictureNumbers | None:
@@ -266,7 +287,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     with contextlib.ExitStack() as stack:
         if isinstance(source, str) and "://" in source:
             source = stack.enter_context(staged_url(source, max_bytes=limits.max_file_bytes))
-        target: str | BinaryIO
+        target: str | CallersFile
         file: ByteReader
         if isinstance(source, str | os.PathLike):
             path = _checked_file(Path(source), limits)
@@ -276,6 +297,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         else:
             (target, name), protocols = _as_file(source), "none"
             file = _OpenFile(target)
+            stack.enter_context(_whole_reads(target))
 
         def connect(hwaccel: HWAccel | None) -> InputContainer:
             return _open(target, name, protocols, limits, hwaccel)
@@ -306,14 +328,32 @@ def _checked_file(path: Path, limits: Limits) -> Path:
     return real
 
 
-def _as_file(source: bytes | BinaryIO) -> tuple[BinaryIO, str]:
+def _as_file(source: bytes | BinaryIO) -> tuple[CallersFile, str]:
     """A nameless file, so that no name can be taken for a playlist's."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source), f"<{len(source)} bytes>"
-    if not hasattr(source, "read"):
+        name = f"<{len(source)} bytes>"
+        return CallersFile(io.BytesIO(source), name=name), name
+    if not callable(getattr(source, "read", None)):
         message = f"cannot read a video from {source!r}; give a path, a URL, bytes or a binary file"
         raise ConfigError(message)
-    return source, f"<{type(source).__name__}>"
+    name = f"<{type(source).__name__}>"
+    return CallersFile(source, name=name), name
+
+
+@contextlib.contextmanager
+def _whole_reads(file: CallersFile) -> Iterator[None]:
+    """Raise the first fault of a file object at the end of the block, whatever came of it.
+
+    libavformat takes a failed read for the end of the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if file.fault is not None and error is not file.fault:
+            raise file.fault from file.fault.__cause__
+        raise
+    if file.fault is not None:
+        raise file.fault from file.fault.__cause__
 
 
 class _LocalFile:
@@ -337,15 +377,15 @@ class _LocalFile:
 class _OpenFile:
     """The bytes of a file object, from whose place libavformat reads on."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: CallersFile) -> None:
         self._file = file
-        self.size = file.seek(0, os.SEEK_END)
+        self.size = file.size
 
     def read(self, offset: int, size: int) -> bytes:
         left_at = self._file.tell()
         try:
             self._file.seek(offset)
-            return self._file.read(size)
+            return self._file.read_fully(size)
         finally:
             self._file.seek(left_at)
 
@@ -353,22 +393,15 @@ class _OpenFile:
         return [self.read(offset, size) for offset in offsets]
 
 
-class _Nameless:
-    """A binary file without its name."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
 def _open(
-    target: str | BinaryIO, name: str, protocols: str, limits: Limits, hwaccel: HWAccel | None
+    target: str | CallersFile, name: str, protocols: str, limits: Limits, hwaccel: HWAccel | None
 ) -> InputContainer:
     """Open without decoding a probe frame, and say what is wrong where that fails."""
     if not isinstance(target, str):
         target.seek(0)
     try:
         container = av.open(
-            target if isinstance(target, str) else _Nameless(target),
+            target,
             mode="r",
             container_options=_PROBE
             | {

@@ -17,10 +17,11 @@ import hashlib
 import json
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Literal, cast, get_args
+from functools import cache
+from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 from frames_pipeline.errors import ConfigError
 
@@ -32,11 +33,28 @@ Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
 Colour = Literal["ffmpeg", "accurate"]
 Rotation = Literal["apply", "ignore"]
 Pixels = Literal["swscale", "cuda"]
+CropTo = Literal["coded", "container"]
 
 REVISION: Final = 1
 """Raised whenever the same fields would give other bytes than before."""
 
 _HASH_PREFIX: Final = b"frame-signature/v1\n"
+_ALWAYS_WRITTEN: Final = frozenset(
+    (
+        "colour",
+        "interpolation",
+        "num_frames",
+        "pixels",
+        "policy",
+        "resize_mode",
+        "revision",
+        "rotation",
+        "target_fps",
+        "target_res",
+    )
+)
+"""The fields of the first release. Every other enters the document only where it differs from its
+default, so that keys given out earlier stand."""
 _SEED_DEFAULT_RATE: Final = Fraction(2)
 
 
@@ -94,13 +112,20 @@ class FrameExtractionSignature:
     `colour` means nothing there, and is kept as `ffmpeg`."""
     revision: int = REVISION
     """Version of the algorithms behind these fields."""
+    crop: CropTo = "coded"
+    """Which part of the coded picture is taken: `coded`, all of it; `container`, what lies inside
+    the container's clean aperture (MP4, MOV) or pixel crop (Matroska), as players show it."""
+    seed_fps: Rate | None = field(default=None, compare=False)
+    """The rate that `seed_key` names for `first`, `middle` and `last`. It decides no pixel, so it
+    is no part of the key, and two signatures that differ in it alone are equal."""
 
     def __post_init__(self) -> None:
         """Normalise every field, and refuse what cannot be done."""
         policy = _choice("policy", self.policy, FrameExtractionPolicy.__members__)
         _set(self, "policy", FrameExtractionPolicy(policy))
-        for name, choices in _CHOICES.items():
+        for name, choices in _choices().items():
             _choice(name, getattr(self, name), choices)
+        _set(self, "seed_fps", self._checked_seed_rate())
         _set(self, "target_fps", self._checked_rate())
         _set(self, "num_frames", self._checked_num_frames())
         _set(self, "target_res", _checked_resolution(self.target_res))
@@ -121,6 +146,14 @@ class FrameExtractionSignature:
             message = f"target_fps={self.target_fps} has no meaning for policy '{self.policy}'"
             raise ConfigError(message + "; leave it out, or use policy 'sequence'")
         return None
+
+    def _checked_seed_rate(self) -> Fraction | None:
+        if self.seed_fps is None:
+            return None
+        if self.policy not in _SEED_POLICIES or self.policy == FrameExtractionPolicy.sequence:
+            message = f"seed_fps={self.seed_fps} has no meaning for policy '{self.policy}'"
+            raise ConfigError(message + "; leave it out")
+        return as_rate(self.seed_fps)
 
     def _checked_num_frames(self) -> int | None:
         if self.policy == FrameExtractionPolicy.uniform:
@@ -143,16 +176,9 @@ class FrameExtractionSignature:
     def canonical_json(self) -> str:
         """The document that identifies this signature: sorted keys, no spaces, ASCII, no floats."""
         document = {
-            "colour": self.colour,
-            "interpolation": self.interpolation,
-            "num_frames": self.num_frames,
-            "pixels": self.pixels,
-            "policy": str(self.policy),
-            "resize_mode": self.resize_mode,
-            "revision": self.revision,
-            "rotation": self.rotation,
-            "target_fps": None if self.target_fps is None else str(self.target_fps),
-            "target_res": None if self.target_res is None else list(self.target_res),
+            one.name: _plain(getattr(self, one.name))
+            for one in identity_fields()
+            if one.name in _ALWAYS_WRITTEN or getattr(self, one.name) != one.default
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
@@ -172,7 +198,7 @@ class FrameExtractionSignature:
         if not isinstance(values, Mapping):
             message = f"a signature is a mapping of its fields, not {values!r}"
             raise ConfigError(message)
-        known = [field.name for field in fields(cls)]
+        known = [one.name for one in identity_fields()]
         if unknown := sorted(set(map(str, values)) - set(known)):
             message = f"no signature field {unknown[0]!r}; the fields are {', '.join(known)}"
             raise ConfigError(message)
@@ -202,16 +228,20 @@ class FrameExtractionSignature:
         """The key that NeMo Curator gives such frames, for those who come from there.
 
         It names the policy and the rate in thousandths and nothing else, so different signatures
-        share one. A policy without a rate takes the seed's default of 2 frames per second.
+        share one. There, `first`, `middle` and `last` have a rate, too: here it is `seed_fps`, and
+        where that is not given, the seed's default of 2 frames per second.
 
         >>> FrameExtractionSignature(target_fps=2, target_res=(224, 224)).seed_key()
         'FrameExtractionPolicy.sequence-2000'
+        >>> FrameExtractionSignature(policy="middle", seed_fps=1).seed_key()
+        'FrameExtractionPolicy.middle-1000'
         """
         if self.policy not in _SEED_POLICIES:
             message = f"NeMo Curator has no policy '{self.policy}', so there is no key for it"
             raise ConfigError(message)
-        rate = _SEED_DEFAULT_RATE if self.target_fps is None else self.rate
-        return f"FrameExtractionPolicy.{self.policy}-{int(rate * 1000)}"
+        rate = cast(Fraction, self.target_fps or self.seed_fps or _SEED_DEFAULT_RATE)
+        # in floats, as there: 1.001 * 1000 is a little less than 1001
+        return f"FrameExtractionPolicy.{self.policy}-{int(float(rate) * 1000)}"
 
     def __str__(self) -> str:
         """The key."""
@@ -240,7 +270,8 @@ def signatures_from_seed(
 ) -> tuple[FrameExtractionSignature, ...]:
     """The signatures that NeMo Curator's stage parameters ask for, each once.
 
-    As there, `target_fps` wins over `extract_purposes`, and 2 stands in for both.
+    As there, `target_fps` wins over `extract_purposes`, and 2 stands in for both. A policy without
+    a rate gives one signature, whose `seed_key` names the first of the rates.
 
     >>> [s.seed_key() for s in signatures_from_seed(extract_purposes=["AESTHETICS", "EMBEDDINGS"])]
     ['FrameExtractionPolicy.sequence-1000', 'FrameExtractionPolicy.sequence-2000']
@@ -256,10 +287,15 @@ def signatures_from_seed(
         raise ConfigError(message)
     signatures: dict[FrameExtractionSignature, None] = {}
     for policy in extraction_policies:
-        per_policy = rates if policy == FrameExtractionPolicy.sequence else [None]
-        for rate in per_policy:
-            signature = FrameExtractionSignature(policy, target_fps=rate, target_res=target_res)
-            signatures[signature] = None
+        has_rate = policy == FrameExtractionPolicy.sequence
+        for rate in rates:
+            signature = FrameExtractionSignature(
+                policy,
+                target_fps=rate if has_rate else None,
+                target_res=target_res,
+                seed_fps=None if has_rate else rate,
+            )
+            signatures.setdefault(signature)
     return tuple(signatures)
 
 
@@ -283,13 +319,29 @@ def as_rate(value: Rate) -> Fraction:
 
 _SEED_POLICIES: Final = ("first", "middle", "last", "sequence")
 
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "resize_mode": get_args(ResizeMode),
-    "interpolation": get_args(Interpolation),
-    "colour": get_args(Colour),
-    "rotation": get_args(Rotation),
-    "pixels": get_args(Pixels),
-}
+
+@cache
+def identity_fields() -> tuple[Field[Any], ...]:
+    """The fields of a signature that decide its key: all that a document may have."""
+    return tuple(one for one in fields(FrameExtractionSignature) if one.compare)
+
+
+@cache
+def _choices() -> Mapping[str, tuple[str, ...]]:
+    """What each field that is a closed choice may be, as its annotation says."""
+    hints = get_type_hints(FrameExtractionSignature)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - what a field may hold, and JSON
+    """A field's value as the document has it: exact, so rates are text."""
+    if isinstance(value, Fraction | enum.Enum):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return value
 
 
 def _set(signature: FrameExtractionSignature, name: str, value: object) -> None:

@@ -454,9 +454,17 @@ CLIPS: Final = pa.schema(
         _STATUS,
         _REASON,
         _DETAIL,
+        _column("pixel_format", _TEXT, "FFmpeg's name of how samples are laid out.", nullable=True),
+        _column(
+            "container_crop",
+            _INTS,
+            "Pixels that the container says to cut off: top, bottom, left, right; null: none.",
+            nullable=True,
+        ),
     ]
 )
-"""One row per clip of the batch. A video that cannot be cut has one, with nulls and the reason."""
+"""One row per clip of the batch. A video that cannot be cut has one, with nulls and the reason.
+The last two columns are null in tables that version 0.1 wrote."""
 
 OUTCOMES: Final = pa.schema(
     [

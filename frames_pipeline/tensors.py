@@ -14,8 +14,9 @@ import numpy as np
 from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
 from frames_pipeline.device import check_available
-from frames_pipeline.frames import Seconds, ticks
-from frames_pipeline.gather import Collection, Span
+from frames_pipeline.extract import check_part, part_of
+from frames_pipeline.frames import Seconds
+from frames_pipeline.gather import Collection
 from frames_pipeline.media import Limits, Media, Source, open_media
 from frames_pipeline.plan import DecodePlan, plan_decode, plan_linear
 from frames_pipeline.signature import FrameExtractionSignature
@@ -63,14 +64,12 @@ def stream_tensors(
         ConfigError: There is no torch, or no such decoder.
         SourceError: The source cannot give it.
     """
+    check_part(start, end)
     check_available(signature.interpolation)
     backend = open_decoder(decoder)
     with open_media(source, limits) as media:
-        base = media.index.time_base
-        span = Span(
-            None if start is None else ticks(start, base), None if end is None else ticks(end, base)
-        )
         index = media.index
+        span = part_of(index, start, end)
         wanted = Collection(index, span, [signature], media.limits).positions
         positions = dict(zip(index.presentation[wanted].tolist(), wanted.tolist(), strict=True))
         rows = np.array(sorted(positions), np.int64)
@@ -109,7 +108,8 @@ def _pass(
     decoder: Decoder,
 ) -> Iterator[_Told]:
     """The frames of some rows, each as soon as it is known whether damage may have touched it."""
-    sweep, converter, spec = Sweep(media, plan), Converter(media.name), PixelSpec.of(signature)
+    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
+    spec = PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
     for event in sweep.frames(decoder, Tally()):
         match event:

@@ -23,6 +23,7 @@ from frames_pipeline.pipeline import (
     extract_batch,
 )
 from frames_pipeline.signature import FrameExtractionSignature
+from tests.containers import with_aperture
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
 from tests.videos import X264, make_video
 
@@ -54,6 +55,10 @@ def test_probe(tmp_path: Path, video: Path) -> None:
     (row,) = parsed("probe", video)  # type: ignore[misc]
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
+    assert row["crop"] == ""
+    cut = with_aperture(video, tmp_path / "cut.mp4", (32, 1, 24, 1, 3, 1, 0, 1))
+    (row,) = parsed("probe", cut)  # type: ignore[misc]
+    assert (row["height"], row["width"], row["crop"]) == (48, 64, "12/12/19/13")
 
     assert (row["timestamps"], row["detail"]) == ("container", "")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, extract_frames
+from frames_pipeline import FrameExtractionSignature, extract_frames
 from frames_pipeline.convert import PixelSpec, Size, geometry
 from tests.oracle import plain_decode
 from tests.videos import X264, make_video
@@ -108,17 +108,6 @@ def test_accurate_colour_differs_from_ffmpegs_default_by_little(wide: Path) -> N
     batches = extract_frames(wide, [fast, accurate])
     difference = batches[fast].frames.astype(int) - batches[accurate].frames
     assert 0 < np.abs(difference).mean() < 3
-
-
-def test_a_turn_by_no_right_angle_is_refused_unless_ignored(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "tilted.mp4", frames=2, rotation=33)
-    turned = FrameExtractionSignature(policy="first")
-    ignored = FrameExtractionSignature(policy="first", rotation="ignore")
-    with pytest.raises(
-        UnsupportedSourceError, match="not a right angle; ask for rotation='ignore'"
-    ):
-        extract_frames(path, [turned])
-    assert len(extract_frames(path, [ignored])[ignored]) == 1
 
 
 def tagged(path: Path, layout: str, height: int, siting: str) -> Path:

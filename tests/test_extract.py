@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import fsspec
@@ -292,8 +294,81 @@ def test_a_span_without_a_frame_is_an_error_that_says_where_frames_are(video: Pa
         extract_frames(video, [FIRST], start=100)
 
 
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (1, 1.5),
+        (Fraction(1), Fraction(3, 2)),
+        (Decimal(1), Decimal("1.5")),
+        (np.float32(1), np.float32(1.5)),
+        (np.int64(1), np.float64(1.5)),
+        (np.uint8(1), Decimal("1.5")),
+    ],
+)
+def test_a_part_is_the_same_however_its_times_are_given(video: Path, start: Any, end: Any) -> None:
+    every = FrameExtractionSignature(target_fps=25)
+    batch = extract_frames(video, [every], start=start, end=end)[every]
+    assert numbers_in(batch.frames) == list(range(25, 38))
+
+
+@pytest.mark.parametrize("beyond", [10**40, 1e300, np.float64(1e300), Fraction(10**400)])
+def test_times_beyond_any_clock_are_its_ends(video: Path, beyond: Any) -> None:
+    batch = extract_frames(video, [FIRST, LAST], start=-beyond, end=beyond)
+    assert numbers_in(batch[LAST].frames) == [47]
+    with pytest.raises(NoFramesError, match="no frame between"):
+        extract_frames(video, [FIRST], start=beyond)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), "1", np.float32("nan"), True, [1]])
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_a_part_without_a_number_is_refused_by_name(tmp_path: Path, name: str, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=.* is not a"):
+        extract_frames(tmp_path / "nowhere.mp4", [FIRST], **{name: wrong})
+
+
+KEYS = FrameExtractionSignature(policy="keyframes")
+
+
+@pytest.mark.parametrize("others", [[], [FIRST], [LAST, TWO_FPS], [MIDDLE, FIRST, LAST]])
+def test_a_part_without_a_key_frame_gives_none_whatever_else_is_asked(
+    video: Path, others: list[FrameExtractionSignature]
+) -> None:
+    """Key frames are 0, 12, 24, 36."""
+    batches = extract_frames(video, [*others, KEYS], start=0.04, end=0.48)
+    found = batches[KEYS]
+    assert found.frames.shape[0] == 0
+    assert (found.outcome.status, found.outcome.missing) == ("ok", ())
+    assert found.outcome.candidates == 11
+    assert found.outcome.detail == "none of the 11 frames of the clip is a key frame"
+    for other in others:
+        alone = extract_frames(video, [other], start=0.04, end=0.48)[other]
+        assert batches[other].digest() == alone.digest()
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_the_answer_for_one_signature_never_depends_on_the_others(
+    video: Path, data: st.DataObject
+) -> None:
+    kinds = [FIRST, MIDDLE, LAST, TWO_FPS, KEYS, FrameExtractionSignature(target_fps=7)]
+    asked = data.draw(st.lists(st.sampled_from(kinds), min_size=1, unique=True))
+    start = data.draw(st.integers(0, 46))
+    end = data.draw(st.integers(start + 1, 48))
+    part = {"start": Fraction(start, 25), "end": Fraction(end, 25)}
+    together = extract_frames(video, asked, **part)
+    assert list(together) == asked
+    for signature in asked:
+        alone = extract_frames(video, [signature], **part)[signature]
+        assert together[signature].digest() == alone.digest()
+        assert together[signature].outcome.detail == alone.outcome.detail
+
+
 def test_wrong_requests_fail_before_anything_is_opened(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere.mp4"
+    with pytest.raises(ConfigError, match="is one value; give a list of signatures"):
+        extract_frames(nowhere, FIRST)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is not a FrameExtractionSignature"):
+        extract_frames(nowhere, [{"policy": "first"}])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="no signature given"):
         extract_frames(nowhere, [])
     with pytest.raises(ConfigError, match="'sequence' is not a FrameExtractionSignature"):

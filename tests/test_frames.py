@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames_pipeline import DecodeReport, FrameBatch, Outcome
+from frames_pipeline import ConfigError, DecodeReport, FrameBatch, Outcome
+from frames_pipeline.frames import exact_seconds, ticks
 
 OUTCOME = Outcome(DecodeReport("pyav"), candidates=9)
 
@@ -106,3 +109,57 @@ def test_the_digest_covers_values_and_neither_layout_nor_the_work_done() -> None
     assert not turned.flags.c_contiguous
     dear = replace(OUTCOME, decode=DecodeReport("nvdec", packets_fed=99), detail="dear")
     assert batch(frames=turned, outcome=dear).digest() == batch().digest()
+
+
+TIME_BASES = [Fraction(1, 90_000), Fraction(1, 12_800), Fraction(1001, 30_000), Fraction(5)]
+NUMBERS = st.one_of(
+    st.integers(-(10**30), 10**30),
+    st.fractions(),
+    st.decimals(min_value=-(10**9), max_value=10**9, allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    st.integers(0, 255).map(np.uint8),
+)
+
+
+@given(NUMBERS, st.sampled_from(TIME_BASES))
+def test_a_time_becomes_the_first_timestamp_at_or_after_it(
+    seconds: Any, time_base: Fraction
+) -> None:
+    exact = exact_seconds(seconds)
+    assert exact == (int(seconds) if isinstance(seconds, np.integer) else Fraction(seconds))
+    found = ticks(seconds, time_base)
+    if abs(exact / time_base) >= 2**63 - 1:
+        assert abs(found) == 2**63 - 1
+    elif isinstance(seconds, float):
+        assert found - exact / time_base < 1
+        assert exact <= found * time_base or float(found * time_base) == seconds
+    else:
+        assert 0 <= found - exact / time_base < 1
+
+
+@given(
+    st.integers(0, 2**20),
+    st.sampled_from(TIME_BASES),
+    st.sampled_from([float, np.float64, np.float32, np.longdouble]),
+)
+def test_seconds_read_off_a_frame_lead_back_to_it(tick: int, base: Fraction, kind: Any) -> None:
+    """In the precision in which they were read, as long as that tells two frames apart."""
+    assert ticks(kind(float(tick * base)), base) == tick
+
+
+@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64, Decimal])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_time_that_is_not_finite_is_refused(kind: Any, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"start=.* is not a finite number of seconds; leave"):
+        exact_seconds(kind(value), name="start")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1.5", "", b"1", True, False, np.True_, None, 1j, [1], (1, 2), np.array([1.0]), object(),
+     np.timedelta64(1, "s"), math],
+)  # fmt: skip
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"end=.* is not a number of seconds; give an int, a fl"):
+        exact_seconds(value, name="end")

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import random
+import shutil
 import struct
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
+from hypothesis import example, given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from frames_pipeline import FrameExtractionSignature, extract_frames
-from tests.videos import make_video
+from frames_pipeline import FrameExtractionSignature, extract_frames, probe
+from frames_pipeline.convert import UPRIGHT, Orientation, nearest_orientation
+from tests.videos import X264, make_video
 
 FIRST = FrameExtractionSignature(policy="first")
 STORED = FrameExtractionSignature(policy="first", rotation="ignore")
@@ -82,3 +89,125 @@ def test_no_frame_waits_for_the_garbage_collector(video: Path) -> None:
     finally:
         gc.enable()
     assert len(alive) <= 1  # the decoder's own
+
+
+FFMPEG = shutil.which("ffmpeg")
+ONCE, WHOLE = 1 << 16, 1 << 30
+"""One in 16.16 and in 2.30 fixed point."""
+ORIENTATIONS = [Orientation(*flags) for flags in itertools.product([False, True], repeat=3)]
+INT32 = st.integers(-(2**31), 2**31 - 1)
+
+
+def matrix_of(turn: Orientation) -> tuple[int, int, int, int]:
+    """The numbers a, b, c, d of an orientation: a stored (x, y) goes to (ax + cy, bx + dy)."""
+    rows, columns = (-1 if turn.flip_rows else 1), (-1 if turn.flip_columns else 1)
+    if turn.transpose:
+        return 0, rows, columns, 0
+    return columns, 0, 0, rows
+
+
+def spelled(a: int, b: int, c: int, d: int) -> list[int]:
+    return [a, b, 0, c, d, 0, 0, 0, WHOLE]
+
+
+@given(st.lists(INT32, min_size=9, max_size=9))
+@example([0] * 9)
+@example(spelled(ONCE, 0, 0, 0))
+@example(spelled(0, -ONCE, 0, 0))
+@example(spelled(-(2**31), -(2**31), -(2**31), -(2**31)))
+def test_any_nine_numbers_have_the_orientation_nearest_to_them(matrix: list[int]) -> None:
+    """By the inner product, once both columns are of length one."""
+    found = nearest_orientation(matrix)
+    a, b, _, c, d = matrix[:5]
+    first, second = np.hypot(a, c), np.hypot(b, d)
+    if not first or not second:
+        assert found == UPRIGHT
+        return
+    columns = np.array([a / first, b / second, c / first, d / second])
+    likeness = {turn: float(columns @ matrix_of(turn)) for turn in ORIENTATIONS}
+    assert likeness[found] == pytest.approx(max(likeness.values()))
+
+
+@given(
+    st.sampled_from(ORIENTATIONS),
+    st.tuples(*[st.integers(1 << 8, 1 << 24)] * 2),
+    st.tuples(*[st.integers(-100, 100)] * 4),
+    st.lists(INT32, min_size=5, max_size=5),
+)
+def test_scale_skew_and_shift_change_no_orientation(
+    turn: Orientation, scale: tuple[int, int], skew: tuple[int, ...], rest: list[int]
+) -> None:
+    """Whatever is small beside the scale of its column is skew."""
+    a, b, c, d = (
+        number * size + part * size // 1000
+        for number, size, part in zip(matrix_of(turn), scale * 2, skew, strict=True)
+    )
+    u, v, x, y, w = rest
+    assert nearest_orientation([a, b, u, c, d, v, x, y, w]) == turn
+
+
+def with_matrix(source: Path, path: Path, matrix: Sequence[int]) -> Path:
+    """An MP4 whose track is shown by another matrix: the last but two fields of its header."""
+    data = bytearray(source.read_bytes())
+    header = data.index(b"tkhd")
+    version = data[header + 4]
+    at = header + 4 + (52 if version else 40)
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
+    return path
+
+
+def shown_by_ffmpeg(path: Path) -> bytes:
+    command = [
+        FFMPEG, "-v", "error", "-i", str(path), "-frames:v", "1",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-",
+    ]  # fmt: skip
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="module")
+def upright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One frame: which of the eight ways it is laid out can be told from it."""
+    folder = tmp_path_factory.mktemp("upright")
+    return make_video(folder / "v.mp4", frames=1, first=0b1011, options=X264)
+
+
+@pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg")
+@pytest.mark.parametrize("turn", ORIENTATIONS)
+def test_odd_matrices_turn_as_the_program_ffmpeg_turns(
+    upright: Path, tmp_path: Path, turn: Orientation
+) -> None:
+    """To the bit. It turns by a right angle where the angle rounds to one in degrees."""
+    rng = random.Random(repr(turn))
+    for number in range(3):
+        scale = rng.choice([ONCE, rng.randrange(1 << 12, 1 << 20)])
+        skew = [rng.randrange(-scale // 200, scale // 200 + 1) if number else 0 for _ in range(4)]
+        numbers = [scale * one + part for one, part in zip(matrix_of(turn), skew, strict=True)]
+        path = with_matrix(upright, tmp_path / f"{number}.mp4", spelled(*numbers))
+        found = extract_frames(path, [FIRST, STORED])
+        assert found[FIRST].frames.tobytes() == shown_by_ffmpeg(path)
+        plain = extract_frames(upright, [FIRST])[FIRST]
+        np.testing.assert_array_equal(found[STORED].frames, plain.frames)
+        assert probe(path).rotation == turn.degrees
+
+
+@pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg")
+@pytest.mark.parametrize(
+    "matrix", [[0] * 9, spelled(0, 0, 0, 0), spelled(ONCE, 0, 0, 0), spelled(0, 0, 0, ONCE)]
+)
+def test_a_matrix_that_says_nothing_is_shown_upright(
+    upright: Path, tmp_path: Path, matrix: list[int]
+) -> None:
+    path = with_matrix(upright, tmp_path / "v.mp4", matrix)
+    found = extract_frames(path, [FIRST, STORED])
+    assert found[FIRST].frames.tobytes() == shown_by_ffmpeg(path)
+    np.testing.assert_array_equal(found[FIRST].frames, found[STORED].frames)
+
+
+@pytest.mark.parametrize(("degrees", "shown"), [(33, 0), (50, 90), (-50, -90), (140, -180)])
+def test_any_other_angle_is_the_nearest_right_one(tmp_path: Path, degrees: int, shown: int) -> None:
+    path = make_video(tmp_path / "tilted.mp4", frames=2, rotation=degrees, first=0b1011)
+    found = extract_frames(path, [FIRST, STORED])
+    turned = np.rot90(found[STORED].frames[0], shown // 90)
+    np.testing.assert_array_equal(found[FIRST].frames[0], turned)
+    assert probe(path).rotation == shown

@@ -29,6 +29,7 @@ def test_public_names() -> None:
             "LimitExceededError",
             "Limits",
             "NoFramesError",
+            "NoKeyFrameError",
             "NoVideoStreamError",
             "Outcome",
             "PacketIndex",

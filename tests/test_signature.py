@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,7 @@ def signatures() -> st.SearchStrategy[FrameExtractionSignature]:
         "interpolation": st.sampled_from(["bicubic", "bilinear", "area", "lanczos"]),
         "colour": st.sampled_from(["ffmpeg", "accurate"]),
         "rotation": st.sampled_from(["apply", "ignore"]),
+        "crop": st.sampled_from(["coded", "container"]),
     }
     policies: list[dict[str, st.SearchStrategy[Any]]] = [
         {"policy": st.sampled_from(["first", "middle", "last", "keyframes"])},
@@ -59,7 +61,65 @@ def pixels_asked_for(signature: FrameExtractionSignature) -> tuple[object, ...]:
         signature.colour,
         signature.rotation,
         signature.pixels,
+        signature.crop,
     )
+
+
+FIRST_RELEASE = {
+    "colour", "interpolation", "num_frames", "pixels", "policy", "resize_mode", "revision",
+    "rotation", "target_fps", "target_res",
+}  # fmt: skip
+"""The fields that version 0.1 wrote, in every document."""
+
+
+def document_of_first_release(signature: FrameExtractionSignature) -> str:
+    """As version 0.1 wrote it, spelled out."""
+    rate, size = signature.target_fps, signature.target_res
+    document = {
+        "colour": signature.colour,
+        "interpolation": signature.interpolation,
+        "num_frames": signature.num_frames,
+        "pixels": signature.pixels,
+        "policy": str(signature.policy),
+        "resize_mode": signature.resize_mode,
+        "revision": 1,
+        "rotation": signature.rotation,
+        "target_fps": None if rate is None else str(rate),
+        "target_res": None if size is None else list(size),
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+@given(signatures())
+def test_documents_of_the_first_release_stand(signature: FrameExtractionSignature) -> None:
+    """A field that was added later enters where it is not the default, and changes nothing else."""
+    old = document_of_first_release(signature)
+    later = [one for one in dataclasses.fields(signature) if one.name not in FIRST_RELEASE]
+    defaults = {one.name: one.default for one in later}
+    as_it_was = dataclasses.replace(signature, **defaults)  # type: ignore[arg-type]
+    assert as_it_was.canonical_json() == old
+    assert FrameExtractionSignature.from_json(old) == as_it_was
+    said = json.loads(signature.canonical_json())
+    changed = {
+        one.name for one in later if one.compare and getattr(signature, one.name) != one.default
+    }
+    assert set(said) == FIRST_RELEASE | changed
+    assert {name: said[name] for name in FIRST_RELEASE} == json.loads(old)
+
+
+def test_every_choice_of_every_field_is_another_key_but_the_default() -> None:
+    """Fields that come later are found here by their annotations."""
+    native = FrameExtractionSignature(policy="first", target_res=(4, 6))
+    for name, hint in get_type_hints(FrameExtractionSignature).items():
+        if get_origin(hint) is not Literal:
+            continue
+        made = [dataclasses.replace(native, **{name: value}) for value in get_args(hint)]
+        assert len({one.key for one in made}) == len(made) == len(set(made))
+        assert getattr(native, name) == getattr(made[0], name)
+        with pytest.raises(ConfigError, match=f"no {name} 'neither'; choose one of"):
+            dataclasses.replace(native, **{name: "neither"})
+        for one in made:
+            assert FrameExtractionSignature.from_json(one.canonical_json()) == one
 
 
 @given(signatures(), signatures())
@@ -137,6 +197,10 @@ def test_a_free_side_may_be_written_either_way(free: Any) -> None:
         ({"rotation": 90}, "no rotation 90; choose one of apply, ignore"),
         ({"pixels": "cuvid"}, "no pixels 'cuvid'; choose one of swscale, cuda"),
         ({"revision": 9}, "revision 9 is not known"),
+        ({"crop": "clap"}, "no crop 'clap'; choose one of coded, container"),
+        ({"seed_fps": 1}, "seed_fps=1 has no meaning for policy 'sequence'"),
+        ({"policy": "keyframes", "seed_fps": 1}, "has no meaning for policy 'keyframes'"),
+        ({"policy": "first", "seed_fps": 0}, "rate 0 is not above zero"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_what_can(fields: dict[str, Any], match: str) -> None:
@@ -163,6 +227,34 @@ def test_seed_keys_are_the_seeds() -> None:
     assert FrameExtractionSignature(target_fps="30000/1001").seed_key().endswith("-29970")
     with pytest.raises(ConfigError, match="NeMo Curator has no policy 'keyframes'"):
         FrameExtractionSignature(policy="keyframes").seed_key()
+
+
+def key_of_the_seed(policy: str, target_fps: float) -> str:
+    """NeMo Curator's `FrameExtractionSignature.to_str`: `str` of its enum, and thousandths."""
+    return f"FrameExtractionPolicy.{policy}-{int(target_fps * 1000)}"
+
+
+@given(
+    st.sampled_from(["first", "middle", "last", "sequence"]),
+    st.one_of(st.integers(1, 240), st.floats(0.01, 240)),
+)
+def test_seed_keys_carry_the_rate_as_the_seed_does(policy: Any, rate: float) -> None:
+    """For all its policies, and in its arithmetic: 1.001 * 1000 is a little less than 1001."""
+    [signature] = signatures_from_seed(extraction_policies=[policy], target_fps=[rate])
+    assert signature.seed_key() == key_of_the_seed(policy, rate)
+
+
+def test_the_seeds_rate_is_no_part_of_the_key() -> None:
+    plain = FrameExtractionSignature(policy="middle")
+    other = FrameExtractionSignature(policy="middle", seed_fps="30000/1001")
+    assert (plain, plain.key) == (other, other.key)
+    assert len({plain, other}) == 1
+    assert other.seed_key() == "FrameExtractionPolicy.middle-29970"
+    assert "seed_fps" not in other.canonical_json()
+    with pytest.raises(ConfigError, match="no signature field 'seed_fps'"):
+        FrameExtractionSignature.from_mapping({"policy": "middle", "seed_fps": 1})
+    several = signatures_from_seed(extraction_policies=["last"], target_fps=[4, 1])
+    assert [one.seed_key() for one in several] == ["FrameExtractionPolicy.last-4000"]
 
 
 def test_purposes_are_rates() -> None:

@@ -9,9 +9,9 @@ from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.clips import Cutting
-from frames_pipeline.pipeline import cut_clips
+from frames_pipeline.pipeline import clips_version, cut_clips
 from frames_pipeline.tables import CLIPS as COLUMNS
-from frames_pipeline.tables import VIDEOS, table_digest
+from frames_pipeline.tables import VIDEOS
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",
@@ -48,7 +48,7 @@ def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
                 retry_failed=extraction.retry_failed,
             )
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(table_digest(rows)),
+            data_version=dg.DataVersion(clips_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
                     f"{places.root}/tables/clips/{context.partition_key}"

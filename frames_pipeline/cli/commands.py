@@ -96,7 +96,7 @@ def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
 
 def _probed(uri: str) -> dict[str, Any]:
     row: dict[str, Any] = {"uri": uri, "status": "ok", "codec": "", "width": 0, "height": 0}
-    row |= {"rotation": 0, "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0}
+    row |= {"rotation": 0, "crop": "", "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0}
     row |= {"timestamps": "", "detail": ""}
     try:
         index = probe_source(uri)
@@ -107,6 +107,7 @@ def _probed(uri: str) -> dict[str, Any]:
         "width": index.width,
         "height": index.height,
         "rotation": index.rotation,
+        "crop": "" if index.container_crop is None else "/".join(map(str, index.container_crop)),
         "frames": index.num_frames,
         "seconds": round(index.duration_seconds, 3),
         "rate": str(index.average_rate),

@@ -14,13 +14,21 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from frames_pipeline.index import PacketColumns
+from frames_pipeline.packets.container_crop import matroska_crop, mp4_crop
 from frames_pipeline.packets.demuxed import DemuxedPackets
 from frames_pipeline.packets.sampled import ByteReader, sampled_packets
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
-__all__ = ["ByteReader", "DemuxedPackets", "Packets", "sampled_packets"]
+__all__ = [
+    "ByteReader",
+    "DemuxedPackets",
+    "Packets",
+    "matroska_crop",
+    "mp4_crop",
+    "sampled_packets",
+]
 
 
 class Packets(Protocol):

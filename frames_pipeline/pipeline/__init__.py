@@ -27,6 +27,7 @@ from frames_pipeline.pipeline.family_sample import FamilyReport
 from frames_pipeline.pipeline.ingest import (
     Change,
     Discovery,
+    clips_version,
     cut_clips,
     discover,
     find_changes,
@@ -89,6 +90,7 @@ __all__ = [
     "Uses",
     "caption_batch",
     "catalog_batch",
+    "clips_version",
     "compare_with_signature",
     "cut_clips",
     "discover",

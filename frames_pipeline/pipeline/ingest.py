@@ -9,10 +9,12 @@ from fractions import Fraction
 from typing import Final
 
 import pyarrow as pa
+from av.video.format import VideoFormat
 
 from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import Clip, Cutting
-from frames_pipeline.convert import Size
+from frames_pipeline.convert import Size, chroma_block
+from frames_pipeline.crop import Crop, window
 from frames_pipeline.errors import (
     FramesPipelineError,
     SingleShotError,
@@ -35,6 +37,8 @@ _TIMES: Final = b"times"
 _TIMES_RULE: Final = b"1"
 """Which rule for timestamps the clips were cut by: docs/adr/0016-times.md is the first."""
 """Name under which a table of clips says how they were cut."""
+_BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
+"""Columns that follow from a video's bytes, and that version 0.1 did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +247,36 @@ def _observed(source: VideoSource, key: str, known: Row | None) -> Row:
 def shown_size(signature: FrameExtractionSignature, clip: Row) -> Size:
     """What a frame of a clip measures before it is resized, by the header of its video."""
     height, width = clip["height"], clip["width"]
+    crop = clip.get("container_crop")
+    if signature.crop == "container" and crop is not None:
+        rows, columns = chroma_block(VideoFormat(clip["pixel_format"]))
+        part = window(Crop(*crop), height, width, rows=rows, columns=columns)
+        height, width = (height, width) if part is None else (part.height, part.width)
     turned = signature.rotation == "apply" and clip["rotation"] % 180 != 0
     return Size(width, height) if turned else Size(height, width)
+
+
+def is_size_known(signature: FrameExtractionSignature, clip: Row) -> bool:
+    """Whether the table says enough for `shown_size`: version 0.1 recorded no crop."""
+    return signature.crop == "coded" or clip.get("pixel_format") is not None
+
+
+def clips_version(clips: pa.Table) -> str:
+    """Digest over the clips. What the bytes say beside them, the fingerprint stands for.
+
+    So a table that has more columns is the same version as one of version 0.1 that has not.
+    """
+    return table_digest(clips.drop_columns(list(_BESIDE_CLIPS)))
 
 
 def _known_clips(table: pa.Table | None, cutting: Cutting) -> dict[tuple[str, str], list[Row]]:
     """Rows by video and fingerprint, as far as they were cut in this way."""
     known: dict[tuple[str, str], list[Row]] = {}
+    nothing: Row = dict.fromkeys(CLIPS.names)
     if table is None or (table.schema.metadata or {}).get(_CUTTING) != repr(cutting).encode():
         return known
     for row in table.to_pylist():
-        known.setdefault((row["video_key"], row["fingerprint"]), []).append(row)
+        known.setdefault((row["video_key"], row["fingerprint"]), []).append(nothing | row)
     return known
 
 
@@ -293,6 +316,8 @@ def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> Row:
         "status": "ok",
         "reason": "",
         "detail": "",
+        "pixel_format": index.pixel_format or None,
+        "container_crop": None if index.container_crop is None else list(index.container_crop),
     }
 
 

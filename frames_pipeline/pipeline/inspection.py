@@ -15,7 +15,7 @@ import numpy as np
 
 from frames_pipeline.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.pipeline.ingest import shown_size
+from frames_pipeline.pipeline.ingest import is_size_known, shown_size
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
@@ -93,8 +93,10 @@ def compare_with_signature(
         wrong += [
             Finding(clip_id, text) for text in _misfits(commit, described[clip_id], signature)
         ]
-        shown = shown_size(signature, clips[clip_id]) if clip_id in clips else None
-        expected = None if shown is None else geometry(spec, shown).output
+        clip = clips.get(clip_id)
+        expected = None
+        if clip is not None and is_size_known(signature, clip):
+            expected = geometry(spec, shown_size(signature, clip)).output
         if expected is not None and expected != (commit.height, commit.width):
             text = f"{commit.height}x{commit.width} pixels, not {expected.height}x{expected.width}"
             (wrong if is_fixed else unlike_video).append(Finding(clip_id, text))

@@ -17,10 +17,12 @@ from frames_pipeline.decoders import Decoder, driver_version
 from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
+    NoKeyFrameError,
     SourceChangedError,
     SourceError,
 )
 from frames_pipeline.extract import extract_spans
+from frames_pipeline.frames import Outcome
 from frames_pipeline.gather import Batches, Span
 from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.families import family_of
@@ -171,6 +173,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
             task.video.key,
             task.fingerprint,
             signature,
+            status="skipped" if isinstance(error, NoKeyFrameError) else "failed",
             reason=error.reason,
             detail=str(error),
         )
@@ -185,7 +188,7 @@ def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
     results: Results = {}
     for signature, frames in found.items():
         if not len(frames):
-            error = NoFramesError(frames.outcome.detail or "none of its wanted frames decodes")
+            error = _no_frames(frames.outcome)
             results[signature, clip.clip_id] = fail(task, clip, error)[signature, clip.clip_id]
     commits = task.job.store.write_clip(
         task.job.batch,
@@ -198,6 +201,14 @@ def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
     for signature, commit in commits.items():
         results[signature, clip.clip_id] = stored(task.video.key, commit, seconds=seconds)
     return results
+
+
+def _no_frames(outcome: Outcome) -> SourceError:
+    """Why a clip that others have frames of has none for a signature."""
+    if not outcome.missing:
+        return NoKeyFrameError(outcome.detail)
+    detail = f": {outcome.detail}" if outcome.detail else ""
+    return NoFramesError(f"none of {len(outcome.missing)} wanted frames decodes{detail}")
 
 
 def _check_unchanged(task: Task) -> None:

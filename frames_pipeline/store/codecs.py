@@ -30,6 +30,7 @@ from zarr.buffer.cpu import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.store.commits import dump
 
@@ -45,6 +46,9 @@ CODECS: Final[Mapping[str, BytesBytesCodec]] = {
 pixels for good ones. All are in the Zarr v3 core: every implementation reads them."""
 
 DIMENSIONS: Final = ("time", "y", "x", "channel")
+
+CONTAINER_CROP: Final = "container_crop"
+"""Attribute of a `frames` array: top, bottom, left, right; not there where there is no crop."""
 
 METADATA: Final = "zarr.json"
 """Key of the document that makes a folder an array or a group."""
@@ -70,13 +74,19 @@ def frames_per_shard(shape: tuple[int, ...]) -> int:
     return min(shape[0], max(1, SHARD_BYTES // math.prod(shape[1:])))
 
 
-def encode_frames(frames: NDArray[np.uint8], *, codec: str) -> Encoded:
+def encode_frames(
+    frames: NDArray[np.uint8], *, codec: str, container_crop: Crop | None = None
+) -> Encoded:
     """The objects of the `frames` array; a shard is encoded when it is asked for."""
-    return encode_stream(frames, frames.shape, codec=codec)
+    return encode_stream(frames, frames.shape, codec=codec, container_crop=container_crop)
 
 
 def encode_stream(
-    frames: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], *, codec: str
+    frames: Iterable[NDArray[np.uint8]],
+    shape: tuple[int, ...],
+    *,
+    codec: str,
+    container_crop: Crop | None = None,
 ) -> Encoded:
     """The same, of frames that come one by one; a shard is held, encoded.
 
@@ -84,9 +94,10 @@ def encode_stream(
         frames: As many as the shape says, (height, width, 3) each.
         shape: Of the array: (n, height, width, 3).
         codec: Name in `CODECS`.
+        container_crop: What the frames' container says to cut off, which becomes an attribute.
     """
     per_shard = frames_per_shard(shape)
-    yield METADATA, _frames_document(shape, per_shard, codec)
+    yield METADATA, _frames_document(shape, per_shard, codec, container_crop)
     chunks: list[bytes] = []
     for number, frame in enumerate(frames, start=1):
         chunks.append(_encode(frame, codec))
@@ -102,8 +113,13 @@ def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
 
 
 @lru_cache
-def _frames_document(shape: tuple[int, ...], per_shard: int, codec: str) -> bytes:
+def _frames_document(
+    shape: tuple[int, ...], per_shard: int, codec: str, container_crop: Crop | None
+) -> bytes:
     """What Zarr says of a `frames` array."""
+    attributes: dict[str, object] = {"channel_order": "RGB", "color_space": "sRGB"}
+    if container_crop is not None:
+        attributes[CONTAINER_CROP] = list(container_crop)
     return _document(
         shape=shape,
         dtype="uint8",
@@ -111,7 +127,7 @@ def _frames_document(shape: tuple[int, ...], per_shard: int, codec: str) -> byte
         shards=(per_shard, *shape[1:]),
         compressors=CODECS[codec],
         dimension_names=DIMENSIONS,
-        attributes={"channel_order": "RGB", "color_space": "sRGB"},
+        attributes=attributes,
     )
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
+from frames_pipeline.crop import Crop
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.frames import FrameBatch, Seconds, ticks
 from frames_pipeline.objects import ObjectInfo, Objects
-from frames_pipeline.store.codecs import METADATA, decode_frames
+from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames
 from frames_pipeline.store.commits import (
     ClipCommit,
     Document,
@@ -312,13 +313,18 @@ def read_clip(
     group = attempt.get(METADATA)
     with _decodable(attempt):
         document = json.loads(group)
-        array = dump(document["consolidated_metadata"]["metadata"]["frames"])
+        described = document["consolidated_metadata"]["metadata"]["frames"]
+        array = dump(described)
 
         def get(key: str) -> bytes:
             return array if key == METADATA else attempt.get(f"frames/{key}")
 
         frames = decode_frames(get, start, stop)
-        return _frame_batch(frames, document["attributes"], slice(start, stop))
+        crop = described["attributes"].get(CONTAINER_CROP)
+        return replace(
+            _frame_batch(frames, document["attributes"], slice(start, stop)),
+            container_crop=None if crop is None else Crop(*map(int, crop)),
+        )
 
 
 def describe_clips(

@@ -179,7 +179,9 @@ def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
 
 def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
     arrays = {
-        "frames": encode_frames(write.frames.frames, codec=write.codec),
+        "frames": encode_frames(
+            write.frames.frames, codec=write.codec, container_crop=write.frames.container_crop
+        ),
         "time": encode_seconds(write.frames.pts_seconds, codec=write.codec),
     }
     return encode_group(arrays, attributes=group_attributes)

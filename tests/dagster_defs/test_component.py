@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import dagster as dg
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from dagster_defs.component import PRESETS, Signature
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.signature import identity_fields
 from tests.dagster_defs.conftest import ONE_PROCESS, Project
 
 PYPROJECT = """
@@ -99,10 +102,23 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
     assert "FramesComponent" in (folder / "other" / "defs" / "more" / "defs.yaml").read_text()
 
 
+def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
+    """With the same default, and each of its choices. The revision is not for users to choose."""
+    said = Signature.model_fields.keys() - {"preset"}
+    fields = {one.name: one for one in identity_fields()}
+    assert said == fields.keys() - {"revision"}
+    hints = get_type_hints(FrameExtractionSignature)
+    for name in said:
+        assert Signature.model_fields[name].default == fields[name].default
+        if get_origin(hints[name]) is Literal:
+            assert get_args(Signature.model_fields[name].annotation) == get_args(hints[name])
+
+
 @pytest.mark.parametrize(
     ("line", "wrong", "match"),
     [
         ("{kind: whole}", "{kind: halves}", "kind"),
+        ("{policy: middle, ", "{policy: middle, crop: clap, ", "'coded' or 'container'"),
         (
             "{kind: whole}",
             "{kind: shots, detector: pyscenedetect, refine: false}",

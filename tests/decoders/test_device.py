@@ -19,6 +19,7 @@ from frames_pipeline import DecoderUnsupportedError, FrameExtractionSignature, e
 from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.device import TOLERANCES, scaled_rgb
 from frames_pipeline.tensors import stream_tensors
+from tests.containers import with_aperture
 from tests.oracle import CORPUS, needs_corpus
 from tests.videos import X264, make_video
 
@@ -101,6 +102,26 @@ def test_tensors_are_the_frames(tmp_path: Path, rotation: int, wanted: dict[str,
     for frame, pixels in zip(found, expected.frames, strict=True):
         assert frame.pixels.shape == pixels.shape
         assert np.abs(frame.pixels.numpy().astype(int) - pixels).mean() < 4  # hard edges
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("wanted", [{}, {"target_res": (40, 40), "resize_mode": "pad"}])
+def test_tensors_are_cut_as_the_frames_are(
+    tmp_path: Path, rotation: int, wanted: dict[str, Any]
+) -> None:
+    plain = make_video(tmp_path / "v.mp4", size=(96, 128), rotation=rotation, options=X264)
+    video = with_aperture(plain, tmp_path / "cut.mp4", (75, 1, 49, 1, 10, 1, -7, 1))
+    asked = FrameExtractionSignature(target_fps=5, colour="accurate", crop="container", **wanted)
+    expected = extract_frames(video, [asked])[asked]
+    whole = extract_frames(video, [replace(asked, crop="coded")])
+    found = list(stream_tensors(video, replace(asked, pixels="cuda"), decoder="pyav"))
+    for frame, pixels in zip(found, expected.frames, strict=True):
+        assert frame.pixels.shape == pixels.shape
+        assert np.abs(frame.pixels.numpy().astype(int) - pixels).mean() < 4
+    [uncut] = whole.values()
+    assert uncut.frames.shape != expected.frames.shape or not np.array_equal(
+        uncut.frames, expected.frames
+    )
 
 
 @needs_corpus

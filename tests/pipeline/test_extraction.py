@@ -21,9 +21,11 @@ from frames_pipeline import (
     StoreAccessError,
     TransientError,
 )
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride
 from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
 from frames_pipeline.media import Media
-from frames_pipeline.pipeline import Places, extract_batch
+from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
 from frames_pipeline.workers import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
@@ -185,7 +187,7 @@ def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
         f"""
         import time
         from frames_pipeline import FrameExtractionSignature
-        from frames_pipeline.pipeline import Places, extract_batch
+        from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
         from frames_pipeline.workers import Workers
 
         if __name__ == "__main__":
@@ -231,3 +233,27 @@ def test_wrong_requests_fail_before_anything_is_decoded(cut: Places) -> None:
         extract_batch(BATCH, [], cut)
     with pytest.raises(ConfigError, match="no decoder 'cud'"):
         extract_batch(BATCH, [FOUR], cut, decoder="cud")
+
+
+KEYS = FrameExtractionSignature(policy="keyframes")
+
+
+@pytest.mark.parametrize("others", [[], [LAST]])
+def test_a_clip_without_a_key_frame_is_skipped_whatever_else_is_asked(
+    places: Places, others: list[FrameExtractionSignature]
+) -> None:
+    """Key frames are 12 frames apart, and clips are 8 frames long."""
+    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, places, FixedStride("0.32", "0.32", "0.1"), workers=ONE)
+    reports = extract_batch(batch, [KEYS, *others], places, workers=ONE)
+    rows = reports[KEYS].outcomes.to_pylist()
+    skipped = [row for row in rows if row["status"] == "skipped"]
+    assert {row["reason"] for row in skipped} == {"no_key_frame"}
+    assert {row["detail"] for row in skipped} == {"none of the 8 frames of the clip is a key frame"}
+    assert len(skipped) + len(reports[KEYS].manifest.clips) == len(rows)
+    assert 0 < len(skipped) < len(rows)
+    for other in others:
+        assert set(statuses(places, other).values()) == {"ok"}
+    again = extract_batch(batch, [KEYS, *others], places, workers=ONE)
+    assert again[KEYS].extracted == 0
+    assert again[KEYS].outcomes.to_pylist() == rows

@@ -1,0 +1,89 @@
+"""File objects of the caller, which may do anything when they are read.
+
+A file object may give fewer bytes than asked for; that is taken as it is. Whatever else keeps it
+from being read is a typed error: before anything was read, the caller gave the wrong thing
+(`ConfigError`); later, the source failed (`SourceError`, with the cause).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO, Final, NoReturn, cast
+
+from frames_pipeline.errors import ConfigError, FramesPipelineError, SourceError
+
+_UNUSABLE: Final = (AttributeError, NotImplementedError, TypeError, ValueError)
+"""Raised by files that are closed, or cannot do what is asked. `io.UnsupportedOperation` is one."""
+
+
+class CallersFile:
+    """A binary file object, without its name, whose first fault is kept."""
+
+    def __init__(self, file: BinaryIO, *, name: str) -> None:
+        """Make sure that the file can be read and gone back in.
+
+        Raises:
+            ConfigError: The file is closed, text, or cannot seek or be read.
+            SourceError: Reading it failed.
+        """
+        self._file = file
+        self._name = name
+        self._started = False
+        self.fault: FramesPipelineError | None = None
+        """The first fault, once there is one."""
+        if isinstance(cast(object, file), io.TextIOBase):
+            self._fail("it was opened as text; open it with mode 'rb'")
+        self.size = self.seek(0, os.SEEK_END)
+        """Bytes of the file."""
+        self.seek(0)
+        self.read(1)
+        self.seek(0)
+        self._started = True
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes from where the file stands; none at its end."""
+        try:
+            data: object = self._file.read(size)
+        except Exception as error:
+            self._fail(f"reading it failed: {type(error).__name__}: {error}", error)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            self._fail(f"its read() gave {type(data).__name__}, not bytes; open it with mode 'rb'")
+        if len(data) > size:
+            self._fail(f"its read() gave {len(data)} bytes where {size} were asked for")
+        return bytes(data)
+
+    def read_fully(self, size: int) -> bytes:
+        """As many bytes as asked for, fewer only at the end of the file."""
+        parts = [self.read(size)]
+        left = size - len(parts[0])
+        while left and parts[-1]:
+            parts.append(self.read(left))
+            left -= len(parts[-1])
+        return b"".join(parts)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go somewhere else; where that is, from the start."""
+        try:
+            place: Any = self._file.seek(offset, whence)
+            return int(self._file.tell() if place is None else place)
+        except Exception as error:
+            self._fail(f"seeking failed: {type(error).__name__}: {error}", error)
+
+    def tell(self) -> int:
+        """Where the file stands, from the start."""
+        try:
+            return int(self._file.tell())
+        except Exception as error:
+            self._fail(f"tell() failed: {type(error).__name__}: {error}", error)
+
+    def _fail(self, what: str, cause: Exception | None = None) -> NoReturn:
+        is_misuse = not self._started and (cause is None or isinstance(cause, _UNUSABLE))
+        if is_misuse:
+            message = f"cannot read a video from {self._name}: {what}"
+            advice = "give an open, seekable, binary file, or the bytes"
+            fault: FramesPipelineError = ConfigError(f"{message}; {advice}")
+        else:
+            fault = SourceError(f"{self._name}: {what}")
+        self.fault = self.fault or fault
+        raise fault from cause
