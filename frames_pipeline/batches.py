@@ -76,7 +76,7 @@ class Batch:
         try:
             document = json.loads(data)
             found = document.pop("format")
-            batch = cls(**document | {"videos": tuple(document["videos"])})
+            batch = cls(**document | {"videos": tuple(map(_as_text, document["videos"]))})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"batch {name} cannot be read ({error!r}); restore it from a backup"
             raise IntegrityError(message) from error
@@ -96,7 +96,8 @@ class Batching:
     """Videos below which nothing is sealed, however long they wait."""
     max_wait_s: float = 60.0
     """Seconds after its last change at which the newest of a batch that is not full has waited
-    long enough: until then more may come, and it may still be being written."""
+    long enough: until then more may come, and it may still be being written. A time that lies more
+    than an hour ahead counts for nothing: see `Video.last_change`."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be met."""
@@ -124,7 +125,7 @@ class Batching:
     def _is_due(self, videos: Sequence[Video], now: float) -> bool:
         if len(videos) == self.batch_size:
             return True
-        newest = max(video.modified for video in videos)
+        newest = max(video.last_change(now) for video in videos)
         return len(videos) >= self.min_batch_size and now - newest >= self.max_wait_s
 
 
@@ -297,3 +298,8 @@ class BatchRegistry:
 def _missing(videos: Iterable[str], known: Mapping[str, str]) -> set[str]:
     """Those that are in no batch. A set minus the keys of a dict goes through all of the dict."""
     return {video for video in videos if video not in known}
+
+
+def _as_text(key: str) -> str:
+    """A key of version 0.1, which kept bytes that are not UTF-8 as half characters, as today's."""
+    return key.encode("utf-8", "backslashreplace").decode()

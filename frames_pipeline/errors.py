@@ -6,6 +6,7 @@ FramesPipelineError
 │   └── DecoderUnavailableError  the decoder asked for is not on this machine
 ├── SourceError                  these bytes cannot give it, now or later: record it, go on
 │   ├── SourceNotFoundError      there is no such file or object
+│   ├── SourceUnreadableError    it is there, and may not be read
 │   ├── SourceChangedError       it was written while it was worked on
 │   ├── UnsupportedSourceError   not a video, or not one that may be opened
 │   ├── NoVideoStreamError       a media file without moving pictures
@@ -19,18 +20,30 @@ FramesPipelineError
 │   ├── WorkerCrashedError       it died
 │   ├── WorkerMemoryError        it needed more memory than a worker may have
 │   └── WorkerTimeoutError       it ran past its limit of time and was killed
+├── InternalError                a bug of ours, which these bytes brought to light: record it, go on
 ├── TransientError               try again: network, throttling, an unreachable store
+│   └── IncompleteTransferError  a source came short, again and again: record it, go on
 └── StoreError                   the store cannot do its part: look at it
     ├── StoreAccessError         permission, a full disk, a missing bucket
     ├── CommitNotFoundError      nothing is committed under that name
     ├── IntegrityError           an object is missing, or is not the one committed
     └── ConflictError            the place is taken by something else
 ```
+
+`ClipFault` is every error of one source alone: it becomes the outcome of its clips, and the others
+go on. All others end the run.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+import traceback
+from typing import ClassVar, Final
+
+_TRACEBACK_CHARACTERS: Final = 4000
+"""How much of a traceback is kept: its end."""
+_MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""What is wrong with the machine, whichever file it is about."""
 
 
 class FramesPipelineError(Exception):
@@ -62,6 +75,12 @@ class SourceNotFoundError(SourceError):
     """There is no such file or object, or it is not a regular file."""
 
     reason = "not_found"
+
+
+class SourceUnreadableError(SourceError):
+    """The file is there, and may not be read: permissions, or a fault of the disk."""
+
+    reason = "unreadable"
 
 
 class SourceChangedError(SourceError):
@@ -136,10 +155,38 @@ class WorkerTimeoutError(WorkerError):
     reason = "timed_out"
 
 
+class InternalError(FramesPipelineError):
+    """An error of a type that is not raised on purpose: a bug of this library.
+
+    Its message has the original type, message and traceback as text, so it passes between processes
+    whatever the original held.
+    """
+
+    reason = "internal"
+
+    @classmethod
+    def of(cls, error: BaseException) -> InternalError:
+        """The internal error that stands for another one."""
+        try:
+            what = "".join(traceback.format_exception_only(error)[-1:]).strip()
+            where = "".join(traceback.format_exception(error, limit=-20)).rstrip()
+        except Exception:
+            what, where = type(error).__name__, ""
+        what = what[:_TRACEBACK_CHARACTERS]
+        message = f"{what} (a bug of frames-pipeline: report it, with the traceback)"
+        return cls(f"{message}\n{where[-_TRACEBACK_CHARACTERS:]}".rstrip())
+
+
 class TransientError(FramesPipelineError):
     """A fault that may pass: network, throttling, an unreachable store."""
 
     reason = "transient"
+
+
+class IncompleteTransferError(TransientError):
+    """Fewer bytes of a source arrived than its store lists, each time that it was fetched."""
+
+    reason = "incomplete"
 
 
 class StoreError(FramesPipelineError):
@@ -170,3 +217,37 @@ class ConflictError(StoreError):
     """The place is taken by something that is not the same."""
 
     reason = "conflict"
+
+
+ClipFault = SourceError | WorkerError | InternalError | IncompleteTransferError
+"""Errors of one source alone: an outcome of its clips. Every other error ends the run."""
+
+RETRIED: Final = frozenset(
+    error.reason
+    for error in (
+        SourceChangedError,
+        SourceNotFoundError,
+        SourceUnreadableError,
+        IncompleteTransferError,
+        DecoderUnsupportedError,
+        InternalError,
+    )
+)
+"""Reasons of outcomes that need not last as long as the bytes do: the next run tries again."""
+
+
+def typed(error: BaseException) -> FramesPipelineError:
+    """The error of this family that stands for any error.
+
+    A full disk or too many open files are the machine's fault, not the clip's.
+
+    >>> typed(IndexError("list index out of range")).reason
+    'internal'
+    >>> typed(OSError(errno.ENOSPC, "No space left on device")).reason
+    'store_access'
+    """
+    if isinstance(error, FramesPipelineError):
+        return error
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return StoreAccessError(f"this machine cannot go on: {error}; make room, then run it again")
+    return InternalError.of(error)

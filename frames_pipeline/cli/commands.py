@@ -17,6 +17,7 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
+from frames_pipeline.entries import said_of
 from frames_pipeline.errors import ConfigError, FramesPipelineError
 from frames_pipeline.export import (
     Encoding,
@@ -127,6 +128,8 @@ def _probed(uri: str) -> dict[str, Any]:
 )
 @options.prices
 @options.source_options
+@options.suffixes
+@options.follow_links
 @options.as_json
 def plan(
     *,
@@ -140,6 +143,8 @@ def plan(
     gpu_frames_per_second: float | None,
     prices: Prices,
     source_options: Options,
+    suffixes: tuple[str, ...],
+    follow_links: bool,
     as_json: bool,
 ) -> None:
     """What an extraction will come to, from a sample.
@@ -149,7 +154,7 @@ def plan(
     what is counted.
     """
     found = estimate_extraction(
-        VideoSource(source, source_options),
+        VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
         signatures,
         cutting=cutting,
         sample=sample,
@@ -172,6 +177,7 @@ def _planned(found: Sizing, gpu: Amount | None, costs: Mapping[str, Amount]) -> 
         "video_bytes": output.size(found.video_bytes),
         "sampled": found.sampled,
         "cannot_be_read": len(found.failed),
+        "passed_over": said_of(found.passed_over),
         "hours_of_video": _with_error(found.video_seconds, 3600),
         "clips": _with_error(found.clips),
         "frames": _with_error(found.frames),
