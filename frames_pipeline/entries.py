@@ -59,7 +59,8 @@ class PassedOver:
     def __str__(self) -> str:
         """For a person: `2 no regular file (a.mp4, b.mp4)`."""
         more = ", …" if self.count > len(self.examples) else ""
-        return f"{self.count} {self.reason} ({', '.join(self.examples)}{more})"
+        names = ", ".join(map(_printable, self.examples))
+        return f"{self.count} {self.reason} ({names}{more})"
 
 
 class PassedOverTally:
@@ -87,6 +88,15 @@ class PassedOverTally:
 def said_of(passed_over: Iterable[PassedOver]) -> str:
     """What was passed over, in a line; `nothing` if there is none."""
     return "; ".join(map(str, passed_over)) or "nothing"
+
+
+def _printable(key: str) -> str:
+    r"""A key on one line, with control characters as escapes.
+
+    >>> print(_printable("a\nb"))
+    a\nb
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
 
 
 def key_of(name: str) -> str:

@@ -22,7 +22,7 @@ FramesPipelineError
 │   └── WorkerTimeoutError       it ran past its limit of time and was killed
 ├── InternalError                a bug of ours, which these bytes brought to light: record it, go on
 ├── TransientError               try again: network, throttling, an unreachable store
-│   └── IncompleteTransferError  a source came short, again and again: record it, go on
+│   └── IncompleteTransferError  a source came short, or damaged, each time: record it, go on
 └── StoreError                   the store cannot do its part: look at it
     ├── StoreAccessError         permission, a full disk, a missing bucket
     ├── CommitNotFoundError      nothing is committed under that name
@@ -184,7 +184,7 @@ class TransientError(FramesPipelineError):
 
 
 class IncompleteTransferError(TransientError):
-    """Fewer bytes of a source arrived than its store lists, each time that it was fetched."""
+    """Other bytes of a source arrived than its store lists, each time that it was fetched."""
 
     reason = "incomplete"
 

@@ -325,25 +325,34 @@ def _fetch(objects: Objects, name: str, video: Video, path: Path) -> None:
     Raises:
         SourceNotFoundError: It is gone.
         SourceChangedError: Another one is listed by now.
-        IncompleteTransferError: Its size is another, each time, and it is listed as before.
+        IncompleteTransferError: Its size or checksum is another, each time, and it is listed as
+            before.
     """
     for pause in (*_FETCH_PAUSES, None):
         try:
-            objects.fetch(name, path)
-            now = _video(video.key, objects.info(name))
-        except FileNotFoundError as error:
-            message = f"{video.key} is gone from {objects.url}"
-            raise SourceNotFoundError(message) from error
-        if not now.is_same_file(video):
-            message = f"{video.key} changed since it was observed; observe the batch again"
-            raise SourceChangedError(message)
-        arrived = path.stat().st_size
-        if arrived == video.size or not video.size:  # some stores do not say how long it is
-            return
-        if pause is not None:
+            _fetch_once(objects, name, video, path)
+        except IncompleteTransferError:
+            if pause is None:
+                raise
             time.sleep(pause)
-    message = f"{arrived} of {video.size} bytes of {video.key} arrived from {objects.url}, each "
-    raise IncompleteTransferError(f"{message}time; look at the store, then run it again")
+        else:
+            return
+
+
+def _fetch_once(objects: Objects, name: str, video: Video, path: Path) -> None:
+    try:
+        objects.fetch(name, path)
+        now = _video(video.key, objects.info(name))
+    except FileNotFoundError as error:
+        message = f"{video.key} is gone from {objects.url}"
+        raise SourceNotFoundError(message) from error
+    if not now.is_same_file(video):
+        message = f"{video.key} changed since it was observed; observe the batch again"
+        raise SourceChangedError(message)
+    arrived = path.stat().st_size
+    if arrived != video.size and video.size:  # some stores do not say how long it is
+        message = f"{arrived} of {video.size} bytes of {video.key} arrived from {objects.url}, "
+        raise IncompleteTransferError(f"{message}each time; look at the store, then run it again")
 
 
 def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:

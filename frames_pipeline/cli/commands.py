@@ -17,7 +17,7 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
-from frames_pipeline.entries import said_of
+from frames_pipeline.entries import key_of, said_of
 from frames_pipeline.errors import ConfigError, FramesPipelineError
 from frames_pipeline.export import (
     Encoding,
@@ -95,12 +95,12 @@ def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
 
 
 def _probed(uri: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"uri": uri, "status": "ok", "codec": "", "width": 0, "height": 0}
+    row: dict[str, Any] = {"uri": key_of(uri), "status": "ok", "codec": "", "width": 0, "height": 0}
     row |= {"rotation": 0, "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0, "detail": ""}
     try:
         index = probe_source(uri)
     except FramesPipelineError as error:
-        return row | {"status": error.reason, "detail": str(error)}
+        return row | {"status": error.reason, "detail": key_of(str(error))}
     return row | {
         "codec": index.codec,
         "width": index.width,
