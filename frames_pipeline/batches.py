@@ -18,6 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from frames_pipeline.entries import as_text
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.objects import Objects
 from frames_pipeline.videos import Video
@@ -76,7 +77,7 @@ class Batch:
         try:
             document = json.loads(data)
             found = document.pop("format")
-            batch = cls(**document | {"videos": tuple(map(_as_text, document["videos"]))})
+            batch = cls(**document | {"videos": tuple(map(as_text, document["videos"]))})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"batch {name} cannot be read ({error!r}); restore it from a backup"
             raise IntegrityError(message) from error
@@ -238,7 +239,7 @@ class BatchRegistry:
         """Seal videos under the next number; `None` if another took it."""
         number = self._last_number + 1
         sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-        batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), source, sealed)
+        batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), as_text(source), sealed)
         if not self._put(batch):
             return None
         self._know(batch)
@@ -286,7 +287,12 @@ class BatchRegistry:
     def _put_index(self) -> None:
         batches = [self._known[key] for key in sorted(self._known)]
         rows = [
-            {"key": one.key, "source": one.source, "sealed": one.sealed, "videos": one.videos}
+            {
+                "key": one.key,
+                "source": as_text(one.source),
+                "sealed": one.sealed,
+                "videos": one.videos,
+            }
             for one in batches
         ]
         sink = pa.BufferOutputStream()
@@ -298,8 +304,3 @@ class BatchRegistry:
 def _missing(videos: Iterable[str], known: Mapping[str, str]) -> set[str]:
     """Those that are in no batch. A set minus the keys of a dict goes through all of the dict."""
     return {video for video in videos if video not in known}
-
-
-def _as_text(key: str) -> str:
-    """A key of version 0.1, which kept bytes that are not UTF-8 as half characters, as today's."""
-    return key.encode("utf-8", "backslashreplace").decode()

@@ -108,6 +108,15 @@ def key_of(name: str) -> str:
     return _TO_ESCAPE.sub(_escaped, name)
 
 
+def as_text(key: str) -> str:
+    r"""A key that somebody wrote as a name, or that version 0.1 kept as one: with half characters.
+
+    >>> as_text("caf\udce9.mp4"), as_text(r"caf\udce9.mp4")
+    ('caf\\udce9.mp4', 'caf\\udce9.mp4')
+    """
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
 def name_of(key: str) -> str:
     r"""The path of a key.
 

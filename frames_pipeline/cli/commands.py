@@ -17,7 +17,7 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
-from frames_pipeline.entries import key_of, said_of
+from frames_pipeline.entries import as_text, key_of, said_of
 from frames_pipeline.errors import ConfigError, FramesPipelineError
 from frames_pipeline.export import (
     Encoding,
@@ -89,7 +89,7 @@ def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         output.document(rows)
     else:
-        output.table(rows, *rows[0])
+        output.table(map(_on_one_line, rows), *rows[0])
     if any(row["status"] != "ok" for row in rows):
         sys.exit(FOUND)
 
@@ -243,9 +243,15 @@ def extract(
     if as_json:
         output.document(rows)
     else:
-        output.table(rows, "batch", "clip_id", "signature", "status", "frames", "bytes", "detail")
+        columns = ("batch", "clip_id", "signature", "status", "frames", "bytes", "detail")
+        output.table(map(_on_one_line, rows), *columns)
     if any(row["status"] == "failed" for row in rows):
         sys.exit(FOUND)
+
+
+def _on_one_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without the traceback that its detail may have; JSON has it."""
+    return {**row, "detail": row["detail"].partition("\n")[0]}
 
 
 @contextlib.contextmanager
@@ -557,7 +563,7 @@ def lineage() -> None:
 @options.as_json
 def lineage_of_video(*, root: str, video: str, root_options: Options, as_json: bool) -> None:
     """What was made from a VIDEO, named relative to its source."""
-    _print_uses(uses_of_video(video, options.places(root, root_options)), as_json=as_json)
+    _print_uses(uses_of_video(as_text(video), options.places(root, root_options)), as_json=as_json)
 
 
 @lineage.command("frame")

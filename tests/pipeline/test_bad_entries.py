@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from frames_pipeline import FrameExtractionSignature, PyavDecoder
 from frames_pipeline.batches import Batch, Batching, BatchRegistry
+from frames_pipeline.cli import main
 from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
 from frames_pipeline.media import Media
 from frames_pipeline.pipeline import (
@@ -222,8 +224,8 @@ def test_a_batch_of_version_0_1_keeps_a_name_that_is_no_text(places: Places) -> 
 
 def test_uris_of_every_kind_have_an_outcome_each(tmp_path: Path, video: Path) -> None:
     folder = fill(tmp_path / "videos", video)
-    names = [name for name in os.listdir(folder) if "." in name]  # noqa: PTH208 - may be no text
-    uris = [f"{folder}/{name}" for name in names]
+    names = names_in(folder)
+    uris = [f"{folder}/{os.fsdecode(name)}" for name in names]
     (report,) = within(
         120, lambda: extract_uris(uris, [FIRST], str(tmp_path / "root"), workers=Workers(2))
     )
@@ -241,30 +243,42 @@ def test_an_estimate_says_what_it_passed_over(tmp_path: Path, video: Path) -> No
     assert {one.reason for one in found.passed_over} == set(PASSED_OVER)
 
 
+def names_in(folder: Path) -> list[bytes]:
+    return [name for name in os.listdir(os.fsencode(folder)) if b"." in name]
+
+
 def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path) -> None:
     folder, root = fill(tmp_path / "videos", video), str(tmp_path / "root")
-    names = [name for name in os.listdir(os.fsencode(folder)) if b"." in name]  # noqa: PTH208
-    uris = [os.fsencode(folder) + b"/" + name for name in names]
-    program = [sys.executable, "-c", "from frames_pipeline.cli import main; main()"]
+    uris = [f"{folder}/{os.fsdecode(name)}" for name in names_in(folder)]
 
-    def said(*arguments: str | bytes, code: int) -> Any:
-        done = subprocess.run(
-            [*program, *arguments, "--json"], capture_output=True, timeout=120, check=False
-        )
-        assert done.returncode == code, done.stderr
-        assert b"Traceback" not in done.stderr
-        return json.loads(done.stdout)
+    def said(*arguments: str, code: int) -> Any:
+        found = within(120, lambda: CliRunner().invoke(main, [*arguments, "--json"]))
+        assert found.exit_code == code, found.output
+        return json.loads(found.stdout)
 
-    probed = said("probe", *uris, code=1)
-    assert {row["status"] for row in probed} == {"ok", "not_found"}
-    size = ("-s", "policy=first,target_res=24x32")
-    rows = said("extract", *uris, "--root", root, *size, "--processes", "1", code=1)
-    assert len(rows) == len(probed)
+    size = ("-s", "policy=first,target_res=24x32", "--processes", "1")
+    rows = said("extract", *uris, "--root", root, *size, code=1)
+    assert len(rows) == len(uris)
     assert {row["status"] for row in rows} == {"ok", "failed"}
     (stored,) = said("ls", f"{root}/adhoc", code=0)
     assert stored["clips"] == sum(row["status"] == "ok" for row in rows)
-    planned = said("plan", str(folder), *size, "--processes", "1", code=0)
+    planned = said("plan", str(folder), *size, code=0)
     assert planned["videos"] == len(GOOD)
     assert {one["reason"] for one in planned["passed_over"]} == set(PASSED_OVER)
     all_of_them = said("plan", str(folder), "--suffix", ".mp4", "--follow-links", *size, code=0)
     assert all_of_them["videos"] == len(GOOD) + 2
+
+
+def test_names_that_are_no_text_are_told_as_text(tmp_path: Path, video: Path) -> None:
+    """As a shell gives them, which knows bytes."""
+    folder = fill(tmp_path / "videos", video)
+    uris = [os.fsencode(folder) + b"/" + name for name in names_in(folder)]
+    program = [sys.executable, "-c", "from frames_pipeline.cli import main; main()", "probe"]
+    done = subprocess.run(
+        [*program, *uris, "--json"], capture_output=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    rows = json.loads(done.stdout)
+    assert len(rows) == len(uris)
+    assert {row["status"] for row in rows} == {"ok", "not_found"}
+    assert {row["status"] for row in rows if "caf" in row["uri"]} == {"ok"}
