@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 IN_2099 = 4_070_908_800.0
 NOBODY = 65534
+A_WHILE = 300.0
+"""Seconds after which something hangs, on however busy a machine."""
 
 GOOD = (
     "another.mp4",  # a link to good.mp4
@@ -82,7 +84,7 @@ def _make_socket(path: Path) -> None:
     assert stat.S_ISSOCK(path.lstat().st_mode)
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
+def within(call: Callable[[], T]) -> T:
     """What a call returns; one that hangs fails, and does not hold up the others."""
     found: list[T] = []
     raised: list[BaseException] = []
@@ -95,8 +97,8 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), f"it hangs for {seconds} s"
+    thread.join(A_WHILE)
+    assert not thread.is_alive(), f"it hangs for {A_WHILE} s"
     if raised:
         raise raised[0]
     return found[0]

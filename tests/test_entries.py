@@ -64,7 +64,7 @@ def names_of(found: Listing) -> list[str]:
 
 
 def test_what_is_no_file_is_passed_over_and_counted(folder: Path) -> None:
-    found = within(20, VideoSource(str(folder)).look)
+    found = within(VideoSource(str(folder)).look)
 
     assert tuple(names_of(found)) == GOOD
     assert {one.reason: one.count for one in found.passed_over} == {
@@ -77,7 +77,7 @@ def test_what_is_no_file_is_passed_over_and_counted(folder: Path) -> None:
 
 def test_links_that_lead_outside_are_followed_if_asked(folder: Path) -> None:
     """Each folder once, so that a link to the folder above ends somewhere."""
-    found = within(20, VideoSource(str(folder), follow_links=True).look)
+    found = within(VideoSource(str(folder), follow_links=True).look)
     assert set(names_of(found)) - set(GOOD) == {"outside.mp4", "elsewhere/v.mp4"}
     reasons = {one.reason: one.count for one in found.passed_over}
     assert "link outside" not in reasons
@@ -101,14 +101,14 @@ def test_an_entry_that_is_passed_over_is_not_opened_by_its_name_either(
         assert source.find(key).size > 0
         return
     with pytest.raises(SourceNotFoundError, match=r"cannot read|is a link that leads out of"):
-        within(20, lambda: source.find(key))
+        within(lambda: source.find(key))
     with pytest.raises(SourceNotFoundError):
-        within(20, lambda: source.fingerprint(Video(key, 5, 0.0)))
+        within(lambda: source.fingerprint(Video(key, 5, 0.0)))
     path = folder / key
     if key != "outside.mp4":  # the library is told a path, and follows it
         for call in (probe, lambda path: extract_frames(path, [FIRST])):
             with pytest.raises(SourceNotFoundError, match="cannot read"):
-                within(20, lambda c=call: c(path))
+                within(lambda c=call: c(path))
 
 
 @pytest.mark.parametrize("key", GOOD)
@@ -169,7 +169,7 @@ def test_a_file_that_is_another_than_was_listed_is_not_taken_for_it(folder: Path
         source.fingerprint(listed)
     os.mkfifo(folder / "good.mp4")
     with pytest.raises(SourceNotFoundError, match="it is not a regular file"):
-        within(20, lambda: source.fingerprint(listed))
+        within(lambda: source.fingerprint(listed))
 
 
 def test_a_file_that_grows_as_fast_as_it_is_read_ends_all_the_same(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_file_that_grows_as_fast_as_it_is_read_ends_all_the_same(tmp_path: Pat
         while source.find("v.mp4").size == listed.size:
             time.sleep(0.001)
         with pytest.raises(SourceChangedError, match="is being written"):
-            within(20, lambda: source.fingerprint(listed))
+            within(lambda: source.fingerprint(listed))
     finally:
         stop.set()
         writer.join()

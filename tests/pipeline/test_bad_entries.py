@@ -30,7 +30,7 @@ from frames_pipeline.pipeline import (
     observe_videos,
 )
 from frames_pipeline.workers import Workers
-from tests.entries import GOOD, IN_2099, PASSED_OVER, fill, within
+from tests.entries import A_WHILE, GOOD, IN_2099, PASSED_OVER, fill, within
 from tests.pipeline.conftest import ONE
 
 FIRST = FrameExtractionSignature(policy="first", target_res=(24, 32))
@@ -46,9 +46,7 @@ def outcomes(batch: Batch, places: Places, **options: Any) -> dict[str, tuple[st
     """Status and reason by video, of one run over the batch."""
     cutting: Cutting = options.pop("cutting", WholeVideo())
     cut_clips(batch, places, cutting, workers=ONE)
-    report = within(
-        120, lambda: extract_batch(batch, [FIRST], places, workers=ONE, **options)[FIRST]
-    )
+    report = within(lambda: extract_batch(batch, [FIRST], places, workers=ONE, **options)[FIRST])
     rows = report.outcomes.to_pylist()
     return {row["clip_id"].partition("#")[0]: (row["status"], row["reason"]) for row in rows}
 
@@ -57,7 +55,7 @@ def test_a_folder_with_everything_in_it_becomes_a_batch_of_its_videos(
     tmp_path: Path, video: Path
 ) -> None:
     places = Places.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
-    found = within(20, lambda: discover(places, Batching(max_wait_s=0), now=1e12))
+    found = within(lambda: discover(places, Batching(max_wait_s=0), now=1e12))
     assert {one.reason: one.count for one in found.passed_over} == {
         reason: len(keys) for reason, keys in PASSED_OVER.items()
     }
@@ -78,7 +76,7 @@ def test_what_a_sealed_video_becomes_is_its_outcome_and_no_other_ones(places: Pl
     (videos / "b.mp4").symlink_to("../b.mp4")
     (videos / "c.mp4").unlink()
     (videos / "c.mp4").symlink_to("/dev/zero")
-    rows = within(20, lambda: observe_videos(batch, places)).to_pylist()
+    rows = within(lambda: observe_videos(batch, places)).to_pylist()
     assert [row["status"] for row in rows] == ["gone", "gone", "gone", "ok"]
     assert "it is not a regular file" in rows[0]["detail"]
     assert "b.mp4 is a link that leads out of" in rows[1]["detail"]
@@ -227,7 +225,7 @@ def test_uris_of_every_kind_have_an_outcome_each(tmp_path: Path, video: Path) ->
     names = names_in(folder)
     uris = [f"{folder}/{os.fsdecode(name)}" for name in names]
     (report,) = within(
-        120, lambda: extract_uris(uris, [FIRST], str(tmp_path / "root"), workers=Workers(2))
+        lambda: extract_uris(uris, [FIRST], str(tmp_path / "root"), workers=Workers(2))
     )
     rows = report.frames[FIRST].outcomes.to_pylist()
     found = {row["clip_id"].partition("#")[0]: row["status"] for row in rows}
@@ -238,13 +236,13 @@ def test_uris_of_every_kind_have_an_outcome_each(tmp_path: Path, video: Path) ->
 
 def test_an_estimate_says_what_it_passed_over(tmp_path: Path, video: Path) -> None:
     places = Places.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
-    found = within(120, lambda: estimate_extraction(places.source, [FIRST], workers=ONE))
+    found = within(lambda: estimate_extraction(places.source, [FIRST], workers=ONE))
     assert (found.videos, found.failed) == (len(GOOD), ())
     assert {one.reason for one in found.passed_over} == set(PASSED_OVER)
 
 
 def names_in(folder: Path) -> list[bytes]:
-    return [name for name in os.listdir(os.fsencode(folder)) if b"." in name]
+    return [name for name in os.listdir(os.fsencode(folder)) if b"." in name]  # noqa: PTH208
 
 
 def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path) -> None:
@@ -252,7 +250,7 @@ def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path)
     uris = [f"{folder}/{os.fsdecode(name)}" for name in names_in(folder)]
 
     def said(*arguments: str, code: int) -> Any:
-        found = within(120, lambda: CliRunner().invoke(main, [*arguments, "--json"]))
+        found = within(lambda: CliRunner().invoke(main, [*arguments, "--json"]))
         assert found.exit_code == code, found.output
         return json.loads(found.stdout)
 
@@ -275,7 +273,7 @@ def test_names_that_are_no_text_are_told_as_text(tmp_path: Path, video: Path) ->
     uris = [os.fsencode(folder) + b"/" + name for name in names_in(folder)]
     program = [sys.executable, "-c", "from frames_pipeline.cli import main; main()", "probe"]
     done = subprocess.run(
-        [*program, *uris, "--json"], capture_output=True, timeout=120, check=False
+        [*program, *uris, "--json"], capture_output=True, timeout=A_WHILE, check=False
     )
     assert (done.returncode, done.stderr) == (1, b"")
     rows = json.loads(done.stdout)
