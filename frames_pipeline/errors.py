@@ -40,8 +40,10 @@ import errno
 import traceback
 from typing import ClassVar, Final
 
-_TRACEBACK_CHARACTERS: Final = 4000
-"""How much of a traceback is kept: its end."""
+_FRAMES: Final = 20
+"""Calls that are kept of a traceback: the last ones."""
+_MESSAGE_CHARACTERS: Final = 2000
+"""How much is kept of a message that somebody else wrote."""
 _MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 """What is wrong with the machine, whichever file it is about."""
 
@@ -158,23 +160,25 @@ class WorkerTimeoutError(WorkerError):
 class InternalError(FramesPipelineError):
     """An error of a type that is not raised on purpose: a bug of this library.
 
-    Its message has the original type, message and traceback as text, so it passes between processes
+    It has the original's type, message and traceback as text, so it passes between processes
     whatever the original held.
     """
 
     reason = "internal"
+    raised_at: str = ""
+    """Where the original was raised, by file, line and function."""
 
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
         """The internal error that stands for another one."""
         try:
             what = "".join(traceback.format_exception_only(error)[-1:]).strip()
-            where = "".join(traceback.format_exception(error, limit=-20)).rstrip()
-        except Exception:
-            what, where = type(error).__name__, ""
-        what = what[:_TRACEBACK_CHARACTERS]
-        message = f"{what} (a bug of frames-pipeline: report it, with the traceback)"
-        return cls(f"{message}\n{where[-_TRACEBACK_CHARACTERS:]}".rstrip())
+        except Exception:  # one that cannot even be printed
+            what = type(error).__name__
+        what = what[:_MESSAGE_CHARACTERS]
+        made = cls(f"{what} (a bug of frames-pipeline: report it, with the traceback)")
+        made.raised_at = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES)).rstrip()
+        return made
 
 
 class TransientError(FramesPipelineError):
@@ -234,6 +238,12 @@ RETRIED: Final = frozenset(
     )
 )
 """Reasons of outcomes that need not last as long as the bytes do: the next run tries again."""
+
+
+def detail_of(error: FramesPipelineError) -> str:
+    """The detail of an outcome: the message, and below it the traceback if there is one."""
+    below = error.raised_at if isinstance(error, InternalError) else ""
+    return f"{error}\n{below}" if below else str(error)
 
 
 def typed(error: BaseException) -> FramesPipelineError:

@@ -173,7 +173,7 @@ class VideoSource:
         if self._objects.local_path is not None:
             return _local_video(key, status_of(self._local(key)))
         try:
-            return _video(key, self._objects.info(name_of(key)))
+            return _video(key, self._objects.info(self._name(key)))
         except FileNotFoundError as error:
             message = f"{key} is gone from {self.url}"
             raise SourceNotFoundError(message) from error
@@ -185,7 +185,7 @@ class VideoSource:
             SourceNotFoundError: It is not there, or lies outside the source.
         """
         root = Path(self._objects.local_path or "")
-        path = root / name_of(key)
+        path = root / self._name(key)
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -255,7 +255,7 @@ class VideoSource:
         if self._objects.local_path is not None:
             yield self._local(video.key)
             return
-        name = name_of(video.key)
+        name = self._name(video.key)
 
         def fetch(path: Path) -> bool:
             _fetch(self._objects, name, video, path)
@@ -270,6 +270,10 @@ class VideoSource:
         where = (self.url, sorted(self._objects.storage_options.items(), key=str))
         with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
             yield path
+
+    @staticmethod
+    def _name(key: str) -> str:
+        return name_of(key)
 
     def _reason_against(self, name: str) -> Reason | None:
         if name.startswith(".") or "/." in name:

@@ -31,7 +31,7 @@ from frames_pipeline import (
     WorkerMemoryError,
     WorkerTimeoutError,
 )
-from frames_pipeline.errors import ClipFault
+from frames_pipeline.errors import ClipFault, detail_of
 from frames_pipeline.workers import Workers
 
 
@@ -270,7 +270,11 @@ def test_whatever_a_task_raises_is_its_outcome_and_takes_nothing_else_along() ->
         assert isinstance(error, ClipFault)
         assert said in str(error).partition("\n")[0]
         assert len(str(error)) < 10_000
-    assert "in break_down" in str(found["zero"])  # the traceback
+    zero = found["zero"]
+    assert isinstance(zero, InternalError)
+    assert "in break_down" in zero.raised_at
+    assert "\n" not in str(zero)
+    assert detail_of(zero) == f"{zero}\n{zero.raised_at}"
 
 
 def full_disk(_: str) -> str:

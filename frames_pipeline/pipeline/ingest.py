@@ -19,10 +19,12 @@ from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
     FramesPipelineError,
+    IntegrityError,
     SingleShotError,
     SourceChangedError,
     SourceNotFoundError,
     TooShortError,
+    detail_of,
     typed,
 )
 from frames_pipeline.extract import probe_media
@@ -97,7 +99,8 @@ def find_changes(
 ) -> list[Change]:
     """Batches whose files were written, went or came back since they were observed.
 
-    A batch that was never observed has not changed: its first run is due anyway.
+    A batch that was never observed has not changed: its first run is due anyway. One whose table
+    of videos is damaged is to be observed again, which writes it anew.
 
     Args:
         batches: Keys of sealed batches.
@@ -110,7 +113,10 @@ def find_changes(
     """
     moment, changes = time.time() if now is None else now, []
     for batch in batches:
-        before = places.rows("videos", batch)
+        before = _rows_before(batch, places)
+        if before is None:
+            changes.append(Change(batch, "damaged"))
+            continue
         listed = [found.listed.get(row["video_key"]) for row in before]
         changed = [
             video
@@ -130,11 +136,19 @@ def observe_videos(batch: Batch, places: Places) -> pa.Table:
     Bytes are read only where a file was written since the last look. A video that is gone, or
     cannot be read, stays in the table, and says so.
     """
-    known = {row["video_key"]: row for row in places.rows("videos", batch.key)}
+    known = {row["video_key"]: row for row in _rows_before(batch.key, places) or ()}
     rows = [_observed(places.source, key, known.get(key)) for key in batch.videos]
     table = table_of(rows, VIDEOS)
     places.tables.write("videos", batch.key, table)
     return table
+
+
+def _rows_before(batch: str, places: Places) -> list[Row] | None:
+    """What was last observed; `None` where that table is damaged, which the next look replaces."""
+    try:
+        return places.rows("videos", batch)
+    except IntegrityError:
+        return None
 
 
 def videos_version(videos: pa.Table) -> str:
@@ -181,7 +195,7 @@ def cut_clips(
     for task, found in (workers or Workers()).map(_probe, tasks):
         key = (task.video.key, task.fingerprint)
         if isinstance(found, ClipFault):
-            known[key] = [_uncut(*key, reason=found.reason, detail=str(found))]
+            known[key] = [_uncut(*key, reason=found.reason, detail=detail_of(found))]
         elif isinstance(found, FramesPipelineError):
             raise found
         else:
@@ -248,7 +262,7 @@ def _seen(source: VideoSource, key: str, known: Row | None) -> Row:
             return row | _last(known) | {"status": _GONE, "detail": str(fault)}
         if not isinstance(fault, ClipFault):
             raise fault from error
-        return row | _facts(video, "") | {"status": fault.reason, "detail": str(fault)}
+        return row | _facts(video, "") | {"status": fault.reason, "detail": detail_of(fault)}
     return row | _facts(video, fingerprint) | {"status": "ok", "detail": ""}
 
 

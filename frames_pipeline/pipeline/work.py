@@ -18,6 +18,7 @@ from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
     SourceError,
+    detail_of,
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.gather import Batches, Span
@@ -145,7 +146,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
             task.fingerprint,
             signature,
             reason=error.reason,
-            detail=str(error),
+            detail=detail_of(error),
         )
         for signature in task.signatures
     }

@@ -194,6 +194,21 @@ def test_a_modification_time_in_2099_holds_nothing_up(places: Places) -> None:
     assert change.batch == batch.key
 
 
+def test_a_damaged_table_of_videos_is_that_batchs_alone_and_is_written_anew(places: Places) -> None:
+    rule = Batching(batch_size=2, max_wait_s=0)
+    first, second = discover(places, rule, now=1e12).sealed
+    before = [observe_videos(batch, places) for batch in (first, second)]
+    path = Path(places.tables.url("videos", first.key))
+    path.write_bytes(path.read_bytes()[:-100])
+    (Path(places.source.url) / second.videos[0]).unlink()
+
+    found, later = discover(places, rule, now=1e12), time.time() + MINUTE
+    keys = [first.key, second.key]
+    changes = find_changes(keys, found, places, settled=later, now=later)
+    assert [change.batch for change in changes] == keys
+    assert observe_videos(first, places).equals(before[0])
+
+
 def test_more_suffixes_make_new_batches_and_leave_sealed_ones_alone(places: Places) -> None:
     videos, root = Path(places.source.url), places.store.objects.url
     (videos / "e.vob").write_bytes((videos / "a.mp4").read_bytes())
