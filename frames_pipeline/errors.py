@@ -172,11 +172,11 @@ class InternalError(FramesPipelineError):
     def of(cls, error: BaseException) -> InternalError:
         """The internal error that stands for another one."""
         try:
-            what = "".join(traceback.format_exception_only(error)[-1:]).strip()
+            what = " ".join("".join(traceback.format_exception_only(error)).split())
         except Exception:  # one that cannot even be printed
             what = type(error).__name__
         what = what[:_MESSAGE_CHARACTERS]
-        made = cls(f"{what} (a bug of frames-pipeline: report it, with the traceback)")
+        made = cls(f"{what} (a bug: report it, with the traceback)")
         made.raised_at = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES)).rstrip()
         return made
 

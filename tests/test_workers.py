@@ -220,6 +220,12 @@ def _chase_its_tail(_: str) -> str:
     raise first
 
 
+def _take_note(_: str) -> str:
+    error = ValueError("the fact")
+    error.add_note("beside it: a note")
+    raise error
+
+
 def _raise(error: BaseException) -> Callable[[str], str]:
     def deed(_: str) -> str:
         raise error
@@ -249,6 +255,7 @@ BUGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "unprintable": (_raise(UnprintableError()), "UnprintableError"),
     "a chain that is a circle": (_chase_its_tail, "ValueError: first"),
     "a result that does not pickle": (lambda _: threading.Lock(), "TypeError: cannot pickle"),
+    "a note": (_take_note, "ValueError: the fact beside it: a note"),
     "half a character": (_raise(ValueError("\udce9\x1b[1m")), "ValueError: "),
     "an endless message": (_raise(ValueError("x" * 1_000_000)), "ValueError: xxx"),
 }

@@ -137,7 +137,7 @@ def test_a_bug_that_one_video_brings_to_light_is_its_outcome(places: Places, dee
         if row["reason"] == "internal"
     ]
     said = "IndexError: list index out of range" if deed == "bug" else "SystemExit: enough"
-    assert row["detail"].startswith(f"{said} (a bug of frames-pipeline")
+    assert row["detail"].startswith(f"{said} (a bug: report it")
     assert "test_bad_entries.py" in row["detail"]  # the traceback
     assert outcomes(batch, places) == dict.fromkeys(batch.videos, ("ok", ""))
 
