@@ -135,7 +135,7 @@ class Workers:
             while True:
                 for task in waiting:
                     times = weight(task)
-                    call = [_packed(work, task), self.cpu_s * times, self.memory_bytes]
+                    call = [work, _packed(task), self.cpu_s * times, self.memory_bytes]
                     try:
                         future: Future[bytes] = pool.schedule(
                             _within_limits, args=call, timeout=self.timeout_s * times
@@ -185,9 +185,10 @@ class Workers:
         return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
 
 
-def _packed(work: Callable[[T], R], task: T) -> bytes:
+def _packed(task: object) -> bytes:
+    """A task as bytes: what cannot be unpacked is an error of the task, not the process's end."""
     try:
-        return pickle.dumps((work, task))
+        return pickle.dumps(task)
     except Exception as error:
         message = f"a {type(task).__name__} cannot be sent to a worker process: {error}; "
         message += "use what can be pickled"
@@ -253,7 +254,7 @@ def _go_down_with(parent: BaseProcess | None) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _within_limits(call: bytes, cpu_s: float, memory_bytes: int) -> bytes:
+def _within_limits(work: Callable[[T], R], packed: bytes, cpu_s: float, memory_bytes: int) -> bytes:
     """Do a task in a worker process, which goes down with it where memory runs out.
 
     Nothing but bytes, and errors of this family, leave the process: whatever a task raises or
@@ -262,7 +263,7 @@ def _within_limits(call: bytes, cpu_s: float, memory_bytes: int) -> bytes:
     if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
         message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
         raise _NoRoomError(f"{message}before its first task, with all that the script imports")
-    work, task = _unpacked(call)
+    task = _unpacked(packed)
     _allow_cpu(cpu_s)
     try:
         return pickle.dumps(work(task))
@@ -274,13 +275,12 @@ def _within_limits(call: bytes, cpu_s: float, memory_bytes: int) -> bytes:
         _allow_cpu(None)
 
 
-def _unpacked(call: bytes) -> tuple[Callable[[Any], Any], Any]:
+def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - as packed
     try:
-        work, task = pickle.loads(call)
+        return pickle.loads(packed)
     except Exception as error:
         message = f"a worker process cannot unpack its task: {type(error).__name__}: {error}; "
         raise _NoTaskError(f"{message}what it needs must be importable there") from error
-    return work, task
 
 
 def _portable(error: FramesPipelineError) -> FramesPipelineError:
