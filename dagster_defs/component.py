@@ -63,6 +63,7 @@ from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.shots import ShotRules
+from frames_pipeline.videos import SUFFIXES, checked_suffixes
 
 
 class Whole(dg.Model, dg.Resolvable):
@@ -445,6 +446,13 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     root_secrets: dict[str, str] = Field(
         default={}, description="Further options, by the environment variable that has them."
     )
+    suffixes: list[str] = Field(
+        default=list(SUFFIXES),
+        description="How names of files end that are taken for videos, in any case.",
+    )
+    follow_links: bool = Field(
+        default=False, description="Whether links are followed that lead out of a local source."
+    )
     batching: BatchingAttributes = Field(
         default=BatchingAttributes(), description="When found videos become a batch."
     )
@@ -510,6 +518,11 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(message)
         Selection(**bounds)
         return bounds
+
+    @field_validator("suffixes")
+    @classmethod
+    def _check_suffixes(cls, suffixes: list[str]) -> list[str]:
+        return list(checked_suffixes(suffixes))
 
     @field_validator("embeddings", "captions")
     @classmethod

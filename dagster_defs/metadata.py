@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from frames_pipeline import FrameExtractionSignature, IntegrityError
 from frames_pipeline.contact_sheet import as_markdown
+from frames_pipeline.entries import PassedOver
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pipeline import (
@@ -35,6 +36,16 @@ DECODED_PER_SECOND = "frames_decoded_per_second"
 """Frames that came out of the decoder, whether wanted or not, over the wall-clock seconds."""
 WORTH_TIMING = 100
 """Decoded frames from which their rate is told."""
+
+
+PASSED_OVER_TAG = "frames/passed_over"
+"""Tag of a run: what the sensor that asked for it passed over, as `suffix: 3, hidden: 1`."""
+
+
+def tags_of(passed_over: Sequence[PassedOver]) -> dict[str, str]:
+    """The tags of a run that a look at the source asks for."""
+    said = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
+    return {PASSED_OVER_TAG: said} if said else {}
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:

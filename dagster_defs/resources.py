@@ -12,6 +12,7 @@ from frames_pipeline import ConfigError, Decoder, Limits
 from frames_pipeline.decoders import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
 from frames_pipeline.ray_workers import RayWorkers
+from frames_pipeline.videos import SUFFIXES
 from frames_pipeline.workers import Workers
 
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
@@ -37,6 +38,14 @@ class PlacesResource(dg.ConfigurableResource[Places]):
         description="Further options of the root, by the environment variable that has them.",
     )
 
+    suffixes: list[str] = Field(
+        default=list(SUFFIXES),
+        description="How names of files end that are taken for videos, in any case.",
+    )
+    follow_links: bool = Field(
+        default=False, description="Whether links are followed that lead out of a local source."
+    )
+
     def open(self) -> Places:
         """The places; nothing is touched yet."""
         return Places.at(
@@ -44,6 +53,8 @@ class PlacesResource(dg.ConfigurableResource[Places]):
             self.root,
             source_options=self.reach_source(),
             root_options=self.reach_root(),
+            suffixes=self.suffixes,
+            follow_links=self.follow_links,
         )
 
     def reach_source(self) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
+from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.batches import Batching
+from frames_pipeline.entries import said_of
 from frames_pipeline.pipeline import Places, discover, find_changes
 
 
@@ -64,16 +66,23 @@ def build_batch_sensor(
             )
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
+        context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
         new = [key for key in keys if key not in known][:max_batches]
         cursor = looked_at[-1] if looked_at else context.cursor
         requests = [
-            dg.RunRequest(run_key=key, job_name=names.of(PROCESS_BATCH), partition_key=key)
+            dg.RunRequest(
+                run_key=key,
+                job_name=names.of(PROCESS_BATCH),
+                partition_key=key,
+                tags=tags_of(found.passed_over),
+            )
             for key in new
         ] + [
             dg.RunRequest(
                 run_key=f"{change.batch} {change.state}",
                 job_name=names.of(OBSERVE_VIDEOS),
                 partition_key=change.batch,
+                tags=tags_of(found.passed_over),
             )
             for change in changes
         ]
@@ -85,7 +94,8 @@ def build_batch_sensor(
             reason = (
                 f"{len(found.listed)} videos under {here.source.url}, {found.waiting} of them wait "
                 f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
-                f"none changed in the {len(looked_at)} batches looked at"
+                f"none changed in the {len(looked_at)} batches looked at; passed over: "
+                f"{said_of(found.passed_over)}"
             )
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
         return dg.SensorResult(

@@ -18,6 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from frames_pipeline.entries import as_text
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.objects import Objects
 from frames_pipeline.videos import Video
@@ -76,7 +77,7 @@ class Batch:
         try:
             document = json.loads(data)
             found = document.pop("format")
-            batch = cls(**document | {"videos": tuple(document["videos"])})
+            batch = cls(**document | {"videos": tuple(map(as_text, document["videos"]))})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"batch {name} cannot be read ({error!r}); restore it from a backup"
             raise IntegrityError(message) from error
@@ -96,7 +97,8 @@ class Batching:
     """Videos below which nothing is sealed, however long they wait."""
     max_wait_s: float = 60.0
     """Seconds after its last change at which the newest of a batch that is not full has waited
-    long enough: until then more may come, and it may still be being written."""
+    long enough: until then more may come, and it may still be being written. A time that lies more
+    than an hour ahead counts for nothing: see `Video.last_change`."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be met."""
@@ -124,7 +126,7 @@ class Batching:
     def _is_due(self, videos: Sequence[Video], now: float) -> bool:
         if len(videos) == self.batch_size:
             return True
-        newest = max(video.modified for video in videos)
+        newest = max(video.last_change(now) for video in videos)
         return len(videos) >= self.min_batch_size and now - newest >= self.max_wait_s
 
 
@@ -237,7 +239,7 @@ class BatchRegistry:
         """Seal videos under the next number; `None` if another took it."""
         number = self._last_number + 1
         sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-        batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), source, sealed)
+        batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), as_text(source), sealed)
         if not self._put(batch):
             return None
         self._know(batch)
@@ -285,7 +287,12 @@ class BatchRegistry:
     def _put_index(self) -> None:
         batches = [self._known[key] for key in sorted(self._known)]
         rows = [
-            {"key": one.key, "source": one.source, "sealed": one.sealed, "videos": one.videos}
+            {
+                "key": one.key,
+                "source": as_text(one.source),
+                "sealed": one.sealed,
+                "videos": one.videos,
+            }
             for one in batches
         ]
         sink = pa.BufferOutputStream()

@@ -6,6 +6,7 @@ FramesPipelineError
 │   └── DecoderUnavailableError  the decoder asked for is not on this machine
 ├── SourceError                  these bytes cannot give it, now or later: record it, go on
 │   ├── SourceNotFoundError      there is no such file or object
+│   ├── SourceUnreadableError    it is there, and may not be read
 │   ├── SourceChangedError       it was written while it was worked on
 │   ├── UnsupportedSourceError   not a video, or not one that may be opened
 │   ├── NoVideoStreamError       a media file without moving pictures
@@ -20,18 +21,32 @@ FramesPipelineError
 │   ├── WorkerCrashedError       it died
 │   ├── WorkerMemoryError        it needed more memory than a worker may have
 │   └── WorkerTimeoutError       it ran past its limit of time and was killed
+├── InternalError                a bug of ours, which these bytes brought to light: record it, go on
 ├── TransientError               try again: network, throttling, an unreachable store
+│   └── IncompleteTransferError  a source came short, or damaged, each time: record it, go on
 └── StoreError                   the store cannot do its part: look at it
     ├── StoreAccessError         permission, a full disk, a missing bucket
     ├── CommitNotFoundError      nothing is committed under that name
     ├── IntegrityError           an object is missing, or is not the one committed
     └── ConflictError            the place is taken by something else
 ```
+
+`ClipFault` is every error of one source alone: it becomes the outcome of its clips, and the others
+go on. All others end the run.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+import traceback
+from typing import ClassVar, Final
+
+_FRAMES: Final = 20
+"""Calls that are kept of a traceback: the last ones."""
+_MESSAGE_CHARACTERS: Final = 2000
+"""How much is kept of a message that somebody else wrote."""
+_MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""What is wrong with the machine, whichever file it is about."""
 
 
 class FramesPipelineError(Exception):
@@ -63,6 +78,12 @@ class SourceNotFoundError(SourceError):
     """There is no such file or object, or it is not a regular file."""
 
     reason = "not_found"
+
+
+class SourceUnreadableError(SourceError):
+    """The file is there, and may not be read: permissions, or a fault of the disk."""
+
+    reason = "unreadable"
 
 
 class SourceChangedError(SourceError):
@@ -143,10 +164,40 @@ class WorkerTimeoutError(WorkerError):
     reason = "timed_out"
 
 
+class InternalError(FramesPipelineError):
+    """An error of a type that is not raised on purpose: a bug of this library.
+
+    It has the original's type, message and traceback as text, so it passes between processes
+    whatever the original held.
+    """
+
+    reason = "internal"
+    raised_at: str = ""
+    """Where the original was raised, by file, line and function."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> InternalError:
+        """The internal error that stands for another one."""
+        try:
+            what = " ".join("".join(traceback.format_exception_only(error)).split())
+        except Exception:  # one that cannot even be printed
+            what = type(error).__name__
+        what = what[:_MESSAGE_CHARACTERS]
+        made = cls(f"{what} (a bug: report it, with the traceback)")
+        made.raised_at = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES)).rstrip()
+        return made
+
+
 class TransientError(FramesPipelineError):
     """A fault that may pass: network, throttling, an unreachable store."""
 
     reason = "transient"
+
+
+class IncompleteTransferError(TransientError):
+    """Other bytes of a source arrived than its store lists, each time that it was fetched."""
+
+    reason = "incomplete"
 
 
 class StoreError(FramesPipelineError):
@@ -177,3 +228,43 @@ class ConflictError(StoreError):
     """The place is taken by something that is not the same."""
 
     reason = "conflict"
+
+
+ClipFault = SourceError | WorkerError | InternalError | IncompleteTransferError
+"""Errors of one source alone: an outcome of its clips. Every other error ends the run."""
+
+RETRIED: Final = frozenset(
+    error.reason
+    for error in (
+        SourceChangedError,
+        SourceNotFoundError,
+        SourceUnreadableError,
+        IncompleteTransferError,
+        DecoderUnsupportedError,
+        InternalError,
+    )
+)
+"""Reasons of outcomes that need not last as long as the bytes do: the next run tries again."""
+
+
+def detail_of(error: FramesPipelineError) -> str:
+    """The detail of an outcome: the message, and below it the traceback if there is one."""
+    below = error.raised_at if isinstance(error, InternalError) else ""
+    return f"{error}\n{below}" if below else str(error)
+
+
+def typed(error: BaseException) -> FramesPipelineError:
+    """The error of this family that stands for any error.
+
+    A full disk or too many open files are the machine's fault, not the clip's.
+
+    >>> typed(IndexError("list index out of range")).reason
+    'internal'
+    >>> typed(OSError(errno.ENOSPC, "No space left on device")).reason
+    'store_access'
+    """
+    if isinstance(error, FramesPipelineError):
+        return error
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return StoreAccessError(f"this machine cannot go on: {error}; make room, then run it again")
+    return InternalError.of(error)

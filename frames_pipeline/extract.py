@@ -22,7 +22,13 @@ from av.video.frame import VideoFrame
 from frames_pipeline.convert import Converter, orientation
 from frames_pipeline.decoders import Decoder, Tally, open_decoder
 from frames_pipeline.device import check_available
-from frames_pipeline.errors import ConfigError, LimitExceededError, SourceError
+from frames_pipeline.errors import (
+    ConfigError,
+    FramesPipelineError,
+    LimitExceededError,
+    SourceError,
+    typed,
+)
 from frames_pipeline.frames import DecodeReport, Seconds, exact_seconds, ticks
 from frames_pipeline.gather import Batches, Collection, Converted, Span
 from frames_pipeline.index import PacketIndex
@@ -59,6 +65,7 @@ def extract_frames(
     Raises:
         ConfigError: The request cannot be met. Raised before anything is decoded.
         SourceError: The source cannot give it: no such file, not a video, no frames, too large.
+        InternalError: A bug of this library, with the error that was met.
 
     >>> signature = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
     >>> extract_frames("video.mp4", [signature])[signature].frames.shape  # doctest: +SKIP
@@ -68,9 +75,10 @@ def extract_frames(
     backend = open_decoder(decoder)
     check_part(start, end)
     check_pixels(wanted, backend)
-    with open_media(source, limits) as media, _enough_memory(media):
+    with _bugs_typed(), open_media(source, limits) as media, _enough_memory(media):
         span = part_of(media.index, start, end)
         [(_, result)] = extract_spans(media, [span], wanted, decoder=backend)
+        media.check_unchanged()
         if isinstance(result, SourceError):
             raise type(result)(f"{media.name}: {result}") from result
         return result
@@ -162,9 +170,12 @@ def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:
 
     Raises:
         SourceError: The source cannot be read: no such file, not a video, too large.
+        InternalError: A bug of this library, with the error that was met.
     """
-    with open_media(source, limits) as media, _enough_memory(media):
-        return probe_media(media)
+    with _bugs_typed(), open_media(source, limits) as media, _enough_memory(media):
+        found = probe_media(media)
+        media.check_unchanged()
+        return found
 
 
 def probe_media(media: Media) -> PacketIndex:
@@ -191,6 +202,17 @@ def _enough_memory(media: Media) -> Iterator[None]:
     except MemoryError as error:
         message = f"{media.name}: there is not enough memory to decode it"
         raise LimitExceededError(message) from error
+
+
+@contextlib.contextmanager
+def _bugs_typed() -> Iterator[None]:
+    """Errors that are not raised on purpose come out as `InternalError`."""
+    try:
+        yield
+    except FramesPipelineError:
+        raise
+    except Exception as error:
+        raise typed(error) from error
 
 
 def _decode(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,11 +35,14 @@ from frames_pipeline.bitstream import (
     picture_numbers,
 )
 from frames_pipeline.crop import Crop
+from frames_pipeline.entries import open_regular, status_of
 from frames_pipeline.errors import (
     ConfigError,
     LimitExceededError,
     NoVideoStreamError,
-    SourceNotFoundError,
+    SourceChangedError,
+    StoreError,
+    TransientError,
     UnsupportedSourceError,
 )
 from frames_pipeline.file_objects import CallersFile
@@ -82,6 +84,8 @@ _HEIF_BRANDS: Final = frozenset({
 """What files with pictures call themselves (ISO/IEC 23008-12)."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
 _CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
+_IDENTITY: Final = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
+"""What of a file's status is other once other bytes are in it."""
 _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
 """What PyAV raises for bytes that are not what they should be."""
 
@@ -150,6 +154,15 @@ class Media:
     def is_damaged(self) -> bool:
         """Whether bytes are known to be lost or changed, or decoding met something of that kind."""
         return self._renewed is not None or bool(self.index.corrupt.any())
+
+    def check_unchanged(self) -> None:
+        """Make sure that a local file was not written since it was opened.
+
+        Raises:
+            SourceChangedError: It was.
+        """
+        if isinstance(self._file, _LocalFile):
+            self._file.check_unchanged()
 
     def renew_decoders(self) -> None:
         """Forget the decoders once damage was met: flushing does not clear all that it leaves."""
@@ -279,6 +292,8 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 
     Raises:
         SourceNotFoundError: There is no such file, or it is a folder, a pipe or a device.
+        SourceUnreadableError: It may not be read.
+        SourceChangedError: It was written, and what was read of it makes no sense.
         UnsupportedSourceError: The bytes are not a video, or not in a format that may be opened.
         NoVideoStreamError: There is audio alone, or a cover image.
         LimitExceededError: The file or its frames are larger than the limits allow.
@@ -294,6 +309,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
             target, name, protocols = f"file:{path}", Path(source).name, "file"
             file = _LocalFile(path)
             stack.callback(file.close)
+            stack.enter_context(_blamed_on_writers(file))
         else:
             (target, name), protocols = _as_file(source), "none"
             file = _OpenFile(target)
@@ -307,25 +323,28 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         yield media
 
 
+@contextlib.contextmanager
+def _blamed_on_writers(file: _LocalFile) -> Iterator[None]:
+    """Where a file was written while it was read, that is what is wrong with it."""
+    try:
+        yield
+    except (ConfigError, StoreError, TransientError):
+        raise
+    except Exception:
+        file.check_unchanged()
+        raise
+
+
 def _checked_file(path: Path, limits: Limits) -> Path:
     """The real path of a regular file within the limits."""
-    try:
-        real = Path(os.path.realpath(path, strict=True))
-        info = real.stat()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-        raise SourceNotFoundError(message) from error
-    if not stat.S_ISREG(info.st_mode):
-        kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
-        message = f"cannot read {path}: it is {kind}"
-        raise SourceNotFoundError(message)
+    info = status_of(path)
     if info.st_size == 0:
         message = f"{path.name} is empty (0 bytes)"
         raise UnsupportedSourceError(message)
     if info.st_size > limits.max_file_bytes:
         message = f"{path.name} has {info.st_size} bytes, and the limit is {limits.max_file_bytes}"
         raise LimitExceededError(message)
-    return real
+    return Path(os.path.realpath(path))
 
 
 def _as_file(source: bytes | BinaryIO) -> tuple[CallersFile, str]:
@@ -360,8 +379,10 @@ class _LocalFile:
     """The bytes of a file on this machine."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._descriptor).st_size
+        self._path = path
+        self._descriptor = open_regular(path)
+        self._status = os.fstat(self._descriptor)
+        self.size = self._status.st_size
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, offset)
@@ -369,6 +390,20 @@ class _LocalFile:
     def read_each(self, offsets: list[int], size: int) -> list[bytes]:
         descriptor, pread = self._descriptor, os.pread
         return [pread(descriptor, size, offset) for offset in offsets]
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is the one that was opened, and was not written since.
+
+        Raises:
+            SourceChangedError: It was. One that is only gone gave the bytes that it had.
+        """
+        try:
+            now = self._path.stat()
+        except FileNotFoundError:
+            now = os.fstat(self._descriptor)
+        if any(getattr(now, name) != getattr(self._status, name) for name in _IDENTITY):
+            message = f"{self._path.name} was written while it was read; try it again after that"
+            raise SourceChangedError(message)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -32,6 +32,7 @@ from fsspec.implementations.local import LocalFileSystem
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
+    IncompleteTransferError,
     StoreAccessError,
     TransientError,
 )
@@ -67,7 +68,12 @@ _MISSING_BUCKET: Final = "NoSuchBucket"
 _TRANSIENT_ERRNO: Final = frozenset({errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)})
 """What s3fs makes of 503 and 500."""
 
-_TRANSIENT_TYPES: Final = frozenset(
+_CHECKSUM_TYPES: Final = frozenset(
+    {"botocore.exceptions.ChecksumError", "botocore.exceptions.FlexibleChecksumError"}
+)
+"""What botocore raises for bytes that changed or were lost on the way."""
+
+_TRANSIENT_TYPES: Final = _CHECKSUM_TYPES | frozenset(
     {
         "aiohttp.client_exceptions.ClientConnectionError",
         "aiohttp.client_exceptions.ClientPayloadError",
@@ -218,10 +224,17 @@ class Objects:
 
         Raises:
             FileNotFoundError: There is none.
+            IncompleteTransferError: The bytes that arrive do not fit the store's checksum.
         """
         with self.faults(key):
             fs, root = self.connect()
-            fs.get_file(f"{root}/{key}", str(path))
+            try:
+                fs.get_file(f"{root}/{key}", str(path))
+            except Exception as error:
+                if not _is_one_of(error, _CHECKSUM_TYPES):
+                    raise
+                message = f"the bytes that arrived of {self.url}/{key} do not fit its checksum"
+                raise IncompleteTransferError(message) from error
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The bytes of objects by key, side by side where the store is remote.

@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
+from frames_pipeline.errors import (
+    ClipFault,
+    ConfigError,
+    FramesPipelineError,
+    TransientError,
+    typed,
+)
 from frames_pipeline.workers import Workers
 
 T = TypeVar("T")
@@ -110,7 +116,10 @@ def _result(ray: Any, done: Any) -> Any:  # noqa: ANN401
     try:
         return ray.get(done)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from error  # as a bug in a local process is raised
+        cause = typed(error.cause)
+        if isinstance(cause, ClipFault):
+            return cause
+        raise cause from error
     except ray.exceptions.RayError as error:
         message = f"a task was lost with its node: {error}; run it again"
         raise TransientError(message) from error

@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from frames_pipeline.copies import copies
-from frames_pipeline.errors import LimitExceededError, SourceNotFoundError
+from frames_pipeline.entries import (
+    PassedOver,
+    PassedOverTally,
+    Reason,
+    is_below,
+    key_of,
+    name_of,
+    open_regular,
+    status_of,
+    walk,
+)
+from frames_pipeline.errors import (
+    ConfigError,
+    IncompleteTransferError,
+    LimitExceededError,
+    SourceChangedError,
+    SourceNotFoundError,
+)
 from frames_pipeline.objects import ObjectInfo, Objects
 
 SUFFIXES: Final = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
     ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
+    ".3g2", ".3gpp", ".264", ".265", ".apng", ".asf", ".divx", ".f4v", ".gif", ".h264", ".h265",
+    ".hevc", ".ivf", ".m1v", ".m2t", ".m2v", ".m4s", ".mj2", ".mpe", ".mpv", ".obu", ".ogm", ".qt",
+    ".vob",
 )  # fmt: skip
-"""File names that are taken for videos, whatever their case."""
+"""File names that are taken for videos, whatever their case. `media.FORMATS` opens all of them."""
+
+_FETCH_PAUSES: Final = (0.2, 1.0)
+"""Seconds before a source that came short is fetched again."""
+_FUTURE: Final = 3600.0
+"""Seconds ahead of this machine's clock from which a time is taken for wrong: clocks differ."""
+_PIECE: Final = 1 << 20
+"""Bytes that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +54,42 @@ class Video:
     """A video as its source lists it."""
 
     key: str
-    """Path relative to the source's root: what identifies it."""
+    """Path relative to the source's root, as `entries.key_of` has it: what identifies it."""
     size: int
     """Bytes."""
     modified: float
     """When it was written, in seconds since the epoch."""
     etag: str = ""
     """What an object store calls these very bytes; empty on a disk."""
+    changed: float = field(default=0.0, compare=False, repr=False)
+    """When the file system last changed it, by its own clock, in seconds since the epoch; 0 where
+    that is not known. A program can set `modified` to any time, and not this."""
 
     def is_same_file(self, other: Video) -> bool:
         """Whether nothing says that the bytes are others: the fingerprint need not be taken."""
         return (self.size, self.modified, self.etag) == (other.size, other.modified, other.etag)
+
+    def last_change(self, now: float) -> float:
+        """When it was last written, as far as its times can be right: 0 where none of them can.
+
+        >>> Video("a", 1, modified=50.0).last_change(100.0)
+        50.0
+        >>> in_2099 = 4070908800.0
+        >>> Video("a", 1, modified=in_2099, changed=60.0).last_change(100.0)
+        60.0
+        """
+        times = (self.modified, self.changed)
+        return next((moment for moment in times if moment <= now + _FUTURE), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies under a source."""
+
+    videos: tuple[Video, ...]
+    """The videos, by key."""
+    passed_over: tuple[PassedOver, ...]
+    """What is not taken for a video, by why."""
 
 
 class VideoSource:
@@ -46,17 +100,23 @@ class VideoSource:
         url: str,
         storage_options: Mapping[str, Any] | None = None,
         *,
-        suffixes: tuple[str, ...] = SUFFIXES,
+        suffixes: Iterable[str] = SUFFIXES,
+        follow_links: bool = False,
     ) -> None:
         """Name the root; nothing is touched yet.
 
         Args:
             url: A path or an fsspec URL, without credentials.
             storage_options: What fsspec needs to reach it: keys, endpoint, profile.
-            suffixes: File names that are taken for videos.
+            suffixes: How names of files end that are taken for videos, in any case.
+            follow_links: Whether links are followed that lead out of a local folder.
+
+        Raises:
+            ConfigError: The URL carries credentials, or a suffix does not begin with a dot.
         """
         self._objects = Objects(url, storage_options)
-        self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+        self._suffixes = checked_suffixes(suffixes)
+        self._follow_links = follow_links
 
     @property
     def url(self) -> str:
@@ -69,7 +129,11 @@ class VideoSource:
         return self._objects.local_path is None
 
     def list(self) -> tuple[Video, ...]:
-        """Every video under the root, by key.
+        """Every video under the root, by key: those of `look`."""
+        return self.look().videos
+
+    def look(self) -> Listing:
+        """Every video under the root, and what is passed over. Nothing is opened.
 
         Raises:
             SourceNotFoundError: The root is a folder that is not there.
@@ -80,27 +144,91 @@ class VideoSource:
         if root is not None and not root.is_dir():
             message = f"cannot list videos: {root} is not a folder"
             raise SourceNotFoundError(message)
-        found = self._objects.list()
-        return tuple(_video(key, info) for key, info in sorted(found.items()) if self._takes(key))
+        videos, passed_over = [], PassedOverTally()
+        for key, found in self._entries():
+            if isinstance(found, Video):
+                videos.append(found)
+            else:
+                passed_over.add(key, found)
+        return Listing(tuple(sorted(videos, key=lambda video: video.key)), passed_over.done())
+
+    def _entries(self) -> Iterator[tuple[str, Video | Reason]]:
+        root = self._objects.local_path
+        if root is None:
+            for name, info in self._objects.list().items():
+                yield key_of(name), self._reason_against(name) or _video(key_of(name), info)
+            return
+        with self._objects.faults(""):
+            for name, found in walk(root, self._reason_against, follow_links=self._follow_links):
+                key = key_of(name)
+                yield key, found if isinstance(found, str) else _local_video(key, found)
 
     def find(self, key: str) -> Video:
-        """One video.
+        """One video. Nothing is opened.
 
         Raises:
-            SourceNotFoundError: It is not there.
+            SourceNotFoundError: It is not there, is no regular file, or lies outside the source.
+            SourceUnreadableError: It may not be looked at.
         """
+        if self._objects.local_path is not None:
+            return _local_video(key, status_of(self._local(key)))
         try:
-            return _video(key, self._objects.info(key))
+            return _video(key, self._objects.info(self._name(key)))
         except FileNotFoundError as error:
             message = f"{key} is gone from {self.url}"
             raise SourceNotFoundError(message) from error
 
+    def _local(self, key: str) -> Path:
+        """The path of a video in a local folder.
+
+        Raises:
+            SourceNotFoundError: It is not there, or lies outside the source.
+        """
+        root = Path(self._objects.local_path or "")
+        path = root / self._name(key)
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            message = f"{key} is gone from {self.url}"
+            raise SourceNotFoundError(message) from error
+        except OSError:
+            status_of(path)  # says what it is
+        if not self._follow_links and not is_below(path, os.path.realpath(root)):
+            message = f"{key} is a link that leads out of {self.url}; set follow_links to follow it"
+            raise SourceNotFoundError(message)
+        return path
+
     def fingerprint(self, video: Video) -> str:
-        """What a video's bytes are: a hash of them, or what the object store calls them."""
+        """What a video's bytes are: a hash of them, or what the object store calls them.
+
+        Raises:
+            SourceError: It is gone, may not be read, or is being written.
+            IncompleteTransferError: Not all of it arrives.
+            TransientError: It cannot be reached now.
+        """
         if video.etag:
             return f"etag:{video.etag}-{video.size}"
-        with self.staged(video, fresh=True) as path, path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        with self.staged(video, fresh=True) as path, os.fdopen(open_regular(path), "rb") as file:
+            digest, size = _sha256(file, video.size if self._objects.local_path else None)
+        if self._objects.local_path and (
+            size != video.size or not self.find(video.key).is_same_file(video)
+        ):
+            message = f"{video.key} is being written; look at it again when that is over"
+            raise SourceChangedError(message)
+        return f"sha256:{digest}"
+
+    def check_unchanged(self, video: Video) -> None:
+        """Make sure that a video is still the one that was observed.
+
+        What is made from it is kept under the fingerprint of the bytes that it came from.
+
+        Raises:
+            SourceChangedError: It was written since.
+            SourceNotFoundError: It is gone.
+        """
+        if not self.find(video.key).is_same_file(video):
+            message = f"{video.key} changed since it was observed; observe the batch again"
+            raise SourceChangedError(message)
 
     @contextlib.contextmanager
     def staged(
@@ -108,8 +236,8 @@ class VideoSource:
     ) -> Iterator[Path]:
         """A video as a local file, for the time of a `with` block.
 
-        A remote one is copied into a folder of its own, which no other file shares. The copy is
-        kept for the next who wants it, unless the video changed while it was made.
+        A remote one is copied into a folder of its own, which no other file shares. The copy has
+        all of its bytes, and they are those that were listed. It is kept for the next reader.
 
         Args:
             video: The video, as it was listed.
@@ -117,52 +245,73 @@ class VideoSource:
             fresh: Make a copy of one's own, which is not kept.
 
         Raises:
-            SourceNotFoundError: It is gone.
+            SourceNotFoundError: It is gone, or is no regular file in the source.
+            SourceChangedError: It is another one by now.
             LimitExceededError: It is larger.
+            IncompleteTransferError: Not all of it arrives.
             TransientError: It cannot be reached now.
         """
-        objects, suffix = self._objects, PurePosixPath(video.key).suffix
-        if objects.local_path is not None or fresh or not (video.etag or video.modified):
-            with _staged(objects, video.key, video.size, max_bytes) as path:
-                yield path
+        _check_size(video.key, video.size, max_bytes)
+        if self._objects.local_path is not None:
+            yield self._local(video.key)
             return
+        name = self._name(video.key)
 
         def fetch(path: Path) -> bool:
-            _fetch(objects, video.key, path)
-            return self.find(video.key).is_same_file(video)
+            _fetch(self._objects, name, video, path)
+            return True
 
-        _check_size(video.key, video.size, max_bytes)
-        where = (objects.url, sorted(objects.storage_options.items(), key=str))
+        suffix = PurePosixPath(name).suffix
+        if fresh or not (video.etag or video.modified):
+            with copies().alone(suffix) as path:
+                fetch(path)
+                yield path
+            return
+        where = (self.url, sorted(self._objects.storage_options.items(), key=str))
         with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
             yield path
 
-    def _takes(self, key: str) -> bool:
-        is_hidden = key.startswith(".") or "/." in key
-        return not is_hidden and key.lower().endswith(self._suffixes)
+    @staticmethod
+    def _name(key: str) -> str:
+        return name_of(key)
+
+    def _reason_against(self, name: str) -> Reason | None:
+        if name.startswith(".") or "/." in name:
+            return "hidden"
+        return None if name.lower().endswith(self._suffixes) else "suffix"
+
+
+def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
+    """Suffixes of names, in lower case.
+
+    Raises:
+        ConfigError: There is none, or one does not begin with a dot.
+    """
+    found = tuple(dict.fromkeys(suffix.lower() for suffix in suffixes))
+    wrong = [suffix for suffix in found if not suffix.startswith(".") or len(suffix) < 2]
+    if wrong or not found:
+        message = f"suffixes {list(found)} must be like .mp4, each with its dot, at least one"
+        raise ConfigError(message)
+    return found
 
 
 @contextlib.contextmanager
 def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
     """What a URL names, as a local file, for the time of a `with` block."""
-    root, _, key = url.rpartition("/")
+    root, _, name = url.rpartition("/")
     objects = Objects(root)
+    if objects.local_path is not None:
+        yield objects.local_path / name
+        return
+    key = name.partition("?")[0] if url.startswith("http") else name  # a query may sign it
     try:
-        size = objects.info(key).size
+        video = _video(key_of(key), objects.info(name))
     except FileNotFoundError as error:
         message = f"cannot read {url}: there is nothing there"
         raise SourceNotFoundError(message) from error
-    with _staged(objects, key, size, max_bytes) as path:
-        yield path
-
-
-@contextlib.contextmanager
-def _staged(objects: Objects, key: str, size: int, max_bytes: int | None) -> Iterator[Path]:
-    _check_size(key, size, max_bytes)
-    if objects.local_path is not None:
-        yield objects.local_path / key
-        return
+    _check_size(video.key, video.size, max_bytes)
     with copies().alone(PurePosixPath(key).suffix) as path:
-        _fetch(objects, key, path)
+        _fetch(objects, name, video, path)
         yield path
 
 
@@ -172,13 +321,56 @@ def _check_size(key: str, size: int, max_bytes: int | None) -> None:
         raise LimitExceededError(message)
 
 
-def _fetch(objects: Objects, key: str, path: Path) -> None:
+def _fetch(objects: Objects, name: str, video: Video, path: Path) -> None:
+    """Copy a remote video, and compare its size, and what is listed now, with what was listed.
+
+    A short answer may announce its own length, so the client takes it for the whole.
+
+    Raises:
+        SourceNotFoundError: It is gone.
+        SourceChangedError: Another one is listed by now.
+        IncompleteTransferError: Its size or checksum is another, each time, and it is listed as
+            before.
+    """
+    for pause in (*_FETCH_PAUSES, None):
+        try:
+            _fetch_once(objects, name, video, path)
+        except IncompleteTransferError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
+
+
+def _fetch_once(objects: Objects, name: str, video: Video, path: Path) -> None:
     try:
-        objects.fetch(key, path)
+        objects.fetch(name, path)
+        now = _video(video.key, objects.info(name))
     except FileNotFoundError as error:
-        message = f"{key} is gone from {objects.url}"
+        message = f"{video.key} is gone from {objects.url}"
         raise SourceNotFoundError(message) from error
+    if not now.is_same_file(video):
+        message = f"{video.key} changed since it was observed; observe the batch again"
+        raise SourceChangedError(message)
+    arrived = path.stat().st_size
+    if arrived != video.size and video.size:  # some stores do not say how long it is
+        message = f"{arrived} of {video.size} bytes of {video.key} arrived from {objects.url}, "
+        raise IncompleteTransferError(f"{message}each time; look at the store, then run it again")
+
+
+def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:
+    """The hash of a file, and its size; no more than a byte above `most` is read."""
+    sha, size = hashlib.sha256(), 0
+    while piece := file.read(_PIECE if most is None else min(_PIECE, most + 1 - size)):
+        sha.update(piece)
+        size += len(piece)
+    return sha.hexdigest(), size
 
 
 def _video(key: str, info: ObjectInfo) -> Video:
     return Video(key, info.size, info.modified, info.etag)
+
+
+def _local_video(key: str, status: os.stat_result) -> Video:
+    return Video(key, status.st_size, status.st_mtime, changed=status.st_ctime)

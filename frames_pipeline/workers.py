@@ -13,10 +13,12 @@ down with the process that started it, even where that is killed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import math
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
 import tempfile
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -35,10 +37,12 @@ from frames_pipeline.copies import COPIES_BYTES, Copies, copies, use_copies
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
+    InternalError,
     TransientError,
     WorkerCrashedError,
     WorkerMemoryError,
     WorkerTimeoutError,
+    typed,
 )
 
 T = TypeVar("T")
@@ -60,6 +64,10 @@ _UNGUARDED: Final = (
 
 class _NoRoomError(Exception):
     """The memory limit is met before there is a task."""
+
+
+class _NoTaskError(Exception):
+    """A worker process cannot unpack what it is to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class Workers:
     ) -> Iterator[tuple[T, R | FramesPipelineError]]:
         """Each task with its result, or with why there is none, in the order they end.
 
+        An error of any other type than this family is that task's `InternalError`.
+
         Args:
             work: A function of a module, called in a worker process.
             tasks: What it is called with, one at a time.
@@ -114,19 +124,20 @@ class Workers:
         Raises:
             ConfigError: No process starts: the script that is run has no guard, what it imports
                 takes all the memory that a process may have, or the path of TMPDIR is too long.
+                Or a task cannot be sent to a process.
             TransientError: A process was killed while it had no task.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise ConfigError(_UNGUARDED)  # this is one of the processes, importing the script
         waiting, has_worked = iter(tasks), False
-        running: dict[Future[R], tuple[T, int]] = {}
+        running: dict[Future[bytes], tuple[T, int]] = {}
         with _pool(self) as pool:
             while True:
                 for task in waiting:
                     times = weight(task)
-                    call = [work, task, self.cpu_s * times, self.memory_bytes]
+                    call = [work, _packed(task), self.cpu_s * times, self.memory_bytes]
                     try:
-                        future: Future[R] = pool.schedule(
+                        future: Future[bytes] = pool.schedule(
                             _within_limits, args=call, timeout=self.timeout_s * times
                         )
                     except RuntimeError as error:
@@ -139,17 +150,19 @@ class Workers:
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     task, times = running.pop(done)
                     try:
-                        result = self._result(done, times)
+                        result: R | FramesPipelineError = self._result(done, times)
                     except BrokenProcessPool as error:
                         raise _broken(running, has_worked=has_worked) from error
                     has_worked = True
                     yield task, result
 
-    def _result(self, future: Future[R], times: int) -> R | FramesPipelineError:
+    def _result(self, future: Future[bytes], times: int) -> Any:  # noqa: ANN401 - as packed
         try:
-            return future.result()
-        except _NoRoomError as error:
+            return pickle.loads(future.result())
+        except (_NoRoomError, _NoTaskError) as error:
             raise ConfigError(str(error)) from None
+        except BrokenProcessPool:
+            raise  # `map` knows what was running
         except FramesPipelineError as error:
             return error
         except TimeoutError:
@@ -157,6 +170,8 @@ class Workers:
             return WorkerTimeoutError(f"{message}early")
         except ProcessExpired as error:
             return self._death(error.exitcode, times)
+        except Exception as error:
+            return typed(error)
 
     def _death(self, exit_code: int, times: int) -> FramesPipelineError:
         """What the exit code of a worker process says."""
@@ -170,7 +185,17 @@ class Workers:
         return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
 
 
-def _broken(running: Iterable[Future[R]], *, has_worked: bool) -> FramesPipelineError:
+def _packed(task: object) -> bytes:
+    """A task as bytes: what cannot be unpacked is an error of the task, not the process's end."""
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        message = f"a {type(task).__name__} cannot be sent to a worker process: {error}; "
+        message += "use what can be pickled"
+        raise ConfigError(message) from error
+
+
+def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:
     """What it means that a process died without a task."""
     if not has_worked and not any(f.done() and not f.exception() for f in running):
         return ConfigError(_UNGUARDED)
@@ -229,22 +254,42 @@ def _go_down_with(parent: BaseProcess | None) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _within_limits(work: Callable[[T], R], task: T, cpu_s: float, memory_bytes: int) -> R:
-    """Do a task in a worker process, which goes down with it where memory runs out."""
+def _within_limits(work: Callable[[T], R], packed: bytes, cpu_s: float, memory_bytes: int) -> bytes:
+    """Do a task in a worker process, which goes down with it where memory runs out.
+
+    Nothing but bytes, and errors of this family, leave the process: whatever a task raises or
+    returns, `SystemExit` and what cannot be pickled included, takes nothing else along.
+    """
     if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
         message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
         raise _NoRoomError(f"{message}before its first task, with all that the script imports")
+    task = _unpacked(packed)
     _allow_cpu(cpu_s)
     try:
-        return work(task)
-    except FramesPipelineError:
-        raise
-    except Exception as error:
-        if _is_out_of_memory(error):
+        return pickle.dumps(work(task))
+    except BaseException as error:
+        if not isinstance(error, FramesPipelineError) and _is_out_of_memory(error):
             _leave()
-        raise
+        raise _portable(typed(error)) from None
     finally:
         _allow_cpu(None)
+
+
+def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - as packed
+    try:
+        return pickle.loads(packed)
+    except Exception as error:
+        message = f"a worker process cannot unpack its task: {type(error).__name__}: {error}; "
+        raise _NoTaskError(f"{message}what it needs must be importable there") from error
+
+
+def _portable(error: FramesPipelineError) -> FramesPipelineError:
+    """The error, if it can be pickled and unpickled; else an internal one that quotes it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return InternalError.of(error)
+    return error
 
 
 def _allow_cpu(seconds: float | None) -> None:
@@ -259,18 +304,32 @@ def _allow_cpu(seconds: float | None) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
 
 
-def _is_out_of_memory(error: BaseException | None) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether an error comes from an allocation that failed; a thread needs one too.
 
     Extensions that do not look whether they got memory end in a `SystemError` of the interpreter.
     """
-    while error is not None:
-        if isinstance(error, MemoryError) or str(error) == "can't start new thread":
-            return True
-        if isinstance(error, SystemError) and _is_near_limit():
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or (type(cause) is RuntimeError and "can't start new thread" in cause.args)
+        or (isinstance(cause, SystemError) and _is_near_limit())
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, those that it came from, and those that it groups, each once."""
+    left: list[BaseException] = [error]
+    seen: set[int] = set()
+    while left:
+        cause = left.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        left += [one for one in (cause.__cause__, cause.__context__) if one is not None]
+        left += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
 
 
 def _is_near_limit() -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from frames_pipeline import FramesPipelineError
+from frames_pipeline import FramesPipelineError, InternalError
 from frames_pipeline.workers import Workers
 from fuzz.cases import Case, Report, differences, extracted
 
@@ -55,6 +55,8 @@ def run(cases: Iterable[Case], workers: Workers, *, seconds: float = 0) -> Total
     totals, until = Totals(), time.monotonic() + (seconds or 1e9)
     checked = _extracted(_until(cases, until), workers, totals)
     for (case, _), found in workers.map(differences, checked):
+        if isinstance(found, InternalError):
+            raise found  # a bug of the comparison
         if isinstance(found, FramesPipelineError):
             totals.undecided += 1
             continue

@@ -63,7 +63,8 @@ class Request:
 class Harm:
     """What is done to requests in place of, or beside, an answer."""
 
-    kind: Literal["error", "reset", "lose answer", "cut answer", "delay"]
+    kind: Literal["error", "reset", "lose answer", "cut answer", "short answer", "delay"]
+    """A cut answer ends before the length that it announces, a short one announces its own."""
     code: str = "InternalError"
     """For an error: one of ERRORS."""
     times: float = 1
@@ -175,6 +176,9 @@ class Handler(BaseHTTPRequestHandler):
             case Harm(kind="cut answer"):
                 self.reply(*self.passed_on(body), share=0.5)
                 self.reset()
+            case Harm(kind="short answer"):
+                status, headers, content = self.passed_on(body)
+                self.reply(status, headers, content[: len(content) // 2])
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_any  # noqa: N815
 

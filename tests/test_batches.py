@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> No
 
 def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
     registry = BatchRegistry(str(tmp_path))
-    registry.seal_all([f"{n}.mp4"] for n in range(600))
+    odd = os.fsdecode(b"/caf\xe9")  # a folder whose name is no text, which the object is
+    registry.seal_all(([f"{n}.mp4"] for n in range(600)), source=odd)
     members = dict(registry.sealed_videos())
     index = tmp_path / "batches" / "index.parquet"
     assert index.exists()

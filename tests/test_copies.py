@@ -17,7 +17,7 @@ from threading import Thread
 import fsspec
 import pytest
 
-from frames_pipeline import ConfigError, WorkerTimeoutError
+from frames_pipeline import ConfigError, SourceChangedError, WorkerTimeoutError
 from frames_pipeline.copies import Copies
 from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
@@ -157,13 +157,12 @@ def test_workers_fetch_a_video_once(s3: S3, remote: tuple[VideoSource, Video]) -
 def test_a_video_that_was_written_meanwhile_is_not_kept(
     s3: S3, remote: tuple[VideoSource, Video]
 ) -> None:
-    """It is listed as one thing, and comes as another: nobody else gets that."""
+    """It is listed as one thing, and comes as another: that is an error, and no copy."""
     source, before = remote
     with fsspec.open(f"{s3.url}/v.mp4", "wb", **s3.options) as file:
         file.write(bytes(99_999))
-    with source.staged(before) as path:
-        assert path.stat().st_size == 99_999
-    assert not path.exists()
+    with pytest.raises(SourceChangedError, match=r"v\.mp4 changed"), source.staged(before):
+        pass
     (after,) = source.list()
     with source.staged(after) as path:
         assert path.stat().st_size == 99_999

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from frames_pipeline import (
     ConfigError,
     FramesPipelineError,
+    InternalError,
     Limits,
     NoFramesError,
+    SourceError,
+    StoreAccessError,
     TransientError,
     WorkerCrashedError,
     WorkerMemoryError,
     WorkerTimeoutError,
 )
+from frames_pipeline.errors import ClipFault, detail_of
 from frames_pipeline.workers import Workers
 
 
@@ -172,9 +179,141 @@ def die_at_once(task: str) -> str:
     return task
 
 
-def test_a_bug_is_not_taken_for_an_outcome() -> None:
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        results(["bug"], Workers(1))
+class UnpicklableError(Exception):
+    """As a library's that holds a lock."""
+
+    def __init__(self, what: str, lock: threading.Lock) -> None:
+        super().__init__(what, lock)
+
+
+class OneWayError(Exception):
+    """It pickles, and does not unpickle: what ends a pool in the parent if it is let through."""
+
+    def __init__(self, what: str, more: int) -> None:
+        super().__init__(f"{what} {more}")
+
+
+class OneWayRefusalError(SourceError):
+    def __init__(self, what: str, more: int) -> None:
+        super().__init__(f"{what} {more}")
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class OddArgumentsError(RuntimeError):
+    """Comparing its arguments raises."""
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros(2))
+
+
+def _recurse(_: str) -> str:
+    return _recurse(_)
+
+
+def _chase_its_tail(_: str) -> str:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    raise first
+
+
+def _take_note(_: str) -> str:
+    error = ValueError("the fact")
+    error.add_note("beside it: a note")
+    raise error
+
+
+def _raise(error: BaseException) -> Callable[[str], str]:
+    def deed(_: str) -> str:
+        raise error
+
+    return deed
+
+
+BUGS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "zero": (break_down, "ZeroDivisionError: a bug"),
+    "index": (_raise(IndexError("list index out of range")), "IndexError: list index"),
+    "end": (_raise(EOFError()), "EOFError"),
+    "key": (_raise(KeyError("k")), "KeyError: 'k'"),
+    "recursion": (_recurse, "RecursionError: maximum recursion depth"),
+    "exit by an exception": (_raise(SystemExit(3)), "SystemExit: 3"),
+    "interrupt": (_raise(KeyboardInterrupt()), "KeyboardInterrupt"),
+    "generator": (_raise(GeneratorExit()), "GeneratorExit"),
+    "stop": (_raise(StopIteration()), "StopIteration"),
+    "group": (
+        _raise(BaseExceptionGroup("all of it", [KeyError(1), KeyboardInterrupt()])),
+        "BaseExceptionGroup: all of it",
+    ),
+    "timeout": (_raise(TimeoutError("not of the task's time")), "TimeoutError: not of"),
+    "odd arguments": (_raise(OddArgumentsError()), "OddArgumentsError"),
+    "unpicklable": (_raise(UnpicklableError("u", threading.Lock())), "Unpicklable"),
+    "one way": (_raise(OneWayError("o", 1)), "OneWayError: o 1"),
+    "one way, typed": (_raise(OneWayRefusalError("o", 2)), "OneWayRefusalError: o 2"),
+    "unprintable": (_raise(UnprintableError()), "UnprintableError"),
+    "a chain that is a circle": (_chase_its_tail, "ValueError: first"),
+    "a result that does not pickle": (lambda _: threading.Lock(), "TypeError: cannot pickle"),
+    "a note": (_take_note, "ValueError: the fact beside it: a note"),
+    "half a character": (_raise(ValueError("\udce9\x1b[1m")), "ValueError: "),
+    "an endless message": (_raise(ValueError("x" * 1_000_000)), "ValueError: xxx"),
+}
+
+
+def commit_a_bug(task: str) -> Any:
+    return BUGS[task][0](task) if task in BUGS else task.upper()
+
+
+def test_whatever_a_task_raises_is_its_outcome_and_takes_nothing_else_along() -> None:
+    tasks = [task for bug in BUGS for task in (bug, f"after {bug}")]
+    found = dict(Workers(1).map(commit_a_bug, tasks))
+
+    assert sorted(found) == sorted(tasks)
+    for bug, (_, said) in BUGS.items():
+        assert found[f"after {bug}"] == f"AFTER {bug.upper()}"
+        error = found[bug]
+        assert isinstance(error, InternalError), bug
+        assert isinstance(error, ClipFault)
+        assert said in str(error).partition("\n")[0]
+        assert len(str(error)) < 10_000
+    zero = found["zero"]
+    assert isinstance(zero, InternalError)
+    assert "in break_down" in zero.raised_at
+    assert "\n" not in str(zero)
+    assert detail_of(zero) == f"{zero}\n{zero.raised_at}"
+
+
+def full_disk(_: str) -> str:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_memory_in_a_group(_: str) -> str:
+    message = "of threads"
+    raise ExceptionGroup(message, [ValueError(), MemoryError()])
+
+
+def test_what_is_wrong_with_the_machine_is_no_outcome_of_a_task() -> None:
+    [(_, disk)] = Workers(1).map(full_disk, ["it"])
+    assert isinstance(disk, StoreAccessError)
+    assert not isinstance(disk, ClipFault)
+    assert "this machine cannot go on" in str(disk)
+    [(_, memory)] = Workers(1).map(no_memory_in_a_group, ["it"])
+    assert isinstance(memory, WorkerMemoryError)
+
+
+def test_a_task_that_cannot_be_sent_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lock cannot be sent to a worker process"):
+        list(Workers(1).map(str, [threading.Lock()]))
+    with pytest.raises(ConfigError, match="cannot unpack its task: ZeroDivisionError"):
+        list(Workers(1).map(str, [Trap()]))
+
+
+class Trap:
+    """It pickles, and raises in the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Callable[[str], str], tuple[str]]:
+        return break_down, ("",)
 
 
 SCRIPT = """

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_defs.metadata import column_schema, records
+from dagster_defs.metadata import PASSED_OVER_TAG, column_schema, records
 from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from dagster_defs.retries import retrying_transients
@@ -40,9 +40,13 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
                 "dagster/partition_row_count": rows.num_rows,
                 "videos": rows.num_rows,
                 "gone": rows["status"].to_pylist().count("gone"),
+                "cannot_be_read": sum(s not in ("ok", "gone") for s in rows["status"].to_pylist()),
+                "passed_over": context.run.tags.get(PASSED_OVER_TAG, "not looked at by this run"),
                 "bytes": sum(size or 0 for size in rows["size"].to_pylist()),
                 "source": dg.MetadataValue.path(opened.source.url),
-                "files": records(rows.to_pylist(), ("video_key", "size", "status", "fingerprint")),
+                "files": records(
+                    rows.to_pylist(), ("video_key", "size", "status", "fingerprint", "detail")
+                ),
             },
         )
 

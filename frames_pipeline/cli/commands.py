@@ -17,6 +17,7 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clips import Cutting
 from frames_pipeline.collection import open_frames
+from frames_pipeline.entries import as_text, key_of, said_of
 from frames_pipeline.errors import ConfigError, FramesPipelineError
 from frames_pipeline.export import (
     Encoding,
@@ -89,19 +90,19 @@ def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         output.document(rows)
     else:
-        output.table(rows, *rows[0])
+        output.table(map(_on_one_line, rows), *rows[0])
     if any(row["status"] != "ok" for row in rows):
         sys.exit(FOUND)
 
 
 def _probed(uri: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"uri": uri, "status": "ok", "codec": "", "width": 0, "height": 0}
+    row: dict[str, Any] = {"uri": key_of(uri), "status": "ok", "codec": "", "width": 0, "height": 0}
     row |= {"rotation": 0, "crop": "", "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0}
     row |= {"timestamps": "", "detail": ""}
     try:
         index = probe_source(uri)
     except FramesPipelineError as error:
-        return row | {"status": error.reason, "detail": str(error)}
+        return row | {"status": error.reason, "detail": key_of(str(error))}
     return row | {
         "codec": index.codec,
         "width": index.width,
@@ -132,6 +133,8 @@ def _probed(uri: str) -> dict[str, Any]:
 )
 @options.prices
 @options.source_options
+@options.suffixes
+@options.follow_links
 @options.as_json
 def plan(
     *,
@@ -145,6 +148,8 @@ def plan(
     gpu_frames_per_second: float | None,
     prices: Prices,
     source_options: Options,
+    suffixes: tuple[str, ...],
+    follow_links: bool,
     as_json: bool,
 ) -> None:
     """What an extraction will come to, from a sample.
@@ -154,7 +159,7 @@ def plan(
     what is counted.
     """
     found = estimate_extraction(
-        VideoSource(source, source_options),
+        VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
         signatures,
         cutting=cutting,
         sample=sample,
@@ -177,6 +182,7 @@ def _planned(found: Sizing, gpu: Amount | None, costs: Mapping[str, Amount]) -> 
         "video_bytes": output.size(found.video_bytes),
         "sampled": found.sampled,
         "cannot_be_read": len(found.failed),
+        "passed_over": said_of(found.passed_over),
         "hours_of_video": _with_error(found.video_seconds, 3600),
         "clips": _with_error(found.clips),
         "frames": _with_error(found.frames),
@@ -242,9 +248,15 @@ def extract(
     if as_json:
         output.document(rows)
     else:
-        output.table(rows, "batch", "clip_id", "signature", "status", "frames", "bytes", "detail")
+        columns = ("batch", "clip_id", "signature", "status", "frames", "bytes", "detail")
+        output.table(map(_on_one_line, rows), *columns)
     if any(row["status"] == "failed" for row in rows):
         sys.exit(FOUND)
+
+
+def _on_one_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without the traceback that its detail may have; JSON has it."""
+    return {**row, "detail": row["detail"].partition("\n")[0]}
 
 
 @contextlib.contextmanager
@@ -590,7 +602,7 @@ def lineage() -> None:
 @options.as_json
 def lineage_of_video(*, root: str, video: str, root_options: Options, as_json: bool) -> None:
     """What was made from a VIDEO, named relative to its source."""
-    _print_uses(uses_of_video(video, options.places(root, root_options)), as_json=as_json)
+    _print_uses(uses_of_video(as_text(video), options.places(root, root_options)), as_json=as_json)
 
 
 @lineage.command("frame")

@@ -14,6 +14,7 @@ from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Places, Prices
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GRACE_SECONDS
+from frames_pipeline.videos import SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,6 +135,25 @@ def source_options(command: F) -> F:
         callback=pairs,
         multiple=True,
         help="What fsspec needs to reach the videos.",
+    )(command)
+
+
+def suffixes(command: F) -> F:
+    """`--suffix`."""
+    return click.option(
+        "--suffix",
+        "suffixes",
+        multiple=True,
+        default=SUFFIXES,
+        help="How names of files end that are taken for videos, such as .mp4, in any case. May be "
+        "given again; by default every suffix of a format that can be opened.",
+    )(command)
+
+
+def follow_links(command: F) -> F:
+    """`--follow-links`."""
+    return click.option(
+        "--follow-links", is_flag=True, help="Follow links that lead out of the source."
     )(command)
 
 

@@ -17,13 +17,12 @@ from frames_pipeline.batches import Batch
 from frames_pipeline.clips import Clip
 from frames_pipeline.decoders import Decoder, open_decoder
 from frames_pipeline.errors import (
+    RETRIED,
+    ClipFault,
     CommitNotFoundError,
     ConfigError,
-    DecoderUnsupportedError,
     FramesPipelineError,
-    SourceChangedError,
-    SourceError,
-    SourceNotFoundError,
+    InternalError,
     WorkerError,
 )
 from frames_pipeline.extract import check_pixels
@@ -42,10 +41,6 @@ from frames_pipeline.workers import Workers
 
 CLIPS_PER_TASK: Final = 32
 """Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
-_RETRIED: Final = tuple(
-    error.reason for error in (SourceChangedError, SourceNotFoundError, DecoderUnsupportedError)
-)
-"""Failures that need not last as long as the bytes do."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips that are done, and of those to do."""
@@ -178,7 +173,7 @@ def _done_before(
             done[signature, clip_id] = _not_cut(clip, signature)
         elif row.get("status") in ("ok", "partial"):
             continue  # what was stored then is suspect, or gone
-        elif stands and not retry_failed and row["reason"] not in _RETRIED:
+        elif stands and not retry_failed and row["reason"] not in RETRIED:
             done[signature, clip_id] = Result(row, None)
     return done
 
@@ -251,16 +246,16 @@ def _tasks(
 
 
 def _run(tasks: Sequence[Task], workers: Workers, progress: Progress | None) -> Results:
-    """Do the tasks; those that took their worker along are done again, one clip at a time."""
+    """Do the tasks; those that took their worker along, or met a bug, are done again by clip."""
     results: Results = {}
     total, done = sum(len(task.clips) for task in tasks), 0
     again: list[Task] = []
     for queue in (tasks, again):
         for task, found in workers.map(run_task, queue, weight=lambda task: len(task.clips)):
-            if isinstance(found, WorkerError) and len(task.clips) > 1:
+            if isinstance(found, WorkerError | InternalError) and len(task.clips) > 1:
                 again += [replace(task, clips=(clip,)) for clip in task.clips]
                 continue
-            if isinstance(found, SourceError | WorkerError):
+            if isinstance(found, ClipFault):
                 results |= task.fail(found)
             elif isinstance(found, FramesPipelineError):
                 raise found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,13 +16,18 @@ from frames_pipeline.batches import Batch, Batching
 from frames_pipeline.clips import Clip, Cutting
 from frames_pipeline.convert import Size, chroma_block
 from frames_pipeline.crop import Crop, window
+from frames_pipeline.entries import PassedOver
 from frames_pipeline.errors import (
+    RETRIED,
+    ClipFault,
     FramesPipelineError,
+    IntegrityError,
     SingleShotError,
-    SourceError,
+    SourceChangedError,
     SourceNotFoundError,
     TooShortError,
-    WorkerError,
+    detail_of,
+    typed,
 )
 from frames_pipeline.extract import probe_media
 from frames_pipeline.index import PacketIndex
@@ -33,12 +39,16 @@ from frames_pipeline.videos import Video, VideoSource
 from frames_pipeline.workers import Workers
 
 _CUTTING: Final = b"cutting"
+"""Name under which a table of clips says how they were cut."""
 _TIMES: Final = b"times"
 _TIMES_RULE: Final = b"1"
 """Which rule for timestamps the clips were cut by: docs/adr/0016-times.md is the first."""
-"""Name under which a table of clips says how they were cut."""
 _BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
 """Columns that follow from a video's bytes, and that version 0.1 did not have."""
+_GONE: Final = "gone"
+"""Status of a video that is not there. One that is there and cannot be read has the reason for a
+status."""
+_SKIPPED: Final = (TooShortError.reason, SingleShotError.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Discovery:
     """Videos that are in no batch yet."""
     listed: Mapping[str, Video]
     """Videos under the source, by key."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What lies there and is not taken for a video, by why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +86,28 @@ def discover(
         now: Seconds since the epoch.
         at_most: The most batches to seal now; the rest waits.
     """
-    listed = {video.key: video for video in places.source.list()}
+    listing = places.source.look()
+    listed = {video.key: video for video in listing.videos}
     known = places.batches.sealed_videos()
     waiting = [video for key, video in listed.items() if key not in known]
     groups = batching.groups(waiting, now=now)[:at_most]
     sealed = places.batches.seal_all(groups, source=places.source.url)
     left = len(waiting) - sum(len(batch.videos) for batch in sealed)
-    return Discovery(tuple(sealed), left, listed)
+    return Discovery(tuple(sealed), left, listed, listing.passed_over)
 
 
 def find_changes(
-    batches: Iterable[str], found: Discovery, places: Places, *, settled: float
+    batches: Iterable[str],
+    found: Discovery,
+    places: Places,
+    *,
+    settled: float,
+    now: float | None = None,
 ) -> list[Change]:
     """Batches whose files were written, went or came back since they were observed.
 
-    A batch that was never observed has not changed: its first run is due anyway.
+    A batch that was never observed has not changed: its first run is due anyway. One whose table
+    of videos is damaged is to be observed again, which writes it anew.
 
     Args:
         batches: Keys of sealed batches.
@@ -96,33 +115,47 @@ def find_changes(
         places: Where the batches and what was observed of them are.
         settled: A batch with a file written after this, in seconds since the epoch, is passed
             over: it may still be being written.
+        now: Seconds since the epoch, if not by this machine's clock: a file that claims to be from
+            the future is no reason to wait for it.
     """
-    changes = []
+    moment, changes = time.time() if now is None else now, []
     for batch in batches:
-        before = places.rows("videos", batch)
-        now = [found.listed.get(row["video_key"]) for row in before]
+        before = _rows_before(batch, places)
+        if before is None:
+            changes.append(Change(batch, "damaged"))
+            continue
+        listed = [found.listed.get(row["video_key"]) for row in before]
         changed = [
             video
-            for row, video in zip(before, now, strict=True)
-            if (row["status"] == "gone") != (video is None)
+            for row, video in zip(before, listed, strict=True)
+            if (row["status"] == _GONE) != (video is None)
             or (video is not None and not video.is_same_file(video_of(row)))
+            or row["status"] == SourceChangedError.reason
         ]
-        if changed and all(video is None or video.modified <= settled for video in changed):
-            changes.append(Change(batch, hashlib.sha256(repr(now).encode()).hexdigest()[:16]))
+        if changed and all(v is None or v.last_change(moment) <= settled for v in changed):
+            changes.append(Change(batch, hashlib.sha256(repr(listed).encode()).hexdigest()[:16]))
     return changes
 
 
 def observe_videos(batch: Batch, places: Places) -> pa.Table:
     """Look at every video of a batch, and keep what was seen, with the columns of `VIDEOS`.
 
-    Bytes are read only where a file was written since the last look. A video that is gone stays
-    in the table, and says so.
+    Bytes are read only where a file was written since the last look. A video that is gone, or
+    cannot be read, stays in the table, and says so.
     """
-    known = {row["video_key"]: row for row in places.rows("videos", batch.key)}
+    known = {row["video_key"]: row for row in _rows_before(batch.key, places) or ()}
     rows = [_observed(places.source, key, known.get(key)) for key in batch.videos]
     table = table_of(rows, VIDEOS)
     places.tables.write("videos", batch.key, table)
     return table
+
+
+def _rows_before(batch: str, places: Places) -> list[Row] | None:
+    """What was last observed; `None` where that table is damaged, which the next look replaces."""
+    try:
+        return places.rows("videos", batch)
+    except IntegrityError:
+        return None
 
 
 def videos_version(videos: pa.Table) -> str:
@@ -161,6 +194,7 @@ def cut_clips(
     known, outdated = _known_clips(before, cutting), _counted_by_an_earlier_version(before)
     if retry_failed:
         known = {video: rows for video, rows in known.items() if rows[0]["status"] != "failed"}
+    known = {video: rows for video, rows in known.items() if rows[0]["reason"] not in RETRIED}
     tasks = [
         _ProbeTask(places.source, video_of(row), row["fingerprint"], cutting, limits or Limits())
         for row in videos
@@ -169,13 +203,12 @@ def cut_clips(
     ]
     for task, found in (workers or Workers()).map(_probe, tasks):
         key = (task.video.key, task.fingerprint)
-        match found:
-            case SourceError() | WorkerError():
-                known[key] = [_uncut(*key, found)]
-            case FramesPipelineError():
-                raise found
-            case rows:
-                known[key] = rows
+        if isinstance(found, ClipFault):
+            known[key] = [_uncut(*key, reason=found.reason, detail=detail_of(found))]
+        elif isinstance(found, FramesPipelineError):
+            raise found
+        else:
+            known[key] = found
     rows = [row for video in videos for row in _clips_of(video, known)]
     metadata = {_CUTTING: repr(cutting), _TIMES: _TIMES_RULE}
     table = table_of(rows, CLIPS).replace_schema_metadata(metadata)
@@ -216,32 +249,54 @@ def _probe(task: _ProbeTask) -> list[Row]:
     ):
         index = probe_media(media)
         clips = task.cutting.cut(media, task.video.key)
+        if not task.source.is_copied:
+            task.source.check_unchanged(task.video)
     return [_clip_row(clip, index, task.fingerprint) for clip in clips]
 
 
 def _observed(source: VideoSource, key: str, known: Row | None) -> Row:
+    """The row of a video; one that is written meanwhile is looked at once more."""
+    row = _seen(source, key, known)
+    return _seen(source, key, known) if row["status"] == SourceChangedError.reason else row
+
+
+def _seen(source: VideoSource, key: str, known: Row | None) -> Row:
     row: Row = {"video_key": key, "uri": f"{source.url}/{key}"}
+    video = Video(key, 0, 0.0)
     try:
         video = source.find(key)
-    except SourceNotFoundError as error:
-        last = (
-            {"size": None, "modified": None, "etag": "", "fingerprint": ""}
-            if known is None
-            else {name: known[name] for name in ("size", "modified", "etag", "fingerprint")}
-        )
-        return row | last | {"status": "gone", "detail": str(error)}
-    if known is not None and video.is_same_file(video_of(known)):
-        fingerprint = known["fingerprint"]
-    else:
-        fingerprint = source.fingerprint(video)
-    return row | {
+        fingerprint = _fingerprint(source, video, known)
+    except Exception as error:
+        fault = typed(error)
+        if isinstance(fault, SourceNotFoundError):
+            return row | _last(known) | {"status": _GONE, "detail": str(fault)}
+        if not isinstance(fault, ClipFault):
+            raise fault from error
+        return row | _facts(video, "") | {"status": fault.reason, "detail": detail_of(fault)}
+    return row | _facts(video, fingerprint) | {"status": "ok", "detail": ""}
+
+
+def _fingerprint(source: VideoSource, video: Video, known: Row | None) -> str:
+    """What the bytes are: as is known, where nothing says that they are others."""
+    if known is not None and known["fingerprint"] and video.is_same_file(video_of(known)):
+        return str(known["fingerprint"])
+    return source.fingerprint(video)
+
+
+def _facts(video: Video, fingerprint: str) -> Row:
+    return {
         "size": video.size,
         "modified": video.modified,
         "etag": video.etag,
         "fingerprint": fingerprint,
-        "status": "ok",
-        "detail": "",
     }
+
+
+def _last(known: Row | None) -> Row:
+    """What was known of a video that is gone."""
+    if known is None:
+        return {"size": None, "modified": None, "etag": "", "fingerprint": ""}
+    return {name: known[name] for name in ("size", "modified", "etag", "fingerprint")}
 
 
 def shown_size(signature: FrameExtractionSignature, clip: Row) -> Size:
@@ -293,7 +348,10 @@ def _counted_by_an_earlier_version(table: pa.Table | None) -> set[tuple[str, str
 def _clips_of(video: Row, known: dict[tuple[str, str], list[Row]]) -> list[Row]:
     """The clips of a video. One that is gone keeps those that it had: their frames are kept too."""
     key = (video["video_key"], video["fingerprint"])
-    return known[key] if key in known else [_uncut(*key, SourceNotFoundError(video["detail"]))]
+    if key in known:
+        return known[key]
+    reason = SourceNotFoundError.reason if video["status"] == _GONE else video["status"]
+    return [_uncut(*key, reason=reason, detail=video["detail"])]
 
 
 def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> Row:
@@ -321,13 +379,13 @@ def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> Row:
     }
 
 
-def _uncut(video_key: str, fingerprint: str, error: FramesPipelineError) -> Row:
+def _uncut(video_key: str, fingerprint: str, *, reason: str, detail: str) -> Row:
     nothing: Row = dict.fromkeys(CLIPS.names)
     return nothing | {
         "clip_id": video_key,
         "video_key": video_key,
         "fingerprint": fingerprint,
-        "status": "skipped" if isinstance(error, TooShortError | SingleShotError) else "failed",
-        "reason": error.reason,
-        "detail": str(error),
+        "status": "skipped" if reason in _SKIPPED else "failed",
+        "reason": reason,
+        "detail": detail,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from frames_pipeline.batches import BatchRegistry
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.store import FrameStore
 from frames_pipeline.tables import FrameTables
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.videos import SUFFIXES, VideoSource
 
 Row = dict[str, Any]
 """One row of a table, by column."""
@@ -39,6 +39,8 @@ class Places:
         *,
         source_options: Mapping[str, Any] | None = None,
         root_options: Mapping[str, Any] | None = None,
+        suffixes: Iterable[str] = SUFFIXES,
+        follow_links: bool = False,
     ) -> Places:
         """Videos under one path or URL, everything that is made of them under another.
 
@@ -47,9 +49,11 @@ class Places:
             root: Path or fsspec URL of batches, frames and tables.
             source_options: What fsspec needs to reach the source.
             root_options: What fsspec needs to reach the root.
+            suffixes: How names of files end that are taken for videos, in any case.
+            follow_links: Whether links are followed that lead out of a local source.
         """
         return cls(
-            VideoSource(source, source_options),
+            VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
             FrameStore(root, root_options),
             FrameTables(root, root_options),
             BatchRegistry(root, root_options),

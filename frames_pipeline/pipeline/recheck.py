@@ -19,12 +19,12 @@ from frames_pipeline.clips import Clip, check_clock
 from frames_pipeline.decoders import PyavDecoder, open_decoder
 from frames_pipeline.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
+    ClipFault,
     ConfigError,
     FramesPipelineError,
     IntegrityError,
     SourceChangedError,
     SourceError,
-    WorkerError,
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
@@ -223,14 +223,14 @@ class _Difference:
 
 def _compared(
     tasks: Sequence[_Task], workers: Workers
-) -> Iterator[tuple[str, _Difference | str | SourceError | WorkerError]]:
+) -> Iterator[tuple[str, _Difference | str | ClipFault]]:
     """By clip, how its frames differ, or why they do, or why nobody can say.
 
     Raises:
         FramesPipelineError: The fault is not the clip's.
     """
     for task, found in workers.map(_difference, tasks):
-        if not isinstance(found, _Difference | str | SourceError | WorkerError):
+        if not isinstance(found, _Difference | str | ClipFault):
             raise found
         yield task.clip.clip_id, found
 
@@ -280,6 +280,7 @@ def _opened(task: _Task) -> Iterator[Media]:
     ):
         check_clock(task.clip, media.index)
         yield media
+        media.check_unchanged()
 
 
 def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:

@@ -16,14 +16,15 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, WholeVideo
 from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.errors import ConfigError, FramesPipelineError, NoFramesError
+from frames_pipeline.entries import PassedOver, said_of
+from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
 from frames_pipeline.extract import extract_spans, probe_media
 from frames_pipeline.gather import Span
 from frames_pipeline.media import Limits, open_media
@@ -122,6 +123,8 @@ class Sizing:
     """Requests that write or list, if the store is in a bucket."""
     gets: Amount
     """Requests that read or ask, if videos and store are in a bucket."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What lies under the source and is not taken for a video, by why."""
 
     def gpu_seconds(self, frames_per_second: float) -> Amount:
         """Seconds of a GPU that decodes so many coded frames a second: nothing else is counted.
@@ -192,10 +195,12 @@ def estimate_extraction(
     """
     cutting = cutting or WholeVideo()
     cutting.check()
-    wanted, videos = tuple(dict.fromkeys(signatures)), source.list()
+    wanted, listing = tuple(dict.fromkeys(signatures)), source.look()
+    videos = listing.videos
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
-        raise ConfigError(f"{message}of {sample}: nothing to estimate from")
+        message += f"of {sample}: nothing to estimate from; passed over: "
+        raise ConfigError(message + said_of(listing.passed_over))
     chance = random.Random(seed)
     certain, others = _apart(videos, sample)
     drawn = chance.sample(others, min(sample - len(certain), len(others)))
@@ -203,7 +208,7 @@ def estimate_extraction(
         _Task(source, video, cutting, wanted, limits or Limits(), chance.random())
         for video in (*certain, *drawn)
     ]
-    found = {task.video: cost for task, cost in (workers or Workers()).map(_measure, tasks)}
+    found = dict(_measured(tasks, workers or Workers()))
     failed = {video.key: error for video, error in found.items() if not isinstance(error, _Cost)}
     costs = {v: cost if isinstance(cost, _Cost) else _Cost() for v, cost in found.items()}
     amounts = _extrapolated(costs, certain=certain, others=others)
@@ -212,7 +217,21 @@ def estimate_extraction(
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     total = sum(video.size for video in videos)
     said = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
-    return Sizing(len(videos), total, len(tasks), said, **amounts)
+    return Sizing(len(videos), total, len(tasks), said, passed_over=listing.passed_over, **amounts)
+
+
+def _measured(
+    tasks: Sequence[_Task], workers: Workers
+) -> Iterator[tuple[Video, _Cost | ClipFault]]:
+    """By video, what it comes to, or why it cannot be read.
+
+    Raises:
+        FramesPipelineError: The fault is not the video's.
+    """
+    for task, found in workers.map(_measure, tasks):
+        if not isinstance(found, _Cost | ClipFault):
+            raise found
+        yield task.video, found
 
 
 def _apart(videos: Sequence[Video], sample: int) -> tuple[list[Video], list[Video]]:

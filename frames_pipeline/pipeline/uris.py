@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from frames_pipeline.batches import Batch
 from frames_pipeline.clips import Cutting, WholeVideo
 from frames_pipeline.decoders import Decoder
+from frames_pipeline.entries import key_of
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
@@ -70,6 +71,7 @@ def extract_uris(
             f"{root.rstrip('/')}/{_FOLDER}",
             source_options=source_options,
             root_options=root_options,
+            follow_links=True,  # each is named by the caller
         )
         batch = Batch(_key(folder, names), tuple(names), folder)
         observe_videos(batch, places)
@@ -90,7 +92,7 @@ def _by_folder(uris: Iterable[str]) -> dict[str, list[str]]:
         if not name:
             message = f"{uri!r} names no file; give the path or URL of a video"
             raise ConfigError(message)
-        folders.setdefault(folder or ("/" if uri.startswith("/") else "."), set()).add(name)
+        folders.setdefault(folder or ("/" if uri.startswith("/") else "."), set()).add(key_of(name))
     if not folders:
         message = "no URI given; name at least one video"
         raise ConfigError(message)

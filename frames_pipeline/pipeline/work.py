@@ -18,8 +18,8 @@ from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
     NoKeyFrameError,
-    SourceChangedError,
     SourceError,
+    detail_of,
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import Outcome
@@ -89,7 +89,7 @@ def run_task(task: Task) -> Results:
     here = Origin(task.job.batch, task.video.key)
     results: Results = {}
     if origin not in (None, here):
-        _check_unchanged(task)
+        task.job.source.check_unchanged(task.video)
         results = _copy(task, origin)
     done = {clip_id for _, clip_id in results}
     left = replace(task, clips=tuple(clip for clip in task.clips if clip.clip_id not in done))
@@ -138,7 +138,7 @@ def _of_family(found: Batches, family: str) -> Batches:
 
 def _opened(task: Task, path: Path) -> AbstractContextManager[Media]:
     """The staged file, if it is the one that was observed."""
-    _check_unchanged(task)
+    task.job.source.check_unchanged(task.video)
     return open_media(path, task.job.limits)
 
 
@@ -175,7 +175,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
             signature,
             status="skipped" if isinstance(error, NoKeyFrameError) else "failed",
             reason=error.reason,
-            detail=str(error),
+            detail=detail_of(error),
         )
         for signature in task.signatures
     }
@@ -184,7 +184,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
 def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
     """Commit a clip's frames, unless the file changed under the decoder; a copy of it does not."""
     if not task.job.source.is_copied:
-        _check_unchanged(task)
+        task.job.source.check_unchanged(task.video)
     results: Results = {}
     for signature, frames in found.items():
         if not len(frames):
@@ -209,17 +209,6 @@ def _no_frames(outcome: Outcome) -> SourceError:
         return NoKeyFrameError(outcome.detail)
     detail = f": {outcome.detail}" if outcome.detail else ""
     return NoFramesError(f"none of {len(outcome.missing)} wanted frames decodes{detail}")
-
-
-def _check_unchanged(task: Task) -> None:
-    """Frames are committed under the fingerprint of the bytes that they came from, or not at all.
-
-    Raises:
-        SourceChangedError: The file was written since it was observed.
-    """
-    if not task.job.source.find(task.video.key).is_same_file(task.video):
-        message = f"{task.video.key} changed since it was observed; observe the batch again"
-        raise SourceChangedError(message)
 
 
 def _provenance(task: Task) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from frames_pipeline import FrameExtractionSignature, FramesPipelineError
+from frames_pipeline import FrameExtractionSignature, FramesPipelineError, InternalError
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import FixedStride
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
@@ -61,9 +61,11 @@ def test_tasks_end_as_they_do_on_one_machine() -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_bug_is_not_taken_for_an_outcome() -> None:
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        results(["bug"], RayWorkers(address=ADDRESS))
+def test_a_bug_is_the_outcome_of_its_task() -> None:
+    found = results(["bug", "a"], RayWorkers(address=ADDRESS))
+    assert isinstance(found["bug"], InternalError)
+    assert "ZeroDivisionError: a bug" in str(found["bug"])
+    assert found["a"] == "A"
 
 
 @pytest.mark.usefixtures("cluster")

@@ -1,0 +1,271 @@
+r"""Entries of a folder on this machine: which are files to take, and how a file is opened.
+
+Others fill the folder: a pipe hangs whoever opens it, a link leads to another disk or to itself, a
+name is no text. So entries are looked at before they are opened, and opened so that nothing waits.
+
+A file's key is its path below the folder as text. Names are bytes: a byte that is not UTF-8 is
+written as `\udcXX`, as Python does, and a name that has such an escape of its own gets its
+backslash written as `\u005c`. So every file has a key that any table and document holds, and no two
+share one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NoReturn
+
+from frames_pipeline.errors import (
+    FramesPipelineError,
+    SourceNotFoundError,
+    SourceUnreadableError,
+)
+
+Reason = Literal[
+    "broken link", "hidden", "link outside", "link to folder", "no regular file", "suffix",
+    "unreadable",
+]  # fmt: skip
+"""Why an entry is not taken."""
+Entry = tuple[str, os.stat_result | Reason]
+"""Path relative to the folder, with what the file is, or why it is passed over."""
+
+_EXAMPLES: Final = 3
+"""Names that are kept for each reason."""
+_ESCAPE: Final = r"\\(?:u005c|udc[89a-f][0-9a-f])"
+_TO_ESCAPE: Final = re.compile(rf"(?={_ESCAPE})\\|[\udc80-\udcff]")
+_ESCAPED: Final = re.compile(_ESCAPE)
+_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_UNREADABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENXIO})
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Entries of a source that are no videos, for one reason."""
+
+    reason: Reason
+    """Why."""
+    count: int
+    """How many."""
+    examples: tuple[str, ...]
+    """Some of them, by key."""
+
+    def __str__(self) -> str:
+        """For a person: `2 no regular file (a.mp4, b.mp4)`."""
+        more = ", …" if self.count > len(self.examples) else ""
+        names = ", ".join(map(_printable, self.examples))
+        return f"{self.count} {self.reason} ({names}{more})"
+
+
+class PassedOverTally:
+    """Counts entries by why they are passed over, and keeps a few names of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Reason] = Counter()
+        self._examples: dict[Reason, list[str]] = {}
+
+    def add(self, key: str, reason: Reason) -> None:
+        """One more."""
+        self._counts[reason] += 1
+        examples = self._examples.setdefault(reason, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(key)
+
+    def done(self) -> tuple[PassedOver, ...]:
+        """What was counted, by reason."""
+        return tuple(
+            PassedOver(reason, count, tuple(self._examples[reason]))
+            for reason, count in sorted(self._counts.items())
+        )
+
+
+def said_of(passed_over: Iterable[PassedOver]) -> str:
+    """What was passed over, in a line; `nothing` if there is none."""
+    return "; ".join(map(str, passed_over)) or "nothing"
+
+
+def _printable(key: str) -> str:
+    r"""A key on one line, with control characters as escapes.
+
+    >>> print(_printable("a\nb"))
+    a\nb
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
+
+
+def key_of(name: str) -> str:
+    r"""The key of a path, as `os.fsdecode` has it.
+
+    >>> key_of("a.mp4"), key_of("caf\udce9.mp4"), key_of(r"caf\udce9.mp4")
+    ('a.mp4', 'caf\\udce9.mp4', 'caf\\u005cudce9.mp4')
+    """
+    return _TO_ESCAPE.sub(_escaped, name)
+
+
+def as_text(key: str) -> str:
+    r"""A key that somebody wrote as a name, or that version 0.1 kept as one: with half characters.
+
+    >>> as_text("caf\udce9.mp4"), as_text(r"caf\udce9.mp4")
+    ('caf\\udce9.mp4', 'caf\\udce9.mp4')
+    """
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def name_of(key: str) -> str:
+    r"""The path of a key.
+
+    >>> name_of(key_of("caf\udce9.mp4")) == "caf\udce9.mp4"
+    True
+    """
+    return _ESCAPED.sub(lambda found: chr(int(found[0][2:], 16)), key)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return r"\u005c" if found[0] == "\\" else rf"\u{ord(found[0]):04x}"
+
+
+def walk(
+    root: Path, reason_against: Callable[[str], Reason | None], *, follow_links: bool
+) -> Iterator[Entry]:
+    """Every entry below a folder, folders aside.
+
+    Links to files within the folder are files of their own. Of links that lead outside, those to
+    files are taken and those to folders descended into if that is asked for, each folder once.
+
+    Args:
+        root: The folder.
+        reason_against: Says of a path, by its name alone, why it is not taken.
+        follow_links: Whether links that lead outside are followed.
+
+    Raises:
+        OSError: The folder itself cannot be listed.
+    """
+    inside, seen = os.path.realpath(root), {_identity(root.stat())}
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            if not folder:
+                raise
+            yield folder, "unreadable"
+            continue
+        for entry in found:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                what = _look_at(entry, reason_against(name), inside, follow_links=follow_links)
+            except FileNotFoundError:  # it went since it was listed
+                continue
+            except OSError:
+                what = "unreadable"
+            if isinstance(what, str) or not stat.S_ISDIR(what.st_mode):
+                yield name, what
+            elif _identity(what) not in seen:
+                seen.add(_identity(what))
+                folders.append(name)
+
+
+def _look_at(
+    entry: os.DirEntry[str], against: Reason | None, inside: str, *, follow_links: bool
+) -> os.stat_result | Reason:
+    """What a file or a folder to descend into is, or why it is passed over."""
+    if against == "hidden":
+        return against
+    if entry.is_symlink():
+        return _look_behind(entry, against, inside, follow_links=follow_links)
+    if entry.is_dir(follow_symlinks=False):
+        return entry.stat(follow_symlinks=False)
+    if not entry.is_file(follow_symlinks=False):
+        return "no regular file"
+    return against or entry.stat(follow_symlinks=False)
+
+
+def _look_behind(
+    entry: os.DirEntry[str], against: Reason | None, inside: str, *, follow_links: bool
+) -> os.stat_result | Reason:
+    """The same for a link."""
+    try:
+        status = os.stat(entry.path)  # noqa: PTH116 - an entry has no path object
+    except OSError as error:
+        return "broken link" if error.errno in _NOT_THERE else "unreadable"
+    is_outside = not is_below(entry.path, inside)
+    if stat.S_ISDIR(status.st_mode):
+        if is_outside and follow_links:
+            return status
+        return "link outside" if is_outside else "link to folder"
+    if against is not None:
+        return against
+    if not stat.S_ISREG(status.st_mode):
+        return "no regular file"
+    return "link outside" if is_outside and not follow_links else status
+
+
+def is_below(path: str | os.PathLike[str], real_folder: str) -> bool:
+    """Whether a path, its links followed, lies below a folder, whose own are followed already."""
+    real = os.path.realpath(path)
+    return os.path.commonpath([real, real_folder]) == real_folder
+
+
+def status_of(path: Path) -> os.stat_result:
+    """What a regular file is, links followed.
+
+    Raises:
+        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
+        SourceUnreadableError: It may not be looked at.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        _refuse(path, error)
+    _check_regular(path, status)
+    return status
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a regular file, which is looked at before and after it is opened.
+
+    Raises:
+        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
+        SourceUnreadableError: It may not be read.
+    """
+    status_of(path)  # opening a device may do things already
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        _refuse(path, error)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+    except FramesPipelineError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        message = f"cannot read {path}: it is {kind}"
+        raise SourceNotFoundError(message)
+
+
+def _refuse(path: Path, error: OSError | ValueError) -> NoReturn:
+    """Say why a file cannot be had; an error that says nothing of the file stays what it is."""
+    message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+    if not isinstance(error, OSError) or error.errno in _NOT_THERE:
+        raise SourceNotFoundError(message) from error
+    if error.errno in _UNREADABLE:
+        message += "; let the user that this runs as read it"
+        raise SourceUnreadableError(message) from error
+    raise error
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
