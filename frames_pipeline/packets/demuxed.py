@@ -7,6 +7,7 @@ second container that seeks where that saves reading, and checks where it landed
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, cast
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 _Cut = Callable[[memoryview], list[int]]
+_COLUMNS: Final = 8
+"""Numbers that are kept of a packet."""
+_PER_PACKET: Final = 512
+"""Bytes of memory that a packet takes beside its own."""
 _SEEK_OVER: Final = 512
 """Packets that are rather sought over than read."""
 
@@ -47,6 +52,7 @@ class DemuxedPackets:
         reopen: Callable[[], InputContainer],
         memory: int,
         max_packets: int,
+        max_bytes: int,
         name: str,
     ) -> None:
         """Read the whole stream once.
@@ -58,10 +64,11 @@ class DemuxedPackets:
             reopen: Opens the container again, for a stream that does not stay in memory.
             memory: The most bytes of packets to hold.
             max_packets: The most packets that a stream may have.
+            max_bytes: The most bytes that packets of all streams may come to.
             name: What errors call the source.
 
         Raises:
-            LimitExceededError: The stream has more packets than that.
+            LimitExceededError: The stream has more packets, or packets have more bytes than that.
             UnsupportedSourceError: The stream is encrypted.
         """
         self._stream_index = stream.index
@@ -73,23 +80,24 @@ class DemuxedPackets:
         self._seekable = True
         self.ended_early = ""
         """Why the container could not be read to its end; empty if it could."""
-        rows: list[tuple[int, int, int, int, bool, bool, bool, int]] = []
+        rows, count = array("q"), 0
         self._reader = reader
         size = 0
-        for packet in self._demux_all(container):
+        for packet in self._demux_all(container, _Allowance(max_bytes, name)):
             if packet.has_sidedata("encryption_info"):
                 message = f"{name} is encrypted; decrypt it first"
                 raise UnsupportedSourceError(message)
-            if len(rows) >= max_packets:
+            if count >= max_packets:
                 message = f"{name} has more than {max_packets} packets; raise the limit if meant"
                 raise LimitExceededError(message)
-            rows.append(_row(packet, reader))
-            size += packet.size
+            rows.extend(_row(packet, reader))
+            size += packet.size + _PER_PACKET
             if size > memory:
                 self._held = None
             if self._held is not None:
-                self._held.append(_stamped(packet, len(rows) - 1))
-        table = np.array(rows, np.int64).reshape(len(rows), 8).T
+                self._held.append(_stamped(packet, count))
+            count += 1
+        table = np.frombuffer(rows, np.int64).reshape(-1, _COLUMNS).T
         corrupt = table[6].astype(np.bool_)
         corrupt[damaged_packets(reader)] = True
         self.columns = PacketColumns(
@@ -103,10 +111,12 @@ class DemuxedPackets:
             flags=table[7],
         )
 
-    def _demux_all(self, container: InputContainer) -> Iterator[VideoPacket]:
+    def _demux_all(
+        self, container: InputContainer, allowance: _Allowance
+    ) -> Iterator[VideoPacket]:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
         try:
-            yield from _demux(container, self._stream_index, self._cut)
+            yield from _demux(container, self._stream_index, self._cut, allowance)
         except MemoryError:
             raise
         except (FFmpegError, ValueError) as error:
@@ -168,6 +178,21 @@ class DemuxedPackets:
         return int(rows[0]) if len(rows) == 1 else None
 
 
+class _Allowance:
+    """Counts the bytes of packets of all streams: packets may share bytes, or be compressed."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._left = self._most = most
+        self._name = name
+
+    def spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            message = f"{self._name} has packets of more than {self._most} bytes: they share bytes "
+            message += "of the file, or are compressed; raise max_reuse if meant"
+            raise LimitExceededError(message)
+
+
 class _Cursor:
     """A place in a container that is read a second time."""
 
@@ -223,16 +248,22 @@ def _row(
     )
 
 
-def _demux(container: InputContainer, stream_index: int, cut: _Cut | None) -> Iterator[VideoPacket]:
+def _demux(
+    container: InputContainer,
+    stream_index: int,
+    cut: _Cut | None,
+    allowance: _Allowance | None = None,
+) -> Iterator[VideoPacket]:
     """The packets of a stream that hold data: an empty one would end a decode.
 
     Behind the last one PyAV hands out an empty packet per stream, and stumbles over streams that
     it came to know of on the way.
     """
-    stream = container.streams[stream_index]
     with contextlib.suppress(IndexError):
-        for packet in cast("Iterator[VideoPacket]", container.demux(stream)):
-            if not packet.size:
+        for packet in cast("Iterator[VideoPacket]", container.demux()):
+            if allowance is not None:
+                allowance.spend(packet.size)
+            if not packet.size or packet.stream_index != stream_index:
                 continue
             if cut is None:
                 yield packet
