@@ -134,6 +134,9 @@ def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
     """Digest of a frame's planes in its native format, without the padding of lines."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for number, plane in enumerate(frame.planes):
+        if not plane.line_size:  # a palette
+            digest.update(plane)
+            continue
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         digest.update(lines[: plane.height, : line_bytes(frame, number)].tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A small file costs little, whatever it declares; a long one is no small one that declares much."""
+"""A small file costs little, whatever it declares; a long one may declare what it holds."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ from tests.videos import X264, make_video
 
 FIRST = FrameExtractionSignature(policy="first", target_res=(32, 48))
 DEFAULT = Limits()
-ALLOWED = Allowed(
-    DEFAULT.max_samples, DEFAULT.max_edits, DEFAULT.max_fragments, DEFAULT.max_reuse
-)
+ALLOWED = Allowed(DEFAULT.max_samples, DEFAULT.max_edits, DEFAULT.max_fragments, DEFAULT.max_reuse)
 REFUSED = {
     "run.mp4": "trun boxes declare 30000000 samples",
     "runs.mp4": "trun boxes declare 3000000 samples",
@@ -237,5 +235,5 @@ def test_bytes_may_be_shared_eight_times_over(tmp_path: Path) -> None:
 
 def test_packets_of_any_container_share_no_more_bytes() -> None:
     """Matroska may leave out bytes that all frames start with: few stay, and many are made."""
-    with pytest.raises(LimitExceededError, match="has packets of more than 67.* raise max_reuse"):
+    with pytest.raises(LimitExceededError, match=r"more than 67\d+ bytes: .* raise max_reuse"):
         probe(COSTLY["stripped.mkv"]())

@@ -23,6 +23,8 @@ _DELIMITER, _FILLER = 9, 12
 _ROLES: Final = roles(
     lambda header: header & 31, slices=_SLICES, sei=(_SEI,), passed=(_DELIMITER, _FILLER)
 )
+_MOST_SETS: Final = 1024
+"""Parameter sets of which it is remembered what they say."""
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
 """Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
 
@@ -73,6 +75,8 @@ class ParameterSets:
     def add(self, nal: memoryview) -> None:
         """Take in a parameter set; one that cannot be read is left to the decoder."""
         data = bytes(nal)
+        if len(self._seen) > _MOST_SETS:
+            self._seen.clear()
         if data not in self._seen:
             self._seen[data] = _read_set(data)
         match self._seen[data]:
@@ -306,7 +310,10 @@ def _recovery_point(nal: memoryview) -> tuple[int, int] | None:
         size, position = _read_ff_coded(data, position)
         if kind == _RECOVERY_POINT:
             bits = Bits(data[position : position + size])
-            return bits.ue(), bits.u(1)
+            try:
+                return bits.ue(), bits.u(1)
+            except EOFError:
+                return None
         position += size
     return None
 
@@ -315,7 +322,7 @@ def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     while position < len(data) - 1 and data[position] == 0xFF:
         value, position = value + 0xFF, position + 1
-    return value + data[position], position + 1
+    return value + int.from_bytes(data[position : position + 1], "big"), position + 1
 
 
 def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
@@ -339,7 +346,7 @@ def _read_set(data: bytes) -> tuple[int, Sps | int] | None:
     """The id of a parameter set, with what an SPS says, or with the SPS that a PPS refers to."""
     bits = all_bits(data, 1)
     try:
-        return _read_sps(bits) if data[0] & 31 == _SPS else (bits.ue(), bits.ue())
+        return _read_sps(bits) if data and data[0] & 31 == _SPS else (bits.ue(), bits.ue())
     except EOFError:
         return None
 

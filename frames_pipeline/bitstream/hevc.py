@@ -24,6 +24,8 @@ _IDR: Final = (19, 20)
 _CRA = 21
 _LAST_SLICE_TYPE = 31
 _SPS, _PPS = 33, 34
+_MOST_SETS: Final = 1024
+"""Parameter sets of which it is remembered what they say."""
 _NONE: Final = 64
 """Stands for the type of a unit that is too short to have one."""
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
@@ -74,6 +76,8 @@ class ParameterSets:
         kind = data[0] >> 1 & 63
         if kind not in (_SPS, _PPS):
             return
+        if len(self._seen) > _MOST_SETS:
+            self._seen.clear()
         if data not in self._seen:
             self._seen[data] = _read_set(data, kind)
         match self._seen[data]:
@@ -249,6 +253,8 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
         count = int.from_bytes(extradata[position + 1 : position + 3], "big")
         position += 3
         for _ in range(count):
+            if position >= len(extradata):
+                break
             size = int.from_bytes(extradata[position : position + 2], "big")
             sets.append(view[position + 2 : position + 2 + size])
             position += 2 + size

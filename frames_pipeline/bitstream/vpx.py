@@ -18,6 +18,8 @@ class Vp8Reader:
         """Take the codec's extradata, which says nothing here."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
+        if not data:
+            return 0
         tag = data[0]
         entry = 0 if tag & 1 else ENTRY
         return entry | (SHOWN if tag & 0x10 else 0)
@@ -40,6 +42,8 @@ class Vp9Reader:
 
 def _frame_headers(data: memoryview) -> Iterator[int]:
     """The first byte of each frame in a packet."""
+    if not data:
+        return
     marker = data[-1]
     width, count = (marker >> 3 & 3) + 1, (marker & 7) + 1
     index = 2 + width * count
