@@ -182,6 +182,7 @@ class Media:
             memory=self.limits.packet_memory,
             max_packets=self.limits.max_packets,
             max_bytes=most_referred(self._file.size, self.limits.max_reuse),
+            file_size=self._file.size,
             name=self.name,
         )
 

@@ -164,7 +164,7 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
 
     A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
     one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
-    Where frames are counted, a frame is right if the damaged file gives its pixels anywhere.
+    Where frames are counted, a frame is right if either gives its pixels anywhere.
 
     Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
     memory was: two plain decodes that use their memory in other ways give other pixels. And damage
@@ -175,9 +175,8 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
     wanted = {frame for frame in report.frames if not frame.corrupt}
     with damaged_file(case) as file:
         left, compared = _unmatched(wanted, file.path)
-        dated = {frame for frame in left if frame.pts is not None}
-        if dated:
-            left = (left - dated) | _unmatched(dated, file.intact)[0]
+        if left:
+            left = _unmatched(left, file.intact)[0]
         accidental = _accidental(left, file.path) if left else set()
         left -= accidental
         lost = _lost(left, file.path, file.intact) if left else set()

@@ -94,12 +94,12 @@ def many_in_a_run(samples: int = 30_000_000, runs: int = 1) -> bytes:
     return mp4(movie(track(*_NO_SAMPLES), _FRAGMENTS_FOLLOW), fragment(samples, runs))
 
 
-def many_fragments(count: int = 150_000) -> bytes:
+def many_fragments(count: int = 30_000) -> bytes:
     head = mp4(movie(track(*_NO_SAMPLES), _FRAGMENTS_FOLLOW))
     return head + fragment(1) * count
 
 
-def backwards(count: int = 60_000, samples: int = 30) -> bytes:
+def backwards(count: int = 20_000, samples: int = 60) -> bytes:
     """Every fragment goes before all others in the index."""
     head = mp4(movie(track(*_NO_SAMPLES), _FRAGMENTS_FOLLOW))
     moofs = (fragment(samples, time=40 * samples * n) for n in reversed(range(count)))
@@ -224,7 +224,7 @@ def overruns(count: int = 3_000, size: int = 4_000_000) -> bytes:
     return mp4(movie(track(tables, *_NO_SAMPLES)), samples=size // _SIZE)
 
 
-def many_descriptions(count: int = 100_000) -> bytes:
+def many_descriptions(count: int = 10_000) -> bytes:
     entries = sample_entry() * count
     stsd = full_box(b"stsd", struct.pack(">I", count), entries)
     return mp4(movie(track(stsd, *_NO_SAMPLES)))
@@ -237,11 +237,11 @@ def nested(depth: int = 50_000) -> bytes:
     return mp4(movie(body))
 
 
-def many_boxes(count: int = 500_000) -> bytes:
+def many_boxes(count: int = 50_000) -> bytes:
     return mp4(movie(box(b"free") * count)) + box(b"free") * count
 
 
-def many_tracks(count: int = 20_000) -> bytes:
+def many_tracks(count: int = 2_000) -> bytes:
     return mp4(movie(*(track(*_NO_SAMPLES, number=n + 1) for n in range(count))))
 
 
@@ -277,16 +277,78 @@ def many_parameter_sets(count: int = 20_000, tail: int = 0) -> bytes:
     return start + h264_sps(0) + start + pps + start + idr + sets + (start + idr) * 3
 
 
-def zeros_in_parameter_sets(size: int = 4_000_000) -> bytes:
+def zeros_in_parameter_sets(size: int = 1_000_000) -> bytes:
     """Sets of long codes: quadratic, where a code is read by shifting all that is left."""
     start = b"\0\0\0\1"
     body = b"\x64\0\x1e" + b"\xaa" * size
     return many_parameter_sets(1) + start + b"\x67" + body + (start + b"\x65\x88\x84\x0a") * 3
 
 
-def many_units(count: int = 1_000_000) -> bytes:
-    start = b"\0\0\1"
-    return many_parameter_sets(1) + (start + b"\x09") * count + start + b"\x65\x88\x84\x0a"
+def element(number: int, *contents: bytes) -> bytes:
+    """An element of Matroska."""
+    body = b"".join(contents)
+    name = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return name + (len(body) | 1 << 56).to_bytes(8, "big") + body
+
+
+def laced(blocks: int, *, prefix: int = 0) -> bytes:
+    """Matroska with 256 frames of a byte in each block, behind bytes that all frames share."""
+    encoding = element(0x5034, element(0x4254, b"\3"), element(0x4255, bytes(prefix)))
+    encodings = element(0x6D80, element(0x6240, element(0x5033, b"\0"), encoding))
+    video = element(0xE0, element(0xB0, b"\x10"), element(0xBA, b"\x10"))
+    names = element(0xD7, b"\1"), element(0x73C5, b"\1"), element(0x83, b"\1")
+    entry = element(0xAE, *names, element(0x86, b"V_MJPEG"), video, encodings if prefix else b"")
+    block = element(0xA3, b"\x81\0\0\x84\xff", bytes(256))
+    clusters = element(0x1F43B675, element(0xE7, b"\0"), block * blocks)
+    head = element(0x1A45DFA3, element(0x4282, b"matroska"))
+    info = element(0x1549A966, element(0x2AD7B1, b"\x0f\x42\x40"))
+    return head + element(0x18538067, info, element(0x1654AE6B, entry), clusters)
+
+
+def many_ogg_streams(count: int = 20_000) -> bytes:
+    """Ogg pages, each the start of a stream of its own."""
+    page = struct.Struct("<4sBBqIIIBB")
+    body = b"\x80theora\3\2\1" + bytes(32)
+    return b"".join(
+        page.pack(b"OggS", 0, 2, 0, number, 0, 0, 1, len(body)) + body for number in range(count)
+    )
+
+
+def many_flv_keyframes(count: int = 50_000) -> bytes:
+    """A script tag with a list of key frames, and no video."""
+    numbers = b"\x0a" + struct.pack(">I", count) + (b"\0" + struct.pack(">d", 1.0)) * count
+    text = b"\2\0\x0aonMetaData\x08\0\0\0\1\0\x09keyframes\3"
+    text += b"\0\5times" + numbers + b"\0\x0dfilepositions" + numbers + b"\0\0\x09\0\0\x09"
+    tag = b"\x12" + (len(text) & 0xFFFFFF).to_bytes(3, "big") + bytes(7) + text
+    return b"FLV\1\1\0\0\0\x09\0\0\0\0" + tag + struct.pack(">I", len(tag))
+
+
+def _riff(kind: bytes, *contents: bytes) -> bytes:
+    body = b"".join(contents)
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def avi_of_indexes(supers: int = 3_000, entries: int = 3_000) -> bytes:
+    """An index of indexes, which names the same one again and again."""
+    header = struct.pack("<14I", 40_000, 0, 0, 0x10, 100, 0, 1, 0, 16, 16, 0, 0, 0, 0)
+    stream = b"vidsMJPG" + struct.pack("<10I4H", 0, 0, 0, 1, 25, 0, 100, 0, 0, 0, 0, 0, 16, 16)
+    picture = struct.pack("<IiiHH4sIiiII", 40, 16, 16, 1, 24, b"MJPG", 768, 0, 0, 0, 0)
+
+    def file(at: int) -> tuple[bytes, int]:
+        one = struct.pack("<QII", at, 0, entries)
+        index = _riff(
+            b"indx", struct.pack("<HBBI4sIII", 4, 0, 0, supers, b"00dc", 0, 0, 0), one * supers
+        )
+        strl = _riff(b"LIST", b"strl", _riff(b"strh", stream), _riff(b"strf", picture), index)
+        head = _riff(b"LIST", b"hdrl", _riff(b"avih", header), strl)
+        movie = _riff(b"00dc", bytes(100))
+        start = 12 + len(head) + 12
+        leaf = struct.pack("<HBBI4sQI", 2, 0, 1, entries, b"00dc", start, 0)
+        leaf += struct.pack("<II", 8, 100) * entries
+        body = _riff(b"LIST", b"movi", movie, _riff(b"ix00", leaf))
+        return _riff(b"RIFF", b"AVI ", head, body), start + len(movie)
+
+    return file(file(0)[1])[0]
 
 
 COSTLY: Final[dict[str, Callable[[], bytes]]] = {
@@ -315,6 +377,10 @@ COSTLY: Final[dict[str, Callable[[], bytes]]] = {
     "sets.h264": many_parameter_sets,
     "large_sets.h264": lambda: many_parameter_sets(2_000, 2_000),
     "zeros.h264": zeros_in_parameter_sets,
-    "units.h264": many_units,
+    "stripped.mkv": lambda: laced(300, prefix=10_000),
+    "laced.mkv": lambda: laced(400),
+    "streams.ogg": many_ogg_streams,
+    "keyframes.flv": many_flv_keyframes,
+    "indexes.avi": avi_of_indexes,
 }
 """Files by their names."""

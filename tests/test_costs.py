@@ -44,6 +44,7 @@ REFUSED = {
     "one_size_still.mp4": "stsz boxes declare 30000000 samples",
     "sound.mov": "stsz boxes declare .* samples",
     "times_over.mp4": "stsz boxes declare 4000000000 bytes of samples",
+    "laced.mkv": r"makes more than 31\d+ packets of them: less than 4 bytes each",
     "edits.mp4": "elst boxes declare 1000000 edits; the limit is 10000",
     "edits_of_many.mp4": "elst boxes declare 60000000 samples",
     "compressed.mov": "cmvd boxes declare 12000579 bytes of a compressed header",
@@ -139,7 +140,7 @@ def test_libavformat_makes_no_more_samples_than_are_counted(number: int, tmp_pat
     """Its index is the oracle: whatever the damage, one fewer than it has is too few to allow."""
     seeds = [made()[number], make_video(tmp_path / "x.mp4", frames=12, options=X264).read_bytes()]
     compared = 0
-    for case in range(400):
+    for case in range(300):
         random = Random(f"{number}/{case}")
         data = bytearray(seeds[case % 20 == 0])
         for _ in range(random.choice((0, 1, 1, 2, 3))):
@@ -205,18 +206,19 @@ def test_46_hours_are_allowed() -> None:
 
 
 def test_uncompressed_sound_is_counted_as_libavformat_does() -> None:
-    """46 hours of it have 8,000,000,000 samples, one byte each."""
-    n = 8_000_000_000 // 4000
+    """28 hours at 8 kHz are 800,000,000 samples: 26 entries at most for each chunk of 4000."""
+    n = 800_000_000 // 4000
     sound = track(
-        table(b"stts", (0xFFFFFFFF, 1)),
-        full_box(b"stsz", struct.pack(">II", 1, 0xFFFFFFFF)),
+        table(b"stts", (800_000_000, 1)),
+        full_box(b"stsz", struct.pack(">II", 1, 800_000_000)),
         table(b"stsc", (1, 4000, 1)),
         table(b"stco", *[(16,)] * n),
         handler=b"soun",
         entry=SOUND,
     )
-    with pytest.raises(LimitExceededError, match="52000000 samples"):
-        Sparse(8_000_000_000, movie(sound)).check()
+    Sparse(800_000_000, movie(sound)).check()
+    with pytest.raises(LimitExceededError, match="stsz boxes declare 5200000 samples"):
+        Sparse(800_000_000, movie(sound)).check(ALLOWED._replace(samples=5_199_999))
 
 
 def test_bytes_may_be_shared_eight_times_over(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def demuxed(media: Media) -> DemuxedPackets:
         memory=1 << 30,
         max_packets=1 << 20,
         max_bytes=1 << 30,
+        file_size=1 << 30,
         name="test",
     )
 

@@ -60,6 +60,10 @@ _HIDDEN: Final = (b"stsz", b"stz2", b"elst", b"stts", b"ctts", b"trun")
 _CONTAINERS: Final = frozenset(
     b"moov trak mdia minf stbl dinf edts mvex moof traf tref udta sinf schi ilst wave meta".split()
 )
+_AT_THE_TOP: Final = (b"trak", b"mdat")
+_TOP: Final = (b"root", b"moov")
+_EMPTY_EDIT: Final = -1
+"""The time of an edit that shows nothing; libavformat passes over those at the start."""
 _LONG: Final = 1
 """A size that says that the size follows."""
 _COLUMNS: Final = {b"stts": 2, b"ctts": 2, b"stsc": 3, b"stss": 1, b"stps": 1}
@@ -186,18 +190,19 @@ class _Census:
 
     def walk(self, parent: _Box, depth: int) -> None:
         for box in self._inside(parent):
+            if box.kind in _AT_THE_TOP and parent.kind not in _TOP:
+                return  # libavformat leaves such a box, and the one around it
             if box.kind == b"trak":
-                self._close_track()
+                self._track = _Track()
             elif box.kind == b"moof":
                 self._fragments += 1
                 self._hold("moof", self._fragments, self._allowed.fragments, "fragments")
-            if box.kind in _CONTAINERS:
-                if depth < _DEEPEST:
-                    self.walk(self._contents(box), depth + 1)
-            else:
+            if box.kind not in _CONTAINERS:
                 self._leaf(box, depth)
-        if depth == 0:
-            self._close_track()
+            elif depth < _DEEPEST:
+                self.walk(self._contents(box), depth + 1)
+            if box.kind == b"trak":
+                self._close_track()
 
     def _inside(self, parent: _Box) -> Iterator[_Box]:
         """The boxes in a box; one that is too large ends where the outer one does."""
@@ -276,7 +281,7 @@ class _Census:
     def _edit_list(self, box: _Box) -> None:
         is_long = self._file.number(box.start, 1) == 1
         row = 20 if is_long else 12
-        count = self._rows(box, 8, row, self._file.number(box.start + 4))
+        count = max(box.size - 8, 0) // row  # whatever it says
         self._edits += count
         self._hold("elst", self._edits, self._allowed.edits, "edits")
         data = self._file.read(box.start + 8, count * row)[: count * row]
@@ -291,9 +296,9 @@ class _Census:
         is_long = self._file.number(box.start, 1) == 1
         scale = self._file.number(box.start + (20 if is_long else 12))
         if box.kind == b"mvhd":
-            self._time_scale = scale
+            self._time_scale = scale if 0 < scale < 1 << 31 else 1
         else:
-            self._track.time_scale = scale
+            self._track.time_scale = scale if 0 < scale < 1 << 31 else 0
 
     def _groups(self, box: _Box) -> None:
         """`sbgp`: as many samples as its runs say."""
@@ -351,12 +356,10 @@ class _Census:
     def _close_track(self) -> None:
         """Add what a track comes to, now that all its boxes are known."""
         track, self._track = self._track, _Track()
-        is_old_sound = _is_old_sound(track)
-        entries = _sound_entries(track) if is_old_sound else track.samples
-        repeated = entries
+        repeated = entries = _entries(track)
         if len(track.edits) > 1:
             repeated = _samples_in_edits(track, self._time_scale)
-            if is_old_sound:
+            if _is_old_sound(track):
                 repeated = repeated // _SOUND_PER_ENTRY + len(track.edits)
         self._add_samples("elst" if repeated > entries else "stsz", repeated)
         self._referred += track.bytes_ * max(repeated, 1) // max(entries, 1)
@@ -400,10 +403,21 @@ _COUNTED: Final[dict[bytes, Callable[[_Census, _Box], None]]] = {
 
 def _is_old_sound(track: _Track) -> bool:
     """Whether libavformat makes entries of chunks: sound whose samples have a duration of 1."""
-    if track.handlers != {b"soun"}:
-        return False
+    return track.handlers == {b"soun"} and _has_unit_durations(track)
+
+
+def _has_unit_durations(track: _Track) -> bool:
     durations = track.rows(b"stts")
     return len(durations) == 1 and int(durations[0, 1]) == 1
+
+
+def _entries(track: _Track) -> int:
+    """How many samples libavformat makes of a track, before edits."""
+    if _is_old_sound(track):
+        return _sound_entries(track)
+    if b"vide" in track.handlers or not _has_unit_durations(track):
+        return track.samples
+    return max(track.samples, _sound_entries(track))  # its description may say that it is sound
 
 
 def _sound_entries(track: _Track) -> int:
@@ -416,21 +430,36 @@ def _sound_entries(track: _Track) -> int:
 def _samples_in_edits(track: _Track, movie_scale: int) -> int:
     """How many samples edits come to: each from the key sample before to the second one behind.
 
-    A duration of 0, or one in unknown units, reaches to the end.
+    A duration of 0 reaches to the end. Where tables come twice, or do not fit each other, every
+    edit is taken to repeat all samples.
     """
-    edits, durations = np.array(track.edits, np.float64), track.rows(b"stts")
-    start, length = edits[:, 1], edits[:, 0] * (track.time_scale / (movie_scale or np.inf))
+    edits = np.array(track.edits, np.float64)
+    edits = edits[np.argmax(edits[:, 1] != _EMPTY_EDIT) :]
+    if not movie_scale or not _fits(track):
+        return len(edits) * track.samples
+    start = edits[:, 1]
+    length = edits[:, 0] * ((track.time_scale or movie_scale) / movie_scale)
     length[length <= 0] = np.inf
     shift = float(np.abs(track.rows(b"ctts")[:, 1].astype(np.int32)).max(initial=0))
     lead = shift + (track.time_scale if b"soun" in track.handlers else 0)
-    first = _rank(start - lead, durations, "left")
-    last = _rank(start + length + shift, durations, "right")
-    n = max(track.samples, int(durations[:, 0].sum()))
-    if len(keys := np.sort(np.concatenate([track.rows(b"stss"), track.rows(b"stps")])[:, 0])):
-        keys = np.concatenate([[0], keys - 1, [n, n, n]])
+    first = _rank(start - lead, track.rows(b"stts"), "left")
+    last = _rank(start + length + shift, track.rows(b"stts"), "right")
+    n = track.samples
+    if b"stss" in track.tables:
+        keys = np.concatenate([[0], track.rows(b"stss")[:, 0] - 1, [n, n, n]])
         first = keys[np.searchsorted(keys[:-3], first, "right") - 1]
         last = keys[np.searchsorted(keys[:-2], last, "right") + 1]
     return int((np.minimum(last, n) - np.minimum(first, n) + 3).clip(0, n).sum())
+
+
+def _fits(track: _Track) -> bool:
+    """Whether tables are there once, durations are those of all samples, and keys are in order."""
+    if any(len(tables) > 1 for tables in track.tables.values()):
+        return False
+    counts, keys = track.rows(b"stts")[:, 0], track.rows(b"stss")[:, 0]
+    if b"stss" in track.tables and not (len(keys) and np.all(np.diff(keys, prepend=0) > 0)):
+        return False
+    return len(counts) > 0 and bool(np.all(counts > 0)) and int(counts.sum()) == track.samples
 
 
 def _rank(
@@ -438,13 +467,13 @@ def _rank(
 ) -> Numbers:
     """How many samples come before some times; of samples at one time none, or all.
 
-    >>> _rank(np.array([0.0, 25.0, 99.0]), np.array([[4, 10], [1, 20]]), "left").tolist()
-    [0, 2, 5]
+    >>> _rank(np.array([0.0, 25.0, 99.0]), np.array([[4, 10], [2, 0]]), "left").tolist()
+    [0, 2, 4]
     """
-    if not len(durations):
-        return np.zeros(len(times), np.int64)
     count, each = durations[:, 0], durations[:, 1].astype(np.float64)
     ends = np.cumsum(count * each)
+    if side == "left":
+        times = np.minimum(times, ends[-1])
     run = np.searchsorted(ends, times, side).clip(0, len(count) - 1)
     inside = (times - (ends - count * each)[run]) / np.maximum(each[run], 1)
     inside = np.floor(inside) if side == "left" else np.ceil(inside + 1)

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 _Cut = Callable[[memoryview], list[int]]
 _COLUMNS: Final = 8
 """Numbers that are kept of a packet."""
+_LEAST_PACKET: Final = 4
+"""Bytes of a file that a packet takes at the least, what the container says of it included."""
+_FEW: Final = 4096
+"""Packets that any file may have."""
 _PER_PACKET: Final = 512
 """Bytes of memory that a packet takes beside its own."""
 _SEEK_OVER: Final = 512
@@ -53,6 +57,7 @@ class DemuxedPackets:
         memory: int,
         max_packets: int,
         max_bytes: int,
+        file_size: int,
         name: str,
     ) -> None:
         """Read the whole stream once.
@@ -65,6 +70,7 @@ class DemuxedPackets:
             memory: The most bytes of packets to hold.
             max_packets: The most packets that a stream may have.
             max_bytes: The most bytes that packets of all streams may come to.
+            file_size: Bytes of the file.
             name: What errors call the source.
 
         Raises:
@@ -80,23 +86,26 @@ class DemuxedPackets:
         self._seekable = True
         self.ended_early = ""
         """Why the container could not be read to its end; empty if it could."""
-        rows, count = array("q"), 0
+        rows = array("q")
+        held_at_most = file_size // _LEAST_PACKET + _FEW
         self._reader = reader
         size = 0
-        for packet in self._demux_all(container, _Allowance(max_bytes, name)):
+        for count, packet in enumerate(self._demux_all(container, _Allowance(max_bytes, name))):
             if packet.has_sidedata("encryption_info"):
                 message = f"{name} is encrypted; decrypt it first"
                 raise UnsupportedSourceError(message)
             if count >= max_packets:
                 message = f"{name} has more than {max_packets} packets; raise the limit if meant"
                 raise LimitExceededError(message)
+            if count >= held_at_most:
+                message = f"{name} has {file_size} bytes, and makes more than {count} packets of "
+                raise LimitExceededError(message + f"them: less than {_LEAST_PACKET} bytes each")
             rows.extend(_row(packet, reader))
             size += packet.size + _PER_PACKET
             if size > memory:
                 self._held = None
             if self._held is not None:
                 self._held.append(_stamped(packet, count))
-            count += 1
         table = np.frombuffer(rows, np.int64).reshape(-1, _COLUMNS).T
         corrupt = table[6].astype(np.bool_)
         corrupt[damaged_packets(reader)] = True
@@ -111,9 +120,7 @@ class DemuxedPackets:
             flags=table[7],
         )
 
-    def _demux_all(
-        self, container: InputContainer, allowance: _Allowance
-    ) -> Iterator[VideoPacket]:
+    def _demux_all(self, container: InputContainer, allowance: _Allowance) -> Iterator[VideoPacket]:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
         try:
             yield from _demux(container, self._stream_index, self._cut, allowance)
