@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -399,9 +399,12 @@ def run(
         for codec in codecs
     ]
     totals = Totals()
-    apply: Callable[[Callable[[Work], Totals], list[Work]], Iterable[Totals]] = map
+    if processes == 1:
+        for share in shares:
+            totals.add(_work(share))
+        return totals
     with ProcessPoolExecutor(processes) as pool:
-        for found in (apply if processes == 1 else pool.map)(_work, shares):
+        for found in pool.map(_work, shares):
             totals.add(found)
     return totals
 
