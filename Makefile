@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu test-cluster fuzz bench bench-gpu gpu clean help
+.PHONY: install demo dev check test test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ test-cluster: $(VENV)/.ray ## Kill everything in a Ray cluster once, with batche
 
 fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
 	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
+
+fuzz-parsers: $(VENV)/.dev ## Give damaged packets to every parser: CASES=1000000 SEED=1
+	$(BIN)/python -m fuzz.parsers --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED)) \
+	  --processes $$(getconf _NPROCESSORS_ONLN)
 
 bench: $(VENV)/.bench ## Measure against peers; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks

@@ -171,6 +171,20 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     max_packets: int = Field(
         default=Limits().max_packets, gt=0, description="Coded frames of one stream."
     )
+    max_samples: int = Field(
+        default=Limits().max_samples,
+        gt=0,
+        description="Samples of all tracks of an MP4 or MOV, as often as edits repeat them.",
+    )
+    max_edits: int = Field(default=Limits().max_edits, gt=0, description="Edits of an MP4 or MOV.")
+    max_fragments: int = Field(
+        default=Limits().max_fragments, gt=0, description="Movie fragments of an MP4."
+    )
+    max_reuse: int = Field(
+        default=Limits().max_reuse,
+        gt=0,
+        description="How many times over samples may refer to the bytes of a file.",
+    )
     packet_memory: int = Field(
         default=Limits().packet_memory,
         ge=0,
@@ -198,6 +212,10 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             max_frames=self.max_frames,
             max_clip_bytes=self.max_clip_bytes,
             max_packets=self.max_packets,
+            max_samples=self.max_samples,
+            max_edits=self.max_edits,
+            max_fragments=self.max_fragments,
+            max_reuse=self.max_reuse,
             packet_memory=self.packet_memory,
         )
 

@@ -55,6 +55,7 @@ from frames_pipeline.packets import (
     mp4_crop,
     sampled_packets,
 )
+from frames_pipeline.packets.declared import Allowed, check_declared, most_referred
 from frames_pipeline.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
@@ -100,6 +101,15 @@ class Limits:
     """Width times height of a stored frame."""
     max_packets: int = 5_000_000
     """Coded frames of one stream: 46 hours at 30 frames per second."""
+    max_samples: int = 20_000_000
+    """Samples that all tracks of an MP4 or MOV declare together, as often as edits repeat them:
+    46 hours of video with two tracks of sound."""
+    max_edits: int = 10_000
+    """Edits of an MP4 or MOV."""
+    max_fragments: int = 500_000
+    """Movie fragments of an MP4: 46 hours of them, three in a second."""
+    max_reuse: int = 8
+    """How many times over the bytes of a file may be referred to, by samples that share them."""
     max_frames: int = 100_000
     """Frames that one signature may ask of one clip."""
     max_clip_bytes: int = 3 << 30
@@ -207,6 +217,8 @@ class Media:
             reopen=lambda: self._connect(None),
             memory=self.limits.packet_memory,
             max_packets=self.limits.max_packets,
+            max_bytes=most_referred(self._file.size, self.limits.max_reuse),
+            file_size=self._file.size,
             name=self.name,
         )
 
@@ -318,6 +330,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         def connect(hwaccel: HWAccel | None) -> InputContainer:
             return _open(target, name, protocols, limits, hwaccel)
 
+        check_declared(file.read, file_size=file.size, name=name, allowed=_allowed(limits))
         media = Media(connect, file, name=name, limits=limits)
         stack.callback(media.close)
         yield media
@@ -333,6 +346,16 @@ def _blamed_on_writers(file: _LocalFile) -> Iterator[None]:
     except Exception:
         file.check_unchanged()
         raise
+
+
+def _allowed(limits: Limits) -> Allowed:
+    """What the boxes of a file may declare."""
+    return Allowed(
+        samples=limits.max_samples,
+        edits=limits.max_edits,
+        fragments=limits.max_fragments,
+        reuse=limits.max_reuse,
+    )
 
 
 def _checked_file(path: Path, limits: Limits) -> Path:

@@ -12,12 +12,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from random import Random
 
 from frames_pipeline.workers import Workers
-from fuzz.cases import Case
+from fuzz.cases import make_cases
 from fuzz.run import run
-from fuzz.seeds import make_seeds
+from fuzz.seeds import make_seeds, sorted_seeds
 
 
 def main() -> None:
@@ -31,10 +30,13 @@ def main() -> None:
         memory_bytes=arguments.memory_mb << 20,
     )
     with tempfile.TemporaryDirectory(prefix="frames-fuzz-seeds-") as folder:
-        seeds = make_seeds(Path(folder))
-        print(f"seed {seed}, {arguments.cases} cases from {len(seeds)} files", flush=True)
+        seeds = sorted_seeds(make_seeds(Path(folder), arguments.folders))
+        print(
+            f"seed {seed}, {arguments.cases} cases from {len(seeds.readable)} videos and ", end=""
+        )
+        print(f"{len(seeds.others)} other files", flush=True)
         numbers = range(arguments.cases) if arguments.only is None else [arguments.only]
-        cases = (Case(n, seed, Random(f"{seed}/{n}/file").choice(seeds)) for n in numbers)
+        cases = make_cases(seeds, seed, numbers)
         totals = run(cases, workers, seconds=arguments.seconds)
     print(totals)
     sys.exit(bool(totals.findings))
@@ -46,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0, help="stop after; 0: after all cases")
     parser.add_argument("--seed", type=int, help="the same seed gives the same cases")
     parser.add_argument("--only", type=int, help="one case, by its number")
+    parser.add_argument(
+        "--folders",
+        nargs="*",
+        default=["hard", "real", "reports"],
+        help="folders of the corpus to take files from",
+    )
     parser.add_argument("--processes", type=int, default=0, help="0: one per core")
     parser.add_argument("--memory-mb", type=int, default=1024, help="what a worker may have")
     parser.add_argument("--timeout", type=float, default=60, help="seconds that a case may take")

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,9 +26,15 @@ from frames_pipeline import (
     extract_frames,
 )
 from fuzz.mutate import mutated
+from fuzz.packets import rewrite_damaged
+from fuzz.seeds import Seeds
 from tests.oracle import PlainFrame, plain_frames, raw_digest
 
 LIMITS: Final = Limits(max_pixels=4096 * 2304, max_frames=2000, max_clip_bytes=256 << 20)
+_IN_PACKETS: Final = 0.8
+"""Share of cases whose damage is inside packets."""
+_READABLE: Final = 0.95
+"""Share of cases that start from a video that can be read: the others are refused soon."""
 _WANTED: Final = (
     FrameExtractionSignature(policy="first", rotation="ignore"),
     FrameExtractionSignature(policy="middle", rotation="ignore"),
@@ -54,6 +60,8 @@ class Case:
     """The run's."""
     path: Path
     """The file that is damaged."""
+    in_packets: bool = False
+    """Whether the damage is inside packets, where the container allows it."""
 
     def random(self) -> Random:
         """The numbers that this case is made of."""
@@ -103,13 +111,32 @@ class Comparison(NamedTuple):
     """Those that are wrong."""
 
 
+def make_cases(seeds: Seeds, seed: int, numbers: Iterable[int]) -> Iterator[Case]:
+    """Cases of a run, by their numbers: most are damaged where decoders meet it."""
+    for number in numbers:
+        random = Random(f"{seed}/{number}/file")
+        files = seeds.readable if random.random() < _READABLE else seeds.others
+        yield Case(number, seed, random.choice(files), random.random() < _IN_PACKETS)
+
+
+class Damaged(NamedTuple):
+    """A file after the damage, and the one that it was before."""
+
+    path: Path
+    intact: Path
+
+
 @contextmanager
-def damaged_file(case: Case) -> Iterator[Path]:
+def damaged_file(case: Case) -> Iterator[Damaged]:
     """The file, with its neighbours out of reach but for what playlists name."""
     with tempfile.TemporaryDirectory(prefix="frames-fuzz-") as name:
-        path = Path(name) / case.path.name
-        path.write_bytes(mutated(case.path.read_bytes(), case.random()))
-        yield path
+        path, intact = Path(name) / case.path.name, Path(name) / "intact" / case.path.name
+        intact.parent.mkdir()
+        random = case.random()
+        if not (case.in_packets and rewrite_damaged(case.path, path, intact, random)):
+            path.write_bytes(mutated(case.path.read_bytes(), random))
+            intact = case.path
+        yield Damaged(path, intact)
 
 
 def extracted(case: Case) -> Report:
@@ -118,9 +145,9 @@ def extracted(case: Case) -> Report:
     random, since = Random(case.number), time.process_time()
     signatures = random.sample(_WANTED, 3)
     start = random.choice((None, None, Fraction(random.randrange(20), 10)))
-    with damaged_file(case) as path:
+    with damaged_file(case) as file:
         try:
-            batches = extract_frames(path, signatures, start=start, limits=LIMITS)
+            batches = extract_frames(file.path, signatures, start=start, limits=LIMITS)
         except FramesPipelineError as error:
             report = _refused(error)
         except Exception:
@@ -145,8 +172,8 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
 
     A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
     one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
-    Where not all timestamps are the container's, a frame is right if the damaged file gives its
-    pixels anywhere.
+    Where not all timestamps are the container's, a frame is right if either gives its pixels
+    anywhere.
 
     Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
     memory was: two plain decodes that use their memory in other ways give other pixels. And damage
@@ -155,14 +182,13 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
     case, report = checked
     av.logging.set_level(None)
     wanted = {frame for frame in report.frames if not frame.corrupt}
-    with damaged_file(case) as path:
-        left, compared = _unmatched(wanted, path)
-        dated = {frame for frame in left if frame.pts is not None}
-        if dated:
-            left = (left - dated) | _unmatched(dated, case.path)[0]
-        accidental = _accidental(left, path) if left else set()
+    with damaged_file(case) as file:
+        left, compared = _unmatched(wanted, file.path)
+        if left:
+            left = _unmatched(left, file.intact)[0]
+        accidental = _accidental(left, file.path) if left else set()
         left -= accidental
-        lost = _lost(left, path, case.path) if left else set()
+        lost = _lost(left, file.path, file.intact) if left else set()
     return Comparison(compared, _named(accidental), _named(lost), _named(left - lost))
 
 

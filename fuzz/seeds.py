@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from frames_pipeline import FramesPipelineError, probe
 from tests.oracle import CORPUS
 from tests.playlists import linked_matroska, playlists
 from tests.videos import X264, make_video
@@ -36,15 +38,42 @@ _LARGEST: Final = 200_000
 """Bytes of a corpus file: small ones are damaged where it matters, and decode in no time."""
 
 
-def make_seeds(folder: Path) -> list[Path]:
-    """Every file that cases start from, in an order that does not change."""
+class Seeds(NamedTuple):
+    """Files that cases start from."""
+
+    readable: list[Path]
+    """Those with a video in a format that may be opened."""
+    others: list[Path]
+    """Playlists, and what is too damaged to be read at all."""
+
+
+def sorted_seeds(files: list[Path]) -> Seeds:
+    """The files in two lists, each in the order that they had."""
+    readable = [path for path in files if _is_readable(path)]
+    return Seeds(readable, [path for path in files if path not in readable])
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return probe(path).num_frames > 1
+    except FramesPipelineError:
+        return False
+
+
+def make_seeds(folder: Path, folders: Sequence[str] = ("hard", "real")) -> list[Path]:
+    """Every file that cases start from, in an order that does not change.
+
+    Args:
+        folder: Where videos are made.
+        folders: Folders of the corpus to take files from.
+    """
     made = [_make(folder / name, codec, options) for name, codec, options in _MADE]
     make_video(folder / "other.ts", options=X264)
     made.append(linked_matroska(folder / "linked.mkv", to="avc.mkv"))
     for name, text in playlists(folder, "127.0.0.1:9").items():
         (folder / name).write_bytes(text)
         made.append(folder / name)
-    return made + [path for name in ("hard", "real") for path in _corpus(CORPUS / name)]
+    return made + [path for name in folders for path in _corpus(CORPUS / name)]
 
 
 def _make(path: Path, codec: str, options: dict[str, str]) -> Path:

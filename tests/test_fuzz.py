@@ -9,10 +9,11 @@ from random import Random
 import pytest
 
 from frames_pipeline.workers import Workers
-from fuzz.cases import Case
+from fuzz import parsers
+from fuzz.cases import Case, make_cases
 from fuzz.mutate import mutated
 from fuzz.run import Totals, run
-from fuzz.seeds import make_seeds
+from fuzz.seeds import make_seeds, sorted_seeds
 from tests.oracle import needs_corpus
 
 WALLS = Workers(2, timeout_s=120, cpu_s=60, memory_bytes=1 << 30)
@@ -33,6 +34,30 @@ def test_a_short_run_finds_nothing(seeds: list[Path]) -> None:
     assert totals.results.total() == 150
     assert totals.compared > 100
     assert totals.peak_mb[0] < 1024
+
+
+def test_damage_in_packets_meets_decoders(seeds: list[Path]) -> None:
+    totals = run(make_cases(sorted_seeds(seeds), 1, range(100)), WALLS)
+    assert not totals.findings
+    assert totals.results.total() == 100
+    assert totals.results["ok"] + totals.results["partial"] > 50
+    assert totals.compared > 500
+
+
+def test_parsers_answer_whatever_they_are_given(seeds: list[Path]) -> None:
+    """`python -m fuzz.parsers` for millions of cases."""
+    fuzzer = parsers.Fuzzer(parsers.streams(seeds), parsers.movies(seeds), seed=1)
+    assert {"h264", "hevc", "av1", "vp8", "vp9", "mpeg2video", "mpeg4", "ffv1"} < {*fuzzer.codecs}
+    totals = parsers.run(fuzzer, fuzzer.codecs, 500, processes=1, seconds=0)
+    assert totals.cases == 500 * len(fuzzer.codecs)
+    assert not totals.findings, str(totals)
+
+
+def test_a_case_of_the_parsers_is_repeated_by_its_number(seeds: list[Path]) -> None:
+    made = (parsers.streams(seeds), parsers.movies(seeds))
+    one, other = (parsers.Fuzzer(*made, seed=3) for _ in range(2))
+    for number in range(50):
+        assert list(one.check("h264", number)) == list(other.check("h264", number))
 
 
 @needs_corpus

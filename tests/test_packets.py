@@ -43,6 +43,8 @@ def demuxed(media: Media) -> DemuxedPackets:
         reopen=lambda: media._connect(None),
         memory=1 << 30,
         max_packets=1 << 20,
+        max_bytes=1 << 30,
+        file_size=1 << 30,
         name="test",
     )
 

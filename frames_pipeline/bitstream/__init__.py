@@ -68,6 +68,7 @@ __all__ = [
     "references",
     "renew",
     "starts_at_an_entry",
+    "state_varies",
 ]
 
 Shows = Callable[[memoryview, int, int], bool]
@@ -220,6 +221,12 @@ def renew(reader: HeaderReader, extradata: bytes) -> None:
     """Tell a reader of extradata that the next packet comes with."""
     if isinstance(reader, H264Reader | HevcReader):
         reader.renew(extradata)
+
+
+def state_varies(reader: HeaderReader) -> bool:
+    """Whether packets read so far set what others are decoded with, beside pictures."""
+    stateful = H264Reader | HevcReader | MpegReader | Mpeg4Reader
+    return isinstance(reader, stateful) and reader.state_varies
 
 
 def decoder_state(reader: HeaderReader, row: int) -> DecoderState | None:

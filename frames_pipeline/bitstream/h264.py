@@ -37,6 +37,8 @@ _WHOLE_HEADER: Final = 1024
 _OLD_X264: Final = 67
 _OLD_X264_444: Final = 151
 """FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
+_MOST_SETS: Final = 1024
+"""Parameter sets of which it is remembered what they say."""
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
 """Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
 
@@ -114,6 +116,8 @@ class ParameterSets:
             What it sets, and what it is read with.
         """
         data = bytes(nal)
+        if len(self._seen) > _MOST_SETS:
+            self._seen.clear()
         if data not in self._seen:
             self._seen[data] = _read_set(data)
         match self._seen[data]:
@@ -192,6 +196,11 @@ class H264Reader:
             elif kind in (_SPS, _PPS):
                 sets = self._note_set(nal, self._row) or sets
         return flags & ~DISPOSABLE | SETS if sets else flags
+
+    @property
+    def state_varies(self) -> bool:
+        """Whether packets read so far change what the container gives."""
+        return self._log.varies
 
     def state_before(self, row: int) -> DecoderState | None:
         """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
@@ -476,7 +485,7 @@ def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     while position < len(data) - 1 and data[position] == 0xFF:
         value, position = value + 0xFF, position + 1
-    return value + data[position], position + 1
+    return value + int.from_bytes(data[position : position + 1], "big"), position + 1
 
 
 def _length_size(extradata: bytes) -> int:
@@ -505,7 +514,7 @@ def _read_set(data: bytes) -> tuple[int, Sps | Pps] | None:
     """The id of a parameter set, and what it says."""
     bits = all_bits(data, 1)
     try:
-        return _read_sps(bits) if data[0] & 31 == _SPS else read_pps(bits)
+        return _read_sps(bits) if data and data[0] & 31 == _SPS else read_pps(bits)
     except EOFError:
         return None
 

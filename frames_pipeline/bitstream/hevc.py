@@ -29,6 +29,8 @@ _LAST_SLICE_TYPE = 31
 _VPS, _SPS, _PPS = 32, 33, 34
 _HEADER: Final = 2
 """Bytes of a unit's header."""
+_MOST_SETS: Final = 1024
+"""Parameter sets of which it is remembered what they say."""
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
 _SEI: Final = (39, 40)
 _ROLES: Final = roles(
@@ -107,6 +109,8 @@ class ParameterSets:
         """
         data = bytes(nal)
         kind = data[0] >> 1 & 63
+        if len(self._seen) > _MOST_SETS:
+            self._seen.clear()
         if data not in self._seen:
             self._seen[data] = _read_set(data, kind)
         match self._seen[data]:
@@ -189,6 +193,11 @@ class HevcReader:
     def discarded(self) -> list[int]:
         """Rows whose pictures are dropped at an entry point behind them, before they are output."""
         return self._output.discarded
+
+    @property
+    def state_varies(self) -> bool:
+        """Whether packets read so far change what the container gives."""
+        return self._log.varies
 
     def state_before(self, row: int) -> DecoderState | None:
         """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
@@ -380,6 +389,8 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
         count = int.from_bytes(extradata[position + 1 : position + 3], "big")
         position += 3
         for _ in range(count):
+            if position >= len(extradata):
+                break
             size = int.from_bytes(extradata[position : position + 2], "big")
             sets.append(view[position + 2 : position + 2 + size])
             position += 2 + size

@@ -75,6 +75,11 @@ class MpegReader:
             return COMPLETES | sets
         return self._flags(kind) & ~(DISPOSABLE if sets or self._awaits_field else 0) | sets
 
+    @property
+    def state_varies(self) -> bool:
+        """Whether packets read so far change what the container gives."""
+        return self._log.varies
+
     def state_before(self, row: int) -> DecoderState:
         """Return the sequence header, for a picture that comes without one."""
         if row in self._holds_header or not self._log.varies:
@@ -173,6 +178,11 @@ class Mpeg4Reader:
         sets = SETS if self._note_headers(text[:at]) else 0
         flags = self._read_vop(text, at)
         return flags & ~DISPOSABLE | sets if sets else flags
+
+    @property
+    def state_varies(self) -> bool:
+        """Whether packets read so far change what the container gives."""
+        return self._log.varies
 
     def state_before(self, row: int) -> DecoderState | None:
         """Return the headers so far; `None` where they changed, which nothing undoes."""

@@ -11,6 +11,7 @@ leaves a decoder as a linear decode does.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from typing import Final, NamedTuple
 
@@ -18,6 +19,8 @@ GIVEN: Final = -2
 """Stands for the row of what the container gives before the first packet."""
 _MOST_UNITS: Final = 256
 """Units that are replayed before a packet; a longer history makes the packet no entry."""
+_MOST_CHANGES: Final = 1024
+"""Changes that are kept of a stream; behind more, no packet is an entry."""
 
 
 class DecoderState(NamedTuple):
@@ -40,7 +43,10 @@ class StateLog:
     def __init__(self) -> None:
         """Start without any."""
         self._changes: list[_Change] = []
-        self._holds: dict[object, object] = {}
+        self._holds: dict[object, int] = {}
+        self._told_until = sys.maxsize
+        """The row behind which changes are no longer told."""
+        self._latest: tuple[int, list[tuple[object, bytes]] | None] = (-1, None)
 
     def note(self, row: int, key: object, unit: bytes, *, needs: object = None) -> bool:
         """Note a unit, and return whether it changes what holds.
@@ -52,11 +58,14 @@ class StateLog:
             needs: The key of the unit that it is read with, as a picture parameter set is read
                 with its sequence parameter set. Where that changed, the same bytes are news.
         """
-        value = (unit, self._holds.get(needs))
+        value = hash((unit, self._holds.get(needs)))
         if self._holds.get(key) == value:
             return False
         self._holds[key] = value
-        self._changes.append(_Change(row, key, unit, needs))
+        if len(self._changes) >= _MOST_CHANGES:
+            self._told_until = min(self._told_until, row)
+        else:
+            self._changes.append(_Change(row, key, unit, needs))
         return True
 
     @property
@@ -66,7 +75,15 @@ class StateLog:
 
     def before(self, row: int) -> list[tuple[object, bytes]] | None:
         """Return keys and units to replay before a packet; `None` where they are too many."""
+        if row > self._told_until:
+            return None
         stop = bisect_left(self._changes, row, key=lambda change: change.row)
+        if self._latest[0] != stop:
+            self._latest = (stop, self._first(stop))
+        return self._latest[1]
+
+    def _first(self, stop: int) -> list[tuple[object, bytes]] | None:
+        """Some of the first changes: those that still hold behind them."""
         last = {change.key: place for place, change in enumerate(self._changes[:stop])}
         places = sorted(last.values())
         if any(last.get(self._changes[place].needs, -1) > place for place in places):

@@ -66,6 +66,8 @@ class Vp9Reader:
 
 def _frame_headers(data: memoryview) -> Iterator[int]:
     """The first byte of each frame in a packet."""
+    if not data:
+        return
     marker = data[-1]
     width, count = (marker >> 3 & 3) + 1, (marker & 7) + 1
     index = 2 + width * count

@@ -7,6 +7,7 @@ second container that seeks where that saves reading, and checks where it landed
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, cast, get_args
@@ -31,6 +32,7 @@ from frames_pipeline.bitstream import (
     packet_cutter,
     references,
     renew,
+    state_varies,
 )
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
 from frames_pipeline.index import NO_PTS, PacketColumns
@@ -40,6 +42,14 @@ if TYPE_CHECKING:
 
 _Cut = Callable[[memoryview], list[int]]
 _NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
+_COLUMNS: Final = 8
+"""Numbers that are kept of a packet."""
+_LEAST_PACKET: Final = 4
+"""Bytes of a file that a packet takes at the least, what the container says of it included."""
+_FEW: Final = 4096
+"""Packets that any file may have."""
+_PER_PACKET: Final = 512
+"""Bytes of memory that a packet takes beside its own."""
 _SEEK_OVER: Final = 512
 """Packets that are rather sought over than read."""
 
@@ -56,6 +66,8 @@ class DemuxedPackets:
         reopen: Callable[[], InputContainer],
         memory: int,
         max_packets: int,
+        max_bytes: int,
+        file_size: int,
         name: str,
     ) -> None:
         """Read the whole stream once.
@@ -67,10 +79,12 @@ class DemuxedPackets:
             reopen: Opens the container again, for a stream that does not stay in memory.
             memory: The most bytes of packets to hold.
             max_packets: The most packets that a stream may have.
+            max_bytes: The most bytes that packets of all streams may come to.
+            file_size: Bytes of the file.
             name: What errors call the source.
 
         Raises:
-            LimitExceededError: The stream has more packets than that.
+            LimitExceededError: The stream has more packets, or packets have more bytes than that.
             UnsupportedSourceError: The stream is encrypted.
         """
         self._stream_index = stream.index
@@ -82,31 +96,35 @@ class DemuxedPackets:
         self._seekable = True
         self.ended_early = ""
         """Why the container could not be read to its end; empty if it could."""
-        rows: list[tuple[int, int, int, int, bool, bool, bool, int]] = []
+        rows = array("q")
+        held_at_most = file_size // _LEAST_PACKET + _FEW
         self._reader = reader
         self._extradata: list[tuple[int, bytes]] = [(-1, _extradata(stream))]
         """Rows whose packets bring other extradata, with that."""
         palettes: list[int] = []
         size = 0
-        for packet in self._demux_all(container):
+        for count, packet in enumerate(self._demux_all(container, _Allowance(max_bytes, name))):
             if packet.has_sidedata("encryption_info"):
                 message = f"{name} is encrypted; decrypt it first"
                 raise UnsupportedSourceError(message)
-            if len(rows) >= max_packets:
+            if count >= max_packets:
                 message = f"{name} has more than {max_packets} packets; raise the limit if meant"
                 raise LimitExceededError(message)
+            if count >= held_at_most:
+                message = f"{name} has {file_size} bytes, and makes more than {count} packets of "
+                raise LimitExceededError(message + f"them: less than {_LEAST_PACKET} bytes each")
             if packet.has_sidedata("new_extradata"):
-                self._extradata.append((len(rows), bytes(packet.get_sidedata("new_extradata"))))
+                self._extradata.append((count, bytes(packet.get_sidedata("new_extradata"))))
                 renew(reader, self._extradata[-1][1])
             if packet.has_sidedata("palette"):
-                palettes.append(len(rows))
-            rows.append(_row(packet, reader))
-            size += packet.size
+                palettes.append(count)
+            rows.extend(_row(packet, reader))
+            size += packet.size + _PER_PACKET
             if size > memory:
                 self._held = None
             if self._held is not None:
-                self._held.append(_stamped(packet, len(rows) - 1))
-        table = np.array(rows, np.int64).reshape(len(rows), 8).T
+                self._held.append(_stamped(packet, count))
+        table = np.frombuffer(rows, np.int64).reshape(-1, _COLUMNS).T
         corrupt = table[6].astype(np.bool_)
         corrupt[damaged_packets(reader)] = True
         self._settle_flags(table[7], palettes)
@@ -132,15 +150,16 @@ class DemuxedPackets:
             lacks = np.arange(len(flags)) > palettes[0]
             lacks[palettes] = False
             flags[lacks] &= ~ENTRY
-        for row in np.flatnonzero(flags & ENTRY).tolist():
-            if decoder_state(self._reader, row) is None:
-                flags[row] &= ~ENTRY
+        if state_varies(self._reader):
+            for row in np.flatnonzero(flags & ENTRY).tolist():
+                if decoder_state(self._reader, row) is None:
+                    flags[row] &= ~ENTRY
         flags[discarded_pictures(self._reader)] &= ~SHOWN
 
-    def _demux_all(self, container: InputContainer) -> Iterator[VideoPacket]:
+    def _demux_all(self, container: InputContainer, allowance: _Allowance) -> Iterator[VideoPacket]:
         """Every packet; where the container cannot be read to its end, what could be, and why."""
         try:
-            yield from _demux(container, self._stream_index, self._cut)
+            yield from _demux(container, self._stream_index, self._cut, allowance)
         except MemoryError:
             raise
         except (FFmpegError, ValueError) as error:
@@ -232,6 +251,21 @@ class DemuxedPackets:
         return int(rows[0]) if len(rows) == 1 else None
 
 
+class _Allowance:
+    """Counts the bytes of packets of all streams: packets may share bytes, or be compressed."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._left = self._most = most
+        self._name = name
+
+    def spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            message = f"{self._name} has packets of more than {self._most} bytes: they share bytes "
+            message += "of the file, or are compressed; raise max_reuse if meant"
+            raise LimitExceededError(message)
+
+
 class _Cursor:
     """A place in a container that is read a second time."""
 
@@ -291,16 +325,22 @@ def _row(
     )
 
 
-def _demux(container: InputContainer, stream_index: int, cut: _Cut | None) -> Iterator[VideoPacket]:
+def _demux(
+    container: InputContainer,
+    stream_index: int,
+    cut: _Cut | None,
+    allowance: _Allowance | None = None,
+) -> Iterator[VideoPacket]:
     """The packets of a stream that hold data: an empty one would end a decode.
 
     Behind the last one PyAV hands out an empty packet per stream, and stumbles over streams that
     it came to know of on the way.
     """
-    stream = container.streams[stream_index]
     with contextlib.suppress(IndexError):
-        for packet in cast("Iterator[VideoPacket]", container.demux(stream)):
-            if not packet.size:
+        for packet in cast("Iterator[VideoPacket]", container.demux()):
+            if allowance is not None:
+                allowance.spend(packet.size)
+            if not packet.size or packet.stream_index != stream_index:
                 continue
             if cut is None:
                 yield packet
