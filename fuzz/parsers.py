@@ -285,9 +285,9 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
     found = read_heads(
         header_reader(stream.codec, stream.extradata, intra_only=stream.intra_only),
         heads.reshape(len(data), _HEAD),
-        np.array([min(len(p), _HEAD) for p in data], np.int64),
+        np.array([len(p) for p in data], np.int64),
         key=np.array([key for _, key in stream.packets], np.bool_),
-        whole=lambda row: memoryview(data[row]),
+        read=lambda row, start=0, size=None: memoryview(data[row])[start:][:size],
     )
     if found is not None:
         assert found.tolist() == flags, f"at once {found.tolist()}, one by one {flags}"

@@ -94,8 +94,8 @@ class TheoraReader:
         """Take the three headers, which a decoder is opened with."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        if data[0] & 0x80:
-            return 0  # a header
+        if not data or data[0] & 0x80:
+            return 0  # a header, or nothing
         return SHOWN if data[0] & 0x40 else SHOWN | ENTRY
 
 

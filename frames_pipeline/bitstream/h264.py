@@ -188,7 +188,7 @@ class H264Reader:
             kind = nal[0] & 31
             if kind in _SLICES and not flags:
                 flags = self._read_slice(nal, data, key=key and recovery)
-            elif kind in _SLICES and flags & ENTRY and kind != _IDR and not _is_intra(nal):
+            elif kind in _SLICES and flags & OPEN and not _is_intra(nal):
                 flags &= ~(ENTRY | OPEN)
             elif kind == _SEI and not flags:
                 recovery = recovery or (key and _is_exact_recovery_point(nal))

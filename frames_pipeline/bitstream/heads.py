@@ -66,7 +66,7 @@ def roles(
 class PacketBytes(Protocol):
     """Reads packets whose heads do not tell enough."""
 
-    def __call__(self, row: int, start: int = 0, size: int = -1) -> memoryview:
+    def __call__(self, row: int, start: int = 0, size: int | None = None) -> memoryview:
         """Return some bytes of a packet; all from `start` on where no size is given."""
 
 
@@ -105,6 +105,8 @@ def first_slices(
         if np.any(role == _OTHER):
             return None
         is_slice = role == _SLICE
+        if np.any(is_slice & (header == 0) & (heads[rows, start + 1] == 0)):
+            return None  # no header, but perhaps a start code
         found.first[rows[is_slice]] = header[is_slice]
         found.second[rows[is_slice]] = heads[rows, start + 1][is_slice]
         found.after_sei[rows[role == _SEI]] = True

@@ -138,12 +138,12 @@ def sampled_packets(
 
 
 def _read_packet(
-    file: ByteReader, table: SampleTable, row: int, start: int = 0, size: int = -1
+    file: ByteReader, table: SampleTable, row: int, start: int = 0, size: int | None = None
 ) -> memoryview:
     """Some bytes of a sample; zeros where the file ends before it does."""
     left = int(table.size[row]) - start
-    size = left if size < 0 else size
-    data = file.read(int(table.offset[row]) + start, min(left, size))
+    size = left if size is None else size
+    data = file.read(int(table.offset[row]) + start, max(min(left, size), 0))
     return memoryview(data.ljust(size, b"\0"))
 
 
