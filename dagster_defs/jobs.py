@@ -16,6 +16,7 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
 from frames_pipeline.pipeline import extract_uris, retire_batch
+from frames_pipeline.plain_text import fit_to_show
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `define_asset_job` gives."""
@@ -109,7 +110,7 @@ def build_uris_job(
                 progress=Progress(context.log),
             )
             metadata = {
-                f"{report.places.source.url} {name}: {entry}": value
+                fit_to_show(f"{report.places.source.url} {name}: {entry}"): value
                 for report in found
                 for name, signature in signatures.items()
                 for entry, value in of_frames(report.frames[signature], report.places).items()

@@ -26,18 +26,27 @@ FramesPipelineError
     ├── IntegrityError           an object is missing, or is not the one committed
     └── ConflictError            the place is taken by something else
 ```
+
+Messages are for people, and go to terminals, logs, tables and pages. They name what strangers
+named, so every message is made safe to show as it is raised: see `plain_text`.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from frames_pipeline.plain_text import fit_to_show
+
 
 class FramesPipelineError(Exception):
-    """The base of every error raised on purpose."""
+    """The base of every error raised on purpose. Its message may be shown as it is."""
 
     reason: ClassVar[str] = "error"
     """How an outcome table names this kind of failure."""
+
+    def __init__(self, *args: object) -> None:
+        """Take a message; control characters become visible, and URLs lose what signs them."""
+        super().__init__(*(fit_to_show(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(FramesPipelineError, ValueError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from frames_pipeline.addresses import folder_and_name, without_secrets
 from frames_pipeline.copies import copies
 from frames_pipeline.errors import LimitExceededError, SourceNotFoundError
 from frames_pipeline.objects import ObjectInfo, Objects
@@ -47,6 +48,7 @@ class VideoSource:
         storage_options: Mapping[str, Any] | None = None,
         *,
         suffixes: tuple[str, ...] = SUFFIXES,
+        signed: Mapping[str, str] | None = None,
     ) -> None:
         """Name the root; nothing is touched yet.
 
@@ -54,8 +56,11 @@ class VideoSource:
             url: A path or an fsspec URL, without credentials.
             storage_options: What fsspec needs to reach it: keys, endpoint, profile.
             suffixes: File names that are taken for videos.
+            signed: By key, the name by which a video is asked for where that is signed: it is no
+                part of the key, which is stored.
         """
         self._objects = Objects(url, storage_options)
+        self._signed = dict(signed or {})
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
 
     @property
@@ -90,7 +95,7 @@ class VideoSource:
             SourceNotFoundError: It is not there.
         """
         try:
-            return _video(key, self._objects.info(key))
+            return _video(key, self._objects.info(self._name(key)))
         except FileNotFoundError as error:
             message = f"{key} is gone from {self.url}"
             raise SourceNotFoundError(message) from error
@@ -122,19 +127,23 @@ class VideoSource:
             TransientError: It cannot be reached now.
         """
         objects, suffix = self._objects, PurePosixPath(video.key).suffix
+        name = self._name(video.key)
         if objects.local_path is not None or fresh or not (video.etag or video.modified):
-            with _staged(objects, video.key, video.size, max_bytes) as path:
+            with _staged(objects, name, video.size, max_bytes) as path:
                 yield path
             return
 
         def fetch(path: Path) -> bool:
-            _fetch(objects, video.key, path)
+            _fetch(objects, name, path)
             return self.find(video.key).is_same_file(video)
 
         _check_size(video.key, video.size, max_bytes)
         where = (objects.url, sorted(objects.storage_options.items(), key=str))
         with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
             yield path
+
+    def _name(self, key: str) -> str:
+        return self._signed.get(key, key)
 
     def _takes(self, key: str) -> bool:
         is_hidden = key.startswith(".") or "/." in key
@@ -144,7 +153,7 @@ class VideoSource:
 @contextlib.contextmanager
 def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
     """What a URL names, as a local file, for the time of a `with` block."""
-    root, _, key = url.rpartition("/")
+    root, key = folder_and_name(url)
     objects = Objects(root)
     try:
         size = objects.info(key).size
@@ -161,7 +170,7 @@ def _staged(objects: Objects, key: str, size: int, max_bytes: int | None) -> Ite
     if objects.local_path is not None:
         yield objects.local_path / key
         return
-    with copies().alone(PurePosixPath(key).suffix) as path:
+    with copies().alone(PurePosixPath(without_secrets(key)).suffix) as path:
         _fetch(objects, key, path)
         yield path
 

@@ -44,6 +44,7 @@ from frames_pipeline.pipeline import (
     uses_of_video,
 )
 from frames_pipeline.pipeline.extraction import Progress
+from frames_pipeline.plain_text import fit_to_show
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GarbageReport
 from frames_pipeline.videos import VideoSource
@@ -58,12 +59,35 @@ CANNOT = 2
 class _Commands(click.Group):
     """Errors on purpose are a line that says what to do, not a traceback."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        with _legible_usage():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _legible_usage():
+                return super().invoke(ctx)
         except FramesPipelineError as error:
-            click.echo(f"frames-pipeline: {error}", err=True)
+            output.complaint(f"frames-pipeline: {error}")
             ctx.exit(CANNOT if isinstance(error, ConfigError) else FOUND)
+
+
+@contextlib.contextmanager
+def _legible_usage() -> Iterator[None]:
+    """Have what click says of arguments repeat no control characters of theirs."""
+    try:
+        yield
+    except click.ClickException as error:
+        said = error.format_message()
+        if said == fit_to_show(said):
+            raise
+        raise click.UsageError(fit_to_show(said), getattr(error, "ctx", None)) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -269,7 +293,7 @@ def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) ->
     elif rows:
         output.table(rows, *rows[0])
     else:
-        click.echo("nothing", err=True)
+        output.complaint("nothing")
 
 
 def _batches(here: Places) -> Iterator[dict[str, Any]]:
@@ -332,7 +356,7 @@ def show(
         output.picture(sheet, columns=columns)
     else:
         out.write_bytes(sheet)
-        click.echo(f"{out}: {output.size(len(sheet))}")
+        output.line(f"{out}: {output.size(len(sheet))}")
 
 
 @main.command()
@@ -381,7 +405,7 @@ def export(
         writers[kind](
             frames, target, encoding=encoding, storage_options=target_options, progress=progress
         )
-    click.echo(f"{target}: {len(frames)} clips")
+    output.line(f"{target}: {len(frames)} clips")
 
 
 @main.command()
@@ -481,7 +505,7 @@ def verify(
     else:
         output.table(rows, "batch", "clips", "objects", "bytes", "faults")
         for fault in faults:
-            click.echo(fault["fault"], err=True)
+            output.complaint(fault["fault"])
     if faults:
         sys.exit(FOUND)
 
@@ -525,11 +549,11 @@ def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo
     here = options.places(root, root_options)
     if undo:
         here.batches.restore(batch)
-        click.echo(f"{batch} is in use")
+        output.line(f"{batch} is in use")
         return
     clips = retire_batch(batch, here, withdraw=withdraw)
     kept = f"{clips} stored clips withdrawn: run gc" if withdraw else "its frames are kept"
-    click.echo(f"{batch} is retired; {kept}")
+    output.line(f"{batch} is retired; {kept}")
 
 
 def _freed(report: GarbageReport | PruneReport) -> dict[str, Any]:
@@ -598,12 +622,12 @@ def _print_uses(found: Uses, *, as_json: bool) -> None:
     ]
     if frames:
         output.table(frames, *frames[0])
-        click.echo()
+        output.line()
     rows = [_row(one) for one in found.rows]
     if rows:
         output.table(rows, *rows[0])
     if not frames and not rows:
-        click.echo("nothing", err=True)
+        output.complaint("nothing")
 
 
 def _row(one: RowOrigin) -> dict[str, str]:

@@ -189,10 +189,10 @@ def test_commit_between_listing_and_reading(
 
     time.sleep(0.2)
     monkeypatch.setattr(store.objects, "list", list_then_replace)
-    assert store.collect_garbage(grace_seconds=0.1, dry_run=False).objects == 0
+    assert store.collect_garbage("b", grace_seconds=0.1, dry_run=False).objects == 0
     time.sleep(0.2)
     monkeypatch.undo()
-    [path] = store.collect_garbage(grace_seconds=0.1, dry_run=False).attempts
+    [path] = store.collect_garbage("b", grace_seconds=0.1, dry_run=False).attempts
     assert path.endswith(old.path)
 
 
@@ -207,7 +207,14 @@ def test_stray_temporary_files(
     old = write("c", 1)
     write("c", 2)
     folder = f"frames/b/{signature.key}"
-    strays = [f"{folder}/commits/c.json.0123abcd.tmp", f"{folder}/manifest.json.0123abcd.tmp"]
+    strays = [
+        f"{folder}/commits/c.json.0123abcd.tmp",
+        f"{folder}/manifest.json.0123abcd.tmp",
+        "tables/clips/b/part-0.parquet.0123abcd.tmp",
+        "batches/b.json.0123abcd.tmp",
+        "origins/ab/abcd.json.0123abcd.tmp",
+        "adhoc/frames/b/s/manifest.json.0123abcd.tmp",
+    ]
     inside = f"{folder}/{old.path}/frames/c/0/0/0/0.0123abcd.tmp"
     foreign = [
         f"{folder}/notes.tmp",
@@ -215,7 +222,7 @@ def test_stray_temporary_files(
         f"{folder}/clips/c-1/attempt/zarr.json",
         "frames/b/notes/clips/x/0198c3a4b5c6-89abcdef/zarr.json",
         "frames/notes.txt",
-        "tables/clips/b/part-0.parquet.0123abcd.tmp",
+        "notes/of-somebody.txt.0123abcd.tmp",
     ]
     for key in (*strays, inside, *foreign):
         store.objects.put(key, b"12")
@@ -224,7 +231,7 @@ def test_stray_temporary_files(
     report = store.collect_garbage(dry_run=False)
     assert set(report.temporary) == set(strays)
     assert len(report.attempts) == 2
-    assert report.objects == 2 * 5 + 1 + 2
+    assert report.objects == 2 * 5 + 1 + len(strays)
     left = store.objects.list()
     assert set(foreign) <= left.keys()
     assert not left.keys() & {*strays, inside}
