@@ -33,9 +33,9 @@ _BESIDE: Final = frozenset(
 )  # fmt: skip
 """Parameters that say how and until when a URL is signed, where one is: Azure's, CloudFront's."""
 _USER: Final = re.compile(r"(?<=://)[^/\s?#'\"<>]*@")
-_QUERY: Final = re.compile(r"[?#]([^\s'\"<>`]+)")
-_ENCODED: Final = re.compile(r"(%25)*%3f[^\s'\"<>`&]+", re.IGNORECASE)
-"""The query of a URL that is itself a parameter."""
+_QUERY: Final = re.compile(r"[?#]([^\s'\"<>`]*[^\s'\"<>`:,;.)\]}])")
+_ENCODED: Final = re.compile(r"%(25)*3f[^\s'\"<>`&]+", re.IGNORECASE)
+"""The query of a URL that is itself a parameter, encoded once or more often."""
 _BETWEEN: Final = re.compile(r"(&amp;|&|;|\\u0026)")
 _CONTAINERS: Final = re.compile(r"(abfss?|wasbs?)://$", re.IGNORECASE)
 """Azure writes its containers where others have a user."""
@@ -117,7 +117,7 @@ def _is_secret(name: str, value: str) -> bool:
     if is_secret_name(_decoded(name).rpartition("?")[2]):
         return True
     inner = _decoded(value)
-    return inner != value and without_secrets(inner) != inner
+    return without_secrets(inner) != inner
 
 
 def _decoded(text: str) -> str:

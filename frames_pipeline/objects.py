@@ -342,6 +342,15 @@ class Objects:
         return self._connection[1], self._connection[2]
 
 
+def check_location(url: str) -> None:
+    """Make sure that a location may be stored, as the folder of something; nothing is touched.
+
+    Raises:
+        ConfigError: The URL is empty, carries credentials or is signed.
+    """
+    _split_url(url)
+
+
 def _split_url(url: str) -> tuple[str, str]:
     """Protocol and the rest without a slash at its end; a path has no protocol."""
     protocol, separator, rest = url.partition("://")
@@ -353,7 +362,7 @@ def _split_url(url: str) -> tuple[str, str]:
     if protocol and "@" in rest.partition("/")[0]:
         message = f"the {protocol} URL carries credentials; put them into storage_options"
         raise ConfigError(message)
-    if protocol and (without_secrets(url) != url):
+    if protocol and without_secrets(url) != url:
         found = ", ".join(signing_names(url)) or "a user and a password"
         message = f"{url} is signed, by {found}, and what is stored names it; give the URL without "
         raise ConfigError(message + "that, and put credentials into storage_options")
