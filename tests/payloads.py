@@ -70,9 +70,7 @@ def random_texts(count: int, *, seed: int) -> list[str]:
     chance = random.Random(seed)
     ranges = [(0x01, 0x7F), (0x80, 0xFF), (0x2000, 0x206F), (0x100, 0xD7FF), (0xE000, 0x10FFFF)]
     return [
-        "".join(
-            chr(chance.randint(*chance.choice(ranges))) for _ in range(chance.randint(1, 30))
-        )
+        "".join(chr(chance.randint(*chance.choice(ranges))) for _ in range(chance.randint(1, 30)))
         for _ in range(count)
     ]
 
