@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -236,6 +239,42 @@ def test_stray_temporary_files(
     assert set(foreign) <= left.keys()
     assert not left.keys() & {*strays, inside}
     assert store.verify("b", deep=True).ok
+
+
+WRITER = """
+import sys
+from frames_pipeline.objects import Objects
+while True:
+    Objects(sys.argv[1]).put(sys.argv[2], bytes(64 << 20))
+"""
+
+
+@pytest.mark.parametrize(
+    "key", ["tables/clips/b/part-00000.parquet", "batches/b.json", "origins/ab/cd.json"]
+)
+def test_what_a_killed_writer_leaves_is_collected(
+    store: FrameStore, key: str, later: Callable[[float], None]
+) -> None:
+    """Under any prefix, after the grace period; what it replaced stays."""
+    url = store.objects.url
+    store.objects.put(key, b"whole")
+    for _ in range(100):
+        with subprocess.Popen([sys.executable, "-c", WRITER, url, key]) as writer:
+            while not (left := list(Path(url).rglob("*.tmp"))):
+                assert writer.poll() is None
+                time.sleep(0.001)
+            writer.kill()
+        if left := [path for path in left if path.exists()]:
+            break
+    assert len(left) == 1
+    assert store.collect_garbage(dry_run=False).objects == 0
+    later(DAY + 60)
+    dry = store.collect_garbage()
+    assert [str(Path(url, name)) for name in dry.temporary] == [str(left[0])]
+    assert left[0].exists()
+    assert store.collect_garbage(dry_run=False).temporary == dry.temporary
+    assert not left[0].exists()
+    assert list(store.objects.list()) == [key]
 
 
 def test_unreadable_commit_stops_it(
