@@ -20,7 +20,7 @@ _SECRET_WORD: Final = re.compile(
         | .*(access|api|account|private|shared|encryption|subscription|sas|pair)[-_]?key.*
         | (aws|google|oss)?access(key)?id | key-pair-id
         | sig | sign | auth | auth[-_]?key | key | pwd | pass | policy | sas | session | sid | code
-        | hash | md5 | hd(nea|nts|ntl) | ticket | wssecret | verify )$""",
+        | hash | md5 | hd(nea|nts|ntl) | ticket | wssecret )$""",
     re.IGNORECASE | re.VERBOSE,
 )
 """Names of parameters and options that hold secrets."""

@@ -1,4 +1,4 @@
-"""Text that strangers choose: what a terminal, Markdown, HTML or a reader may take for a command."""
+"""Text that strangers choose: what a terminal, Markdown or HTML may take for a command."""
 
 from __future__ import annotations
 

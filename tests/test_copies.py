@@ -213,36 +213,29 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 def plant(tmp: Path, kind: str) -> None:
     """Something of somebody else's that bears one of our names."""
+    (tmp / "precious").mkdir()
+    (tmp / "precious" / "file").write_text("precious")
+    (tmp / "precious" / "owner-of-copies").touch()
     home = tmp / "frames-pipeline-planted0"
-    precious = tmp / "precious"
-    precious.mkdir()
-    (precious / "file").write_text("precious")
-    if kind in ("pipe", "link", "file"):
-        match kind:
-            case "pipe":
-                os.mkfifo(home)
-            case "link":
-                (precious / "owner-of-copies").touch()
-                home.symlink_to(precious)
-            case "file":
-                home.write_text("a file")
-        return
-    home.mkdir()
-    owner = home / "owner-of-copies"
+    kind, _, where = kind.partition(" in a ")
+    if where:
+        home.mkdir()
+        home /= "owner-of-copies"
     match kind:
-        case "pipe in a folder":
-            os.mkfifo(owner)
-        case "link in a folder":
-            owner.symlink_to(precious / "file")
-        case "folder in a folder":
-            owner.mkdir()
-        case "socket in a folder":
+        case "pipe":
+            os.mkfifo(home)
+        case "link":
+            home.symlink_to(tmp / "precious" / ("file" if where else ""))
+        case "file":
+            home.write_text("a file")
+        case "socket":
             with socket.socket(socket.AF_UNIX) as server:
-                server.bind(str(owner))
-        case "folder that is being made":
-            pass
+                server.bind(str(home))
+        case "folder" | "folder that is being made":
+            home.mkdir()
         case "folder of somebody else":
-            owner.touch()
+            home.mkdir()
+            (home / "owner-of-copies").touch()
             os.chown(home, 12345, 12345)
 
 

@@ -32,7 +32,7 @@ from frames_pipeline import (
     extract_frames,
     probe,
 )
-from frames_pipeline.batches import BatchRegistry, Batching
+from frames_pipeline.batches import Batching, BatchRegistry
 from frames_pipeline.cli import main
 from frames_pipeline.models.captioning import open_caption_provider
 from frames_pipeline.objects import Objects
@@ -96,14 +96,10 @@ class Planted:
         """Where any of them is, in files or in what was seen."""
         forms = {form for secret in self.secrets for form in _forms(secret)}
         whole = re.compile(b"|".join(re.escape(form) for form in forms))
-        places = [str(path) for path in folder.rglob("*") if whole.search(bytes(path))]
-        for path in folder.rglob("*"):
-            if path.is_file() and (hit := whole.search(path.read_bytes())):
-                places.append(f"{path}: {hit[0]!r}")
-        for text in self.seen:
-            if hit := whole.search(text.encode(errors="surrogatepass")):
-                places.append(f"{text}: {hit[0]!r}")
-        return places
+        told = [(str(path), bytes(path)) for path in folder.rglob("*")]
+        told += [(str(path), path.read_bytes()) for path in folder.rglob("*") if path.is_file()]
+        told += [(text, text.encode(errors="surrogatepass")) for text in self.seen]
+        return [f"{where}: {hit[0]!r}" for where, data in told if (hit := whole.search(data))]
 
 
 def _forms(secret: str) -> Iterator[bytes]:

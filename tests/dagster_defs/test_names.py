@@ -1,4 +1,4 @@
-"""What Dagster is given of names that strangers chose: text in tables, metadata, logs and errors."""
+"""What Dagster is given of names that strangers chose: text in tables, metadata and errors."""
 
 from __future__ import annotations
 
@@ -93,10 +93,9 @@ def test_errors_are_text(payload: str) -> None:
     @dg.op
     def fail() -> None:
         with retrying_transients():
-            try:
-                raise KeyError(as_text(payload)) from ValueError(f"the server says {payload}")
-            except KeyError as error:
-                raise StoreError(f"cannot use {as_text(payload)}") from error
+            cause = KeyError(as_text(payload))
+            cause.__cause__ = ValueError(f"the server says {payload}")
+            raise StoreError(f"cannot use {as_text(payload)}") from cause
 
     @dg.job
     def failing() -> None:
