@@ -12,13 +12,13 @@ BEL: Final = "\x07"
 PAYLOADS: Final = (
     "x[/b]y",
     "[red]x[/red]",
-    "[link=https:||evil]x[/link]",
+    "[link=https://evil]x[/link]",
     "[/]",
     "[bold",
     "a:smile:b",
     f"{ESC}[2J{ESC}[31mred",
     f"{ESC}]0;title{BEL}",
-    f"{ESC}]8;;https:||evil{ESC}\\click{ESC}]8;;{ESC}\\",
+    f"{ESC}]8;;https://evil{ESC}\\click{ESC}]8;;{ESC}\\",
     f"{ESC}P+q544e{ESC}\\",
     "\x9b31mred\x9d0;title\x9c",
     "a\u202egpj.exe",
@@ -29,10 +29,10 @@ PAYLOADS: Final = (
     "para\u2029graph\u2028line\x85next",
     "\U000e0041\U000e0042",
     "<img src=x onerror=alert(1)>",
-    "<script>alert(1)<|script>",
+    "<script>alert(1)</script>",
     "&lt;b&gt; &amp; &#60;i&#62;",
     "[b]**x**",
-    "![x](https:||evil|x.png)",
+    "![x](https://evil/x.png)",
     "[x](javascript:alert(1))",
     "`code` ``` ~~x~~ __x__ *x* _x_",
     "# head",
@@ -40,29 +40,25 @@ PAYLOADS: Final = (
     "1. item",
     "> quote",
     "| a | b |",
-    "https:||evil.example x@evil.example www.evil.example",
+    "https://evil.example x@evil.example www.evil.example",
     "$(reboot) `reboot` ;reboot",
     "%s %(x)s {x} {0!r}",
     "'; DROP TABLE x; --",
     "\\x1b[31m \\[b]",
     "日本語 Ünïcödé 🎬 العربية",
 )
-"""By what they try; `|` stands for a slash where `as_file_name` makes a name of one."""
+"""By what they try."""
 
 STRANGE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def as_text(payload: str) -> str:
-    """A payload with its slashes."""
-    return payload.replace("|", "/")
-
-
-def as_file_name(payload: str) -> str:
-    """A payload that may be a file's name: without slashes and zero bytes, and not too long."""
-    name = payload.replace("/", "|").replace("\0", "")
-    while len(name.encode("utf-8", "surrogateescape")) > 200:
-        name = name[:-1]
-    return name
+def as_key(payload: str) -> str:
+    """A payload that may be a video's key: a path, without hidden parts and not too long."""
+    parts = [part for part in payload.replace("\0", "").split("/") if part.strip(".")]
+    key = "/".join(part.lstrip(".") for part in parts) or "nothing"
+    while len(key.encode("utf-8", "surrogateescape")) > 200:
+        key = key[:-1]
+    return f"{key}.mp4"
 
 
 def random_texts(count: int, *, seed: int) -> list[str]:

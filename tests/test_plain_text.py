@@ -19,13 +19,13 @@ from frames_pipeline.causes import ForeignError, presentable
 from frames_pipeline.cli import output
 from frames_pipeline.errors import ConfigError, FramesPipelineError, StoreError
 from frames_pipeline.plain_text import as_json, as_markdown_text, fit_to_show, shown
-from tests.payloads import PAYLOADS, as_text, unseen
+from tests.payloads import PAYLOADS, unseen
 
 TEXTS = st.one_of(
-    st.sampled_from(list(map(as_text, PAYLOADS))),
+    st.sampled_from(PAYLOADS),
     st.text(alphabet=st.characters(), max_size=40),
     st.text(alphabet=st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Po"]), max_size=20),
-    st.lists(st.sampled_from(list(map(as_text, PAYLOADS))), min_size=2, max_size=4).map("".join),
+    st.lists(st.sampled_from(PAYLOADS), min_size=2, max_size=4).map("".join),
 )
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type)]
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])

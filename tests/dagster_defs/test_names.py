@@ -16,10 +16,10 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import StoreError
 from frames_pipeline.plain_text import fit_to_show
 from tests.dagster_defs.conftest import Project, project_of
-from tests.payloads import PAYLOADS, as_file_name, as_text, unseen
+from tests.payloads import PAYLOADS, as_key, unseen
 from tests.videos import X264, make_video
 
-NAMES = [f"{as_file_name(text)}.mp4" for text in PAYLOADS[::3]]
+NAMES = [as_key(text) for text in PAYLOADS[::3]]
 BROKEN = "<img src=x onerror=alert(1)>[b]**x**\x1b[31m.mp4"
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
@@ -31,6 +31,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     videos.mkdir()
     for number, name in enumerate(NAMES):
         make_video(videos / "new.mp4", frames=30, options=X264, first=10 * number)
+        (videos / name).parent.mkdir(parents=True, exist_ok=True)
         (videos / "new.mp4").rename(videos / name)
     (videos / BROKEN).write_text("no video")
     with dg.instance_for_test() as instance:
@@ -93,9 +94,9 @@ def test_errors_are_text(payload: str) -> None:
     @dg.op
     def fail() -> None:
         with retrying_transients():
-            cause = KeyError(as_text(payload))
+            cause = KeyError(payload)
             cause.__cause__ = ValueError(f"the server says {payload}")
-            raise StoreError(f"cannot use {as_text(payload)}") from cause
+            raise StoreError(f"cannot use {payload}") from cause
 
     @dg.job
     def failing() -> None:
