@@ -62,6 +62,7 @@ from frames_pipeline.models.captioning import (
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.objects import check_location
 from frames_pipeline.shots import ShotRules
 from frames_pipeline.videos import SUFFIXES, checked_suffixes
 
@@ -577,7 +578,13 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         return self.definitions()
 
     def definitions(self) -> dg.Definitions:
-        """The same without a project around it, for tests and scripts."""
+        """The same without a project around it, for tests and scripts.
+
+        Raises:
+            ConfigError: A location carries credentials, or is signed.
+        """
+        check_location(self.source)
+        check_location(self.root)
         signatures = {name: value.signature() for name, value in self.signatures.items()}
         names = Names(self.name or "")
         downstream = self._downstream(names, signatures)

@@ -14,6 +14,8 @@ from frames_pipeline.store import GRACE_SECONDS, GarbageReport
 
 COLLECT_GARBAGE = "collect_garbage"
 GRACE_HOURS = GRACE_SECONDS / 3600
+BESIDE = "(tables and lists of batches)"
+"""What is said for a batch where unfinished writes are of none."""
 
 
 class Garbage(dg.Config):
@@ -43,12 +45,13 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
                 message = f"no frames of {', '.join(unknown)}; there are {len(there)} batches"
                 raise ConfigError(message)
             found: dict[str, GarbageReport] = {}
+            grace, is_dry = 3600 * config.grace_hours, not config.delete
             for batch in config.batches or there:
-                found[batch] = store.collect_garbage(
-                    batch, grace_seconds=3600 * config.grace_hours, dry_run=not config.delete
-                )
+                found[batch] = store.collect_garbage(batch, grace_seconds=grace, dry_run=is_dry)
                 if found[batch].objects:
                     context.log.info(f"{batch}: {_said(found[batch])}")
+            if not config.batches:
+                found[BESIDE] = store.collect_unfinished(grace_seconds=grace, dry_run=is_dry)
         context.add_output_metadata(_told(found, deleted=config.delete))
 
     @dg.job(
@@ -92,7 +95,7 @@ def _told(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
     ]
     return {
         "deleted": deleted,
-        "batches": len(found),
+        "batches": len(found.keys() - {BESIDE}),
         "attempts": sum(len(report.attempts) for report in found.values()),
         "unfinished_writes": sum(len(report.temporary) for report in found.values()),
         "objects": sum(report.objects for report in found.values()),

@@ -13,9 +13,11 @@ from dagster_defs.names import Names
 from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import ConfigError, FrameExtractionSignature
+from frames_pipeline.addresses import without_secrets
 from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
 from frames_pipeline.pipeline import extract_uris, retire_batch
+from frames_pipeline.plain_text import fit_to_show
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `define_asset_job` gives."""
@@ -61,6 +63,17 @@ class Uris(dg.Config):
         default=0, ge=0, description="Seconds of a clip; 0: one clip per video."
     )
 
+    def check_uris(self) -> None:
+        """Make sure that no URI is signed: Dagster keeps a run's configuration, and shows it.
+
+        Raises:
+            ConfigError: One is.
+        """
+        for uri in self.uris:
+            if "://" in uri and without_secrets(uri) != uri:
+                message = f"{uri} is signed, and Dagster keeps what a run is told; give the URL "
+                raise ConfigError(message + "without that, and credentials as `source_secrets`")
+
     def cutting(self) -> Cutting:
         """How the videos are cut."""
         if not self.clip_len_s:
@@ -92,6 +105,7 @@ def build_uris_job(
         extraction: ExtractionResource,
     ) -> None:
         with retrying_transients():
+            config.check_uris()
             signatures = {
                 name: FrameExtractionSignature.from_mapping(values)
                 for name, values in config.signatures.items()
@@ -109,7 +123,7 @@ def build_uris_job(
                 progress=Progress(context.log),
             )
             metadata = {
-                f"{report.places.source.url} {name}: {entry}": value
+                fit_to_show(f"{report.places.source.url} {name}: {entry}"): value
                 for report in found
                 for name, signature in signatures.items()
                 for entry, value in of_frames(report.frames[signature], report.places).items()

@@ -22,6 +22,7 @@ from frames_pipeline.pipeline import (
     sheet_of_batch,
     timeline_of_batch,
 )
+from frames_pipeline.plain_text import as_markdown_text, fit_to_show
 from frames_pipeline.tables import provider_parameters
 
 Metadata = dict[str, Any]
@@ -92,7 +93,7 @@ def column_lineage(
 
 
 def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.MetadataValue:
-    """Some columns of the first rows, as a table."""
+    """Some columns of the first rows, as a table, its texts fit to be shown."""
     names = list(columns)
     shown = [row for row, _ in zip(rows, range(MAX_ROWS), strict=False)]
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name, type="string") for name in names])
@@ -152,7 +153,11 @@ def _pictures(report: FramesReport, places: Places) -> Metadata:
         sheet = sheet_of_batch(report.manifest, report.signature, places)
         times = timeline_of_batch(report.manifest, places)
     except IntegrityError as error:
-        return {"contact_sheet": dg.MetadataValue.md(f"No contact sheet: {error}")}
+        return {
+            "contact_sheet": dg.MetadataValue.md(
+                f"No contact sheet: {as_markdown_text(str(error))}"
+            )
+        }
     return {
         "contact_sheet": dg.MetadataValue.md(as_markdown(sheet)),
         "timeline": dg.MetadataValue.md(as_markdown(times, kind="png")),
@@ -219,6 +224,6 @@ def _each(rows: Iterable[Mapping[str, Any]], column: str) -> str:
 
 
 def _cell(value: object) -> str | int | float | bool | None:
-    if value is None or isinstance(value, str | int | float | bool):
+    if value is None or isinstance(value, int | float | bool):
         return value
-    return str(value)
+    return fit_to_show(str(value))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from frames_pipeline import FramesPipelineError, TransientError
+from frames_pipeline.causes import presentable
 
 MAX_RETRIES = 3
 SECONDS_TO_WAIT = 30
@@ -13,10 +14,15 @@ SECONDS_TO_WAIT = 30
 
 @contextmanager
 def retrying_transients() -> Iterator[None]:
-    """Have Dagster repeat the step after a fault that may pass; other faults end the run."""
+    """Have Dagster repeat the step after a fault that may pass; other faults end the run.
+
+    What Dagster keeps and shows of an error is its text and those of its causes.
+    """
     try:
         yield
     except TransientError as error:
-        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=SECONDS_TO_WAIT) from error
+        raise dg.RetryRequested(
+            max_retries=MAX_RETRIES, seconds_to_wait=SECONDS_TO_WAIT
+        ) from presentable(error)
     except FramesPipelineError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise dg.Failure(description=str(error), allow_retries=False) from presentable(error)

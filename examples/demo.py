@@ -18,7 +18,9 @@ from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dagster_defs.definitions import defs as load_definitions
 from frames_pipeline.batches import Batching
@@ -42,11 +44,11 @@ def main() -> int:
     }
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     instance_folder_in(data)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
     places = Places.at(source, str(data / "frames"))
     found = discover(places, Batching(max_wait_s=0), now=time.time())
     new = len(found.sealed)
-    console.print(f"{len(found.listed)} videos under [bold]{source}[/]; new batches: {new}")
+    console.print(f"{len(found.listed)} videos under [bold]{escape(source)}[/]; new batches: {new}")
     with dg.DagsterInstance.get() as instance:
         return run_batches(instance, places, console, data)
 
@@ -71,7 +73,7 @@ def run_batches(instance: dg.DagsterInstance, places: Places, console: Console, 
         made = [event.materialization for event in run.get_asset_materialization_events()]
         console.print(table_of(made))
         sheet = save_sheet(batch, made, places, data / f"contact-sheet-{batch}.jpg")
-        console.print(f"{seconds:.1f} s in all. Contact sheet: [bold]{shown(sheet)}[/]")
+        console.print(f"{seconds:.1f} s in all. Contact sheet: [bold]{escape(shown(sheet))}[/]")
         decoded += sum(facts(one).get("clips_decoded_now", 0) for one in made)
     if not decoded:
         console.print("Nothing was decoded: every clip's frames were there already.")
@@ -107,7 +109,7 @@ def table_of(made: list[dg.AssetMaterialization]) -> Table:
                 *(str(known.get(name, "")) for name in ("clips", "frames", "rows")),
                 "" if size is None else f"{size / 1e6:.2f}",
                 *(str(known.get(name, "")) for name in ("clips_decoded_now", "seconds")),
-                shown(known["dagster/uri"]),
+                Text(shown(known["dagster/uri"])),
             )
     return table
 

@@ -3,14 +3,20 @@
 A video is cut by one process and decoded by others, 32 clips at a time. It is fetched once for all
 of them: the first one fetches it, the others wait.
 
-    {tmp}/frames-pipeline-{…}/
+    {tmp}/frames-pipeline-{…}/  with mode 0700
         owner-of-copies         locked by the process that made the folder
+        listener-{…}            the socket of its fork server
         {name}/video.mp4        a copy, in a folder that no other file shares
         {name}.part/video.mp4   one that is being fetched
         {name}.lock             exclusive to who fetches or deletes, shared by readers
 
 Locks are the kernel's, by `flock`: they end with whoever holds them, however that ends. A worker
-that is killed blocks nobody, and a folder whose owner is gone is deleted when the next is made.
+that is killed blocks nobody, and a folder whose owner is gone is deleted when the next is made,
+with the semaphores that bear its name.
+
+The folder for temporary files is everybody's. What bears one of these names there and is not a
+folder of this user, with a regular file in it that its owner has locked or left, is never opened,
+followed or deleted.
 """
 
 from __future__ import annotations
@@ -21,8 +27,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +43,9 @@ _PREFIX: Final = "frames-pipeline-"
 _OWNER: Final = "owner-of-copies"
 _LOCK: Final = ".lock"
 _PART: Final = ".part"
+_MAKING_S: Final = 3600.0
+"""Seconds after which nobody is still making a folder that has no owner."""
+_SEMAPHORES: Final = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +134,41 @@ _making: Final = threading.Lock()
 
 def _new_home() -> Path:
     """A folder that goes when this process does: by itself, or by the next that makes one."""
-    for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
-        with contextlib.suppress(OSError), owner.open() as file:
-            if os.fstat(file.fileno()).st_uid == os.getuid():
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(owner.parent)
+    for home in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            _delete_orphan(home)
     home = Path(tempfile.mkdtemp(prefix=_PREFIX))
     mine = _opened(home / "new")
     fcntl.flock(mine, fcntl.LOCK_EX)
     (home / "new").rename(home / _OWNER)  # by now it is locked
     atexit.register(_leave, home, mine, os.getpid())
     return home
+
+
+def _delete_orphan(home: Path) -> None:
+    """Delete a folder whose process is gone; one that is not of this user is not looked into."""
+    folder = home.lstat()
+    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid():
+        return
+    try:
+        owner = os.open(home / _OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:  # it is being made, or was when its process was killed
+        if time.time() - folder.st_mtime > _MAKING_S:
+            _delete_home(home)
+        return
+    try:
+        file = os.fstat(owner)
+        if stat.S_ISREG(file.st_mode) and file.st_uid == os.getuid():
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _delete_home(home)
+    finally:
+        os.close(owner)
+
+
+def _delete_home(home: Path) -> None:
+    for semaphore in _SEMAPHORES.glob(f"sem.{home.name}-*"):
+        semaphore.unlink(missing_ok=True)
+    shutil.rmtree(home)
 
 
 def _leave(home: Path, _mine: BinaryIO, process: int) -> None:
@@ -159,7 +194,11 @@ def _folders(lock: Path) -> tuple[Path, Path]:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*"))
+    found = 0
+    for path in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # whoever fetches it may give it up meanwhile
+            found += path.stat().st_size
+    return found
 
 
 def _delete(folder: Path) -> None:

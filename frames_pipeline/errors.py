@@ -33,6 +33,9 @@ FramesPipelineError
 
 `ClipFault` is every error of one source alone: it becomes the outcome of its clips, and the others
 go on. All others end the run.
+
+Messages are for people, and go to terminals, logs, tables and pages. They name what strangers
+named, so every message is made safe to show as it is raised: see `plain_text`.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ from __future__ import annotations
 import errno
 import traceback
 from typing import ClassVar, Final
+
+from frames_pipeline.plain_text import fit_to_show
 
 _FRAMES: Final = 20
 """Calls that are kept of a traceback: the last ones."""
@@ -50,10 +55,14 @@ _MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFI
 
 
 class FramesPipelineError(Exception):
-    """The base of every error raised on purpose."""
+    """The base of every error raised on purpose. Its message may be shown as it is."""
 
     reason: ClassVar[str] = "error"
     """How an outcome table names this kind of failure."""
+
+    def __init__(self, *args: object) -> None:
+        """Take a message; control characters become visible, and URLs lose what signs them."""
+        super().__init__(*(fit_to_show(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(FramesPipelineError, ValueError):

@@ -29,6 +29,8 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from frames_pipeline.addresses import secret_values, signing_names, without_secrets
+from frames_pipeline.causes import presentable
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -36,6 +38,7 @@ from frames_pipeline.errors import (
     StoreAccessError,
     TransientError,
 )
+from frames_pipeline.plain_text import fit_to_show
 
 T = TypeVar("T")
 
@@ -95,6 +98,9 @@ _CREDENTIAL_TYPES: Final = frozenset(
     }
 )
 
+_CLIENT_TYPES: Final = frozenset({"aiohttp.client_exceptions.ClientError"})
+"""What HTTP's file system lets through, with the URL in full."""
+
 _sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 """macOS has no fdatasync."""
 
@@ -151,7 +157,8 @@ class Objects:
             durable: Sync local files to disk before they become visible.
 
         Raises:
-            ConfigError: The URL carries credentials, or no fsspec package speaks its protocol.
+            ConfigError: The URL carries credentials or is signed, or no fsspec package speaks its
+                protocol.
         """
         protocol, rest = _split_url(os.fspath(url))
         filesystem = _filesystem_class(protocol)
@@ -183,7 +190,8 @@ class Objects:
         """
         with self.faults(key):
             if self.local_path is not None:
-                return Path(self.local_path, key).read_bytes()
+                with _open_regular(Path(self.local_path, key)) as file:
+                    return file.read()
             fs, root = self.connect()
             return bytes(fs.cat_file(f"{root}/{key}"))
 
@@ -195,7 +203,7 @@ class Objects:
         """
         with self.faults(key):
             if self.local_path is not None:
-                with Path(self.local_path, key).open("rb") as file:
+                with _open_regular(Path(self.local_path, key)) as file:
                     file.seek(start)
                     return file.read(stop - start)
             fs, root = self.connect()
@@ -314,7 +322,7 @@ class Objects:
 
     def faults(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Let faults of others who reach for the object come out as they do here."""
-        return _named(self.url, key)
+        return _named(self.url, key, hide=secret_values(self.storage_options))
 
     def _get_or_none(self, key: str) -> bytes | None:
         try:
@@ -347,6 +355,15 @@ class Objects:
         return self._connection[1], self._connection[2]
 
 
+def check_location(url: str) -> None:
+    """Make sure that a location may be stored, as the folder of something; nothing is touched.
+
+    Raises:
+        ConfigError: The URL is empty, carries credentials or is signed.
+    """
+    _split_url(url)
+
+
 def _split_url(url: str) -> tuple[str, str]:
     """Protocol and the rest without a slash at its end; a path has no protocol."""
     protocol, separator, rest = url.partition("://")
@@ -358,6 +375,10 @@ def _split_url(url: str) -> tuple[str, str]:
     if protocol and "@" in rest.partition("/")[0]:
         message = f"the {protocol} URL carries credentials; put them into storage_options"
         raise ConfigError(message)
+    if protocol and without_secrets(url) != url:
+        found = ", ".join(signing_names(url)) or "a user and a password"
+        message = f"{url} is signed, by {found}, and what is stored names it; give the URL without "
+        raise ConfigError(message + "that, and put credentials into storage_options")
     return protocol, rest.rstrip("/") or rest[:1]
 
 
@@ -420,6 +441,19 @@ def _list_folders(folder: Path) -> Sequence[str]:
             return sorted(entry.name for entry in entries if entry.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """A file to read; a pipe or a device of its name is refused, and not waited for."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - a path has no opener
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise StoreAccessError(f"{path} is not a regular file; remove it")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _put_file(path: Path, data: bytes, *, durable: bool) -> None:
@@ -507,28 +541,44 @@ def _with_place(url: str, key: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(url: str, key: str) -> Iterator[None]:
-    """Say which object a fault is about, and whether trying again may help."""
+def _named(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
+    """Say which object a fault is about, and whether trying again may help.
+
+    Causes are kept in texts that may be shown: those of other libraries name URLs in full.
+    """
     try:
         yield
     except FramesPipelineError:
         raise
-    except FileNotFoundError as error:
-        if not _is_missing_bucket(error):
-            raise
-        message = f"no bucket for {url}/{key}: {error}; create it first, or correct the URL"
-        raise StoreAccessError(message) from error
     except Exception as error:
-        if any(_may_pass(cause) for cause in _causes(error)):
-            message = f"cannot reach {url}/{key} now: {error}"
-            raise TransientError(message) from error
-        if isinstance(error, PermissionError) or _is_one_of(error, _CREDENTIAL_TYPES):
-            message = f"not allowed to reach {url}/{key}: {error}; check credentials and policy"
-            raise StoreAccessError(message) from error
-        if isinstance(error, OSError):
-            message = f"cannot use {url}/{key}: {error}"
-            raise StoreAccessError(message) from error
+        hide = tuple(hide)
+        cause = presentable(error, hide=hide)
+        if (found := _fault(error, f"{url}/{key}", fit_to_show(str(error), hide=hide))) is not None:
+            raise found from cause
+        if cause is not error and isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(str(cause)) from cause
         raise
+
+
+def _fault(error: Exception, where: str, what: str) -> FramesPipelineError | None:
+    """What an error means of an object; `None` where there is none, or the error is no fault.
+
+    HTTP's file system says of every answer, and of none, that there is no such object.
+    """
+    if any(_may_pass(cause) for cause in _causes(error)):
+        return TransientError(f"cannot reach {where} now: {what}")
+    if isinstance(error, FileNotFoundError):
+        if not _is_missing_bucket(error):
+            return None
+        message = f"no bucket for {where}: {what}; create it first, or correct the URL"
+        return StoreAccessError(message)
+    is_refused = isinstance(error, PermissionError) or _http_status(error) in (401, 403)
+    if is_refused or _is_one_of(error, _CREDENTIAL_TYPES):
+        message = f"not allowed to reach {where}: {what}; check credentials and policy"
+        return StoreAccessError(message)
+    if isinstance(error, OSError) or _is_one_of(error, _CLIENT_TYPES):
+        return StoreAccessError(f"cannot use {where}: {what}")
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -44,7 +44,7 @@ from frames_pipeline.errors import (
     IntegrityError,
 )
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.objects import ObjectInfo, Objects
+from frames_pipeline.objects import ObjectInfo, Objects, is_unfinished
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GRACE_SECONDS
 from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
@@ -234,7 +234,8 @@ def prune_pack(
     """Find, and unless it is a dry run delete, the parts that a pack does not name.
 
     They are of a writer that was killed, or of what the pack was before. Whatever was written
-    within the grace period stays, and so does everything if `pack.json` was.
+    within the grace period stays, and so does every part if `pack.json` was. Unfinished writes
+    elsewhere in the pack are deleted with them.
 
     Args:
         url: Where the pack is.
@@ -253,7 +254,8 @@ def prune_pack(
     horizon = time.time() - grace_seconds
     objects = Objects(url, storage_options)
     parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
-    for key, info in objects.list("parts").items():
+    listing = objects.list()
+    for key, info in listing.items():
         if within := _IN_PART.match(key):
             parts[within[1]][key] = info
     named = _named_by(objects)["parts"]  # read after the listing: what is named since is in it
@@ -265,14 +267,17 @@ def prune_pack(
         and not is_new
         and max(info.modified for info in files.values()) <= horizon
     }
-    keys = [key for files in garbage.values() for key in files]
+    unfinished = {
+        key for key, info in listing.items() if is_unfinished(key) and info.modified <= horizon
+    }
+    keys = sorted(unfinished.union(*garbage.values()))
     if not dry_run:  # first what says that a part is whole
         objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
         objects.delete([key for key in keys if not key.endswith(f"/{_PART}")])
     return PruneReport(
         parts=tuple(garbage),
         objects=len(keys),
-        bytes=sum(info.size for files in garbage.values() for info in files.values()),
+        bytes=sum(listing[key].size for key in keys),
         dry_run=dry_run,
     )
 

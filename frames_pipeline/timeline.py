@@ -59,8 +59,7 @@ def timeline(lanes: Sequence[Lane], *, title: str, note: str = "", width: int = 
     height = top + _LANE * max(1, len(lanes)) + _MARGIN
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = ImageDraw.Draw(picture)
-    pen.text((_MARGIN, _MARGIN + _TITLE), title, fill=BRIGHT, font=font(_TITLE), anchor="ls")
-    pen.text((width - _MARGIN, _MARGIN + _TITLE), note, fill=DIM, font=font(_TEXT), anchor="rs")
+    _draw_header(pen, title, note, width=width)
     longest = max((lane.duration for lane in lanes), default=0.0) or 1.0
     left, right = round(width * _NAME), width - _MARGIN - _NOTE
     for number, lane in enumerate(lanes):
@@ -72,6 +71,14 @@ def timeline(lanes: Sequence[Lane], *, title: str, note: str = "", width: int = 
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _draw_header(pen: ImageDraw.ImageDraw, title: str, note: str, *, width: int) -> None:
+    note = elided(note, font(_TEXT), width=width / 2)
+    left = width - 3 * _MARGIN - font(_TEXT).getlength(note)
+    title = elided(title, font(_TITLE), width=left)
+    pen.text((_MARGIN, _MARGIN + _TITLE), title, fill=BRIGHT, font=font(_TITLE), anchor="ls")
+    pen.text((width - _MARGIN, _MARGIN + _TITLE), note, fill=DIM, font=font(_TEXT), anchor="rs")
 
 
 def _draw_lane(pen: ImageDraw.ImageDraw, lane: Lane, *, y: int, left: int, scale: float) -> None:

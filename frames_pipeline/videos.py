@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
+from frames_pipeline.addresses import folder_and_name, without_secrets
 from frames_pipeline.copies import copies
 from frames_pipeline.entries import (
     PassedOver,
@@ -102,6 +103,7 @@ class VideoSource:
         *,
         suffixes: Iterable[str] = SUFFIXES,
         follow_links: bool = False,
+        signed: Mapping[str, str] | None = None,
     ) -> None:
         """Name the root; nothing is touched yet.
 
@@ -110,11 +112,14 @@ class VideoSource:
             storage_options: What fsspec needs to reach it: keys, endpoint, profile.
             suffixes: How names of files end that are taken for videos, in any case.
             follow_links: Whether links are followed that lead out of a local folder.
+            signed: By key, the name by which a video is asked for where that is signed: it is no
+                part of the key, which is stored.
 
         Raises:
             ConfigError: The URL carries credentials, or a suffix does not begin with a dot.
         """
         self._objects = Objects(url, storage_options)
+        self._signed = dict(signed or {})
         self._suffixes = checked_suffixes(suffixes)
         self._follow_links = follow_links
 
@@ -261,7 +266,7 @@ class VideoSource:
             _fetch(self._objects, name, video, path)
             return True
 
-        suffix = PurePosixPath(name).suffix
+        suffix = PurePosixPath(video.key).suffix
         if fresh or not (video.etag or video.modified):
             with copies().alone(suffix) as path:
                 fetch(path)
@@ -271,9 +276,8 @@ class VideoSource:
         with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
             yield path
 
-    @staticmethod
-    def _name(key: str) -> str:
-        return name_of(key)
+    def _name(self, key: str) -> str:
+        return self._signed.get(key) or name_of(key)
 
     def _reason_against(self, name: str) -> Reason | None:
         if name.startswith(".") or "/." in name:
@@ -298,12 +302,12 @@ def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
 @contextlib.contextmanager
 def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
     """What a URL names, as a local file, for the time of a `with` block."""
-    root, _, name = url.rpartition("/")
+    root, name = folder_and_name(url)
     objects = Objects(root)
     if objects.local_path is not None:
         yield objects.local_path / name
         return
-    key = name.partition("?")[0] if url.startswith("http") else name  # a query may sign it
+    key = without_secrets(name).partition("?")[0]
     try:
         video = _video(key_of(key), objects.info(name))
     except FileNotFoundError as error:

@@ -207,26 +207,52 @@ def _pool(workers: Workers) -> Iterator[ProcessPool]:
     """A pool for the time of a `with` block; one that is broken off kills what still runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
+    home = copies().folder
+    with _naming_after(home):
+        _ensure_running()
+        pool = ProcessPool(
+            max_workers=workers.count,
+            context=context,
+            initializer=_build_walls,
+            initargs=[workers.memory_bytes, Copies(home, workers.copies_bytes)],
+        )
+        try:
+            yield pool
+        except BaseException:
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
+        else:
+            pool.close()  # type: ignore[no-untyped-call]
+        finally:
+            pool.join()
+
+
+def _ensure_running() -> None:
+    """Start the fork server, if there is none."""
     try:
         ensure_running()
     except OSError as error:
         message = f"worker processes do not start: {error}; their sockets are in "
         raise ConfigError(f"{message}{tempfile.gettempdir()}, which TMPDIR sets") from error
-    pool = ProcessPool(
-        max_workers=workers.count,
-        context=context,
-        initializer=_build_walls,
-        initargs=[workers.memory_bytes, Copies(copies().folder, workers.copies_bytes)],
-    )
+
+
+@contextlib.contextmanager
+def _naming_after(home: Path) -> Iterator[None]:
+    """Have sockets made in a folder and semaphores named after it, for the time of a `with` block.
+
+    Whoever is killed leaves them behind, and whoever deletes the folder then finds them by its
+    name. `multiprocessing` has no public way to say where they are.
+    """
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    ours = {"tempdir": str(home), "semprefix": f"/{home.name}"}
+    before = {name: config[name] for name in ours if name in config}
+    config.update(ours)
     try:
-        yield pool
-    except BaseException:
-        pool.stop()  # type: ignore[no-untyped-call]
-        raise
-    else:
-        pool.close()  # type: ignore[no-untyped-call]
+        yield
     finally:
-        pool.join()
+        for name in ours:
+            del config[name]
+        config.update(before)
 
 
 def _build_walls(memory_bytes: int, shared: Copies) -> None:

@@ -33,6 +33,7 @@ from frames_pipeline.bitstream import (
     read_heads,
     references,
 )
+from frames_pipeline.bitstream.nal import START_CODE, sized_units
 from frames_pipeline.errors import LimitExceededError
 from frames_pipeline.packets.declared import Allowed, check_declared
 from frames_pipeline.packets.sample_table import read_sample_table
@@ -279,8 +280,8 @@ def _check_numbers(codec: str, extradata: bytes, packets: list[memoryview]) -> I
 def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
     """Read all packets at once: where there is an answer, it is that of one by one."""
     data = [packet for packet, _ in stream.packets if packet]
-    if len(data) < len(flags):
-        return
+    if len(data) < len(flags) or any(_hides_a_unit(packet) for packet in data):
+        return  # a start code within a slice is seen where all of a packet is read
     heads = np.frombuffer(b"".join(p[:_HEAD].ljust(_HEAD, b"\0") for p in data), np.uint8)
     found = read_heads(
         header_reader(stream.codec, stream.extradata, intra_only=stream.intra_only),
@@ -292,6 +293,11 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
     if found is not None:
         assert found.tolist() == flags, f"at once {found.tolist()}, one by one {flags}"
     yield Checked(f"{stream.codec} read_heads", "unknown" if found is None else "known")
+
+
+def _hides_a_unit(packet: bytes) -> bool:
+    """Whether a start code stands where no length does, for lengths of any size."""
+    return any(START_CODE in unit for size in (1, 2, 4) for unit in sized_units(packet, size))
 
 
 def check_movie(data: bytes) -> Iterator[Checked]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from frames_pipeline.cli import main
+from frames_pipeline.cli.options import storage_options
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.packs import open_pack
 from frames_pipeline.pipeline import (
@@ -23,8 +26,10 @@ from frames_pipeline.pipeline import (
     extract_batch,
 )
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import FrameStore
 from tests.containers import with_aperture
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
+from tests.s3 import S3
 from tests.videos import X264, make_video
 
 __all__ = ["cut", "footage", "places"]
@@ -315,3 +320,71 @@ def test_what_would_be_made_anew(root: Path) -> None:
         refused = run("changes", root, "--embeddings", wrong)
         assert refused.exit_code == 2
         assert why in refused.output
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ((), {}),
+        (("endpoint_url=http://h:1",), {"endpoint_url": "http://h:1"}),
+        (("anon=true", "port=90"), {"anon": True, "port": 90}),
+        (
+            ('client_kwargs={"endpoint_url": "http://h", "verify": false}',),
+            {"client_kwargs": {"endpoint_url": "http://h", "verify": False}},
+        ),
+        (
+            ("client_kwargs.endpoint_url=http://h", "client_kwargs.verify=false"),
+            {"client_kwargs": {"endpoint_url": "http://h", "verify": False}},
+        ),
+        (
+            ('client_kwargs={"a": 1}', "client_kwargs.b=2", "config_kwargs.retries.max_attempts=3"),
+            {"client_kwargs": {"a": 1, "b": 2}, "config_kwargs": {"retries": {"max_attempts": 3}}},
+        ),
+        (
+            ("secret=1e5", "key=0012", "token=null"),
+            {"secret": "1e5", "key": "0012", "token": "null"},
+        ),
+        (("a=x=y", "b=", "c=NaN"), {"a": "x=y", "b": "", "c": "NaN"}),
+    ],
+)
+def test_storage_options(given: tuple[str, ...], values: dict[str, object]) -> None:
+    """Plain, as JSON, or nested by dots; a secret is text, whatever it looks like."""
+    option = click.Option(["--root-option"])
+    assert storage_options(click.Context(main), option, given) == values
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (("client_kwargs={'endpoint_url': 'http://h'}",), "'client_kwargs' is no JSON document"),
+        (('client_kwargs={"a": 1',), r"write it as JSON, or client_kwargs\.NAME=VALUE"),
+        (("a=[1",), "'a' is no JSON document"),
+        (("a=1", "a.b=2"), "'a' has a value, and so no 'b'"),
+        (("a.b=1", "a=2"), "'a' is given twice"),
+        (("a.b=1", "a.b=2"), r"'a\.b' is given twice"),
+        (("a.=1",), r"'a\.' is no name"),
+        ((".a=1",), r"'\.a' is no name"),
+        (("=1",), "'' is no name"),
+        (("a",), "'a' has no `=`"),
+    ],
+)
+def test_storage_options_that_mean_nothing(given: tuple[str, ...], match: str) -> None:
+    """Each is refused by its name, on the command line too."""
+    option = click.Option(["--root-option"])
+    with pytest.raises(click.BadParameter, match=match):
+        storage_options(click.Context(main), option, given)
+    for name, command in (("root", ("ls", "x")), ("source", ("plan", "x"))):
+        result = run(*command, *(f"--{name}-option={text}" for text in given))
+        assert result.exit_code == 2
+        assert re.search(match, " ".join(result.output.split()))
+
+
+def test_nested_options_reach_the_store(s3: S3) -> None:
+    """As fsspec takes them: an endpoint that is an option of the client."""
+    FrameStore(s3.url, s3.options).objects.put("batches/b.json", b"{}")
+    plain = (f"--root-option=key={s3.key}", f"--root-option=secret={s3.secret}")
+    nested = f"--root-option=client_kwargs.endpoint_url={s3.endpoint}"
+    as_json = "--root-option=client_kwargs=" + json.dumps({"endpoint_url": s3.endpoint})
+    for option in (nested, as_json):
+        (row,) = parsed("ls", s3.url, *plain, option)  # type: ignore[misc]
+        assert row["batch"] == "b"

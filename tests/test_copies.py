@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -207,6 +208,112 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
         assert copy.read_bytes() == b"whole"
         living.communicate("\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def plant(tmp: Path, kind: str) -> None:
+    """Something of somebody else's that bears one of our names."""
+    (tmp / "precious").mkdir()
+    (tmp / "precious" / "file").write_text("precious")
+    (tmp / "precious" / "owner-of-copies").touch()
+    home = tmp / "frames-pipeline-planted0"
+    kind, _, where = kind.partition(" in a ")
+    if where:
+        home.mkdir()
+        home /= "owner-of-copies"
+    match kind:
+        case "pipe":
+            os.mkfifo(home)
+        case "link":
+            home.symlink_to(tmp / "precious" / ("file" if where else ""))
+        case "file":
+            home.write_text("a file")
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(home))
+        case "folder" | "folder that is being made":
+            home.mkdir()
+        case "folder of somebody else":
+            home.mkdir()
+            (home / "owner-of-copies").touch()
+            os.chown(home, 12345, 12345)
+
+
+KINDS = (
+    "pipe", "link", "file", "pipe in a folder", "link in a folder", "folder in a folder",
+    "socket in a folder", "folder that is being made", "folder of somebody else",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_others_put_there_is_let_alone(kind: str) -> None:
+    """Nobody waits for it, follows it or deletes it."""
+    if kind == "folder of somebody else" and os.getuid() != 0:
+        pytest.skip("nobody else's folder can be made here")
+    with tempfile.TemporaryDirectory() as short:  # for the path of a socket
+        tmp = Path(short)
+        plant(tmp, kind)
+        before = {path: path.lstat() for path in tmp.rglob("*")}
+        with started(tmp) as process:
+            told, _ = process.communicate("\n", timeout=120)
+        assert process.returncode == 0
+        assert Path(told.strip()).parents[1].parent == tmp
+        after = {path: path.lstat() for path in tmp.rglob("*")}
+        assert {path: info.st_ino for path, info in after.items()} == {
+            path: info.st_ino for path, info in before.items()
+        }
+        assert (tmp / "precious" / "file").read_text() == "precious"
+
+
+def test_a_folder_that_was_never_finished_goes_in_an_hour(tmp_path: Path) -> None:
+    """Its process was killed before it could lock anything."""
+    for name, age in (("young", 60), ("old", 7200)):
+        home = tmp_path / f"frames-pipeline-{name}"
+        home.mkdir()
+        (home / "new").touch()
+        os.utime(home, (time.time() - age,) * 2)
+    with started(tmp_path) as process:
+        process.communicate("\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["frames-pipeline-young"]
+
+
+RUN = """
+import sys
+from pathlib import Path
+from frames_pipeline.workers import Workers
+from tests.test_copies import sleep_beside
+if __name__ == "__main__":
+    list(Workers(2).map(sleep_beside, [Path(sys.argv[1]) / name for name in "ab"]))
+"""
+
+
+def sleep_beside(file: Path) -> None:
+    file.touch()
+    time.sleep(600)
+
+
+def test_a_run_that_is_killed_with_all_its_processes_leaves_nothing(tmp_path: Path) -> None:
+    """No folder, no socket, no semaphore: the next one that starts deletes them."""
+    script = tmp_path / "script.py"
+    script.write_text(RUN)
+    with tempfile.TemporaryDirectory() as short:
+        tmp = Path(short)
+        run = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**os.environ, "TMPDIR": short, "PYTHONPATH": str(Path.cwd())},
+            start_new_session=True,
+        )
+        while not all((tmp_path / name).exists() for name in "ab"):
+            assert run.poll() is None
+            time.sleep(0.05)
+        (home,) = tmp.iterdir()
+        left = [*tmp.rglob("listener-*"), *Path("/dev/shm").glob(f"sem.{home.name}-*")]
+        assert len(left) > 1
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        assert all(path.exists() for path in left)
+        with started(tmp) as other:
+            other.communicate("\n")
+        assert [path for path in (*left, *tmp.iterdir()) if path.exists()] == []
 
 
 SCRIPT_WITH_A_HANG = """

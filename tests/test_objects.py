@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import stat
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline import objects as module
-from frames_pipeline.errors import ConfigError, StoreError
+from frames_pipeline.errors import ConfigError, StoreAccessError, StoreError, TransientError
 from frames_pipeline.objects import ObjectInfo, Objects
 
 
@@ -273,3 +274,45 @@ def test_no_client_library_is_imported() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, check=True
     )
     assert ran.stdout == b"False\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a device"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device" and os.getuid() == 0:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.stat("/dev/zero").st_rdev)  # noqa: PTH116
+    else:
+        path.symlink_to("/dev/zero")
+    objects = Objects(str(tmp_path))
+    for read in (lambda: objects.get("a"), lambda: objects.get_range("a", 0, 1)):
+        with pytest.raises(StoreAccessError, match=r"a is not a regular file; remove it"):
+            read()
+    objects.put("a", b"whole")
+    assert objects.get("a") == b"whole"
+
+
+def test_a_refusal_of_http_is_told_as_such() -> None:
+    """Its file system says of every answer that there is no such object."""
+    aiohttp = pytest.importorskip("aiohttp")
+    objects = Objects("memory://a")
+
+    def fail(status: int) -> None:
+        request = aiohttp.RequestInfo("https://h/a?sig=x", "GET", {}, "https://h/a?sig=x")
+        error = aiohttp.ClientResponseError(request, (), status=status)
+        with objects.faults("a"):
+            if status == 404:
+                raise FileNotFoundError("https://h/a?sig=x") from error
+            raise error
+
+    with pytest.raises(FileNotFoundError, match=r"https://h/a$"):
+        fail(404)
+    with pytest.raises(
+        StoreAccessError, match=r"not allowed to reach .*: 403, .*check credentials"
+    ):
+        fail(403)
+    with pytest.raises(TransientError, match=r"cannot reach memory://a/a now: 503"):
+        fail(503)
+    with pytest.raises(StoreAccessError, match="cannot use memory://a/a: 451"):
+        fail(451)

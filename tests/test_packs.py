@@ -289,6 +289,7 @@ def test_parts_that_are_no_longer_named_are_pruned(
     unfinished = to / "parts" / ("0" * 32) / "frames" / "zarr.json.01234567.tmp"
     unfinished.parent.mkdir(parents=True)
     unfinished.touch()
+    (to / "pack.json.01234567.tmp").write_text("half")
     kept = files_in(to)
 
     assert prune_pack(to, dry_run=False).objects == 0  # all of it is of today
@@ -303,6 +304,7 @@ def test_parts_that_are_no_longer_named_are_pruned(
     assert len(gone) == done.objects
     assert sum(len(kept[name]) for name in gone) == done.bytes
     assert not before & parts_in(to)
+    assert "pack.json.01234567.tmp" in gone
     assert "parts/ab/c/mine" in files_in(to)
     assert open_pack(to).verify() == ()
     assert all(same(open_pack(to)[clip], written) for clip, written in store.items())

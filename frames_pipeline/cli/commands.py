@@ -46,6 +46,7 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.pipeline.extraction import Progress
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
+from frames_pipeline.plain_text import fit_to_show
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GarbageReport
 from frames_pipeline.videos import VideoSource
@@ -60,12 +61,35 @@ CANNOT = 2
 class _Commands(click.Group):
     """Errors on purpose are a line that says what to do, not a traceback."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        with _legible_usage():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _legible_usage():
+                return super().invoke(ctx)
         except FramesPipelineError as error:
-            click.echo(f"frames-pipeline: {error}", err=True)
+            output.complaint(f"frames-pipeline: {error}")
             ctx.exit(CANNOT if isinstance(error, ConfigError) else FOUND)
+
+
+@contextlib.contextmanager
+def _legible_usage() -> Iterator[None]:
+    """Have what click says of arguments repeat no control characters of theirs."""
+    try:
+        yield
+    except click.ClickException as error:
+        said = error.format_message()
+        if said == fit_to_show(said):
+            raise
+        raise click.UsageError(fit_to_show(said), getattr(error, "ctx", None)) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -286,7 +310,7 @@ def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) ->
     elif rows:
         output.table(rows, *rows[0])
     else:
-        click.echo("nothing", err=True)
+        output.complaint("nothing")
 
 
 def _batches(here: Places) -> Iterator[dict[str, Any]]:
@@ -354,7 +378,7 @@ def show(
         output.picture(sheet, columns=columns)
     else:
         out.write_bytes(sheet)
-        click.echo(f"{out}: {output.size(len(sheet))}")
+        output.line(f"{out}: {output.size(len(sheet))}")
 
 
 @main.command()
@@ -403,7 +427,7 @@ def export(
         writers[kind](
             frames, target, encoding=encoding, storage_options=target_options, progress=progress
         )
-    click.echo(f"{target}: {len(frames)} clips")
+    output.line(f"{target}: {len(frames)} clips")
 
 
 @main.command()
@@ -503,7 +527,7 @@ def verify(
     else:
         output.table(rows, "batch", "clips", "objects", "bytes", "faults")
         for fault in faults:
-            click.echo(fault["fault"], err=True)
+            output.complaint(fault["fault"])
     if faults:
         sys.exit(FOUND)
 
@@ -547,11 +571,11 @@ def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo
     here = options.places(root, root_options)
     if undo:
         here.batches.restore(batch)
-        click.echo(f"{batch} is in use")
+        output.line(f"{batch} is in use")
         return
     clips = retire_batch(batch, here, withdraw=withdraw)
     kept = f"{clips} stored clips withdrawn: run gc" if withdraw else "its frames are kept"
-    click.echo(f"{batch} is retired; {kept}")
+    output.line(f"{batch} is retired; {kept}")
 
 
 @main.command()
@@ -566,7 +590,7 @@ def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bo
     here = Suspects(options.places(root, root_options).store.objects)
     if clear is not None:
         here.clear(clear)
-        click.echo(f"{clear} is decoded by plan again")
+        output.line(f"{clear} is decoded by plan again")
         return
     found = here.read()
     if as_json:
@@ -580,7 +604,7 @@ def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bo
     if rows:
         output.table(rows, *columns)
     else:
-        click.echo("nothing", err=True)
+        output.complaint("nothing")
 
 
 def _freed(report: GarbageReport | PruneReport) -> dict[str, Any]:
@@ -649,12 +673,12 @@ def _print_uses(found: Uses, *, as_json: bool) -> None:
     ]
     if frames:
         output.table(frames, *frames[0])
-        click.echo()
+        output.line()
     rows = [_row(one) for one in found.rows]
     if rows:
         output.table(rows, *rows[0])
     if not frames and not rows:
-        click.echo("nothing", err=True)
+        output.complaint("nothing")
 
 
 def _row(one: RowOrigin) -> dict[str, str]:

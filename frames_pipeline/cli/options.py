@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar, cast
 
 import click
 
+from frames_pipeline.addresses import is_secret_name
 from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Places, Prices
@@ -70,6 +71,57 @@ def pairs(
     return values
 
 
+def storage_options(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> Options:
+    """`NAME=VALUE`, or `NAME.NAME=VALUE` for an option within an option.
+
+    A value is JSON where it is such, but for those that are secrets: those are text.
+    """
+    values: Options = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        path = name.split(".")
+        if not found:
+            message = f"{text!r} has no `=`; write name=value, or name.name=value"
+            raise click.BadParameter(message)
+        if not all(path):
+            message = f"{name!r} is no name; write name=value, or name.name=value"
+            raise click.BadParameter(message)
+        _put(values, path, _storage_value(name, value))
+    return values
+
+
+def _storage_value(name: str, value: str) -> object:
+    if is_secret_name(name.rpartition(".")[2]):
+        return value
+    try:
+        return json.loads(value, parse_constant=str)
+    except ValueError as error:
+        if value.lstrip().startswith(("{", "[")):
+            message = f"the value of {name!r} is no JSON document: {error}; write it as JSON, or "
+            raise click.BadParameter(
+                f"{message}{name}.NAME=VALUE for each of its options"
+            ) from error
+        return value
+
+
+def _put(values: Options, path: Sequence[str], value: object) -> None:
+    """Put a value where a path leads, through options that have options."""
+    *parents, last = path
+    for depth, parent in enumerate(parents, 1):
+        within = values.setdefault(parent, {})
+        if not isinstance(within, dict):
+            message = (
+                f"{'.'.join(path[:depth])!r} has a value, and so no {'.'.join(path[depth:])!r}"
+            )
+            raise click.BadParameter(message)
+        values = within
+    if last in values:
+        raise click.BadParameter(f"{'.'.join(path)!r} is given twice; give each option once")
+    values[last] = value
+
+
 def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Prices:
     """`NAME=NUMBER`, each a field of `Prices`."""
     given = pairs(context, option, texts)
@@ -120,9 +172,10 @@ def root_options(command: F) -> F:
     return click.option(
         "--root-option",
         "root_options",
-        callback=pairs,
+        callback=storage_options,
         multiple=True,
-        help="What fsspec needs to reach the root, such as endpoint_url=…; keys are taken from the "
+        help="What fsspec needs to reach the root, such as endpoint_url=… or, for an option within "
+        "an option, client_kwargs.region_name=…; JSON is read as such. Keys are taken from the "
         "environment by its drivers.",
     )(command)
 
@@ -132,7 +185,7 @@ def source_options(command: F) -> F:
     return click.option(
         "--source-option",
         "source_options",
-        callback=pairs,
+        callback=storage_options,
         multiple=True,
         help="What fsspec needs to reach the videos.",
     )(command)
@@ -162,7 +215,7 @@ def target_options(command: F) -> F:
     return click.option(
         "--target-option",
         "target_options",
-        callback=pairs,
+        callback=storage_options,
         multiple=True,
         help="What fsspec needs to reach the target.",
     )(command)

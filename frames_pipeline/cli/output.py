@@ -1,10 +1,14 @@
-"""What commands print: tables for people, JSON for programs, pictures in a terminal."""
+"""What commands print: tables for people, JSON for programs, pictures in a terminal.
+
+The one place of the package that prints. Much of it comes from strangers: file names, captions,
+messages of other libraries. So text is text here: no markup and no emoji codes, a visible escape
+for every control character, and URLs without what signs them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,11 +18,25 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from frames_pipeline.addresses import without_secrets
+from frames_pipeline.plain_text import as_json, fit_to_show
+
+
+def line(text: str = "") -> None:
+    """Print a line."""
+    click.echo(fit_to_show(text))
+
+
+def complaint(text: str) -> None:
+    """Print a line to the error output."""
+    click.echo(fit_to_show(text), err=True)
 
 
 def document(value: object) -> None:
     """Print JSON."""
-    click.echo(json.dumps(value, default=_plain, indent=1, ensure_ascii=False))
+    click.echo(as_json(_plain(value)))
 
 
 def table(rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
@@ -27,9 +45,10 @@ def table(rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         is_number = all(isinstance(row[name], int | float) for row in shown) and bool(shown)
-        made.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+        head = Text(fit_to_show(name.replace("_", " ")))
+        made.add_column(head, justify="right" if is_number else "left")
     for row in shown:
-        made.add_row(*(_text(row[name]) for name in columns))
+        made.add_row(*(Text(_text(row[name])) for name in columns))
     _console().print(made)
 
 
@@ -37,7 +56,7 @@ def facts(values: Mapping[str, Any]) -> None:
     """Print a name and a value per line."""
     width = max(map(len, values))
     for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
+        line(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
 
 
 def picture(jpeg: bytes, *, columns: int) -> None:
@@ -67,7 +86,9 @@ def size(count: float) -> str:
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    return Console(
+        markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 10_000
+    )
 
 
 def _text(value: object) -> str:
@@ -75,14 +96,19 @@ def _text(value: object) -> str:
         return f"{value:,.2f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return fit_to_show(str(value))
 
 
 def _plain(value: object) -> object:
+    """A value as JSON has it, its URLs without what signs them; otherwise texts are exact."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        value = dataclasses.asdict(value)
     if isinstance(value, Mapping):
-        return dict(value)
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
     if isinstance(value, np.generic):
         return value.item()
-    return str(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    return without_secrets(str(value))

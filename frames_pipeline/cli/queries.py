@@ -58,14 +58,15 @@ def sql(
             raise ConfigError(message)
         _tell(found, out, as_json=as_json)
     except duckdb.Error as error:
-        message = f"{error}; there are {', '.join(views) or 'no tables'}"
+        said = " ".join(str(error).split())
+        message = f"{said}; there are {', '.join(views) or 'no tables'}"
         raise ConfigError(message) from error
 
 
 def _tell(found: duckdb.DuckDBPyRelation, out: Path | None, *, as_json: bool) -> None:
     if out is not None:
         getattr(found, _WRITERS[out.suffix])(str(out))
-        click.echo(str(out))
+        output.line(str(out))
         return
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     if as_json:

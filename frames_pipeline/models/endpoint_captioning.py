@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from frames_pipeline.addresses import signing_names
 from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import check_number, check_whole
@@ -334,7 +335,7 @@ def _check_base_url(base_url: str) -> None:
     try:
         parts = urlsplit(base_url)
         is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        has_credentials = parts.username is not None
+        has_credentials = parts.username is not None or bool(signing_names(base_url))
     except ValueError:
         is_usable = has_credentials = False
     if has_credentials:

@@ -22,6 +22,7 @@ from typing import Final
 
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, WholeVideo
+from frames_pipeline.copies import copies
 from frames_pipeline.decoders import PyavDecoder
 from frames_pipeline.entries import PassedOver, said_of
 from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
@@ -282,7 +283,7 @@ def _measure(task: _Task) -> _Cost:
     with (
         task.source.staged(task.video, max_bytes=task.limits.max_file_bytes) as path,
         open_media(path, task.limits) as media,
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=copies().folder) as folder,
     ):
         opened = time.process_time() - since
         index = probe_media(media)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from frames_pipeline.addresses import folder_and_name, without_secrets
 from frames_pipeline.batches import Batch
 from frames_pipeline.clips import Cutting, WholeVideo
 from frames_pipeline.decoders import Decoder
@@ -16,6 +18,7 @@ from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_
 from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.videos import VideoSource
 from frames_pipeline.workers import Workers
 
 _FOLDER: Final = "adhoc"
@@ -46,7 +49,8 @@ def extract_uris(
     """Extract and store frames of videos by their paths or URLs, beside all batches.
 
     The same URIs are the same batch, so what was done before is not done again. Videos of one
-    folder are a batch of their own, under `{root}/adhoc`.
+    folder are a batch of their own, under `{root}/adhoc`. What signs a URL is used to read it, and
+    is no part of its name: it is not stored.
 
     Args:
         uris: Paths, or URLs of files, of videos.
@@ -61,7 +65,8 @@ def extract_uris(
         progress: Told whenever clips of a folder are done.
 
     Raises:
-        ConfigError: There is no URI, or one that names no file. Raised before anything is read.
+        ConfigError: There is no URI, one that names no file, or two of one name that are signed
+            otherwise. Raised before anything is read.
     """
     wanted = list(signatures)
     reports = []
@@ -73,6 +78,8 @@ def extract_uris(
             root_options=root_options,
             follow_links=True,  # each is named by the caller
         )
+        source = VideoSource(folder, source_options, signed=names, follow_links=True)
+        places = replace(places, source=source)
         batch = Batch(_key(folder, names), tuple(names), folder)
         observe_videos(batch, places)
         cut_clips(batch, places, cutting or WholeVideo(), limits=limits, workers=workers)
@@ -84,22 +91,26 @@ def extract_uris(
     return reports
 
 
-def _by_folder(uris: Iterable[str]) -> dict[str, list[str]]:
-    """Names of files by folder."""
-    folders: dict[str, set[str]] = {}
+def _by_folder(uris: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Names of files by folder, sorted, each with the name that it is asked for by."""
+    folders: dict[str, dict[str, str]] = {}
     for uri in uris:
-        folder, _, name = uri.rpartition("/")
+        folder, asked = folder_and_name(uri)
+        name = without_secrets(asked) if "://" in uri else asked
         if not name:
             message = f"{uri!r} names no file; give the path or URL of a video"
             raise ConfigError(message)
-        folders.setdefault(folder or ("/" if uri.startswith("/") else "."), set()).add(key_of(name))
+        names = folders.setdefault(folder or ("/" if uri.startswith("/") else "."), {})
+        if names.setdefault(key_of(name), asked) != asked:
+            message = f"two URIs differ only in what signs them: {uri}; give each video once"
+            raise ConfigError(message)
     if not folders:
         message = "no URI given; name at least one video"
         raise ConfigError(message)
-    return {folder: sorted(names) for folder, names in folders.items()}
+    return {folder: dict(sorted(names.items())) for folder, names in folders.items()}
 
 
-def _key(folder: str, names: Sequence[str]) -> str:
+def _key(folder: str, names: Iterable[str]) -> str:
     """A batch's key: the same for the same videos."""
     text = "\n".join([folder, *names])
     return f"adhoc-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:16]}"

@@ -292,7 +292,8 @@ class FrameStore:
         """Find, and unless it is a dry run delete, what no commit and no manifest names.
 
         Writers and readers may be at work: what was worked on or replaced within the grace
-        period stays.
+        period stays. Where no batch is given, unfinished writes of tables, lists of batches and
+        whatever else is under the root count as well.
 
         Args:
             batch: One batch; every one if it is left out.
@@ -300,9 +301,23 @@ class FrameStore:
             dry_run: Only say what would be deleted.
         """
         batches = self.objects.folders(ROOT) if batch is None else [batch_key(batch)]
-        return gc.collect_garbage(
+        found = gc.collect_garbage(
             self.objects, batches, grace_seconds=grace_seconds, dry_run=dry_run
         )
+        if batch is None:
+            found += self.collect_unfinished(grace_seconds=grace_seconds, dry_run=dry_run)
+        return found
+
+    def collect_unfinished(
+        self, *, grace_seconds: float = gc.GRACE_SECONDS, dry_run: bool = True
+    ) -> gc.GarbageReport:
+        """Find, and unless it is a dry run delete, unfinished writes beside the frames of batches.
+
+        Args:
+            grace_seconds: Longer than one object takes to write.
+            dry_run: Only say what would be deleted.
+        """
+        return gc.collect_unfinished(self.objects, grace_seconds=grace_seconds, dry_run=dry_run)
 
     def batches(self) -> list[str]:
         """Keys of the batches that have frames, sorted: one listing."""

@@ -34,6 +34,8 @@ Listing = Mapping[str, ObjectInfo]
 GRACE_SECONDS: Final = 86400.0
 """How long nobody must have named what is deleted, if nobody says: a day."""
 _NEVER: Final = float("-inf")
+_BESIDE_FRAMES: Final = ("adhoc", "batches", "origins", "tables", "training_sets")
+"""Folders under a root in which others than the store write, whole objects all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,16 @@ class GarbageReport:
     """Their bytes."""
     dry_run: bool
     """Whether everything was left as it was."""
+
+    def __add__(self, other: GarbageReport) -> GarbageReport:
+        """Both together."""
+        return GarbageReport(
+            attempts=self.attempts + other.attempts,
+            temporary=self.temporary + other.temporary,
+            objects=self.objects + other.objects,
+            bytes=self.bytes + other.bytes,
+            dry_run=self.dry_run,
+        )
 
 
 def collect_garbage(
@@ -87,6 +99,27 @@ def collect_garbage(
         bytes=sum(info.size for info in garbage),
         dry_run=dry_run,
     )
+
+
+def collect_unfinished(objects: Objects, *, grace_seconds: float, dry_run: bool) -> GarbageReport:
+    """Find, and if this is no dry run delete, unfinished writes outside of the frames of batches.
+
+    Only a disk has them: an object store has whole objects or none.
+
+    Args:
+        objects: The root.
+        grace_seconds: Longer than one object takes to write.
+        dry_run: Delete nothing.
+    """
+    horizon = time.time() - grace_seconds
+    found: dict[str, ObjectInfo] = {}
+    if objects.local_path is not None:
+        for folder in _BESIDE_FRAMES:
+            found |= _unfinished(objects.list(folder), horizon, besides={})
+    if not dry_run:
+        objects.delete(found)
+    size = sum(info.size for info in found.values())
+    return GarbageReport((), tuple(found), objects=len(found), bytes=size, dry_run=dry_run)
 
 
 def _garbage_attempts(

@@ -19,15 +19,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pytest
 
+from dagster_defs.metadata import records
+from frames_pipeline.plain_text import as_markdown_text, fit_to_show
 from tests.dagster_defs.test_component import other_project
 from tests.dagster_defs.test_live import SETTINGS, WORKSPACE
+from tests.payloads import PAYLOADS
 from tests.services import end, start
 from tests.videos import X264, make_video
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Dialog, Locator, Page
 
 LOG = logging.getLogger(__name__)
 CHROMIUM = (
@@ -55,6 +59,8 @@ WITHOUT_NETWORK = [
     "--disable-sync",
 ]
 FRAMES = "/assets/clip_frames/points?view=partitions"
+MARKUP = "c<img src=x onerror=alert(1)>[b]**x**.mp4"
+"""The name of a video, which a page may take for an image."""
 SECONDS = 120
 
 
@@ -158,9 +164,41 @@ def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     """One story from an empty instance on: each step finds what the one before left."""
     drop_videos(page, videos)
     look_at_the_contact_sheet(page)
+    look_at_a_name_that_is_markup(page)
     choose_a_backend_that_is_not_there(page)
     run_again_what_failed(page)
     backfill_two_partitions(page)
+
+
+@pytest.mark.waits
+@pytest.mark.timeout(900)
+def test_names_that_are_markup(page: Page) -> None:
+    """In tables, and in Markdown, as metadata has them where there is no contact sheet."""
+    texts = list(PAYLOADS)
+    metadata = {
+        "markdown": dg.MetadataValue.md(
+            "\n\n".join(f"- {as_markdown_text(text)}" for text in texts)
+        ),
+        "table": records([{"name": text} for text in texts], ["name"]),
+    }
+    with dg.DagsterInstance.get() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("names", metadata=metadata))
+    with nothing_run(page):
+        page.goto("/assets/names?view=events")
+        page.get_by_text("Show Markdown").first.click()
+        dialog = page.locator("[role=dialog]").last
+        dialog.get_by_text("onerror").first.wait_for()
+        shot(page, "2-names-in-markdown")
+        told = dialog.inner_text().replace("\u2060", "")
+        for text in texts:
+            assert " ".join(fit_to_show(text).split()) in " ".join(told.split()), text
+        made = "a, em, strong, del, code, img, h1, input, blockquote, script, table"
+        assert dialog.locator(f":is({made})").count() == 0
+        page.keyboard.press("Escape")
+        page.get_by_text("onerror").first.wait_for()
+        for text in filter(str.isprintable, PAYLOADS):
+            assert page.get_by_text(text, exact=True).count(), text
+        shot(page, "2-names-in-a-table")
 
 
 def drop_videos(page: Page, videos: Path) -> None:
@@ -171,7 +209,7 @@ def drop_videos(page: Page, videos: Path) -> None:
         switch := page.locator("label:has(input[type=checkbox])").first,
     )
     switch.click()
-    for number, name in enumerate(("a.mp4", "b.mp4", "c.mp4")):
+    for number, name in enumerate(("a.mp4", "b.mp4", MARKUP)):
         make_video(videos / name, frames=50, options=X264, first=100 * number)
     page.goto(FRAMES)
     page.get_by_text("Materialized (3)").wait_for()
@@ -189,6 +227,32 @@ def look_at_the_contact_sheet(page: Page) -> None:
     assert width > 200
     assert height > 40
     page.keyboard.press("Escape")
+
+
+def look_at_a_name_that_is_markup(page: Page) -> None:
+    """A table says it letter by letter; no image is made of it, and nothing of it is run."""
+    with nothing_run(page):
+        for asset in ("clip_frames/points", "videos", "clips"):
+            page.goto(f"/assets/{asset}?view=partitions")
+            choose(page, "batch-000003")
+            page.get_by_text(MARKUP).first.wait_for()
+            shot(page, f"2-name-in-{asset.replace('/', '-')}")
+
+
+@contextmanager
+def nothing_run(page: Page) -> Iterator[None]:
+    """Fails where the page made a dialog or an image of a name."""
+    told: list[str] = []
+
+    def tell(dialog: Dialog) -> None:
+        told.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", tell)
+    yield
+    page.remove_listener("dialog", tell)
+    assert told == []
+    assert page.locator("img[src='x']").count() == 0
 
 
 def choose_a_backend_that_is_not_there(page: Page) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -189,10 +192,10 @@ def test_commit_between_listing_and_reading(
 
     time.sleep(0.2)
     monkeypatch.setattr(store.objects, "list", list_then_replace)
-    assert store.collect_garbage(grace_seconds=0.1, dry_run=False).objects == 0
+    assert store.collect_garbage("b", grace_seconds=0.1, dry_run=False).objects == 0
     time.sleep(0.2)
     monkeypatch.undo()
-    [path] = store.collect_garbage(grace_seconds=0.1, dry_run=False).attempts
+    [path] = store.collect_garbage("b", grace_seconds=0.1, dry_run=False).attempts
     assert path.endswith(old.path)
 
 
@@ -207,7 +210,14 @@ def test_stray_temporary_files(
     old = write("c", 1)
     write("c", 2)
     folder = f"frames/b/{signature.key}"
-    strays = [f"{folder}/commits/c.json.0123abcd.tmp", f"{folder}/manifest.json.0123abcd.tmp"]
+    strays = [
+        f"{folder}/commits/c.json.0123abcd.tmp",
+        f"{folder}/manifest.json.0123abcd.tmp",
+        "tables/clips/b/part-0.parquet.0123abcd.tmp",
+        "batches/b.json.0123abcd.tmp",
+        "origins/ab/abcd.json.0123abcd.tmp",
+        "adhoc/frames/b/s/manifest.json.0123abcd.tmp",
+    ]
     inside = f"{folder}/{old.path}/frames/c/0/0/0/0.0123abcd.tmp"
     foreign = [
         f"{folder}/notes.tmp",
@@ -215,7 +225,7 @@ def test_stray_temporary_files(
         f"{folder}/clips/c-1/attempt/zarr.json",
         "frames/b/notes/clips/x/0198c3a4b5c6-89abcdef/zarr.json",
         "frames/notes.txt",
-        "tables/clips/b/part-0.parquet.0123abcd.tmp",
+        "notes/of-somebody.txt.0123abcd.tmp",
     ]
     for key in (*strays, inside, *foreign):
         store.objects.put(key, b"12")
@@ -224,11 +234,47 @@ def test_stray_temporary_files(
     report = store.collect_garbage(dry_run=False)
     assert set(report.temporary) == set(strays)
     assert len(report.attempts) == 2
-    assert report.objects == 2 * 5 + 1 + 2
+    assert report.objects == 2 * 5 + 1 + len(strays)
     left = store.objects.list()
     assert set(foreign) <= left.keys()
     assert not left.keys() & {*strays, inside}
     assert store.verify("b", deep=True).ok
+
+
+WRITER = """
+import sys
+from frames_pipeline.objects import Objects
+while True:
+    Objects(sys.argv[1]).put(sys.argv[2], bytes(64 << 20))
+"""
+
+
+@pytest.mark.parametrize(
+    "key", ["tables/clips/b/part-00000.parquet", "batches/b.json", "origins/ab/cd.json"]
+)
+def test_what_a_killed_writer_leaves_is_collected(
+    store: FrameStore, key: str, later: Callable[[float], None]
+) -> None:
+    """Under any prefix, after the grace period; what it replaced stays."""
+    url = store.objects.url
+    store.objects.put(key, b"whole")
+    for _ in range(100):
+        with subprocess.Popen([sys.executable, "-c", WRITER, url, key]) as writer:
+            while not (left := list(Path(url).rglob("*.tmp"))):
+                assert writer.poll() is None
+                time.sleep(0.001)
+            writer.kill()
+        if left := [path for path in left if path.exists()]:
+            break
+    assert len(left) == 1
+    assert store.collect_garbage(dry_run=False).objects == 0
+    later(DAY + 60)
+    dry = store.collect_garbage()
+    assert [str(Path(url, name)) for name in dry.temporary] == [str(left[0])]
+    assert left[0].exists()
+    assert store.collect_garbage(dry_run=False).temporary == dry.temporary
+    assert not left[0].exists()
+    assert list(store.objects.list()) == [key]
 
 
 def test_unreadable_commit_stops_it(

@@ -1,0 +1,149 @@
+"""What in a URL is secret: the query that signs it, and a name and password before the host.
+
+A presigned URL is a key to its object for as long as it is valid. It may be used, but not stored or
+printed: `without_secrets` takes out of any text what signs the URLs in it.
+
+    https://host/a.mp4?versionId=3&X-Amz-Date=…&X-Amz-Signature=…
+    https://host/a.mp4?versionId=3                                   the same without secrets
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+_SECRET_WORD: Final = re.compile(
+    r"""^(x-(amz|goog|oss|obs|cos|tos|ms)-.+ | q-(sign|ak|sig).*
+        | .*(signature|token|secret|passw|credential|authori[sz]ation|hmac|jwt|passphrase).*
+        | .*(access|api|account|private|shared|encryption|subscription|sas|pair)[-_]?key.*
+        | (aws|google|oss)?access(key)?id | key-pair-id
+        | sig | sign | auth | auth[-_]?key | key | pwd | pass | policy | sas | session | sid | code
+        | hash | md5 | hd(nea|nts|ntl) | ticket | wssecret )$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Names of parameters and options that hold secrets."""
+_BESIDE: Final = frozenset(
+    {
+        "date", "e", "exp", "expire", "expires", "expiry", "kid", "nonce", "oi", "rscc", "scid",
+        "se", "si", "sip", "ske", "skoid", "sks", "skt", "sktid", "skv", "sp", "spr", "sr", "srt",
+        "ss", "st", "sv", "timestamp", "ts", "sdd", "ses", "deadline", "valid_until", "x-id",
+    }
+)  # fmt: skip
+"""Parameters that say how and until when a URL is signed, where one is: Azure's, CloudFront's."""
+_USER: Final = re.compile(r"(?<=://)[^/\s?#'\"<>]*@")
+_QUERY: Final = re.compile(r"[?#]([^\s'\"<>`]*[^\s'\"<>`:,;.)\]}])")
+_ENCODED: Final = re.compile(r"%(25)*3f[^\s'\"<>`&]+", re.IGNORECASE)
+"""The query of a URL that is itself a parameter, encoded once or more often."""
+_BETWEEN: Final = re.compile(r"(&amp;|&|;|\\u0026)")
+_CONTAINERS: Final = re.compile(r"(abfss?|wasbs?)://$", re.IGNORECASE)
+"""Azure writes its containers where others have a user."""
+_SHORTEST: Final = 4
+"""Characters below which an option's value is no secret that could be told from other text."""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a parameter or option of that name holds a secret.
+
+    >>> [is_secret_name(name) for name in ("X-Amz-Signature", "sig", "secret", "max_frames")]
+    [True, True, True, False]
+    """
+    return _SECRET_WORD.match(name.strip()) is not None
+
+
+def signing_names(url: str) -> list[str]:
+    """The parameters of a URL that sign it, in their order.
+
+    >>> signing_names("https://host/a.mp4?v=1&Expires=9&Signature=c2ln&Key-Pair-Id=K1")
+    ['Signature', 'Key-Pair-Id']
+    """
+    if "?" not in url and "#" not in url and "%3f" not in url.lower():
+        return []
+    return [
+        name
+        for query in _QUERY.findall(url)
+        for name, value in _parameters(query)
+        if _is_secret(name, value)
+    ] or ["its query"] * (_ENCODED.sub(_without_encoded, url) != url)
+
+
+def without_secrets(text: str) -> str:
+    """The text, its URLs without what signs them and without user names and passwords.
+
+    >>> without_secrets("403 for https://me:pw@host/a.mp4?v=1&sig=c2ln&se=2030, gone")
+    '403 for https://host/a.mp4?v=1 gone'
+    """
+    if "@" in text and "://" in text:
+        text = _USER.sub(_without_user, text)
+    if "?" in text or "#" in text:
+        text = _QUERY.sub(_without_signature, text)
+    if "%" in text:
+        text = _ENCODED.sub(_without_encoded, text)
+    return text
+
+
+def folder_and_name(url: str) -> tuple[str, str]:
+    """A path or URL of a file, split before the file's name; a query belongs to the name.
+
+    >>> folder_and_name("https://host/a/b.mp4?at=1/2"), folder_and_name("b.mp4")
+    (('https://host/a', 'b.mp4?at=1/2'), ('', 'b.mp4'))
+    """
+    has_query = url.lower().startswith(("http://", "https://")) or bool(signing_names(url))
+    address, mark, query = url.partition("?") if has_query and "://" in url else (url, "", "")
+    folder, _, name = address.rpartition("/")
+    return folder, name + mark + query
+
+
+def secret_values(options: Mapping[str, Any]) -> Iterator[str]:
+    """The values of options, nested ones too, that no message may repeat."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from secret_values(value)
+        elif isinstance(value, str) and len(value) >= _SHORTEST and is_secret_name(name):
+            yield value
+
+
+def _parameters(query: str) -> list[tuple[str, str]]:
+    """Names and values, each as it is written."""
+    parts = [part for part in _BETWEEN.split(query) if not _BETWEEN.fullmatch(part)]
+    return [(name, value) for name, _, value in (part.partition("=") for part in parts)]
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a parameter signs: by its name, or by the URL that is its value."""
+    if not value:
+        return False
+    if is_secret_name(_decoded(name).rpartition("?")[2]):
+        return True
+    inner = _decoded(value)
+    return without_secrets(inner) != inner
+
+
+def _decoded(text: str) -> str:
+    for _ in range(3):
+        if "%" not in text:
+            break
+        text = unquote_plus(text)
+    return text
+
+
+def _without_user(found: re.Match[str]) -> str:
+    return found[0] if _CONTAINERS.search(found.string[: found.start()]) else ""
+
+
+def _without_signature(found: re.Match[str]) -> str:
+    parameters = _parameters(found[1])
+    if not any(_is_secret(name, value) for name, value in parameters):
+        return found[0]
+    kept = [
+        f"{name}={value}" if value else name
+        for name, value in parameters
+        if not _is_secret(name, value) and _decoded(name).lower() not in _BESIDE
+    ]
+    return found[0][0] + "&".join(kept) if any(kept) else ""
+
+
+def _without_encoded(found: re.Match[str]) -> str:
+    inner = _decoded(found[0])
+    return found[0] if _QUERY.sub(_without_signature, inner) == inner else ""
