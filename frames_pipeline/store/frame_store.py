@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from frames_pipeline import withdrawal
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
@@ -230,10 +231,15 @@ class FrameStore:
 
         Raises:
             CommitNotFoundError: A named clip is not committed.
+            ConflictError: The batch was withdrawn; what was committed since is taken back, too.
         """
         folder = signature_folder(batch, signature)
         named = None if clips is None else list(map(_commit_or_id, clips))
-        return writer.commit_batch(self.objects, folder, signature, clips=named)
+        manifest = writer.commit_batch(self.objects, folder, signature, clips=named)
+        if withdrawal.is_withdrawn(self.objects, folder.batch_key):
+            self.withdraw(batch)
+            raise withdrawal.error(folder.batch_key)
+        return manifest
 
     def manifest(self, batch: Batch, signature: Signature) -> Manifest:
         """The batch as it was last published: a snapshot to read clips from.
@@ -273,14 +279,11 @@ class FrameStore:
         Returns:
             How many clips were committed, counted once per signature.
         """
-        key, commits = batch_key(batch), 0
-        for name in self.signatures(key):
-            folder = SignatureFolder(key, name)
-            self.objects.delete([folder.manifest])
-            named = reader.commit_keys(self.objects, folder)
-            self.objects.delete(named)
-            commits += len(named)
-        return commits
+        key = batch_key(batch)
+        return sum(
+            writer.withdraw_folder(self.objects, SignatureFolder(key, name))
+            for name in self.signatures(key)
+        )
 
     def collect_garbage(
         self,
