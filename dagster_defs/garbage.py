@@ -49,6 +49,8 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
                 )
                 if found[batch].objects:
                     context.log.info(f"{batch}: {_said(found[batch])}")
+                for key in found[batch].unreadable:
+                    context.log.warning(f"{key} is damaged: whatever it may name was kept")
         context.add_output_metadata(_told(found, deleted=config.delete))
 
     @dg.job(
@@ -97,6 +99,7 @@ def _told(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
         "unfinished_writes": sum(len(report.temporary) for report in found.values()),
         "objects": sum(report.objects for report in found.values()),
         "bytes": sum(report.bytes for report in found.values()),
+        "damaged_documents": sum(len(report.unreadable) for report in found.values()),
         "found": records(rows, ("batch", "attempts", "unfinished_writes", "objects", "bytes")),
     }
 

@@ -265,7 +265,8 @@ def prune_pack(
     if grace_seconds < 0:
         message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
         raise ConfigError(message)
-    horizon = time.time() - grace_seconds
+    now = time.time()
+    horizon = now - grace_seconds
     objects = Objects(url, storage_options)
     parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
     for key, info in objects.list("parts").items():
@@ -284,12 +285,23 @@ def prune_pack(
     if not dry_run:  # first what says that a part is whole
         objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
         objects.delete([key for key in keys if not key.endswith(f"/{_PART}")])
+        objects.stamp_now(_ahead(objects, parts.values(), now))
     return PruneReport(
         parts=tuple(garbage),
         objects=len(keys),
         bytes=sum(info.size for files in garbage.values() for info in files.values()),
         dry_run=dry_run,
     )
+
+
+def _ahead(
+    objects: Objects, parts: Iterable[Mapping[str, ObjectInfo]], now: float
+) -> Iterator[str]:
+    """Objects that are stamped in the future, by a writer's clock: they count as written now."""
+    if objects.info(PACK).modified > now:
+        yield PACK
+    for files in parts:
+        yield from (key for key, info in files.items() if info.modified > now)
 
 
 def open_pack(

@@ -18,8 +18,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from frames_pipeline.errors import IntegrityError
-
 UNREADABLE: Final = (
     ArithmeticError,
     AttributeError,
@@ -64,12 +62,13 @@ def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> d
         before: Members of documents that were written without a sum, by their `format`.
 
     Raises:
-        ValueError: It is no JSON object, or its bytes are not those that were written.
+        TypeError: It is another JSON value.
+        ValueError: It is no JSON, or its bytes are not those that were written.
     """
     document = json.loads(data)
     if not isinstance(document, dict):
         message = f"it is a JSON {type(document).__name__}, not an object"
-        raise ValueError(message)
+        raise TypeError(message)
     tail = _TAIL.fullmatch(data, max(0, len(data) - _TAIL_BYTES) + _tail_offset(data))
     if tail is None:
         _check_old(document, before.get(str(document.get("format", ""))))
@@ -115,17 +114,12 @@ def check_members(document: Mapping[str, Any], expected: Mapping[str, type]) -> 
     """Compare the types of members, for documents that may have been written without a sum.
 
     Raises:
-        ValueError: One is missing, or of another type.
+        TypeError: One is missing, or of another type.
     """
     for name, kind in expected.items():
         if not isinstance(document.get(name), kind):
             message = f"its {name} is {document.get(name)!r}, not a {kind.__name__}"
-            raise ValueError(message)
-
-
-def damaged(name: str, error: Exception, *, remedy: str) -> IntegrityError:
-    """The error to raise for an object that is not as it was written."""
-    return IntegrityError(f"{name} is not what was written ({error!r}); {remedy}")
+            raise TypeError(message)
 
 
 def _tail_offset(data: bytes) -> int:

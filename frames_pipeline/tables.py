@@ -5,7 +5,8 @@
 Most tables have one part per batch, `00000`. One that is made for each signature by itself has a
 part for each, by its key; embeddings and captions of further providers are in parts by the names
 that they were given. A part is published by one PUT, so a reader sees the old one or the new one,
-never a mixture; it has a sum of its bytes, which readers here compare. Any tool reads them: `SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
+never a mixture. It has a sum of its bytes, which `FrameTables` compares. Any tool reads it:
+`SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
 
 Rows that were made from frames say which: batch, clip, signature, position, timestamp, and the
 digest of the frames that the provider was given.

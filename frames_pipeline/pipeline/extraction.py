@@ -32,11 +32,13 @@ from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.repair import repair_store
 from frames_pipeline.pipeline.work import Job, Task, run_task
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.tables import OUTCOMES, table_of
 from frames_pipeline.videos import Video
+from frames_pipeline.withdrawal import error as withdrawal_error
 from frames_pipeline.workers import Workers
 
 CLIPS_PER_TASK: Final = 32
@@ -96,12 +98,14 @@ def extract_batch(
         limits: What one source, and one clip of it, may take.
         workers: How many processes, and how long one clip may take.
         retry_failed: Try clips again that failed with the same bytes.
-        repair: Read what is stored, and extract clips again whose objects are damaged.
+        repair: Mend the batch's documents and tables (`pipeline.repair`), read what is stored,
+            and extract clips again whose commits or objects are damaged.
         progress: Told whenever clips are done.
 
     Raises:
         ConfigError: The request cannot be met. Raised before anything is decoded.
         TransientError: Something could not be reached. What was done stays done.
+        ConflictError: The batch was withdrawn, before or meanwhile: nothing is published.
         StoreError: Frames cannot be stored.
     """
     since = time.monotonic()
@@ -112,6 +116,10 @@ def extract_batch(
         message = "no signature given; say which frames are wanted"
         raise ConfigError(message)
     check_pixels(wanted, job.decoder)
+    if places.batches.is_withdrawn(key):
+        raise withdrawal_error(key)
+    if repair:
+        repair_store(places, [key], signatures=wanted, dry_run=False)
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:
@@ -149,8 +157,11 @@ def _standing(
     repair: bool,
 ) -> Results:
     """What was done before and need not be done again; to repair, everything stored is read."""
-    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed)
-    damaged = _damaged(signature, batch, places) if repair else set()
+    if not repair:
+        return _done_before(signature, batch, cut, places, retry_failed=retry_failed)
+    readable = places.store.inspect(batch, signature).commits
+    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed, readable=readable)
+    damaged = _damaged(signature, batch, places)
     return {name: result for name, result in done.items() if name[1] not in damaged}
 
 
@@ -161,10 +172,11 @@ def _done_before(
     places: Places,
     *,
     retry_failed: bool,
+    readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """What stands: committed from the same bytes, or failed with them."""
     told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
-    commits = _commits(signature, batch, cut, places)
+    commits = _commits(signature, batch, cut, places, readable=readable)
     done: Results = {}
     for clip in cut:
         clip_id = clip["clip_id"]
@@ -197,12 +209,18 @@ def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) ->
 
 
 def _commits(
-    signature: FrameExtractionSignature, batch: str, cut: Sequence[Row], places: Places
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    *,
+    readable: Mapping[str, ClipCommit] | None,
 ) -> dict[str, ClipCommit]:
     """Commits of the batch's clips, from the bytes that they have now.
 
     The manifest is one request. Clips that it does not have may be committed all the same: a run
-    that was killed before it published leaves such.
+    that was killed before it published leaves such. Commits that were read one by one, because some
+    are damaged, are taken as they are.
     """
     wanted = {row["clip_id"]: row["fingerprint"] for row in cut if row["status"] == "ok"}
 
@@ -213,6 +231,8 @@ def _commits(
             if clip_id in commits and commits[clip_id].fingerprint == fingerprint
         }
 
+    if readable is not None:
+        return current(readable)
     try:
         published = current(places.store.manifest(batch, signature).clips)
     except CommitNotFoundError:

@@ -4,8 +4,8 @@
 
 Whoever commits frames of bytes that nobody committed before leaves a note. Whoever comes upon the
 same bytes under another name follows it, and copies the frames. A note is a hint: the commit that
-it leads to says itself which bytes it is of, and copies are checked against its digests. One that is
-damaged is ignored, and written again.
+it leads to says itself which bytes it is of, and copies are checked against its digests. A damaged
+note is ignored, and written again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def parse_note(data: bytes) -> Origin:
     """The origin that a note is of.
 
     Raises:
-        ValueError: It is no note, or not as it was written. So are others of `UNREADABLE`.
+        ValueError: It is no note, or not as it was written; so say others of `UNREADABLE`.
     """
     found = checked_document(data, before={"": _NOTE})
     check_members(found, _NOTE)

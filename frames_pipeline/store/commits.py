@@ -6,7 +6,7 @@ Documents may gain members; readers ignore what they do not know.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -39,7 +39,7 @@ _MANIFEST: Final = {
 }  # fmt: skip
 """Members of a manifest as version 0.1 wrote it, and their types."""
 
-_BEFORE: Final = {COMMIT_FORMAT: _COMMIT, MANIFEST_FORMAT: _MANIFEST}
+_BEFORE: Final[Mapping[str, Collection[str]]] = {COMMIT_FORMAT: _COMMIT, MANIFEST_FORMAT: _MANIFEST}
 
 _OUTCOME: Final = tuple(item.name for item in fields(Outcome))
 _DECODE: Final = tuple(item.name for item in fields(DecodeReport))

@@ -10,7 +10,7 @@ from frames_pipeline import withdrawal
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import gc, reader, verify, writer
+from frames_pipeline.store import gc, inspect, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
@@ -270,6 +270,19 @@ class FrameStore:
         else:
             folders = [signature_folder(key, signature)]
         return verify.verify(self.objects, folders, deep=deep)
+
+    def inspect(self, batch: Batch, signature: Signature) -> inspect.FolderState:
+        """The documents of a batch that can be read, and what is wrong with the others."""
+        return inspect.inspect_folder(self.objects, signature_folder(batch, signature))
+
+    def put_commit(self, batch: Batch, commit: ClipCommit) -> None:
+        """Put a commit again that the caller holds, in place of one that cannot be read."""
+        writer.put_commit(self.objects, signature_folder(batch, commit.signature_key), commit)
+
+    def put_manifest(self, manifest: Manifest) -> None:
+        """Put a manifest that was rebuilt, in place of one that cannot be read."""
+        folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
+        writer.put_manifest(self.objects, folder, manifest)
 
     def withdraw(self, batch: Batch) -> int:
         """Take back every commit and manifest of a batch: its frames are then nobody's.
