@@ -247,6 +247,19 @@ class BatchRegistry:
         self._keep_index()
         return MappingProxyType(self._members)
 
+    def batch_of(self, video: str) -> str | None:
+        """The batch of a video; `None` if it is in none.
+
+        Raises:
+            IntegrityError: It is in no batch that can be read, and one cannot.
+        """
+        try:
+            return self.sealed_videos().get(video)
+        except IntegrityError:
+            if video not in self._members:
+                raise
+            return self._members[video]
+
     def seal(self, videos: Collection[str], *, source: str = "") -> Batch | None:
         """Seal those videos into a new batch that are in none; `None` if all of them are.
 
@@ -296,10 +309,20 @@ class BatchRegistry:
         return self._objects.put_new(name, document) or self._objects.get(name) == document
 
     def _read(self, keys: Iterable[str]) -> None:
-        """Read those batches that are not known yet; those that are not there are left out."""
+        """Read those batches that are not known yet; those that are not there are left out.
+
+        Raises:
+            IntegrityError: One is damaged; the others are known then.
+        """
         names = {f"{_PREFIX}{key}{_SUFFIX}": key for key in keys if key not in self._known}
+        damaged = []
         for name, data in self._objects.get_many(names).items():
-            self._know(Batch.from_json(data, name=names[name]))
+            try:
+                self._know(Batch.from_json(data, name=names[name]))
+            except IntegrityError as error:
+                damaged.append(error)
+        if damaged:
+            raise damaged[0]
 
     def _know(self, batch: Batch) -> None:
         self._known[batch.key] = batch
