@@ -104,7 +104,7 @@ def check_footer_sum(data: bytes) -> bool:
         if rest.digest() != gap[len(_MARK) :]:
             message = "its sum is not that of its bytes"
             raise ValueError(message)
-    elif FOOTER_KEY in data[start:]:
+    elif _MARK in data or FOOTER_KEY in data[start:]:
         message = "the sum that its footer announces is not there"
         raise ValueError(message)
     return is_marked
