@@ -17,6 +17,8 @@ from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, StoredObject
 
+from tests.stored import need
+
 MakeFrames = Callable[..., FrameBatch]
 AssertSame = Callable[[FrameBatch, FrameBatch], None]
 
@@ -257,3 +259,36 @@ def test_faults_are_of_the_family(
             assert store.read("b", signature, "c").digest() == expected
         except FramesPipelineError:
             continue
+
+
+def test_a_shard_that_goes_after_the_clip_was_opened_is_not_black(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
+) -> None:
+    """Zarr takes a chunk that is not there for zeros."""
+    clip = store.open("b", signature, "c")
+    store.objects.delete([key_of(commit, name) for name in commit.objects if "/c/" in name])
+    for array in (clip.frames, clip.time):
+        with pytest.raises(IntegrityError, match="is missing; extract clip 'c' again"):
+            array[:]
+
+
+@pytest.mark.parametrize("name", ["frames/c/1/0/0/0", "time/c/0"])
+def test_xarray_reads_nothing_that_was_not_committed(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit, name: str
+) -> None:
+    """Objects are fetched whole and hashed, so that its errors are this library's."""
+    need("xarray")
+    data = bytearray(store.objects.get(key_of(commit, name)))
+    data[-1] ^= 1
+    store.objects.put(key_of(commit, name), bytes(data))
+    with pytest.raises(IntegrityError, match=f"{name} has other bytes than those committed"):
+        store.open("b", signature, "c").to_xarray().load()
+
+
+def test_an_index_that_is_out_of_range_is_no_damage(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
+) -> None:
+    """It is the caller's."""
+    clip = store.open("b", signature, "c")
+    with pytest.raises(IndexError, match="out of bounds"):
+        clip.frames[commit.num_frames]
