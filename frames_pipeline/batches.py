@@ -337,8 +337,20 @@ class BatchRegistry:
             self._know(batch)
         self._indexed = len(batches)
 
+    def index_damage(self) -> str:
+        """What is wrong with the index; empty if nothing is, or there is none."""
+        try:
+            data = self._objects.get(_INDEX)
+            check_footer_sum(data)
+            pq.read_table(pa.BufferReader(data))
+        except FileNotFoundError:
+            return ""
+        except (pa.ArrowException, OSError, *UNREADABLE) as error:
+            return f"is damaged ({error})"
+        return ""
+
     def _index(self) -> list[Batch]:
-        """The batches in the index: none where it is damaged, or without a sum of itself."""
+        """The batches in the index: none where it is damaged, or without a sum, as of 0.1."""
         try:
             data = self._objects.get(_INDEX)
             if not check_footer_sum(data):

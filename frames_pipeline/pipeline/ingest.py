@@ -15,6 +15,7 @@ from frames_pipeline.clips import Clip, Cutting
 from frames_pipeline.convert import Size
 from frames_pipeline.errors import (
     FramesPipelineError,
+    IntegrityError,
     SingleShotError,
     SourceError,
     SourceNotFoundError,
@@ -81,7 +82,8 @@ def find_changes(
 ) -> list[Change]:
     """Batches whose files were written, went or came back since they were observed.
 
-    A batch that was never observed has not changed: its first run is due anyway.
+    A batch that was never observed has not changed: its first run is due anyway. One whose table of
+    videos is damaged has changed, once: its run says so, and the other batches are looked at.
 
     Args:
         batches: Keys of sealed batches.
@@ -92,7 +94,11 @@ def find_changes(
     """
     changes = []
     for batch in batches:
-        before = places.rows("videos", batch)
+        try:
+            before = places.rows("videos", batch)
+        except IntegrityError as error:
+            changes.append(Change(batch, hashlib.sha256(str(error).encode()).hexdigest()[:16]))
+            continue
         now = [found.listed.get(row["video_key"]) for row in before]
         changed = [
             video

@@ -127,8 +127,8 @@ def _of_batches(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
         except IntegrityError as error:
             yield _batch(places, key, str(error), copies)
     index = "batches/index.parquet"
-    if index in names and not copies and not chosen:
-        damage = Damage(index, "is damaged, or of version 0.1", "deleted: it is a hint", True)
+    if not chosen and (found := places.batches.index_damage()):
+        damage = Damage(index, found, "deleted: it is a hint", True)
         yield damage, partial(objects.delete, [index])
 
 

@@ -44,8 +44,8 @@ at the start and after each table."""
 _FRAMES_PUTS: Final = 5
 """Of a batch and a signature: its document, the manifest, outcomes; two listings."""
 _FRAMES_GETS: Final = 7
-"""Likewise: outcomes, the manifest twice, the document twice; whether the batch was withdrawn, after
-the manifest and the outcomes."""
+"""Likewise: outcomes, the manifest twice, the document twice; whether the batch was withdrawn,
+after the manifest and the outcomes."""
 
 
 @dataclass(frozen=True, slots=True)

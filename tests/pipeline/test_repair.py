@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from frames_pipeline.batches import Batching
 from frames_pipeline.cli import main
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline import Places, mark_near_duplicates, repair_store
+from frames_pipeline.pipeline import (
+    Places,
+    discover,
+    find_changes,
+    mark_near_duplicates,
+    repair_store,
+)
 from tests.pipeline.test_damage import DAMAGED, OTHER, TWO, make_batch, make_store, tables
 
 FRAMES = f"frames/{DAMAGED}/{TWO.key}"
@@ -177,6 +184,16 @@ def test_one_damaged_batch_stops_no_other(here: Places) -> None:
     report = here.store.collect_garbage(grace_seconds=0, dry_run=False)
     assert report.attempts == ()
     assert any("manifest" in key for key in report.unreadable)
+
+
+def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Places) -> None:
+    """The batch is told once, by a run that fails; a touched file of another one as ever."""
+    found = discover(here, Batching(), now=0)
+    assert find_changes([DAMAGED, OTHER], found, here, settled=1e12) == []
+    flip(here.store.objects, only(here.store.objects, f"tables/videos/{DAMAGED}"))
+    [told] = find_changes([DAMAGED, OTHER], found, again(here), settled=1e12)
+    assert told.batch == DAMAGED
+    assert find_changes([DAMAGED], found, again(here), settled=1e12) == [told]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from frames_pipeline.errors import FramesPipelineError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, StoredObject
-
 from tests.stored import need
 
 MakeFrames = Callable[..., FrameBatch]
