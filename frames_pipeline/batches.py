@@ -358,7 +358,10 @@ class BatchRegistry:
             table = pq.read_table(pa.BufferReader(data))
         except (FileNotFoundError, pa.ArrowException, OSError, *UNREADABLE):
             return []
-        if not table.schema.equals(_INDEX_SCHEMA, check_metadata=True):
+        same = table.schema.metadata == _INDEX_SCHEMA.metadata
+        if not same or not table.schema.equals(
+            _INDEX_SCHEMA
+        ):  # the names of list items are no matter
             return []
         columns = zip(*table.to_pydict().values(), strict=True)
         return [
