@@ -97,11 +97,14 @@ def _dataset(
     filesystem, root = objects.connect()
     schema = _SCHEMAS.get("captions" if view.startswith("captions_") else view)
     paths = [f"{root}/{key}" for key in keys]
-    try:
-        return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
-    except (pa.ArrowException, OSError, *UNREADABLE) as error:
-        message = f"table {view} under {objects.url} is damaged ({error}); find the file with "
-        raise IntegrityError(message + "`frames-pipeline verify --deep`") from error
+    with objects.faults(f"tables/{view}"):
+        try:
+            return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
+        except (pa.ArrowException, OSError, *UNREADABLE) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the store; those of Arrow's decoders have no number
+            message = f"table {view} under {objects.url} is damaged ({error}); find the file with "
+            raise IntegrityError(message + "`frames-pipeline verify --deep`") from error
 
 
 def _view(table: str, part: str) -> str:
