@@ -50,6 +50,8 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
                 found[batch] = store.collect_garbage(batch, grace_seconds=grace, dry_run=is_dry)
                 if found[batch].objects:
                     context.log.info(f"{batch}: {_said(found[batch])}")
+                for key in found[batch].unreadable:
+                    context.log.warning(f"{key} is damaged: whatever it may name was kept")
             if not config.batches:
                 found[BESIDE] = store.collect_unfinished(grace_seconds=grace, dry_run=is_dry)
         context.add_output_metadata(_told(found, deleted=config.delete))
@@ -100,6 +102,7 @@ def _told(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
         "unfinished_writes": sum(len(report.temporary) for report in found.values()),
         "objects": sum(report.objects for report in found.values()),
         "bytes": sum(report.bytes for report in found.values()),
+        "damaged_documents": sum(len(report.unreadable) for report in found.values()),
         "found": records(rows, ("batch", "attempts", "unfinished_writes", "objects", "bytes")),
     }
 

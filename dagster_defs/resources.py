@@ -153,7 +153,9 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
         default=False, description="Try clips again that failed with the same bytes."
     )
     repair: bool = Field(
-        default=False, description="Extract clips again whose stored frames are damaged."
+        default=False,
+        description="Mend documents and tables, and extract clips again whose stored frames are "
+        "damaged.",
     )
     max_file_bytes: int = Field(
         default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."

@@ -18,9 +18,20 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from frames_pipeline import withdrawal
 from frames_pipeline.entries import as_text
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.objects import Objects
+from frames_pipeline.sums import (
+    FOOTER_KEY,
+    FOOTER_VALUE,
+    UNREADABLE,
+    check_footer_sum,
+    check_members,
+    checked_document,
+    with_footer_sum,
+    with_sum,
+)
 from frames_pipeline.videos import Video
 
 _FORMAT: Final = "video-batch/1"
@@ -28,6 +39,8 @@ _NUMBERED: Final = re.compile(r"batch-\d+")
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
 _RETIRED: Final = ".retired"
+_MEMBERS: Final = {"format": str, "key": str, "sealed": str, "source": str, "videos": list}
+"""Members of a batch's document, and their types."""
 _INDEX: Final = f"{_PREFIX}index.parquet"
 """Every batch that was sealed up to some time in one object, so that whoever starts anew need not
 read each. Nothing is lost with it."""
@@ -38,7 +51,7 @@ _INDEX_SCHEMA: Final = pa.schema(
         ("sealed", pa.string()),
         ("videos", pa.list_(pa.string())),
     ],
-    metadata={"format": _FORMAT},
+    metadata={"format": _FORMAT, FOOTER_KEY: FOOTER_VALUE},
 )
 _WORTH_AN_INDEX: Final = 500
 """Batches outside the index at which it is written again, while it is small."""
@@ -69,22 +82,35 @@ class Batch:
             "source": self.source,
             "videos": list(self.videos),
         }
-        return json.dumps(document, indent=1).encode()
+        return with_sum(json.dumps(document, indent=1).encode())
 
     @classmethod
     def from_json(cls, data: bytes, *, name: str) -> Batch:
-        """Read a stored document."""
+        """Read a stored document, which must be of the batch of that name.
+
+        Raises:
+            IntegrityError: It is none, or not as it was written.
+        """
         try:
-            document = json.loads(data)
-            found = document.pop("format")
-            batch = cls(**document | {"videos": tuple(map(as_text, document["videos"]))})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            message = f"batch {name} cannot be read ({error!r}); restore it from a backup"
+            document = checked_document(data, before={_FORMAT: _MEMBERS})
+            found = document["format"]
+            if found == _FORMAT:
+                check_members(document, _MEMBERS)
+                return cls._of(document, name)
+        except UNREADABLE as error:
+            message = f"batch {name} cannot be read ({error!r}); mend it with "
+            message += "`frames-pipeline repair`, or restore it from a backup"
             raise IntegrityError(message) from error
-        if found != _FORMAT:
-            message = f"batch {name} is in format {found!r}, and this version reads {_FORMAT}"
-            raise IntegrityError(message)
-        return batch
+        message = f"batch {name} is in format {found!r}, and this version reads {_FORMAT}"
+        raise IntegrityError(message)
+
+    @classmethod
+    def _of(cls, document: Mapping[str, Any], name: str) -> Batch:
+        if document["key"] != name or not all(isinstance(key, str) for key in document["videos"]):
+            message = f"it is of batch {document['key']!r}, or its videos are no names"
+            raise ValueError(message)
+        videos = tuple(map(as_text, document["videos"]))
+        return cls(name, videos, document["source"], document["sealed"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +200,27 @@ class BatchRegistry:
         moment = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         self._objects.put_new(f"{_PREFIX}{key}{_RETIRED}", moment.encode())
 
+    def mark_withdrawn(self, key: str) -> None:
+        """Have nothing of a batch published any more, by runs that are going either."""
+        withdrawal.mark(self._objects, key)
+
+    def is_withdrawn(self, key: str) -> bool:
+        """Whether a batch is so marked: one request."""
+        return withdrawal.is_withdrawn(self._objects, key)
+
     def restore(self, key: str) -> None:
-        """Undo `retire`; that it was not retired is no error."""
+        """Undo `retire` and `mark_withdrawn`; that it was not retired is no error."""
+        withdrawal.unmark(self._objects, key)
         self._objects.delete([f"{_PREFIX}{key}{_RETIRED}"])
+
+    def rebuild(self, batch: Batch) -> None:
+        """Put the document of a sealed batch again, in place of one that cannot be read."""
+        self._objects.put(f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json())
+        self._know(batch)
+
+    def indexed(self) -> Mapping[str, Batch]:
+        """Batches of which the index has a copy, by key; none where it cannot be read."""
+        return {batch.key: batch for batch in self._index()}
 
     def _look(self) -> None:
         """List the sealed batches, and which of them are retired."""
@@ -205,6 +249,19 @@ class BatchRegistry:
         self._read(sorted(self._sealed - self._known.keys()))
         self._keep_index()
         return MappingProxyType(self._members)
+
+    def batch_of(self, video: str) -> str | None:
+        """The batch of a video; `None` if it is in none.
+
+        Raises:
+            IntegrityError: It is in no batch that can be read, and one cannot.
+        """
+        try:
+            return self.sealed_videos().get(video)
+        except IntegrityError:
+            if video not in self._members:
+                raise
+            return self._members[video]
 
     def seal(self, videos: Collection[str], *, source: str = "") -> Batch | None:
         """Seal those videos into a new batch that are in none; `None` if all of them are.
@@ -255,10 +312,20 @@ class BatchRegistry:
         return self._objects.put_new(name, document) or self._objects.get(name) == document
 
     def _read(self, keys: Iterable[str]) -> None:
-        """Read those batches that are not known yet; those that are not there are left out."""
+        """Read those batches that are not known yet; those that are not there are left out.
+
+        Raises:
+            IntegrityError: One is damaged; the others are known then.
+        """
         names = {f"{_PREFIX}{key}{_SUFFIX}": key for key in keys if key not in self._known}
+        damaged = []
         for name, data in self._objects.get_many(names).items():
-            self._know(Batch.from_json(data, name=names[name]))
+            try:
+                self._know(Batch.from_json(data, name=names[name]))
+            except IntegrityError as error:
+                damaged.append(error)
+        if damaged:
+            raise damaged[0]
 
     def _know(self, batch: Batch) -> None:
         self._known[batch.key] = batch
@@ -268,15 +335,41 @@ class BatchRegistry:
 
     def _take_index(self) -> None:
         """Know what the index has, if it can be read."""
-        self._indexed = 0
+        batches = self._index()
+        for batch in batches:
+            self._know(batch)
+        self._indexed = len(batches)
+
+    def index_damage(self) -> str:
+        """What is wrong with the index; empty if nothing is, or there is none."""
         try:
-            table = pq.read_table(pa.BufferReader(self._objects.get(_INDEX)))
-        except (FileNotFoundError, pa.ArrowException, ValueError, OSError):
-            return
-        if table.schema.equals(_INDEX_SCHEMA, check_metadata=True):
-            for key, source, sealed, videos in zip(*table.to_pydict().values(), strict=True):
-                self._know(Batch(key, tuple(videos), source, sealed))
-            self._indexed = table.num_rows
+            data = self._objects.get(_INDEX)
+            check_footer_sum(data)
+            pq.read_table(pa.BufferReader(data))
+        except FileNotFoundError:
+            return ""
+        except (pa.ArrowException, OSError, *UNREADABLE) as error:
+            return f"is damaged ({error})"
+        return ""
+
+    def _index(self) -> list[Batch]:
+        """The batches in the index: none where it is damaged, or without a sum, as of 0.1."""
+        try:
+            data = self._objects.get(_INDEX)
+            if not check_footer_sum(data):
+                return []
+            table = pq.read_table(pa.BufferReader(data))
+        except (FileNotFoundError, pa.ArrowException, OSError, *UNREADABLE):
+            return []
+        same = table.schema.metadata == _INDEX_SCHEMA.metadata
+        if not same or not table.schema.equals(
+            _INDEX_SCHEMA
+        ):  # the names of list items are no matter
+            return []
+        columns = zip(*table.to_pydict().values(), strict=True)
+        return [
+            Batch(key, tuple(videos), source, sealed) for key, source, sealed, videos in columns
+        ]
 
     def _keep_index(self) -> None:
         """Write the index again where many batches are outside of it."""
@@ -297,7 +390,7 @@ class BatchRegistry:
         ]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, _INDEX_SCHEMA), sink, compression="zstd")
-        self._objects.put(_INDEX, sink.getvalue().to_pybytes())
+        self._objects.put(_INDEX, with_footer_sum(sink.getvalue().to_pybytes()))
         self._indexed = len(batches)
 
 

@@ -42,6 +42,11 @@ class Tile:
     corrupt: bool = False
     """Whether damage may have touched it."""
 
+    @classmethod
+    def unreadable(cls, label: str) -> Tile:
+        """An empty tile, marked as damaged, for a frame that cannot be read."""
+        return cls(np.zeros((9, 16, 3), np.uint8), label, time="unreadable", corrupt=True)
+
     def __post_init__(self) -> None:
         """Refuse what is not a picture."""
         frame = self.frame
@@ -78,18 +83,21 @@ def contact_sheet(
 
 
 def sheet_of(
-    clips: Mapping[str, FrameBatch],
+    clips: Mapping[str, FrameBatch | None],
     *,
     title: str,
     max_tiles: int = 24,
     width: int = 960,
     max_bytes: int = 200_000,
 ) -> bytes:
-    """A contact sheet of clips by name, with up to `max_tiles` frames spread evenly over them."""
+    """A contact sheet of clips by name, with up to `max_tiles` frames spread evenly over them.
+
+    A clip that is `None` cannot be read: it has one empty tile that says so.
+    """
     if max_tiles < 1:
         message = f"max_tiles={max_tiles} must be 1 or above"
         raise ConfigError(message)
-    names = [name for name, clip in clips.items() if len(clip)]
+    names = [name for name, clip in clips.items() if clip is None or len(clip)]
     names = [names[index] for index in spread(len(names), min(len(names), max_tiles))]
     tiles = []
     for number, name in enumerate(names):
@@ -309,10 +317,13 @@ def _encoded(sheet: Image.Image, *, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _tiles(clip: FrameBatch, name: str, *, count: int) -> list[Tile]:
+def _tiles(clip: FrameBatch | None, name: str, *, count: int) -> list[Tile]:
     """Tiles of up to `count` frames of a clip, spread evenly, with the name of its file."""
-    seconds, file = clip.pts_seconds, name.rpartition("/")[2]
+    file = name.rpartition("/")[2]
     label = file.rpartition("#")[0] or file
+    if clip is None:
+        return [Tile.unreadable(label)]
+    seconds = clip.pts_seconds
     return [
         Tile(clip.frames[i], label, time=clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
         for i in spread(len(clip), min(len(clip), count))

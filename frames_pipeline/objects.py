@@ -320,6 +320,17 @@ class Objects:
         """
         self._map(self._delete, list(keys))
 
+    def stamp_now(self, keys: Iterable[str]) -> None:
+        """Let local files be of now, if they are there: a writer's clock may have run ahead.
+
+        An object store stamps objects by its own clock, and nothing is done there; nor with files
+        that this process may not stamp.
+        """
+        if self.local_path is not None:
+            for key in keys:
+                with self.faults(key), contextlib.suppress(FileNotFoundError, PermissionError):
+                    os.utime(Path(self.local_path, key))
+
     def faults(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Let faults of others who reach for the object come out as they do here."""
         return _named(self.url, key, hide=secret_values(self.storage_options))

@@ -50,6 +50,7 @@ from frames_pipeline.store import GRACE_SECONDS
 from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
 from frames_pipeline.store.commits import Document, dump, outcome_document, outcome_from_document
 from frames_pipeline.store.layout import digest_of_clips
+from frames_pipeline.sums import UNREADABLE, checked_document, with_sum
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all."""
@@ -58,6 +59,11 @@ PACK: Final = "pack.json"
 PACK_FORMAT: Final = "frames-pack/1"
 PART_FORMAT: Final = "frames-pack-part/1"
 
+_BEFORE: Final = {
+    PACK_FORMAT: (),
+    PART_FORMAT: ("format", "signature_key", "shape", "clips", "files"),
+}
+"""Members of documents as version 0.1 wrote them without a sum: `pack.json` always had one."""
 _FRAMES: Final = "frames"
 _INDEX: Final = "index.parquet"
 _PART: Final = "part.json"
@@ -114,14 +120,18 @@ class Part:
     @classmethod
     def from_bytes(cls, key: str, data: bytes) -> Part:
         """The part that a stored document is of."""
-        document = _parsed(data, PART_FORMAT, name=f"parts/{key}/{_PART}")
-        return cls(
-            key=key,
-            shape=tuple(document["shape"]),
-            clips=document["clips"],
-            files={name: (size, sha) for name, (size, sha) in document["files"].items()},
-            sha256=hashlib.sha256(data).hexdigest(),
-        )
+        name = f"parts/{key}/{_PART}"
+        document = _parsed(data, PART_FORMAT, name=name)
+        try:
+            return cls(
+                key=key,
+                shape=tuple(document["shape"]),
+                clips=document["clips"],
+                files={name: (size, sha) for name, (size, sha) in document["files"].items()},
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
+        except UNREADABLE as error:
+            raise _not_packed(name, error) from error
 
     @property
     def bytes(self) -> int:
@@ -169,6 +179,7 @@ def pack_frames(
     *,
     codec: str = "zstd",
     part_bytes: int = 2**30,
+    repair: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> PackReport:
@@ -182,28 +193,32 @@ def pack_frames(
         to: Where the pack is to be, or is: a path or an fsspec URL, of one signature alone.
         codec: What chunks go through: `zstd`, or `none`.
         part_bytes: Raw bytes of frames after which no clip is added to a part.
+        repair: Read what is there, and write damaged parts and a damaged `pack.json` again.
         storage_options: What fsspec needs to reach the place.
         progress: Told of clips done.
 
     Raises:
         ConfigError: The codec or `part_bytes` cannot be used.
         ConflictError: A pack of another signature is there.
-        IntegrityError: An object of the store is not the one committed. The pack is as it was.
+        IntegrityError: An object of the store is not the one committed, or `pack.json` is
+            damaged. The pack is as it was.
     """
     if part_bytes < 1:
         message = f"part_bytes={part_bytes} must be 1 or above"
         raise ConfigError(message)
     codec = checked_codec(codec)
     objects = Objects(to, storage_options)
-    before = _document_of(objects)
+    before = _document_of(objects) if not repair else _readable_document(objects)
     if before is not None and before["signature_key"] != frames.signature_key:
         message = f"{objects.url} is a pack of {before['signature_key']}, not of "
         raise ConflictError(f"{message}{frames.signature_key}; choose another place")
-    named = set() if before is None else set(before["parts"])
+    named: Mapping[str, str] = {} if before is None else before["parts"]
     parts, written, done = [], 0, 0
     for clips in _groups(frames.places, part_bytes):
         key = _part_key(frames.signature_key, clips, codec)
-        part = _find_part(objects, key, is_named=key in named)
+        part = _find_part(objects, key, sha256=named.get(key))
+        if part is not None and repair and _damage(objects, part):
+            part = None
         if part is None:
             part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
         parts.append(part)
@@ -212,7 +227,7 @@ def pack_frames(
             progress(done, len(frames))
     document = _document_for(frames, parts)
     if before != document:
-        objects.put(PACK, dump(document))
+        objects.put(PACK, with_sum(dump(document)))
     return PackReport(
         url=objects.url,
         clips=len(frames),
@@ -251,7 +266,8 @@ def prune_pack(
     if grace_seconds < 0:
         message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
         raise ConfigError(message)
-    horizon = time.time() - grace_seconds
+    now = time.time()
+    horizon = now - grace_seconds
     objects = Objects(url, storage_options)
     parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
     listing = objects.list()
@@ -274,12 +290,23 @@ def prune_pack(
     if not dry_run:  # first what says that a part is whole
         objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
         objects.delete([key for key in keys if not key.endswith(f"/{_PART}")])
+        objects.stamp_now(_ahead(objects, parts.values(), now))
     return PruneReport(
         parts=tuple(garbage),
         objects=len(keys),
         bytes=sum(listing[key].size for key in keys),
         dry_run=dry_run,
     )
+
+
+def _ahead(
+    objects: Objects, parts: Iterable[Mapping[str, ObjectInfo]], now: float
+) -> Iterator[str]:
+    """Objects that are stamped in the future, by a writer's clock: they count as written now."""
+    if objects.info(PACK).modified > now:
+        yield PACK
+    for files in parts:
+        yield from (key for key, info in files.items() if info.modified > now)
 
 
 def open_pack(
@@ -410,11 +437,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
         """Read every object, compare its hash, and the digest of every clip; what differs."""
         faults = []
         for part in self.parts:
-            for name in part.files:
-                try:
-                    _file(self.objects, part, name)
-                except IntegrityError as error:
-                    faults.append(str(error))
+            faults += _damage(self.objects, part)
         for clip_id, digest in zip(self, self.index["frames_digest"].to_pylist(), strict=True):
             try:
                 found = self.read(clip_id).digest()
@@ -468,9 +491,8 @@ class PackedFrames(Mapping[str, FrameBatch]):
             data = memoryview(self.objects.get_range(key, begin, sum(places[-1])))
             for target, (offset, length) in zip(into, places, strict=False):
                 shards.decode_chunk(data[offset - begin : offset - begin + length], target)
-        except (FileNotFoundError, ValueError, RuntimeError) as error:
-            message = f"{self.objects.url}/{key} is not what was packed ({error!r}); pack again"
-            raise IntegrityError(message) from error
+        except (FileNotFoundError, *UNREADABLE) as error:
+            raise _not_packed(f"{self.objects.url}/{key}", error) from error
 
 
 def _groups(places: Mapping[str, Place], part_bytes: int) -> Iterator[list[tuple[str, Place]]]:
@@ -497,16 +519,33 @@ def _part_key(signature: str, clips: Iterable[tuple[str, Place]], codec: str) ->
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _find_part(objects: Objects, key: str, *, is_named: bool) -> Part | None:
-    """A part that is there; what nobody names is taken up, so that it is new for `prune_pack`."""
+def _find_part(objects: Objects, key: str, *, sha256: str | None) -> Part | None:
+    """A part that is there; what nobody names is taken up, so that it is new for `prune_pack`.
+
+    Args:
+        objects: The pack.
+        key: Name of the part.
+        sha256: Hash of its document, if the pack names it.
+    """
     try:
         data = objects.get(f"parts/{key}/{_PART}")
         part = Part.from_bytes(key, data)
     except (FileNotFoundError, IntegrityError):  # one that cannot be read is written again
         return None
-    if not is_named:
+    if sha256 is None:
         objects.put(f"parts/{key}/{_PART}", data)
-    return part
+    return part if sha256 in (None, part.sha256) else None
+
+
+def _damage(objects: Objects, part: Part) -> list[str]:
+    """Read every file of a part; say which are not what was packed."""
+    faults = []
+    for name in part.files:
+        try:
+            _file(objects, part, name)
+        except IntegrityError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _write_part(
@@ -541,7 +580,7 @@ def _write_part(
         "clips": len(clips),
         "files": files,
     }
-    objects.put(f"parts/{key}/{_PART}", data := dump(document))
+    objects.put(f"parts/{key}/{_PART}", data := with_sum(dump(document)))
     return Part.from_bytes(key, data)
 
 
@@ -582,7 +621,7 @@ def _row(clip_id: str, place: Place, batch: FrameBatch, start: int) -> dict[str,
 
 def _document_for(frames: StoredFrames, parts: Iterable[Part]) -> Document:
     """What `pack.json` is to say."""
-    document: Document = {
+    return {
         "format": PACK_FORMAT,
         "signature": frames.signature_document,
         "signature_key": frames.signature_key,
@@ -591,7 +630,6 @@ def _document_for(frames: StoredFrames, parts: Iterable[Part]) -> Document:
         "frames": frames.num_frames,
         "parts": {part.key: part.sha256 for part in parts},
     }
-    return {**document, "sha256": _sum_of(document)}
 
 
 def _document_of(objects: Objects) -> Document | None:
@@ -600,11 +638,15 @@ def _document_of(objects: Objects) -> Document | None:
         data = objects.get(PACK)
     except FileNotFoundError:
         return None
-    document = _parsed(data, PACK_FORMAT, name=f"{objects.url}/{PACK}")
-    if document.get("sha256") != _sum_of(document):
-        message = f"{objects.url}/{PACK} is not what was packed; delete it, and pack again"
-        raise IntegrityError(message)
-    return document
+    return _parsed(data, PACK_FORMAT, name=f"{objects.url}/{PACK}")
+
+
+def _readable_document(objects: Objects) -> Document | None:
+    """The same; `None` where it is damaged, too."""
+    try:
+        return _document_of(objects)
+    except IntegrityError:
+        return None
 
 
 def _named_by(objects: Objects) -> Document:
@@ -614,12 +656,6 @@ def _named_by(objects: Objects) -> Document:
         message = f"no pack at {objects.url}; make one with pack_frames"
         raise CommitNotFoundError(message)
     return document
-
-
-def _sum_of(document: Document) -> str:
-    """SHA-256 over everything else that a document says."""
-    rest = {name: value for name, value in document.items() if name != "sha256"}
-    return hashlib.sha256(dump(rest)).hexdigest()
 
 
 def _check_document(objects: Objects, document: Document, index: pa.Table) -> None:
@@ -635,11 +671,10 @@ def _check_document(objects: Objects, document: Document, index: pa.Table) -> No
 
 def _parsed(data: bytes, expected: str, *, name: str) -> Document:
     try:
-        document: Document = json.loads(data)
+        document: Document = checked_document(data, before=_BEFORE)
         found = document["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"{name} is not the document it should be ({error!r}); pack again"
-        raise IntegrityError(message) from error
+    except UNREADABLE as error:
+        raise _not_packed(name, error) from error
     if found != expected:
         message = f"{name} is in format {found!r}, and this version reads {expected}"
         raise IntegrityError(message)
@@ -647,9 +682,13 @@ def _parsed(data: bytes, expected: str, *, name: str) -> Document:
 
 
 def _index_of(objects: Objects, part: Part, data: bytes | None) -> pa.Table:
-    size, sha256 = part.files[_INDEX]
-    checked = _checked(objects, f"{part.path}/{_INDEX}", data, sha256=sha256, size=size)
-    return pq.read_table(pa.BufferReader(checked), schema=INDEX)
+    name = f"{objects.url}/{part.path}/{_INDEX}"
+    try:
+        size, sha256 = part.files[_INDEX]
+        checked = _checked(objects, f"{part.path}/{_INDEX}", data, sha256=sha256, size=size)
+        return pq.read_table(pa.BufferReader(checked), schema=INDEX)
+    except (pa.ArrowException, OSError, *UNREADABLE) as error:
+        raise _not_packed(name, error) from error
 
 
 def _shards_of(objects: Objects, part: Part) -> Shards:
@@ -659,6 +698,11 @@ def _shards_of(objects: Objects, part: Part) -> Shards:
         message = f"{objects.url}/{part.path} is not stored as this version does; pack again"
         raise IntegrityError(message)
     return shards
+
+
+def _not_packed(name: str, error: Exception) -> IntegrityError:
+    message = f"{name} is not what was packed ({error!r}); pack again with repair"
+    return IntegrityError(message)
 
 
 def _file(objects: Objects, part: Part, name: str) -> bytes:
@@ -672,9 +716,9 @@ def _checked(
     objects: Objects, key: str, data: bytes | None, *, sha256: str, size: int | None = None
 ) -> bytes:
     if data is None:
-        message = f"{objects.url}/{key} is missing; pack again"
+        message = f"{objects.url}/{key} is missing; pack again with repair"
         raise IntegrityError(message)
     if size not in (None, len(data)) or hashlib.sha256(data).hexdigest() != sha256:
-        message = f"{objects.url}/{key} is not what was packed; pack again"
+        message = f"{objects.url}/{key} is not what was packed; pack again with repair"
         raise IntegrityError(message)
     return data

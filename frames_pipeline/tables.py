@@ -5,7 +5,8 @@
 Most tables have one part per batch, `00000`. One that is made for each signature by itself has a
 part for each, by its key; embeddings and captions of further providers are in parts by the names
 that they were given. A part is published by one PUT, so a reader sees the old one or the new one,
-never a mixture. Any tool reads them: `SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
+never a mixture. It has a sum of its bytes, which `FrameTables` compares. Any tool reads it:
+`SELECT * FROM '{root}/tables/quality/*/*.parquet'`.
 
 Rows that were made from frames say which: batch, clip, signature, position, timestamp, and the
 digest of the frames that the provider was given.
@@ -38,6 +39,15 @@ from frames_pipeline.models.captioning import Caption, CaptionProvider
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.models.quality import FrameQuality
 from frames_pipeline.objects import Objects
+from frames_pipeline.sums import (
+    FOOTER_KEY,
+    FOOTER_VALUE,
+    UNREADABLE,
+    check_footer_sum,
+    with_footer_sum,
+)
+from frames_pipeline.withdrawal import error as withdrawal_error
+from frames_pipeline.withdrawal import is_withdrawn
 
 _ROOT: Final = "tables"
 _WHOLE: Final = "00000"
@@ -84,13 +94,24 @@ class FrameTables:
             batch: Key of the batch.
             rows: All of them.
             part: Which part they are, where the batch has several: the key of a signature.
+
+        Raises:
+            ConflictError: The batch was withdrawn.
         """
         key, digest = _key(table, batch, part), table_digest(rows)
         sink = pa.BufferOutputStream()
-        metadata = {**(rows.schema.metadata or {}), _DIGEST_KEY: digest}
-        pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
-        data = sink.getvalue().to_pybytes()
+        metadata = {**(rows.schema.metadata or {}), _DIGEST_KEY: digest, FOOTER_KEY: FOOTER_VALUE}
+        pq.write_table(
+            rows.replace_schema_metadata(metadata),
+            sink,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+        data = with_footer_sum(sink.getvalue().to_pybytes())
         self._objects.put(key, data)
+        if is_withdrawn(self._objects, batch):
+            self._objects.delete([key])
+            raise withdrawal_error(batch)
         path = self.url(table, batch, part=part)
         return TableInfo(path, rows=rows.num_rows, bytes=len(data), digest=digest)
 
@@ -127,11 +148,29 @@ class FrameTables:
                 if key in found:
                     yield batch, self._decoded(key, found[key])
 
+    def check(self, paths: Iterable[str]) -> None:
+        """Compare whole files with their sums and digests, by path relative to the root.
+
+        Raises:
+            IntegrityError: One is not what was written, or is not there.
+        """
+        paths = list(paths)
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            found = self._objects.get_many(some)
+            for path in some:
+                if path not in found:
+                    message = f"{self._objects.url}/{path} is missing; run its step again"
+                    raise IntegrityError(message)
+                self._decoded(path, found[path])
+
     def _decoded(self, key: str, data: bytes) -> pa.Table:
         try:
+            check_footer_sum(data)
             return _verified(pq.read_table(pa.BufferReader(data)))
-        except (pa.ArrowException, ValueError, OSError) as error:
-            message = f"{self._objects.url}/{key} is damaged ({error}); write it again"
+        except (pa.ArrowException, OSError, *UNREADABLE) as error:
+            message = f"{self._objects.url}/{key} is damaged ({error}); move it away with "
+            message += "`frames-pipeline repair`, and run its step again"
             raise IntegrityError(message) from error
 
     def url(self, table: str, batch: str, *, part: str = "") -> str:
@@ -659,6 +698,7 @@ def _without_nulls_where_forbidden(rows: pa.Table) -> pa.Table:
 def _verified(rows: pa.Table) -> pa.Table:
     """The rows without the digest that they were stored with, if they still have it."""
     metadata = dict(rows.schema.metadata or {})
+    metadata.pop(FOOTER_KEY, None)
     stored, found = metadata.pop(_DIGEST_KEY, b"none").decode(), table_digest(rows)
     if stored != found:
         message = f"its rows have digest {found}, and were stored with {stored}"

@@ -64,6 +64,25 @@ def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
     assert BatchRegistry(str(tmp_path)).sealed_videos() == fresh.sealed_videos()
 
 
+def test_an_index_with_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:
+    """Each batch is then read by itself, and the index is written again."""
+    registry = BatchRegistry(str(tmp_path))
+    sealed = registry.seal_all([[f"{number}.mp4"] for number in range(502)])
+    index = tmp_path / "batches" / "index.parquet"
+    whole = index.read_bytes()
+    for place in range(40, len(whole), len(whole) // 7):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        index.write_bytes(flipped)
+        damaged = BatchRegistry(str(tmp_path))
+        assert damaged.index_damage()
+        assert damaged.indexed() == {}
+    known = BatchRegistry(str(tmp_path))
+    assert known.sealed_videos() == {one.videos[0]: one.key for one in sealed}
+    assert known.index_damage() == ""
+    assert len(known.indexed()) == 502
+
+
 def test_nothing_left_over_seals_nothing(tmp_path: Path) -> None:
     assert BatchRegistry(str(tmp_path)).seal([]) is None
     assert BatchRegistry(str(tmp_path)).keys() == []

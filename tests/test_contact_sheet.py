@@ -184,6 +184,16 @@ def test_sheet_of_clips() -> None:
         assert near(sheet, colour).any()
 
 
+def test_a_clip_that_cannot_be_read_is_an_empty_marked_tile() -> None:
+    """The others are shown as they are."""
+    clips = {"a.mp4#0-1": frame_batch(flat_frames(GREEN)), "b.mp4#0-1": None}
+    sheet = opened(sheet_of(clips, title="batch-000001"))
+    for colour in (GREEN, RED_BORDER):
+        assert near(sheet, colour).any()
+    with_it = sheet_of({"b.mp4#0-1": None}, title="all damaged")
+    assert near(opened(with_it), RED_BORDER).any()
+
+
 def tiles_shown(clips: int, *, frames: int, max_tiles: int) -> int:
     """How many tiles a sheet of equal clips has, by the upper left corners of their pictures."""
     white = flat_frames(*[(255, 255, 255)] * frames, size=(90, 160))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +22,7 @@ from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sums import FOOTER_KEY
 from frames_pipeline.tables import (
     CAPTIONS,
     CLIPS,
@@ -162,11 +162,34 @@ def test_read_of_what_is_no_table(tmp_path: Path, data: bytes) -> None:
         tables.read("videos", "b")
 
 
+def test_tables_of_0_1_have_no_sum_and_are_read(tmp_path: Path) -> None:
+    """They are compared with the digest of their rows."""
+    tables, rows = FrameTables(str(tmp_path)), embeddings()
+    path = tables.write("embeddings", "b", rows).path
+    stored = pq.read_table(path)
+    metadata = {**stored.schema.metadata}
+    del metadata[FOOTER_KEY]
+    pq.write_table(stored.replace_schema_metadata(metadata), path, compression="zstd")
+    assert tables.read("embeddings", "b").equals(rows)
+
+
+def test_a_file_that_was_written_again_by_others_has_lost_its_sum(tmp_path: Path) -> None:
+    """Its footer announces one still."""
+    tables = FrameTables(str(tmp_path))
+    path = tables.write("embeddings", "b", embeddings()).path
+    pq.write_table(pq.read_table(path), path)
+    with pytest.raises(IntegrityError, match="the sum that its footer announces is not there"):
+        tables.read("embeddings", "b")
+
+
 def test_read_of_rows_that_were_changed(tmp_path: Path) -> None:
     """Rows that are not those of the write are damage, even in a sound file."""
     tables = FrameTables(str(tmp_path))
     path = tables.write("embeddings", "b", embeddings()).path
-    pq.write_table(pq.read_table(path).slice(1), path)
+    rows = pq.read_table(path).slice(1)
+    metadata = {**rows.schema.metadata}
+    del metadata[FOOTER_KEY]  # as version 0.1 wrote them
+    pq.write_table(rows.replace_schema_metadata(metadata), path)
     with pytest.raises(IntegrityError, match=r"its rows have digest \w{64}, and were stored with"):
         tables.read("embeddings", "b")
 
@@ -174,15 +197,18 @@ def test_read_of_rows_that_were_changed(tmp_path: Path) -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0), st.integers(0, 255))
 def test_damage_is_noticed(tmp_path: Path, place: int, value: int) -> None:
-    """Whatever byte of the file changes, the rows are those that were written, or an error."""
+    """Whatever byte of the file changes is an error."""
     tables = FrameTables(str(tmp_path))
     rows = table_of([VIDEO, VIDEO], VIDEOS)
     path = Path(tables.write("videos", "b", rows).path)
     data = bytearray(path.read_bytes())
     data[place % len(data)] = value
-    path.write_bytes(data)
-    with contextlib.suppress(IntegrityError):
+    if data == path.read_bytes():
         assert tables.read("videos", "b").equals(rows)
+        return
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="damaged"):
+        tables.read("videos", "b")
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a\\b", "a\nb", "x" * 200])

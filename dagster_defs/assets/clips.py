@@ -9,7 +9,7 @@ from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.clips import Cutting
-from frames_pipeline.pipeline import clips_version, cut_clips
+from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
 from frames_pipeline.tables import CLIPS as COLUMNS
 from frames_pipeline.tables import VIDEOS
 
@@ -39,6 +39,8 @@ def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         opened = places.open()
         with retrying_transients():
+            if extraction.repair:
+                repair_store(opened, [context.partition_key], dry_run=False)
             rows = cut_clips(
                 opened.batches.read(context.partition_key),
                 opened,

@@ -4,9 +4,9 @@ import dagster as dg
 
 from dagster_defs.metadata import PASSED_OVER_TAG, column_schema, records
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.pipeline import observe_videos, videos_version
+from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
 from frames_pipeline.tables import VIDEOS as COLUMNS
 
 
@@ -26,10 +26,12 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def videos(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, places: PlacesResource, extraction: ExtractionResource
     ) -> dg.MaterializeResult[None]:
         opened = places.open()
         with retrying_transients():
+            if extraction.repair:
+                repair_store(opened, [context.partition_key], dry_run=False)
             rows = observe_videos(opened.batches.read(context.partition_key), opened)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(videos_version(rows)),

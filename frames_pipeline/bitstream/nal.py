@@ -71,9 +71,9 @@ def nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
 
 
 def sized_units(data: bytes, length_size: int) -> list[bytes]:
-    """Return what stands behind each length, with the start codes that may be in it.
+    r"""Return what stands behind each length, with the start codes that may be in it.
 
-    >>> sized_units(b"\\x03abc\\x01d", 1)
+    >>> sized_units(b"\x03abc\x01d", 1)
     [b'abc', b'd']
     """
     return [data[start:stop] for start, stop in _sized(data, length_size)]

@@ -31,14 +31,17 @@ from frames_pipeline.packs import PruneReport, pack_frames, prune_pack
 from frames_pipeline.pipeline import (
     DERIVED,
     Amount,
+    Damage,
     Places,
     Prices,
+    RepairReport,
     RowOrigin,
     Sizing,
     Uses,
     estimate_extraction,
     extract_uris,
     origins_of_rows,
+    repair_store,
     retire_batch,
     sheet_of_batch,
     uses_of_frame,
@@ -318,10 +321,12 @@ def _batches(here: Places) -> Iterator[dict[str, Any]]:
     stored = set(here.store.batches())
     for batch in sorted(stored | set(here.batches.keys()) | retired):
         for signature in here.store.signatures(batch) if batch in stored else [""]:
-            commits = here.store.clips(batch, signature).values() if signature else ()
+            state = here.store.inspect(batch, signature) if signature else None
+            commits = state.commits.values() if state else ()
+            marks = ["retired"] * (batch in retired) + ["damaged"] * bool(state and state.damage)
             yield {
                 "batch": batch,
-                "state": "retired" if batch in retired else "",
+                "state": " ".join(marks),
                 "signature": signature,
                 "clips": len(commits),
                 "frames": sum(commit.num_frames for commit in commits),
@@ -333,7 +338,10 @@ def _batches(here: Places) -> Iterator[dict[str, Any]]:
 def _clips(here: Places, batch: str) -> Iterator[dict[str, Any]]:
     suspects = Suspects(here.store.objects).keys()
     for signature in here.store.signatures(batch):
-        commits = here.store.clips(batch, signature).values()
+        state = here.store.inspect(batch, signature)
+        for key, found in state.damage.items():
+            output.complaint(f"{key} {found}; run `frames-pipeline repair`")
+        commits = state.commits.values()
         wrong = suspect_clips(batch, commits, here, suspects)
         for commit in commits:
             yield {
@@ -437,6 +445,7 @@ def export(
 @click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
 @click.option("--codec", default="zstd", show_default=True, help="zstd, or none.")
 @click.option("--part-bytes", default=2**30, show_default=True, help="Raw bytes of a part.")
+@click.option("--repair", "repairs", is_flag=True, help="Read the pack, and mend what is damaged.")
 @options.target_options
 @options.as_json
 def pack(
@@ -447,6 +456,7 @@ def pack(
     batches: tuple[str, ...],
     codec: str,
     part_bytes: int,
+    repairs: bool,
     root_options: Options,
     target_options: Options,
     as_json: bool,
@@ -465,6 +475,7 @@ def pack(
             target,
             codec=codec,
             part_bytes=part_bytes,
+            repair=repairs,
             storage_options=target_options,
             progress=progress,
         )
@@ -507,12 +518,18 @@ def prune(
 def verify(
     *, root: str, batch: str | None, root_options: Options, deep: bool, as_json: bool
 ) -> None:
-    """Compare what is stored with what was committed. Exit code 1 says that they differ."""
+    """Compare what is stored with what was committed. Exit code 1 says that they differ.
+
+    With --deep, tables, batches and notes are compared with their sums, too.
+    """
     here = options.places(root, root_options)
     rows, faults = [], []
     for one in [batch] if batch is not None else here.store.batches():
         report = here.store.verify(one, deep=deep)
-        faults += [{"batch": one, "clip": f.clip_id, "fault": str(f)} for f in report.faults]
+        faults += [
+            {"batch": one, "clip": fault.clip_id, "key": fault.key, "fault": str(fault)}
+            for fault in report.faults
+        ]
         rows.append(
             {
                 "batch": one,
@@ -522,6 +539,8 @@ def verify(
                 "faults": len(report.faults),
             }
         )
+    if deep:
+        faults += list(_besides(here, batch, {fault["key"] for fault in faults}))
     if as_json:
         output.document({"batches": rows, "faults": faults})
     else:
@@ -530,6 +549,45 @@ def verify(
             output.complaint(fault["fault"])
     if faults:
         sys.exit(FOUND)
+
+
+def _besides(here: Places, batch: str | None, known: set[str]) -> Iterator[dict[str, str]]:
+    """Damage of documents, tables and notes that is not known yet."""
+    for one in repair_store(here, [batch] if batch else []).damages:
+        if one.key not in known:
+            fault = f"{one.key}: {one.found}"
+            yield {"batch": batch or "", "clip": "", "key": one.key, "fault": fault}
+
+
+@main.command()
+@options.root
+@click.argument("batches", metavar="BATCH...", nargs=-1)
+@click.option("--apply", is_flag=True, help="Mend them. Without this flag, only report.")
+@options.as_json
+def repair(
+    *, root: str, batches: tuple[str, ...], root_options: Options, apply: bool, as_json: bool
+) -> None:
+    """Find damaged documents, tables and notes, and mend them from the rest.
+
+    Of every BATCH, unless some are named. Frames are mended by a run with `extraction.repair`.
+    Exit code 1 says that something is damaged still.
+    """
+    report = repair_store(options.places(root, root_options), batches, dry_run=not apply)
+    if as_json:
+        output.document(report)
+    else:
+        output.table(
+            [{**asdict(one), "mended": _mended(one, report)} for one in report.damages],
+            "key", "found", "remedy", "mended",
+        )  # fmt: skip
+    if report.left:
+        sys.exit(FOUND)
+
+
+def _mended(one: Damage, report: RepairReport) -> str:
+    if not one.can_mend:
+        return "no"
+    return "no: give --apply" if report.dry_run else "yes"
 
 
 @main.command()
@@ -558,7 +616,12 @@ def gc(
         output.document(report)
     else:
         counts = {"attempts": len(report.attempts), "unfinished_writes": len(report.temporary)}
-        output.facts({**counts, **_freed(report)})
+        output.facts({**counts, **_freed(report), "stamped_in_the_future": len(report.ahead)})
+        for key in report.unreadable:
+            message = f"{key} is damaged: whatever it may name was kept; run repair"
+            output.complaint(message)
+    if report.unreadable:
+        sys.exit(FOUND)
 
 
 @main.command()

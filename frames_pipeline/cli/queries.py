@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
+import pyarrow as pa
 
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.options import Options
-from frames_pipeline.errors import ConfigError
-from frames_pipeline.pipeline import open_views
+from frames_pipeline.errors import ConfigError, IntegrityError
+from frames_pipeline.pipeline import open_views, view_names
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow.dataset as ds
 
 _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv"}
 
@@ -26,27 +30,37 @@ _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv"}
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="A .parquet or .csv file to write."
 )
+@click.option(
+    "--unchecked",
+    is_flag=True,
+    help="Skip the comparison of every file with its sum, which reads the tables whole.",
+)
 @options.as_json
 def sql(
-    *, root: str, query: str | None, root_options: Options, out: Path | None, as_json: bool
+    *,
+    root: str,
+    query: str | None,
+    root_options: Options,
+    out: Path | None,
+    unchecked: bool,
+    as_json: bool,
 ) -> None:
     """Ask the tables of all batches, in DuckDB's SQL.
 
     Without a QUERY, it says which tables there are: catalog, videos, clips, outcomes, quality,
     embeddings, clip_embeddings, captions, near_duplicates; those of a named provider are
-    embeddings_NAME, captions_NAME. Retired batches are left out.
+    embeddings_NAME, captions_NAME. Retired batches are left out. The files of the tables that the
+    QUERY names are compared with their sums first.
     """
     if out is not None and out.suffix not in _WRITERS:
         message = f"{out} must end in {' or '.join(_WRITERS)}"
         raise ConfigError(message)
-    views = open_views(options.places(root, root_options))
+    here = options.places(root, root_options)
     if query is None:
-        rows = [{"table": name, "rows": view.count_rows()} for name, view in views.items()]
-        if as_json:
-            output.document(rows)
-        else:
-            output.table(rows, "table", "rows")
+        _tell_tables(open_views(here, check=not unchecked), as_json=as_json)
         return
+    names = view_names(here)
+    views = open_views(here, names=_named_in(query, names), check=not unchecked)
     duckdb = _import_duckdb()
     connection = duckdb.connect()
     for name, view in views.items():
@@ -56,11 +70,36 @@ def sql(
         if found is None:
             message = "the query gives no rows; ask with SELECT"
             raise ConfigError(message)
-        _tell(found, out, as_json=as_json)
+        with _readable():
+            _tell(found, out, as_json=as_json)
     except duckdb.Error as error:
         said = " ".join(str(error).split())
-        message = f"{said}; there are {', '.join(views) or 'no tables'}"
+        message = f"{said}; there are {', '.join(names) or 'no tables'}"
         raise ConfigError(message) from error
+
+
+def _named_in(query: str, names: Iterable[str]) -> list[str]:
+    """The tables that a query may ask: their names are in its text."""
+    return [name for name in names if name.lower() in query.lower()]
+
+
+def _tell_tables(views: Mapping[str, ds.Dataset], *, as_json: bool) -> None:
+    with _readable():
+        rows = [{"table": name, "rows": view.count_rows()} for name, view in views.items()]
+    if as_json:
+        output.document(rows)
+    else:
+        output.table(rows, "table", "rows")
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Damage that Arrow meets in a file is an `IntegrityError`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        message = f"a table is damaged ({error}); find it with `frames-pipeline verify --deep`"
+        raise IntegrityError(message) from error
 
 
 def _tell(found: duckdb.DuckDBPyRelation, out: Path | None, *, as_json: bool) -> None:

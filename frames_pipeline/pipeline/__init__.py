@@ -55,12 +55,13 @@ from frames_pipeline.pipeline.lineage import (
 from frames_pipeline.pipeline.origins import COPIED
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
+from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
 from frames_pipeline.pipeline.retirement import retire_batch
 from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
 from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
 from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
-from frames_pipeline.pipeline.views import open_views
+from frames_pipeline.pipeline.views import open_views, view_names
 
 __all__ = [
     "COPIED",
@@ -68,6 +69,7 @@ __all__ = [
     "MEANS",
     "Amount",
     "Change",
+    "Damage",
     "DerivedReport",
     "Discovery",
     "DuplicatesReport",
@@ -81,6 +83,7 @@ __all__ = [
     "Places",
     "Prices",
     "RecheckReport",
+    "RepairReport",
     "RowOrigin",
     "Sight",
     "Sizing",
@@ -112,10 +115,12 @@ __all__ = [
     "origins_of_rows",
     "pool_batch",
     "recheck_frames",
+    "repair_store",
     "retire_batch",
     "sheet_of_batch",
     "timeline_of_batch",
     "uses_of_frame",
     "uses_of_video",
     "videos_version",
+    "view_names",
 ]

@@ -31,12 +31,14 @@ from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.repair import repair_store
 from frames_pipeline.pipeline.suspects import Suspects, is_suspect
 from frames_pipeline.pipeline.work import Job, Task, run_task
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.tables import OUTCOMES, table_of
 from frames_pipeline.videos import Video
+from frames_pipeline.withdrawal import error as withdrawal_error
 from frames_pipeline.workers import Workers
 
 CLIPS_PER_TASK: Final = 32
@@ -92,12 +94,14 @@ def extract_batch(
         limits: What one source, and one clip of it, may take.
         workers: How many processes, and how long one clip may take.
         retry_failed: Try clips again that failed with the same bytes.
-        repair: Read what is stored, and extract clips again whose objects are damaged.
+        repair: Mend the batch's documents and tables (`pipeline.repair`), read what is stored,
+            and extract clips again whose commits or objects are damaged.
         progress: Told whenever clips are done.
 
     Raises:
         ConfigError: The request cannot be met. Raised before anything is decoded.
         TransientError: Something could not be reached. What was done stays done.
+        ConflictError: The batch was withdrawn, before or meanwhile: nothing is published.
         StoreError: Frames cannot be stored.
     """
     since = time.monotonic()
@@ -109,12 +113,18 @@ def extract_batch(
         raise ConfigError(message)
     check_pixels(wanted, job.decoder)
     job = replace(job, suspects=Suspects(places.store.objects).keys())
+    if places.batches.is_withdrawn(key):
+        raise withdrawal_error(key)
+    if repair:
+        repair_store(places, [key], signatures=wanted, dry_run=False)
     cut = places.rows("clips", key)
     before: Results = {}
     for signature in wanted:
+        readable = places.store.inspect(key, signature).commits if repair else None
         done = _done_before(
-            signature, key, cut, places, retry_failed=retry_failed, suspects=job.suspects
-        )
+            signature, key, cut, places,
+            retry_failed=retry_failed, suspects=job.suspects, readable=readable,
+        )  # fmt: skip
         before |= _undamaged(done, signature, key, places) if repair else done
     videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
     tasks = list(_tasks(job, cut, videos, wanted, done=before))
@@ -155,10 +165,11 @@ def _done_before(
     *,
     retry_failed: bool,
     suspects: Collection[str],
+    readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """What stands: committed from the same bytes and not suspect, or failed with them."""
     told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
-    commits = _commits(signature, batch, cut, places, suspects)
+    commits = _commits(signature, batch, cut, places, suspects, readable=readable)
     done: Results = {}
     for clip in cut:
         clip_id = clip["clip_id"]
@@ -198,11 +209,14 @@ def _commits(
     cut: Sequence[Row],
     places: Places,
     suspects: Collection[str],
+    *,
+    readable: Mapping[str, ClipCommit] | None,
 ) -> dict[str, ClipCommit]:
     """Commits of the batch's clips, from the bytes that they have now, of no suspect family.
 
     The manifest is one request. Clips that it does not have may be committed all the same: a run
-    that was killed before it published leaves such.
+    that was killed before it published leaves such. Commits that were read one by one, because some
+    are damaged, are taken as they are.
     """
     wanted = {row["clip_id"]: row for row in cut if row["status"] == "ok"}
 
@@ -215,6 +229,8 @@ def _commits(
             and not is_suspect(commit.outcome.decode, suspects, codec=row["codec"])
         }
 
+    if readable is not None:
+        return current(readable)
     try:
         published = current(places.store.manifest(batch, signature).clips)
     except CommitNotFoundError:

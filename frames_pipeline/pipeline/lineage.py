@@ -128,7 +128,7 @@ def uses_of_video(video_key: str, places: Places) -> Uses:
     Raises:
         CommitNotFoundError: It is in no batch.
     """
-    batch = places.batches.sealed_videos().get(video_key)
+    batch = places.batches.batch_of(video_key)
     if batch is None:
         message = f"video {video_key!r} is in no batch under {places.store.objects.url}"
         raise CommitNotFoundError(message)

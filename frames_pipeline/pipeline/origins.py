@@ -4,7 +4,8 @@
 
 Whoever commits frames of bytes that nobody committed before leaves a note. Whoever comes upon the
 same bytes under another name follows it, and copies the frames. A note is a hint: the commit that
-it leads to says itself which bytes it is of, and copies are checked against its digests.
+it leads to says itself which bytes it is of, and copies are checked against its digests. A damaged
+note is ignored, and written again.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from frames_pipeline.clips import Clip
-from frames_pipeline.errors import CommitNotFoundError, IntegrityError
+from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.frames import DecodeReport, FrameBatch
 from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline.suspects import is_suspect
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
+from frames_pipeline.sums import UNREADABLE, check_members, checked_document, with_sum
 
 _OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+")
 """Fingerprints that two files share only if their bytes are the same: hashes, and the ETags that
 are made of hashes. Some stores make theirs of sizes and times."""
+_NOTE: Final = {"batch": str, "video_key": str}
+"""Members of a note, and their types."""
 COPIED: Final = "copied from "
 """What the choice of an outcome starts with where nothing was decoded."""
 
@@ -53,16 +57,27 @@ class Origins:
         if not _OF_BYTES.fullmatch(fingerprint):
             return None
         try:
-            found = json.loads(self._objects.get(_key(fingerprint)))
-            return Origin(found["batch"], found["video_key"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return parse_note(self._objects.get(_key(fingerprint)))
+        except (FileNotFoundError, *UNREADABLE):
             return None
 
     def note(self, fingerprint: str, origin: Origin) -> None:
         """Say where frames of these bytes are, in place of whatever was said."""
         if _OF_BYTES.fullmatch(fingerprint):
             document = {"batch": origin.batch, "video_key": origin.video_key}
-            self._objects.put(_key(fingerprint), json.dumps(document).encode())
+            data = json.dumps(document, separators=(",", ":")).encode()
+            self._objects.put(_key(fingerprint), with_sum(data))
+
+
+def parse_note(data: bytes) -> Origin:
+    """The origin that a note is of.
+
+    Raises:
+        ValueError: It is no note, or not as it was written; so say others of `UNREADABLE`.
+    """
+    found = checked_document(data, before={"": _NOTE})
+    check_members(found, _NOTE)
+    return Origin(found["batch"], found["video_key"])
 
 
 def copied_frames(
@@ -86,7 +101,7 @@ def copied_frames(
         if is_suspect(commit.outcome.decode, suspects, codec=None):
             return None
         frames = store.read_commit(origin.batch, signature, commit)
-    except (CommitNotFoundError, IntegrityError):
+    except (CommitNotFoundError, ConfigError, IntegrityError):
         return None
     done = frames.outcome.decode
     report = DecodeReport(

@@ -184,6 +184,7 @@ def _tasks(
     """What is to be compared; and the clips that cannot be, with why."""
     rows = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
     videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
+    rows = {clip: row for clip, row in rows.items() if row["video_key"] in videos}
     tasks = [
         _Task(
             source=places.source,

@@ -14,7 +14,8 @@ def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:
         batch: Key of a sealed batch.
         places: Where it is.
         withdraw: Take back its frames and delete its tables, too: `collect_garbage` of the store
-            then frees the room, after its grace period. Otherwise everything stays readable.
+            then frees the room, after its grace period. A run that is going on it fails when it
+            publishes. Otherwise everything stays readable.
 
     Returns:
         How many stored clips were withdrawn, counted once per signature.
@@ -25,6 +26,7 @@ def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:
     places.batches.retire(batch)
     if not withdraw:
         return 0
+    places.batches.mark_withdrawn(batch)  # first: a run that publishes after this finds it
     clips = places.store.withdraw(batch)
     places.tables.delete_batch(batch)
     return clips

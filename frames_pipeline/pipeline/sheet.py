@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from frames_pipeline.contact_sheet import sheet_of
+from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import Manifest, StoredClip
+from frames_pipeline.store import ClipCommit, ClipDescription, Manifest, StoredClip
 from frames_pipeline.timeline import Lane, timeline
 
 
@@ -23,41 +26,76 @@ def sheet_of_batch(
     max_tiles: int = 24,
     max_bytes: int = 200_000,
 ) -> bytes:
-    """A JPEG of frames spread evenly over the clips of a published batch."""
+    """A JPEG of frames spread evenly over the clips of a published batch.
+
+    A clip that is damaged in the store is an empty tile that says so: checks find it, and a picture
+    fails no step.
+    """
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_tiles))]
     per_clip = max(1, max_tiles // max(len(shown), 1))
-    clips = {
-        name: _some(
-            places.store.open_commit(manifest.batch_key, signature, manifest.clips[name]), per_clip
-        )
-        for name in shown
-    }
+    clips = {name: _some_of(manifest, name, places, per_clip) for name in shown}
     title = f"{manifest.batch_key} · {signature.key}"
     return sheet_of(clips, title=title, max_tiles=max_tiles, max_bytes=max_bytes)
 
 
 def timeline_of_batch(manifest: Manifest, places: Places, *, max_lanes: int = 24) -> bytes:
-    """A PNG of when the frames are, for clips spread evenly over a published batch."""
+    """A PNG of when the frames are, for clips spread evenly over a published batch.
+
+    A clip that is damaged in the store has a line without frames.
+    """
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_lanes))]
-    part = replace(manifest, clips={name: manifest.clips[name] for name in shown})
-    described = places.store.describe(part)
+    described = _described(manifest, shown, places)
     clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
     lanes = [
         Lane(
             name.rpartition("#")[0] or name,
             start=clips[name]["start_seconds"],
             duration=clips[name]["duration_seconds"],
-            times=described[name].seconds.tolist(),
-            corrupt=described[name].corrupt.tolist(),
-            missing=len(part.clips[name].outcome.missing),
+            times=described[name].seconds.tolist() if name in described else [],
+            corrupt=described[name].corrupt.tolist() if name in described else [],
+            missing=_missing(manifest.clips[name], described.get(name)),
         )
         for name in shown
         if name in clips
     ]
     note = f"{len(lanes)} of {len(names)} clips"
+    if unreadable := len(set(shown) - set(described)):
+        note += f", {unreadable} damaged in the store"
     return timeline(lanes, title=f"{manifest.batch_key} · {manifest.signature_key}", note=note)
+
+
+def _described(
+    manifest: Manifest, shown: Sequence[str], places: Places
+) -> dict[str, ClipDescription]:
+    """What clips say of their frames; those that are damaged are left out."""
+    part = replace(manifest, clips={name: manifest.clips[name] for name in shown})
+    try:
+        return places.store.describe(part)
+    except IntegrityError:
+        described: dict[str, ClipDescription] = {}
+        for name in shown:
+            alone = replace(manifest, clips={name: manifest.clips[name]})
+            with contextlib.suppress(IntegrityError):
+                described |= places.store.describe(alone)
+        return described
+
+
+def _missing(commit: ClipCommit, described: ClipDescription | None) -> int:
+    """Frames that are not on the line: those that did not decode, or all of a damaged clip."""
+    return commit.num_frames if described is None else len(commit.outcome.missing)
+
+
+def _some_of(manifest: Manifest, name: str, places: Places, count: int) -> FrameBatch | None:
+    """A few frames of a clip; `None` where it is damaged in the store."""
+    commit = manifest.clips[name]
+    try:
+        return _some(
+            places.store.open_commit(manifest.batch_key, manifest.signature_key, commit), count
+        )
+    except IntegrityError:
+        return None
 
 
 def _some(clip: StoredClip, count: int) -> FrameBatch:

@@ -40,13 +40,14 @@ _CLIPS: Final = 4
 """Clips of a video that are extracted, in one pass: alone, each would pay for its own start."""
 _BATCH_PUTS: Final = 6
 """The sealed list, the table of videos twice, that of clips; two listings of suspect families."""
-_BATCH_GETS: Final = 7
+_BATCH_GETS: Final = 10
 """The sealed list, the table of videos three times, that of clips twice; a look whether there are
-suspect families at all."""
+suspect families at all; whether it was withdrawn, at the start and after each table."""
 _FRAMES_PUTS: Final = 5
 """Of a batch and a signature: its document, the manifest, outcomes; two listings."""
-_FRAMES_GETS: Final = 5
-"""Likewise: outcomes, the manifest twice, the document twice."""
+_FRAMES_GETS: Final = 7
+"""Likewise: outcomes, the manifest twice, the document twice; whether the batch was withdrawn,
+after the manifest and the outcomes."""
 
 
 @dataclass(frozen=True, slots=True)

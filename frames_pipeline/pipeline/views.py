@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from frames_pipeline.errors import IntegrityError
+from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline.places import Places
+from frames_pipeline.sums import UNREADABLE
 from frames_pipeline.tables import (
     CAPTIONS,
     CATALOG,
@@ -35,36 +38,73 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
 _FILE: Final = re.compile(r"tables/(?P<table>[^/]+)/(?P<batch>[^/]+)/part-(?P<part>.+)\.parquet")
 
 
-def open_views(places: Places) -> dict[str, ds.Dataset]:
+def open_views(
+    places: Places, *, names: Collection[str] | None = None, check: bool = False
+) -> dict[str, ds.Dataset]:
     """The tables over all batches that are in use, by name; nothing is read yet.
 
     `catalog`, `videos`, `clips`, `outcomes`, `quality`, `near_duplicates`, and for each provider
     `embeddings`, `clip_embeddings`, `captions`: those of a named one are `embeddings_<name>`.
-    Batches that were written before a column was there have nulls in it. What is read is not
-    compared with its digests, as `FrameTables.read` does.
+    Batches that were written before a column was there have nulls in it.
 
         duckdb.sql("SELECT …").df() finds datasets by the names of Python's variables;
         datasets["catalog"].to_table(filter=pc.field("keep")) does without DuckDB
+
+    Pages have checksums, which Arrow compares as it reads; it does not compare the sum of a file,
+    as `FrameTables.read` does. With `check` every file is read whole first, and compared.
+
+    Args:
+        places: Where the tables are.
+        names: Open these alone.
+        check: Compare every file with its sum before anything is opened.
+
+    Raises:
+        IntegrityError: A file is damaged, as far as it was read.
     """
     # Its import maps a GiB of memory, which would count for every worker process.
     import pyarrow.dataset as ds  # noqa: PLC0415
 
+    files = {view: keys for view, keys in _files(places).items() if names is None or view in names}
+    if check:
+        places.tables.check(key for keys in files.values() for key in keys)
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    objects = places.store.objects
+    return {view: _dataset(objects, view, keys, parquet) for view, keys in files.items()}
+
+
+def view_names(places: Places) -> list[str]:
+    """What `open_views` would open: one listing."""
+    return list(_files(places))
+
+
+def _files(places: Places) -> dict[str, list[str]]:
+    """Files of each view, sorted."""
     retired = set(places.batches.retired())
     files: dict[str, list[str]] = defaultdict(list)
     for key in places.store.objects.list("tables"):
         found = _FILE.fullmatch(key)
         if found is not None and found["batch"] not in retired:
             files[_view(found["table"], found["part"])].append(key)
-    filesystem, root = places.store.objects.connect()
-    return {
-        view: ds.dataset(
-            [f"{root}/{key}" for key in sorted(keys)],
-            filesystem=filesystem,
-            format="parquet",
-            schema=_SCHEMAS.get("captions" if view.startswith("captions_") else view),
-        )
-        for view, keys in sorted(files.items())
-    }
+    return {view: sorted(keys) for view, keys in sorted(files.items())}
+
+
+def _dataset(
+    objects: Objects, view: str, keys: Iterable[str], parquet: ds.ParquetFileFormat
+) -> ds.Dataset:
+    import pyarrow.dataset as ds  # noqa: PLC0415
+
+    filesystem, root = objects.connect()
+    schema = _SCHEMAS.get("captions" if view.startswith("captions_") else view)
+    paths = [f"{root}/{key}" for key in keys]
+    with objects.faults(f"tables/{view}"):
+        try:
+            return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
+        except (pa.ArrowException, OSError, *UNREADABLE) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the store; those of Arrow's decoders have no number
+            message = f"table {view} under {objects.url} is damaged ({error}); find the file with "
+            raise IntegrityError(message + "`frames-pipeline verify --deep`") from error
 
 
 def _view(table: str, part: str) -> str:

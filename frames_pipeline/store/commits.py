@@ -6,7 +6,7 @@ Documents may gain members; readers ignore what they do not know.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import DecodeReport, Outcome
 from frames_pipeline.store.layout import AttemptPath, clip_key, digest_of_clips
+from frames_pipeline.sums import UNREADABLE, check_members, checked_document, with_sum
 
 Document = Mapping[str, Any]
 """A JSON object."""
@@ -22,6 +23,23 @@ T = TypeVar("T")
 
 COMMIT_FORMAT: Final = "frames-commit/1"
 MANIFEST_FORMAT: Final = "frames-manifest/1"
+
+REMEDY: Final = "mend it with `frames-pipeline repair`, or run with repair"
+"""What to do about a damaged document."""
+
+_COMMIT: Final = {
+    "format": str, "clip_id": str, "path": str, "objects": dict, "bytes": int, "num_frames": int,
+    "height": int, "width": int, "digest": str, "fingerprint": str, "signature": str,
+    "outcome": dict, "created": str,
+}  # fmt: skip
+"""Members of a commit as version 0.1 wrote it, and their types."""
+_MANIFEST: Final = {
+    "format": str, "batch": str, "signature": dict, "signature_key": str, "clips": dict,
+    "digest": str, "created": str,
+}  # fmt: skip
+"""Members of a manifest as version 0.1 wrote it, and their types."""
+
+_BEFORE: Final[Mapping[str, Collection[str]]] = {COMMIT_FORMAT: _COMMIT, MANIFEST_FORMAT: _MANIFEST}
 
 _OUTCOME: Final = tuple(item.name for item in fields(Outcome))
 _DECODE: Final = tuple(item.name for item in fields(DecodeReport))
@@ -94,6 +112,7 @@ class ClipCommit:
             ValueError: It is none.
         """
         _check_format(document, COMMIT_FORMAT)
+        check_members(document, _COMMIT)
         attempt = AttemptPath.parse(document["path"])
         if attempt is None or attempt.path != document["path"]:
             message = f"path {document['path']!r} is no attempt"
@@ -156,6 +175,7 @@ class Manifest:
             ValueError: It is none, or its digest is not that of its clips.
         """
         _check_format(document, MANIFEST_FORMAT)
+        check_members(document, _MANIFEST)
         clips = document["clips"]
         manifest = cls(
             batch_key=document["batch"],
@@ -184,18 +204,22 @@ def dump(document: Document) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
+def dump_summed(document: Document) -> bytes:
+    """The same, with a sum of itself."""
+    return with_sum(dump(document))
+
+
 def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
     """The value that stored bytes are.
 
     Raises:
-        IntegrityError: They are no such document; `name` says which object it is.
+        IntegrityError: They are no such document, or not as they were written; `name` says which
+            object it is.
     """
     try:
-        return make(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = (
-            f"{name} is not the document it should be ({error!r}); delete it and write it again"
-        )
+        return make(checked_document(data, before=_BEFORE))
+    except UNREADABLE as error:
+        message = f"{name} is not the document it should be ({error!r}); {REMEDY}"
         raise IntegrityError(message) from error
 
 

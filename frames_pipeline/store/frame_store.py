@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from frames_pipeline import withdrawal
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import gc, reader, verify, writer
+from frames_pipeline.store import gc, inspect, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
@@ -230,10 +231,15 @@ class FrameStore:
 
         Raises:
             CommitNotFoundError: A named clip is not committed.
+            ConflictError: The batch was withdrawn; what was committed since is taken back, too.
         """
         folder = signature_folder(batch, signature)
         named = None if clips is None else list(map(_commit_or_id, clips))
-        return writer.commit_batch(self.objects, folder, signature, clips=named)
+        manifest = writer.commit_batch(self.objects, folder, signature, clips=named)
+        if withdrawal.is_withdrawn(self.objects, folder.batch_key):
+            self.withdraw(batch)
+            raise withdrawal.error(folder.batch_key)
+        return manifest
 
     def manifest(self, batch: Batch, signature: Signature) -> Manifest:
         """The batch as it was last published: a snapshot to read clips from.
@@ -265,6 +271,19 @@ class FrameStore:
             folders = [signature_folder(key, signature)]
         return verify.verify(self.objects, folders, deep=deep)
 
+    def inspect(self, batch: Batch, signature: Signature) -> inspect.FolderState:
+        """The documents of a batch that can be read, and what is wrong with the others."""
+        return inspect.inspect_folder(self.objects, signature_folder(batch, signature))
+
+    def put_commit(self, batch: Batch, commit: ClipCommit) -> None:
+        """Put a commit again that the caller holds, in place of one that cannot be read."""
+        writer.put_commit(self.objects, signature_folder(batch, commit.signature_key), commit)
+
+    def put_manifest(self, manifest: Manifest) -> None:
+        """Put a manifest that was rebuilt, in place of one that cannot be read."""
+        folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
+        writer.put_manifest(self.objects, folder, manifest)
+
     def withdraw(self, batch: Batch) -> int:
         """Take back every commit and manifest of a batch: its frames are then nobody's.
 
@@ -273,14 +292,11 @@ class FrameStore:
         Returns:
             How many clips were committed, counted once per signature.
         """
-        key, commits = batch_key(batch), 0
-        for name in self.signatures(key):
-            folder = SignatureFolder(key, name)
-            self.objects.delete([folder.manifest])
-            named = reader.commit_keys(self.objects, folder)
-            self.objects.delete(named)
-            commits += len(named)
-        return commits
+        key = batch_key(batch)
+        return sum(
+            writer.withdraw_folder(self.objects, SignatureFolder(key, name))
+            for name in self.signatures(key)
+        )
 
     def collect_garbage(
         self,

@@ -7,6 +7,13 @@ manifest that was replaced. Both are protected by the grace period. An attempt i
 - its last object, its clip's commit and the batch's manifest are all older than the grace period,
   so that it has been neither worked on nor, as far as can be known, named since.
 
+A document that cannot be read may name anything: a damaged manifest keeps every attempt of its
+batch and signature, a damaged commit those of its clip. The others go.
+
+Times that lie ahead are of a clock that is wrong. What a document or the name of an attempt says of
+itself then counts for nothing, and the store's time for now: the objects stay, and a collection
+that deletes stamps them anew, so that their grace period begins with it.
+
 What does not look like an attempt or an unfinished write is never touched.
 """
 
@@ -15,12 +22,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from frames_pipeline.errors import CommitNotFoundError, ConfigError
+from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.objects import ObjectInfo, Objects, is_unfinished
-from frames_pipeline.store.commits import ClipCommit
 from frames_pipeline.store.layout import (
     ROOT,
     AttemptPath,
@@ -52,6 +58,11 @@ class GarbageReport:
     """Their bytes."""
     dry_run: bool
     """Whether everything was left as it was."""
+    unreadable: tuple[str, ...] = ()
+    """Damaged manifests and commits: whatever they may name was kept."""
+    ahead: tuple[str, ...] = ()
+    """Objects that are stamped in the future, which count as written now. Unless this was a dry
+    run, local ones were stamped anew."""
 
     def __add__(self, other: GarbageReport) -> GarbageReport:
         """Both together."""
@@ -61,7 +72,47 @@ class GarbageReport:
             objects=self.objects + other.objects,
             bytes=self.bytes + other.bytes,
             dry_run=self.dry_run,
+            unreadable=self.unreadable + other.unreadable,
+            ahead=self.ahead + other.ahead,
         )
+
+
+@dataclass(slots=True)
+class _Look:
+    """A look at one batch, and what was met on the way."""
+
+    objects: Objects
+    batch: str
+    now: float
+    grace: float
+    listing: Listing
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def horizon(self) -> float:
+        """What is not older is young."""
+        return self.now - self.grace
+
+    @property
+    def ahead(self) -> list[str]:
+        """Objects that are stamped in the future."""
+        return [key for key, info in self.listing.items() if info.modified > self.now]
+
+    def stored(self, key: str) -> float:
+        """When an object was stored, by the store's clock."""
+        return self.listing[key].modified if key in self.listing else _NEVER
+
+    def said(self, key: str, created: float) -> float:
+        """When a document was stored, which may be after the listing: then it says so itself.
+
+        Where its writer's clock runs ahead, the store is asked again.
+        """
+        if created <= self.now:
+            return max(created, self.stored(key))
+        try:
+            return self.objects.info(key).modified or self.now
+        except FileNotFoundError:  # withdrawn since
+            return self.now
 
 
 def collect_garbage(
@@ -79,17 +130,22 @@ def collect_garbage(
     if grace_seconds < 0:
         message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
         raise ConfigError(message)
-    horizon = time.time() - grace_seconds
+    now = time.time()
     attempts: dict[str, Listing] = {}
     temporary: dict[str, ObjectInfo] = {}
+    unreadable: list[str] = []
+    ahead: list[str] = []
     for batch in batches:
-        listing = objects.list(f"{ROOT}/{batch}")
-        found = _garbage_attempts(objects, batch, listing=listing, horizon=horizon)
-        unfinished = _unfinished(listing, horizon, besides=found)
+        look = _Look(objects, batch, now, grace_seconds, objects.list(f"{ROOT}/{batch}"))
+        found = _garbage_attempts(look)
+        unfinished = _unfinished(look, besides=found)
         if not dry_run:
             objects.delete([*_keys(found), *unfinished])
+            objects.stamp_now(look.ahead)
         attempts |= found
         temporary |= unfinished
+        unreadable += look.unreadable
+        ahead += look.ahead
     garbage = [info for members in attempts.values() for info in members.values()]
     garbage += temporary.values()
     return GarbageReport(
@@ -98,6 +154,8 @@ def collect_garbage(
         objects=len(garbage),
         bytes=sum(info.size for info in garbage),
         dry_run=dry_run,
+        unreadable=tuple(unreadable),
+        ahead=tuple(ahead),
     )
 
 
@@ -111,106 +169,111 @@ def collect_unfinished(objects: Objects, *, grace_seconds: float, dry_run: bool)
         grace_seconds: Longer than one object takes to write.
         dry_run: Delete nothing.
     """
-    horizon = time.time() - grace_seconds
+    now = time.time()
     found: dict[str, ObjectInfo] = {}
-    if objects.local_path is not None:
-        for folder in _BESIDE_FRAMES:
-            found |= _unfinished(objects.list(folder), horizon, besides={})
+    ahead: list[str] = []
+    for folder in _BESIDE_FRAMES if objects.local_path is not None else ():
+        look = _Look(objects, folder, now, grace_seconds, objects.list(folder))
+        found |= _unfinished(look, besides={})
+        ahead += [key for key in look.ahead if is_unfinished(key)]
     if not dry_run:
         objects.delete(found)
+        objects.stamp_now(ahead)
     size = sum(info.size for info in found.values())
     return GarbageReport((), tuple(found), objects=len(found), bytes=size, dry_run=dry_run)
 
 
-def _garbage_attempts(
-    objects: Objects, batch: str, *, listing: Listing, horizon: float
-) -> dict[str, Listing]:
+def _garbage_attempts(look: _Look) -> dict[str, Listing]:
     garbage: dict[str, Listing] = {}
-    for signature_key in sorted({key.split("/")[2] for key in listing}):
+    for signature_key in sorted({key.split("/")[2] for key in look.listing}):
         if is_signature_key(signature_key):
-            folder = SignatureFolder(batch, signature_key)
-            old = _old_attempts(folder, listing, horizon)
-            unnamed = _unnamed(objects, folder, attempts=old, listing=listing, horizon=horizon)
+            folder = SignatureFolder(look.batch, signature_key)
+            old = _old_attempts(folder, look)
+            unnamed = _unnamed(folder, look, attempts=old)
             garbage |= {f"{folder.path}/{attempt.path}": old[attempt] for attempt in unnamed}
     return garbage
 
 
-def _old_attempts(
-    folder: SignatureFolder, listing: Listing, horizon: float
-) -> dict[AttemptPath, Listing]:
+def _old_attempts(folder: SignatureFolder, look: _Look) -> dict[AttemptPath, Listing]:
     """The objects of each attempt that was last worked on before the horizon."""
     members: defaultdict[AttemptPath, dict[str, ObjectInfo]] = defaultdict(dict)
-    for key, info in listing.items():
+    for key, info in look.listing.items():
         attempt = AttemptPath.parse(key.removeprefix(f"{folder.path}/"))
         if attempt is not None:
             members[attempt][key] = info
     return {
         attempt: infos
         for attempt, infos in members.items()
-        if max(attempt.started, *(info.modified for info in infos.values())) <= horizon
+        if _last_worked_on(attempt, infos, look.now) <= look.horizon
     }
+
+
+def _last_worked_on(attempt: AttemptPath, infos: Listing, now: float) -> float:
+    """When the last object of an attempt was stored; its name counts where that may be true."""
+    stored = max(info.modified for info in infos.values())
+    is_known = stored > 0  # not every store says when
+    return stored if is_known and attempt.started > now else max(attempt.started, stored)
 
 
 def _unnamed(
-    objects: Objects,
-    folder: SignatureFolder,
-    *,
-    attempts: Iterable[AttemptPath],
-    listing: Listing,
-    horizon: float,
+    folder: SignatureFolder, look: _Look, *, attempts: Iterable[AttemptPath]
 ) -> list[AttemptPath]:
     """Of attempts that were listed before, those that no document has named since the horizon."""
-    in_manifest, changed = _manifest_commits(objects, folder)
-    if max(changed, _stored(listing, folder.manifest)) > horizon:
+    in_manifest = _manifest_paths(folder, look)
+    if in_manifest is None:
         return []
     unnamed = [attempt for attempt in attempts if attempt.path not in in_manifest]
-    commits = _commits(objects, folder, {attempt.clip_key for attempt in unnamed})
-    recent = {
-        key
-        for key, commit in commits.items()
-        if max(commit.created.timestamp(), _stored(listing, folder.commit(key))) > horizon
-    }
-    named = {commit.path for commit in commits.values()}
+    in_commits = _commit_paths(folder, look, {attempt.clip_key for attempt in unnamed})
     return [
         attempt
         for attempt in unnamed
-        if attempt.path not in named and attempt.clip_key not in recent
+        if attempt.clip_key in in_commits and attempt.path != in_commits[attempt.clip_key]
     ]
 
 
-def _stored(listing: Listing, key: str) -> float:
-    """When a document was stored, by the store's clock: its writer's may be wrong."""
-    return listing[key].modified if key in listing else _NEVER
-
-
-def _manifest_commits(objects: Objects, folder: SignatureFolder) -> tuple[set[str], float]:
-    """The attempts that the manifest names, and when it was written."""
+def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
+    """The attempts that the manifest names; `None` if nothing may be deleted because of it."""
     try:
-        manifest = find_manifest(objects, folder)
+        manifest = find_manifest(look.objects, folder)
     except CommitNotFoundError:
-        return set(), _NEVER
-    paths = {commit.path for commit in manifest.clips.values()}
-    return paths, manifest.created.timestamp()
+        return None if look.stored(folder.manifest) > look.horizon else set()
+    except IntegrityError:
+        look.unreadable.append(folder.manifest)
+        return None
+    if look.said(folder.manifest, manifest.created.timestamp()) > look.horizon:
+        return None
+    return {commit.path for commit in manifest.clips.values()}
 
 
-def _commits(
-    objects: Objects, folder: SignatureFolder, clip_keys: Iterable[str]
-) -> Mapping[str, ClipCommit]:
-    """Current commits by clip key."""
-    keys = {folder.commit(clip): clip for clip in clip_keys}
-    found = objects.get_many(keys)
-    return {keys[key]: parse_commit(folder, key, data) for key, data in found.items()}
+def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]) -> dict[str, str]:
+    """The attempt that each clip's commit names, empty where there is none, by clip key.
+
+    Clips whose commit is young or cannot be read are left out: their attempts stay.
+    """
+    keys = {clip: folder.commit(clip) for clip in clip_keys}
+    found = look.objects.get_many(keys.values())
+    paths = {}
+    for clip, key in keys.items():
+        if key not in found:
+            paths[clip] = ""
+            continue
+        try:
+            commit = parse_commit(folder, key, found[key])
+        except IntegrityError:
+            look.unreadable.append(key)
+            continue
+        if look.said(key, commit.created.timestamp()) <= look.horizon:
+            paths[clip] = commit.path
+    return paths
 
 
-def _unfinished(
-    listing: Listing, horizon: float, *, besides: Mapping[str, Listing]
-) -> dict[str, ObjectInfo]:
+def _unfinished(look: _Look, *, besides: Mapping[str, Listing]) -> dict[str, ObjectInfo]:
     """Old unfinished writes, other than those in attempts that are garbage as a whole."""
     counted = set(_keys(besides))
     return {
         key: info
-        for key, info in listing.items()
-        if is_unfinished(key) and info.modified <= horizon and key not in counted
+        for key, info in look.listing.items()
+        if is_unfinished(key) and info.modified <= look.horizon and key not in counted
     }
 
 

@@ -34,6 +34,8 @@ from frames_pipeline.store.commits import (
     parse,
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key
+from frames_pipeline.store.lazy import CommittedStore, StoredArray
+from frames_pipeline.sums import UNREADABLE
 
 if TYPE_CHECKING:
     import xarray
@@ -125,7 +127,8 @@ class StoredClip:
         except ImportError as error:
             message = "there is no xarray; install frames-pipeline[xarray]"
             raise ConfigError(message) from error
-        store = _zarr_store(self.attempt.objects, self.attempt.path)
+        inner = _zarr_store(self.attempt.objects, self.attempt.path)
+        store = CommittedStore(inner, self.attempt, whole=True)
         dataset: xarray.Dataset = xarray.open_zarr(
             store, zarr_format=3, consolidated=True, chunks=None
         )
@@ -186,6 +189,22 @@ class CommittedObjects:
         keys = {name: f"{self.path}/{name}" for name in names}
         found = self.objects.get_many(keys.values())
         return {name: self.checked(name, found.get(key)) for name, key in keys.items()}
+
+    def has(self, name: str) -> bool:
+        """Whether the commit names an object."""
+        return name in self.commit.objects
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let errors of Zarr's codecs and stores come out as this library's.
+
+        Those of an index that is out of range or no index are the caller's.
+        """
+        try:
+            with self.objects.faults(self.path):
+                yield
+        except (EOFError, RuntimeError, ValueError, FileNotFoundError) as error:
+            raise _undecodable(self, error) from error
 
     def faults(self, listing: Mapping[str, ObjectInfo]) -> Iterator[Fault]:
         """What a listing shows to be missing, or not of the size committed."""
@@ -358,13 +377,14 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
     for fault in attempt.faults(objects.list(attempt.path)):
         raise fault.error()
     with _decodable(attempt), objects.faults(attempt.path):
-        group = zarr.open_group(_zarr_store(objects, attempt.path), mode="r", zarr_format=3)
+        store = CommittedStore(_zarr_store(objects, attempt.path), attempt)
+        group = zarr.open_group(store, mode="r", zarr_format=3)
         described: Document = group.attrs.asdict()
         return StoredClip(
             commit=commit,
             url=f"{objects.url}/{attempt.path}",
-            frames=cast("zarr.Array[Any]", group["frames"]),
-            time=cast("zarr.Array[Any]", group["time"]),
+            frames=_array(group, "frames", attempt),
+            time=_array(group, "time", attempt),
             time_base=Fraction(*described["time_base"]),
             pts=np.array(described["pts"], dtype=np.int64),
             positions=np.array(described["positions"], dtype=np.int64),
@@ -373,14 +393,23 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
         )
 
 
+def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArray:
+    found = cast("zarr.Array[Any]", group[name])
+    return StoredArray(found.async_array, attempt)
+
+
 @contextlib.contextmanager
 def _decodable(attempt: CommittedObjects) -> Iterator[None]:
     """What the objects hold must make sense too, though their sizes or hashes agree."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError) as error:
-        found = f"cannot be decoded ({error!r})"
-        raise Fault(attempt.path, found, clip_id=attempt.commit.clip_id).error() from error
+    except (*UNREADABLE, FileNotFoundError) as error:
+        raise _undecodable(attempt, error) from error
+
+
+def _undecodable(attempt: CommittedObjects, error: Exception) -> IntegrityError:
+    found = f"cannot be decoded ({error!r})"
+    return Fault(attempt.path, found, clip_id=attempt.commit.clip_id).error()
 
 
 def _frame_batch(frames: NDArray[np.uint8], described: Document, part: slice) -> FrameBatch:

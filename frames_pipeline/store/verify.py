@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.objects import ObjectInfo, Objects
 from frames_pipeline.store.commits import ClipCommit, Manifest
-from frames_pipeline.store.layout import SignatureFolder, is_document_of
+from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
 from frames_pipeline.store.reader import (
     PIXELS,
     CommittedObjects,
@@ -94,13 +94,18 @@ def _named(
     """The commits that may be read, by attempt, and what is wrong with the other documents."""
     named: dict[str, ClipCommit] = {}
     faults: list[Fault] = []
+    missing: dict[str, str] = {}
     keys = [*commit_keys(objects, folder), folder.manifest]
     for key, data in objects.get_many(keys).items():
         try:
             for commit in _commits(folder, key, data):
                 named[commit.path] = commit
+                missing[folder.commit(clip_key(commit.clip_id))] = commit.clip_id
         except IntegrityError as error:
             faults.append(Fault(key, f"cannot be read ({error.__cause__!r})"))
+    faults += [
+        Fault(key, "is missing", clip_id=clip) for key, clip in missing.items() if key not in keys
+    ]
     return named, faults
 
 

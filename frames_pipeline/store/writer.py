@@ -34,16 +34,18 @@ from frames_pipeline.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.codecs import Encoded, encode_frames, encode_group, encode_seconds
 from frames_pipeline.store.commits import (
+    REMEDY,
     ClipCommit,
     Document,
     Manifest,
     StoredObject,
     dump,
+    dump_summed,
     now,
     outcome_document,
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key, new_attempt
-from frames_pipeline.store.reader import find_commits, find_manifest, read_commits
+from frames_pipeline.store.reader import commit_keys, find_commits, find_manifest, read_commits
 
 GROUP_FORMAT: Final = "frames/1"
 
@@ -101,7 +103,7 @@ def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> C
         outcome=write.frames.outcome,
         created=now(),
     )
-    objects.put(folder.commit(clip_key(write.clip_id)), dump(commit.to_document()))
+    put_commit(objects, folder, commit)
     return commit
 
 
@@ -134,8 +136,26 @@ def commit_batch(
         current = find_manifest(objects, folder)
         if current.clips == manifest.clips:
             return current
-    objects.put(folder.manifest, dump(manifest.to_document()))
+    put_manifest(objects, folder, manifest)
     return manifest
+
+
+def put_commit(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> None:
+    """Name an attempt as the clip."""
+    objects.put(folder.commit(clip_key(commit.clip_id)), dump_summed(commit.to_document()))
+
+
+def put_manifest(objects: Objects, folder: SignatureFolder, manifest: Manifest) -> None:
+    """Publish a manifest."""
+    objects.put(folder.manifest, dump_summed(manifest.to_document()))
+
+
+def withdraw_folder(objects: Objects, folder: SignatureFolder) -> int:
+    """Take back the manifest and the commits of a signature; how many commits there were."""
+    objects.delete([folder.manifest])
+    named = commit_keys(objects, folder)
+    objects.delete(named)
+    return len(named)
 
 
 def claim(objects: Objects, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
@@ -143,6 +163,7 @@ def claim(objects: Objects, folder: SignatureFolder, signature: FrameExtractionS
 
     Raises:
         ConflictError: It says something else.
+        IntegrityError: It is damaged.
     """
     document = signature.canonical_json().encode()
     try:
@@ -150,9 +171,21 @@ def claim(objects: Objects, folder: SignatureFolder, signature: FrameExtractionS
     except FileNotFoundError:
         objects.put(folder.signature, document)
         return
-    if found != document:
+    if found == document:
+        return
+    if _is_signature(found):
         message = f"{folder.signature} holds another signature than {document!r}: {found[:500]!r}"
-        raise ConflictError(message + "; move that folder away, or use another store")
+        raise ConflictError(message + "; move that folder away, or run with repair")
+    message = f"{folder.signature} is damaged: it is {found[:500]!r}, not {document!r}; {REMEDY}"
+    raise IntegrityError(message)
+
+
+def _is_signature(document: bytes) -> bool:
+    try:
+        FrameExtractionSignature.from_json(document.decode())
+    except (ConfigError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:

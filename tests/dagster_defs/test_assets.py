@@ -153,6 +153,14 @@ def test_damage_in_the_store_is_found_by_a_check_and_repaired_by_a_run(project: 
     assert metadata(repaired, "clip_frames/embeddings")["clips_decoded_now"] == 1
     assert metadata(repaired, "clip_frames/aesthetics")["clips_decoded_now"] == 0
 
+    for pattern in ("batches/*.json", "tables/videos/*/*", "frames/*/*/manifest.json"):
+        for path in project.root.glob(pattern):
+            path.write_bytes(path.read_bytes()[::-1])
+    assert not project.run().success
+    mended = project.run(config=config)
+    assert mended.success
+    assert metadata(mended, "clip_frames/embeddings")["clips_decoded_now"] == 0
+
 
 def test_a_decoder_that_is_not_there_fails_at_once_and_says_so(project: Project) -> None:
     project.seal()

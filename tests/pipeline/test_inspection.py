@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
+from frames_pipeline.errors import IntegrityError
 from frames_pipeline.pipeline import (
     Places,
     compare_with_signature,
@@ -17,6 +18,8 @@ from frames_pipeline.pipeline import (
     find_disorder,
     find_repeated,
     look_at_clips,
+    sheet_of_batch,
+    timeline_of_batch,
 )
 from frames_pipeline.store import Manifest
 from tests.pipeline.conftest import BATCH, ONE
@@ -118,3 +121,20 @@ def taken(batch: FrameBatch, indexes: NDArray[np.int64]) -> FrameBatch:
     """Some frames of a batch, in that order."""
     arrays = ("frames", "pts", "positions", "key_frame", "corrupt")
     return replace(batch, **{name: getattr(batch, name)[indexes] for name in arrays})
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "frames/c/0/0/0/0"])
+def test_a_damaged_clip_is_marked_in_pictures_and_fails_what_looks_at_it(
+    published: Places, name: str
+) -> None:
+    """A picture for people fails no step; what judges the frames must not pass over them."""
+    whole = sheet_of_batch(manifest(published, FOUR), FOUR, published)
+    commit = manifest(published, FOUR).clips[CLIP]
+    objects, key = published.store.objects, f"frames/{BATCH}/{FOUR.key}/{commit.path}/{name}"
+    data = bytearray(objects.get(key))
+    data[len(data) // 2] ^= 1
+    objects.put(key, bytes(data))
+    assert sheet_of_batch(manifest(published, FOUR), FOUR, published) != whole
+    assert timeline_of_batch(manifest(published, FOUR), published)
+    with pytest.raises(IntegrityError, match="extract clip"):
+        look_at_clips(manifest(published, FOUR), published)

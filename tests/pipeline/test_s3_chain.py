@@ -119,9 +119,9 @@ def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket)
     embed_batch(BATCH, FOUR, places, provider)
     s3.count()
     assert extract_batch(BATCH, [FOUR], places, workers=ONE)[FOUR].extracted == 0
-    assert s3.count() == {"GET": 6, "LIST": 2, "HEAD": 1, "PUT": 1}
+    assert s3.count() == {"GET": 9, "LIST": 2, "HEAD": 1, "PUT": 1}
     assert embed_batch(BATCH, FOUR, places, provider).made == 0
-    assert s3.count() == {"GET": 2, "PUT": 1}
+    assert s3.count() == {"GET": 3, "PUT": 1}
 
 
 def test_as_many_requests_as_were_planned(s3: S3, footage: list[Path]) -> None:

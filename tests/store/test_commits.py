@@ -121,7 +121,7 @@ def test_no_commit(document: dict[str, Any], name: str, value: object) -> None:
 def test_no_document(data: bytes) -> None:
     """So is what is no document at all."""
     for make in (ClipCommit.from_document, Manifest.from_document):
-        with pytest.raises(IntegrityError, match="delete it and write it again"):
+        with pytest.raises(IntegrityError, match="mend it with"):
             parse(data, make, name="commits/x")
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from frames_pipeline.errors import ConfigError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import ClipCommit, FrameStore, gc
+from frames_pipeline.store import ClipCommit, FrameStore, gc, layout, writer
 
 MakeFrames = Callable[..., FrameBatch]
 AssertSame = Callable[[FrameBatch, FrameBatch], None]
@@ -277,17 +279,78 @@ def test_what_a_killed_writer_leaves_is_collected(
     assert list(store.objects.list()) == [key]
 
 
-def test_unreadable_commit_stops_it(
+def test_unreadable_commit_keeps_the_attempts_of_its_clip(
     store: FrameStore, signature: FrameExtractionSignature, write: Callable[[str, int], ClipCommit]
 ) -> None:
-    """Who does not know what is named deletes nothing."""
-    write("c", 0)
-    before = folders(store, signature)
-    [key] = store.objects.list(f"frames/b/{signature.key}/commits")
+    """What it names is not known; what the commits of other clips name is."""
+    kept, old, new = write("c", 0), write("d", 0), write("d", 1)
+    [key] = [key for key in store.objects.list(f"frames/b/{signature.key}/commits") if "/c-" in key]
     store.objects.put(key, b"{")
-    with pytest.raises(IntegrityError, match="is not the document it should be"):
-        store.collect_garbage(grace_seconds=0, dry_run=False)
+    report = store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert report.unreadable == (key,)
+    assert report.attempts == (f"frames/b/{signature.key}/{old.path}",)
+    assert folders(store, signature) == {kept.path, new.path}
+
+
+def test_unreadable_manifest_keeps_its_batch_and_no_other(
+    store: FrameStore, signature: FrameExtractionSignature, make_frames: MakeFrames
+) -> None:
+    """A damaged manifest of one batch never stops the collection of others."""
+    for batch, seed in product(("b", "b2"), range(2)):
+        store.write_clip(batch, "c", {signature: make_frames(seed=seed)})
+        store.commit_batch(batch, signature)
+    before = folders(store, signature)
+    manifest = f"frames/b/{signature.key}/manifest.json"
+    data = bytearray(store.objects.get(manifest))
+    data[len(data) // 2] ^= 1
+    store.objects.put(manifest, bytes(data))
+    report = store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert report.unreadable == (manifest,)
+    assert [path.split("/")[1] for path in report.attempts] == ["b2"]
     assert folders(store, signature) == before
+
+
+@pytest.mark.parametrize("ahead", ["names and documents", "files", "everything"])
+def test_a_writer_in_2099_neither_stops_it_nor_loses_anything(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    make_frames: MakeFrames,
+    assert_same: AssertSame,
+    monkeypatch: pytest.MonkeyPatch,
+    later: Callable[[float], None],
+    ahead: str,
+) -> None:
+    """What is stamped ahead is kept for one grace period from the first collection that deletes."""
+    future = datetime(2099, 1, 1, tzinfo=UTC)
+    with monkeypatch.context() as patched:
+        if ahead != "files":
+            patched.setattr(layout.time, "time_ns", lambda: int(future.timestamp() * 1e9))
+            patched.setattr(writer, "now", lambda: future)
+        for seed in range(3):  # the first is published and replaced, the second replaced
+            store.write_clip("b", "c", {signature: make_frames(seed=seed)})
+            if not seed:
+                store.commit_batch("b", signature)
+        unfinished = store.write_clip("b", "d", {signature: make_frames(seed=3)})[signature]
+    root = store.objects.local_path
+    assert root is not None
+    [lost] = (root / f"frames/b/{signature.key}/commits").glob("d-*")
+    lost.unlink()  # the writer of d is at work
+    if ahead != "names and documents":
+        for path in root.rglob("*"):
+            if path.is_file():
+                os.utime(path, (future.timestamp(), future.timestamp()))
+
+    dry = store.collect_garbage()
+    assert (dry.attempts, bool(dry.ahead)) == ((), ahead != "names and documents")
+    assert store.collect_garbage(dry_run=False).attempts == ()
+    assert unfinished.path in folders(store, signature)
+    assert store.collect_garbage(dry_run=False).ahead == ()  # they are of now since
+    later(DAY + 60)
+    assert len(store.collect_garbage(dry_run=False).attempts) == 2  # the replaced one, and d
+    assert store.verify("b", deep=True).ok
+    assert_same(store.read("b", signature, "c"), make_frames(seed=2))
+    commit = store.manifest("b", signature).clips["c"]
+    assert_same(store.read_commit("b", signature, commit), make_frames(seed=0))
 
 
 def test_only_the_batch_that_is_named(

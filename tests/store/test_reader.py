@@ -16,6 +16,7 @@ from frames_pipeline.errors import FramesPipelineError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, StoredObject
+from tests.stored import need
 
 MakeFrames = Callable[..., FrameBatch]
 AssertSame = Callable[[FrameBatch, FrameBatch], None]
@@ -123,7 +124,7 @@ def test_flipped_bit_in_a_lazy_read(
     data[30] ^= 1
     store.objects.put(key, bytes(data))
     clip = store.open("b", signature, "c")
-    with pytest.raises((RuntimeError, ValueError), match=r"(?i)checksum|corrupt|decompress"):
+    with pytest.raises(IntegrityError, match=r"(?i)checksum|corrupt|decompress"):
         clip.frames[0]
 
 
@@ -144,11 +145,13 @@ def test_objects_that_do_not_decode(
 def test_open_of_another_document(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> None:
-    """A group's document of the right size that says nothing is refused when it is opened."""
+    """A group's document of the right size that is another is refused when it is opened."""
     for document in (b"[]", b'{"zarr_format":3,"node_type":"group"}'):
         data = document.ljust(commit.objects["zarr.json"].size)
         store.objects.put(key_of(commit, "zarr.json"), data)
-        with pytest.raises(IntegrityError, match=f"{commit.path} cannot be decoded .*; extract"):
+        with pytest.raises(
+            IntegrityError, match=f"{commit.path}/zarr.json has other bytes .*; extract"
+        ):
             store.open("b", signature, "c")
 
 
@@ -255,3 +258,36 @@ def test_faults_are_of_the_family(
             assert store.read("b", signature, "c").digest() == expected
         except FramesPipelineError:
             continue
+
+
+def test_a_shard_that_goes_after_the_clip_was_opened_is_not_black(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
+) -> None:
+    """Zarr takes a chunk that is not there for zeros."""
+    clip = store.open("b", signature, "c")
+    store.objects.delete([key_of(commit, name) for name in commit.objects if "/c/" in name])
+    for array in (clip.frames, clip.time):
+        with pytest.raises(IntegrityError, match="is missing; extract clip 'c' again"):
+            array[:]
+
+
+@pytest.mark.parametrize("name", ["frames/c/1/0/0/0", "time/c/0"])
+def test_xarray_reads_nothing_that_was_not_committed(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit, name: str
+) -> None:
+    """Objects are fetched whole and hashed, so that its errors are this library's."""
+    need("xarray")
+    data = bytearray(store.objects.get(key_of(commit, name)))
+    data[-1] ^= 1
+    store.objects.put(key_of(commit, name), bytes(data))
+    with pytest.raises(IntegrityError, match=f"{name} has other bytes than those committed"):
+        store.open("b", signature, "c").to_xarray().load()
+
+
+def test_an_index_that_is_out_of_range_is_no_damage(
+    store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
+) -> None:
+    """It is the caller's."""
+    clip = store.open("b", signature, "c")
+    with pytest.raises(IndexError, match="out of bounds"):
+        clip.frames[commit.num_frames]

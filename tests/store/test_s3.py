@@ -71,7 +71,7 @@ def test_requests_per_clip(
     assert s3_store.clips("b", signature).keys() == {"first", "second"}
     assert s3.count() == {"LIST": 1, "GET": 2}
     s3_store.commit_batch("b", signature, ["first", "second"])
-    assert s3.count() == {"GET": 4, "PUT": 1}
+    assert s3.count() == {"GET": 5, "PUT": 1}
     assert s3_store.manifest("b", signature).clips.keys() == {"first", "second"}
     assert s3.count() == {"GET": 1}
     assert s3_store.verify("b").ok

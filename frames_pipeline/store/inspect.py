@@ -1,0 +1,132 @@
+"""What can be read of one signature's folder, though parts of it are damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from frames_pipeline.errors import CommitNotFoundError, IntegrityError
+from frames_pipeline.objects import Objects
+from frames_pipeline.store.codecs import METADATA
+from frames_pipeline.store.commits import ClipCommit, Document, Manifest
+from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
+from frames_pipeline.store.reader import (
+    CommittedObjects,
+    commit_keys,
+    find_manifest,
+    parse_commit,
+)
+from frames_pipeline.sums import UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """The documents of one batch and signature, with what is wrong with the others."""
+
+    folder: SignatureFolder
+    """Where they are."""
+    objects: Objects = field(repr=False)
+    """The store."""
+    signature_damage: str
+    """What is wrong with `signature.json`; empty if nothing is."""
+    manifest: Manifest | None
+    """The manifest, if it can be read."""
+    manifest_damage: str
+    """What is wrong with it; empty if nothing is, or there is none."""
+    commits: Mapping[str, ClipCommit]
+    """Commits that can be read, by clip id."""
+    commit_damage: Mapping[str, str]
+    """What is wrong with the others, by key relative to the store."""
+
+    @property
+    def damage(self) -> dict[str, str]:
+        """What is wrong with any document, by key relative to the store."""
+        documents = {
+            self.folder.signature: self.signature_damage,
+            self.folder.manifest: self.manifest_damage,
+            **self.commit_damage,
+        }
+        return {key: found for key, found in documents.items() if found}
+
+    def published(self, key: str) -> ClipCommit | None:
+        """The commit that the manifest has in place of the one with that key."""
+        clips = {} if self.manifest is None else self.manifest.clips
+        named = {self.folder.commit(clip_key(clip)): commit for clip, commit in clips.items()}
+        return named.get(key)
+
+    def find_signature(self, candidates: Iterable[bytes] = ()) -> bytes | None:
+        """The signature's document, from wherever its hash is that of the folder's key.
+
+        Args:
+            candidates: Further documents that it may be.
+        """
+        for document in (*candidates, *self._documents()):
+            if is_document_of(self.folder.signature_key, document):
+                return document
+        return None
+
+    def _documents(self) -> Iterator[bytes]:
+        """Copies of the signature's document in this folder."""
+        with contextlib.suppress(FileNotFoundError):
+            yield self.objects.get(self.folder.signature)
+        if self.manifest is not None:
+            yield _canonical(self.manifest.signature)
+        for commit in self.commits.values():
+            with contextlib.suppress(IntegrityError, *UNREADABLE):
+                group = CommittedObjects(self.objects, self.folder, commit).get(METADATA)
+                yield _canonical(json.loads(group)["attributes"]["signature"])
+
+
+def inspect_folder(objects: Objects, folder: SignatureFolder) -> FolderState:
+    """Read every document of a folder: one listing, and one request for each."""
+    commits: dict[str, ClipCommit] = {}
+    damage: dict[str, str] = {}
+    for key, data in objects.get_many(commit_keys(objects, folder)).items():
+        try:
+            commit = parse_commit(folder, key, data)
+            commits[commit.clip_id] = commit
+        except IntegrityError as error:
+            damage[key] = _found(error)
+    manifest, manifest_damage = _manifest(objects, folder)
+    for clip in manifest.clips if manifest else ():
+        key = folder.commit(clip_key(clip))
+        if clip not in commits and key not in damage:
+            damage[key] = "is missing"
+    return FolderState(
+        folder=folder,
+        objects=objects,
+        signature_damage=_signature_damage(objects, folder),
+        manifest=manifest,
+        manifest_damage=manifest_damage,
+        commits=commits,
+        commit_damage=damage,
+    )
+
+
+def _manifest(objects: Objects, folder: SignatureFolder) -> tuple[Manifest | None, str]:
+    try:
+        return find_manifest(objects, folder), ""
+    except CommitNotFoundError:
+        return None, ""
+    except IntegrityError as error:
+        return None, _found(error)
+
+
+def _signature_damage(objects: Objects, folder: SignatureFolder) -> str:
+    try:
+        data = objects.get(folder.signature)
+    except FileNotFoundError:
+        return "is missing"
+    if is_document_of(folder.signature_key, data):
+        return ""
+    return f"is not the document of {folder.signature_key}"
+
+
+def _found(error: IntegrityError) -> str:
+    return f"cannot be read ({error.__cause__!r})"
+
+
+def _canonical(document: Document) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,142 @@
+"""Zarr's own reading of a clip, in which no object that the commit names can be missing or other.
+
+Zarr takes a chunk that is not there for the fill value, which is black. Here it is an error, as is
+a document or a chunk whose hash is not the one committed. Of a shard, Zarr asks for single chunks:
+those have checksums of their own, which the codecs compare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import zarr
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
+from zarr.buffer.cpu import Buffer
+from zarr.core.buffer import Buffer as AnyBuffer
+from zarr.core.buffer import BufferPrototype
+from zarr.storage import WrapperStore
+
+
+class Committed(Protocol):
+    """The objects of an attempt, as its commit names them."""
+
+    def has(self, name: str) -> bool:
+        """Whether the commit names that object."""
+
+    def checked(self, name: str, data: bytes | None) -> bytes:
+        """These bytes, if they are those that were committed."""
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """Let errors of Zarr and its codecs come out as `IntegrityError`."""
+
+
+class CommittedStore(WrapperStore[Store]):
+    """A Zarr store of one attempt, whose objects are compared with the commit."""
+
+    def __init__(self, store: Store, committed: Committed, *, whole: bool = False) -> None:
+        """Take a store and what was committed to it.
+
+        Args:
+            store: Where the attempt's objects are.
+            committed: What they must be.
+            whole: Fetch every object whole, so that each is hashed: for readers whose errors are
+                their own. The last one is kept, for the chunks that follow.
+        """
+        super().__init__(store)
+        self._committed = committed
+        self._whole = whole
+        self._last: tuple[str, Buffer] | None = None
+
+    def _with_store(self, store: Store) -> CommittedStore:
+        return CommittedStore(store, self._committed, whole=self._whole)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> AnyBuffer | None:
+        """The bytes of an object, or a part of them; `None` if the commit does not name it."""
+        if not self._committed.has(key):
+            return None
+        if byte_range is not None and not self._whole:
+            part = await self._store.get(key, prototype, byte_range)
+            if part is None:
+                self._committed.checked(key, None)
+            return part
+        data = await self._checked(key, prototype)
+        return data if byte_range is None else data[_slice(byte_range, len(data))]
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[AnyBuffer | None]:
+        """Several of these."""
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, AnyBuffer | None], None]:
+        for key, prototype, part in requests:
+            yield key, await self.get(key, prototype, part)
+
+    async def _checked(self, key: str, prototype: BufferPrototype) -> Buffer:
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        found = await self._store.get(key, prototype)
+        data = self._committed.checked(key, None if found is None else found.to_bytes())
+        buffer = Buffer.from_bytes(data)
+        if self._whole:
+            self._last = (key, buffer)
+        return buffer
+
+
+@dataclass
+class StoredArray(zarr.Array[Any]):
+    """A Zarr array whose objects were committed: damage is an `IntegrityError`."""
+
+    committed: Committed = field(repr=False, compare=False)
+    """The objects that it reads."""
+
+    def get_basic_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As Zarr has it."""
+        with self.committed.reading():
+            return super().get_basic_selection(*args, **options)
+
+    def get_orthogonal_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As Zarr has it."""
+        with self.committed.reading():
+            return super().get_orthogonal_selection(*args, **options)
+
+    def get_mask_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As Zarr has it."""
+        with self.committed.reading():
+            return super().get_mask_selection(*args, **options)
+
+    def get_coordinate_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As Zarr has it."""
+        with self.committed.reading():
+            return super().get_coordinate_selection(*args, **options)
+
+    def get_block_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """As Zarr has it."""
+        with self.committed.reading():
+            return super().get_block_selection(*args, **options)
+
+
+def _slice(part: ByteRequest, size: int) -> slice:
+    """The bytes that a request is for."""
+    match part:
+        case RangeByteRequest(start, end):
+            return slice(start, end)
+        case OffsetByteRequest(offset):
+            return slice(offset, None)
+        case SuffixByteRequest(suffix):
+            return slice(max(0, size - suffix), None)

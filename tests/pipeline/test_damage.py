@@ -1,0 +1,381 @@
+"""Every kind of object against every reader: flip a bit, cut it, empty it, delete it.
+
+A reader gives the right data, or an error of the family, or says what is damaged; never other data,
+never another error. Collections delete nothing. The test flips one bit of each kind of object and
+does one thing more to it, and asks the readers of its folder. With `FRAMES_DAMAGE_FLIPS=8` it flips
+ten bits, does everything, and asks every reader. Run as a module, it prints its table of kinds and
+readers.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from frames_pipeline import FrameExtractionSignature
+from frames_pipeline.cli import main
+from frames_pipeline.clips import FixedStride
+from frames_pipeline.collection import open_frames
+from frames_pipeline.errors import FramesPipelineError
+from frames_pipeline.models.embedding import PerceptualEmbedding
+from frames_pipeline.models.quality import TechnicalQuality
+from frames_pipeline.packs import open_pack, pack_frames
+from frames_pipeline.pipeline import (
+    Places,
+    caption_batch,
+    catalog_batch,
+    compare_with_signature,
+    cut_clips,
+    embed_batch,
+    extract_batch,
+    find_disorder,
+    look_at_clips,
+    mark_near_duplicates,
+    measure_batch,
+    open_views,
+    origins_of_rows,
+    pool_batch,
+    repair_store,
+    sheet_of_batch,
+    timeline_of_batch,
+    uses_of_video,
+)
+from frames_pipeline.workers import Workers
+from tests.pipeline.test_incrementality import Reader as Captioner
+from tests.videos import X264, make_video
+
+FLIPS = int(os.environ.get("FRAMES_DAMAGE_FLIPS", "0"))
+"""Bits of each object that are flipped where every reader is asked; 0: a short test."""
+ONE = Workers(1)
+TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
+DAMAGED, OTHER = "batch-000001", "batch-000002"
+VIDEOS = {DAMAGED: "a.mp4", OTHER: "b.mp4"}
+
+
+def make_store(folder: Path) -> Places:
+    """Two batches of one video each with everything that is made of them, and a pack."""
+    (folder / "videos").mkdir()
+    places = Places.at(str(folder / "videos"), str(folder / "root"))
+    for number, (batch, video) in enumerate(VIDEOS.items()):
+        path = folder / "videos" / video
+        make_video(path, frames=50, options=X264, first=100 * number)
+        places.batches.seal([video], source=places.source.url)
+        make_batch(batch, places)
+    mark_near_duplicates(places)
+    pack_frames(open_frames(places.store.objects.url, signature=TWO), folder / "root" / "pack")
+    return places
+
+
+def make_batch(batch: str, places: Places, *, repair: bool = False) -> None:
+    """Every step of a batch."""
+    cut_clips(places.batches.read(batch), places, FixedStride(1, 1, 1), workers=ONE)
+    extract_batch(batch, [TWO], places, workers=ONE, repair=repair)
+    embed_batch(batch, TWO, places, PerceptualEmbedding())
+    pool_batch(batch, places)
+    measure_batch(batch, TWO, places, TechnicalQuality())
+    caption_batch(batch, TWO, places, Captioner())
+    catalog_batch(batch, {"two": TWO}, places)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A reader went on, and said what is damaged."""
+
+    what: Any
+
+
+def pixels(places: Places, batch: str) -> object:
+    store = places.store
+    return [store.read(batch, TWO, clip).digest() for clip in store.manifest(batch, TWO).clips]
+
+
+def lazily(places: Places, batch: str) -> object:
+    clips = [
+        places.store.open_commit(batch, TWO, commit)
+        for commit in places.store.manifest(batch, TWO).clips.values()
+    ]
+    return [
+        (
+            np.asarray(clip.frames[i]).tobytes(),
+            np.asarray(clip.time[:]).tobytes(),
+            clip.pts.tolist(),
+        )
+        for clip in clips
+        for i in range(len(clip))
+    ]
+
+
+def mapping(places: Places, batch: str) -> object:
+    frames = open_frames(places.store.objects.url, signature=TWO, batches=batch)
+    read = {clip: frames.read(clip) for clip in frames}
+    return [
+        (clip, one.digest(), frames.lineage(clip, one).to_pydict()) for clip, one in read.items()
+    ]
+
+
+def commits(places: Places, batch: str) -> object:
+    return places.store.clips(batch, TWO)
+
+
+def manifest(places: Places, batch: str) -> object:
+    return places.store.manifest(batch, TWO).to_document()
+
+
+def sealed(places: Places, batch: str) -> object:
+    return places.batches.read(batch)
+
+
+def tables(places: Places, batch: str) -> object:
+    names = places.store.objects.folders("tables")
+    return {
+        (table, part): places.tables.read(table, batch, part=part).to_pydict()
+        for table in names
+        for part in places.tables.parts(table, batch)
+    }
+
+
+def sheet(places: Places, batch: str) -> object:
+    """A clip that cannot be read is an empty tile, or a line without frames."""
+    published = places.store.manifest(batch, TWO)
+    pictures = sheet_of_batch(published, TWO, places), timeline_of_batch(published, places)
+    return pictures if places.store.verify(batch, deep=True).ok else Found(pictures)
+
+
+def inspection(places: Places, batch: str) -> object:
+    published = places.store.manifest(batch, TWO)
+    fit = compare_with_signature(published, TWO, places)
+    return fit, find_disorder(published, places), look_at_clips(published, places, seed=1)
+
+
+def lineage(places: Places, batch: str) -> object:
+    rows = [
+        row for table in ("embeddings", "quality") for row in origins_of_rows(table, batch, places)
+    ]
+    return rows, uses_of_video(VIDEOS[batch], places)
+
+
+def verify(places: Places, batch: str) -> object:
+    report = places.store.verify(batch)
+    return report if report.ok else Found(report.faults)
+
+
+def verify_deep(places: Places, batch: str) -> object:
+    report = places.store.verify(batch, deep=True)
+    return report if report.ok else Found(report.faults)
+
+
+OF_ONE: Mapping[str, Callable[[Places, str], object]] = {
+    "read": pixels, "frames[i]": lazily, "open_frames": mapping, "clips": commits,
+    "manifest": manifest, "batch": sealed, "tables": tables, "sheet, timeline": sheet,
+    "inspection": inspection, "lineage": lineage, "verify": verify, "verify deep": verify_deep,
+}  # fmt: skip
+"""Readers of one batch."""
+
+
+def collect(places: Places) -> object:
+    report = places.store.collect_garbage(grace_seconds=0, dry_run=False)
+    assert report.attempts == ()
+    return Found(report.unreadable) if report.unreadable else report
+
+
+def views(places: Places) -> object:
+    return {
+        name: view.to_table().to_pydict() for name, view in open_views(places, check=True).items()
+    }
+
+
+def repair_dry(places: Places) -> object:
+    report = repair_store(places)
+    return Found(report.damages) if report.damages else report
+
+
+def packed(places: Places) -> object:
+    pack = open_pack(f"{places.store.objects.url}/pack")
+    return [(clip, pack.read(clip).digest()) for clip in pack]
+
+
+def packed_verify(places: Places) -> object:
+    found = open_pack(f"{places.store.objects.url}/pack").verify()
+    return Found(found) if found else ()
+
+
+def command(places: Places, *args: str) -> object:
+    """What a command prints; damage ends it with 1 and a line that says what to do."""
+    result = CliRunner().invoke(main, [args[0], places.store.objects.url, *args[1:]])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    said = result.stderr or "damaged" in result.stdout
+    return Found(result.output) if result.exit_code or said else result.stdout
+
+
+OF_ALL: Mapping[str, Callable[[Places], object]] = {
+    "gc": collect, "views": views, "repair, dry": repair_dry, "pack": packed,
+    "pack verify": packed_verify,
+    "ls": lambda places: command(places, "ls"), "sql": lambda places: command(places, "sql"),
+}  # fmt: skip
+"""Readers of the whole root."""
+
+
+def damages(data: bytes, key: str) -> Iterator[tuple[str, bytes | None]]:
+    """What may become of an object: bits at seeded places, the ends among them."""
+    seeded = random.Random(kind(key))
+    bits = [0, 8 * len(data) - 1] if FLIPS else []
+    bits += [seeded.randrange(8 * len(data)) for _ in range(FLIPS or 1)]
+    for bit in bits:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield "flip", bytes(flipped)
+    others: list[tuple[str, bytes | None]] = [
+        ("cut", data[: seeded.randrange(1, len(data))]),
+        ("empty", b""),
+        ("delete", None),
+    ]
+    yield from others if FLIPS else [seeded.choice(others)]
+
+
+UNTOUCHED: Mapping[str, set[str]] = {
+    "frames": {"tables", "views", "sql", "pack", "pack verify"},
+    "tables": {"read", "frames[i]", "open_frames", "pack", "pack verify"},
+    "pack": {*OF_ONE, "views", "sql", "ls"},
+}
+"""Readers that the short test does not ask, by folder of the object: they read others."""
+FINDERS = {"verify deep", "repair, dry", "pack verify"}
+"""Readers that find any damage between them."""
+
+
+def asked(key: str, readers: Iterable[str]) -> list[str]:
+    """The readers to ask about an object; in the short test the finders are asked beside them."""
+    left_out = UNTOUCHED.get(key.partition("/")[0], set()) | FINDERS
+    return [name for name in readers if FLIPS or name not in left_out]
+
+
+def kind(key: str) -> str:
+    """What is said of an object in the table: its key without names.
+
+    >>> kind("frames/batch-000001/sequence-1/clips/a-1/0-1/frames/c/0/0/0/0")
+    'clips/…/frames/c/…'
+    """
+    key = re.sub(r"^frames/[^/]+/[^/]+/", "", key)
+    key = re.sub(r"^clips/[^/]+/[^/]+/", "clips/…/", key)
+    key = re.sub(r"^commits/.*", "commits/….json", key)
+    key = re.sub(r"^origins/.*", "origins/….json", key)
+    key = re.sub(r"^batches/.*json", "batches/….json", key)
+    key = re.sub(r"^(tables/[^/]+)/.*", r"\1", key)
+    key = re.sub(r"parts/[^/]+/", "parts/…/", key)
+    return re.sub(r"/c/[0-9/]+$", "/c/…", key)
+
+
+def outcome(read: Callable[[], object], right: object, how: str) -> str:
+    """`same` data, damage that was `found`, or `less` where an object is gone; else it fails."""
+    try:
+        found = read()
+    except FramesPipelineError:
+        return "found"
+    if isinstance(found, Found):
+        return "found"
+    if found == right:
+        return "same"
+    assert how == "delete", "other data than were written"
+    return "less"
+
+
+Matrix = defaultdict[tuple[str, str], set[str]]
+
+
+def damaged_objects(places: Places) -> list[str]:
+    """An object of each kind, of the first batch and the whole root."""
+    keys = [key for key in places.store.objects.list() if OTHER not in key]
+    return list({kind(key): key for key in keys}.values())
+
+
+def right_answers(places: Places) -> dict[tuple[str, str], object]:
+    right: dict[tuple[str, str], object] = {
+        (name, batch): read(places, batch) for name, read in OF_ONE.items() for batch in VIDEOS
+    }
+    return right | {(name, ""): read(places) for name, read in OF_ALL.items()}
+
+
+def try_object(places: Places, key: str, right: Mapping[tuple[str, str], object]) -> Matrix:
+    """Damage one object in every way, and ask every reader."""
+    matrix: Matrix = defaultdict(set)
+    name = ""
+    objects, data = places.store.objects, places.store.objects.get(key)
+    for how, damaged in damages(data, key):
+        objects.put(key, damaged) if damaged is not None else objects.delete([key])
+        here = Places.at(places.source.url, objects.url)
+        before = set(objects.list())
+        try:
+            for name in asked(key, OF_ONE):
+                read = OF_ONE[name]
+                found = outcome(partial(read, here, DAMAGED), right[name, DAMAGED], how)
+                matrix[kind(key), name].add(f"{found} ({how})" if how == "delete" else found)
+                if FLIPS or how == "flip":
+                    assert outcome(partial(read, here, OTHER), right[name, OTHER], how) == "same"
+            for name in asked(key, OF_ALL):
+                found = outcome(partial(OF_ALL[name], here), right[name, ""], how)
+                matrix[kind(key), name].add(f"{found} ({how})" if how == "delete" else found)
+            assert set(objects.list()) == before
+            if how != "delete":
+                matrix[kind(key), "found"].add(found_by_the_finders(here, right))
+        except BaseException as error:
+            error.add_note(f"{how} of {key}, read by {name}")
+            raise
+        finally:
+            objects.put(key, data)
+    return matrix
+
+
+def found_by_the_finders(places: Places, right: Mapping[tuple[str, str], object]) -> str:
+    """Whether `verify --deep` finds it, which asks these, or the pack's `verify`."""
+    finders = {
+        ("verify deep", DAMAGED): partial(verify_deep, places, DAMAGED),
+        ("repair, dry", ""): partial(repair_dry, places),
+        ("pack verify", ""): partial(packed_verify, places),
+    }
+    return min(outcome(read, right[name], "flip") for name, read in finders.items())  # found, same
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    return make_store(tmp_path_factory.mktemp("made"))
+
+
+def test_every_object_against_every_reader(made: Places) -> None:
+    right = right_answers(made)
+    keys = damaged_objects(made)
+    assert len(keys) == 24
+    for key in keys:
+        matrix = try_object(made, key, right)
+        assert matrix[kind(key), "found"] == {"found"}, key
+
+
+def table(matrix: Matrix) -> Iterator[str]:
+    """The matrix as Markdown."""
+    readers = [*OF_ONE, *OF_ALL]
+    yield f"| object | {' | '.join(readers)} |"
+    yield "|---" * (1 + len(readers)) + "|"
+    for name in dict.fromkeys(name for name, _ in matrix):
+        cells = [", ".join(sorted(matrix[name, reader])) for reader in readers]
+        yield f"| `{name}` | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        store = make_store(Path(name))
+        answers, whole = right_answers(store), Matrix(set)
+        for one in damaged_objects(store):
+            whole |= try_object(store, one, answers)
+        sys.stdout.write("\n".join(table(whole)) + "\n")
