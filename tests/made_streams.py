@@ -220,7 +220,7 @@ def _pictures(codec: str, count: int, seed: int, pixel_format: str) -> Iterator[
     for number in range(count):
         picture = np.roll(noise // 3, (number, 2 * number), (0, 1))
         at = 3 * number % (width - 24)
-        picture[10:40, at : at + 24] = (number * 9 % 256, 250 - number * 7 % 256, number * 37 % 256)
+        picture[10:40, at : at + 24] = (number * 9 % 256, number * 249 % 256, number * 37 % 256)
         yield VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixel_format)
 
 
@@ -428,3 +428,32 @@ def _with_emulation_prevention(data: bytes) -> bytes:
             out.append(3)
         out.append(byte)
     return bytes(out)
+
+
+def write_claimed_recovery_points(path: Path, *, references: int) -> None:
+    """Write a raw stream of x264 whose intra pictures claim to be recovery points, and are none.
+
+    Two frames of another scene come in between. The one that begins it is intra, and so may be the
+    one behind it; what follows resembles what came before.
+    """
+    first, other = (list(_pictures("libx264", 30, seed, "yuv420p")) for seed in (1, 2))
+    options = {"qp": "24", "x264-params": f"keyint=250:min-keyint=120:bframes=0:ref={references}"}
+    context = _context("libx264", options)
+    packets: list[Packet[Any]] = []
+    for number in range(30):
+        picture = other[number] if number % 10 in (4, 5) else first[number]
+        picture.pts, picture.time_base = number, Fraction(1, RATE)
+        packets += context.encode(picture)
+    packets += context.encode(None)
+    units = [unit for packet in packets for unit in _units(bytes(packet))]
+    marked = [_RECOVERY + unit if _is_intra_without_reset(unit) else unit for unit in units]
+    path.write_bytes(b"".join(b"\0" + _START + unit for unit in marked))
+
+
+_RECOVERY: Final = bytes.fromhex("060601c480") + b"\0" + _START
+"""An SEI unit that claims a recovery point, exact at once, and the start of the next unit."""
+
+
+def _is_intra_without_reset(unit: bytes) -> bool:
+    bits = _Bits(unit)
+    return unit[0] & 31 == 1 and bits.ue() == 0 and bits.ue() % 5 == 2

@@ -13,9 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import numpy as np
 import pytest
 
 from frames_pipeline import SourceError
+from frames_pipeline.bitstream import OPEN
 from frames_pipeline.media import open_media
 from frames_pipeline.plan import plan_linear
 from tests.corpus.decoding import Decode, decode_by, decode_planned
@@ -24,6 +26,7 @@ from tests.made_streams import (
     MadeStream,
     make_stream,
     with_numbers_reset,
+    write_claimed_recovery_points,
     write_raw_h264,
 )
 from tests.oracle import plain_frames, raw_digest
@@ -135,3 +138,29 @@ def test_a_picture_that_starts_the_numbers_again_is_no_lost_one(tmp_path: Path) 
         decode = decode_planned(media, rows)
     assert list(decode.digests.values()) == expected
     assert not decode.suspect
+
+
+@pytest.mark.parametrize("references", [1, 2, 4])
+def test_a_recovery_point_that_is_none_is_no_entry(tmp_path: Path, references: int) -> None:
+    """Its picture is intra, and later ones refer to pictures from before it."""
+    path = tmp_path / "claims.h264"
+    write_claimed_recovery_points(path, references=references)
+    stream = MadeStream(path, "libx264", "h264")
+    with open_media(path) as media:
+        claimed = media.packets.columns.flags & OPEN > 0
+        assert claimed.any()
+        assert np.any(claimed & ~media.index.entry) == (references > 1)
+    assert not differing_alone(stream, decode_linearly(stream))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_recovery_points_of_open_groups_are_entries(tmp_path: Path, seed: int) -> None:
+    """x264 keeps its promise, which headers show."""
+    path = tmp_path / "open.h264"
+    pyramid, frames = ("none", "strict", "normal", "normal")[seed], (2, 3, 3, 1)[seed]
+    parameters = f"open-gop=1:keyint=8:min-keyint=8:bframes={frames}:b-pyramid={pyramid}:ref=4"
+    write_raw_h264(path, {"qp": "24", "x264-params": parameters}, frames=40)
+    with open_media(path) as media:
+        claimed = media.packets.columns.flags & OPEN > 0
+        assert np.count_nonzero(claimed) > 2
+        assert not np.any(claimed & ~media.index.entry)

@@ -66,6 +66,7 @@ __all__ = [
     "picture_numbers",
     "read_heads",
     "references",
+    "refuted_entries",
     "renew",
     "starts_at_an_entry",
     "state_varies",
@@ -242,6 +243,11 @@ def decoder_state(reader: HeaderReader, row: int) -> DecoderState | None:
 def discarded_pictures(reader: HeaderReader) -> list[int]:
     """Packets read so far whose pictures a decoder drops before it has output them."""
     return reader.discarded if isinstance(reader, HevcReader) else []
+
+
+def refuted_entries(reader: HeaderReader) -> list[int]:
+    """Packets read so far that claim to be entry points and, as later ones show, are none."""
+    return reader.refuted if isinstance(reader, H264Reader) else []
 
 
 def damaged_packets(reader: HeaderReader) -> list[int]:

@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import COMPLETES, DISPOSABLE, ENTRY, OPEN, SETS, SHOWN
-from frames_pipeline.bitstream.h264_marking import HeaderForm, Pps, read_pps, resets_numbers
+from frames_pipeline.bitstream.h264_marking import (
+    RESET,
+    HeaderForm,
+    Pps,
+    SliceHeader,
+    read_header,
+    read_pps,
+)
+from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units
+from frames_pipeline.bitstream.order import poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
@@ -144,23 +153,29 @@ class ParameterSets:
         except EOFError:
             return None
 
-    def resets_numbers(self, nal: memoryview) -> bool:
-        """Whether pictures are numbered anew behind a picture, by its first slice (8.2.1)."""
+    def whole_header(self, nal: memoryview) -> tuple[SliceHeader, HeaderForm] | None:
+        """The whole header of a slice, or `None` where it cannot be read."""
         bits = header_bits(nal, 1)
         try:
             bits.ue()  # first_mb_in_slice
             bits.ue()  # slice_type
             pps = self._pps.get(bits.ue())
         except EOFError:
-            return False
+            return None
         sps = self._sps.get(pps.sps) if pps else None
         if pps is None or sps is None:
-            return False
-        return resets_numbers(nal, all_bits(nal[:_WHOLE_HEADER], 1), sps.form, pps)
+            return None
+        header = read_header(nal, all_bits(nal[:_WHOLE_HEADER], 1), sps.form, pps)
+        return None if header is None else (header, sps.form)
+
+    def resets_numbers(self, nal: memoryview) -> bool:
+        """Whether pictures are numbered anew behind a picture, by its first slice (8.2.1)."""
+        found = self.whole_header(nal) if nal and nal[0] & 0x60 else None
+        return found is not None and any(one == RESET for one, _ in found[0].marking)
 
 
 class H264Reader:
-    """Entry points are IDR pictures, and recovery points of intra pictures that claim exactness."""
+    """Entry points are IDR pictures, and recovery points that later pictures bear out."""
 
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `avcC` record or Annex B parameter sets."""
@@ -170,6 +185,10 @@ class H264Reader:
         self._framings: list[tuple[int, int]] = []
         """Rows from which on packets hold their units in this way: bytes of a length."""
         self._open_field: Slice | None = None
+        self._recovering: list[RecoveryPoint] = []
+        """Recovery points of which it is not known yet whether they are any."""
+        self.refuted: list[int] = []
+        """Rows of recovery points behind which pictures refer to others from before them."""
         self._take(extradata, GIVEN)
 
     def renew(self, extradata: bytes) -> None:
@@ -184,8 +203,11 @@ class H264Reader:
         self._row += 1
         flags = 0
         recovery = sets = False
+        slices: list[memoryview] = []
         for nal in self._units(data):
             kind = nal[0] & 31
+            if kind in _SLICES:
+                slices.append(nal)
             if kind in _SLICES and not flags:
                 flags = self._read_slice(nal, data, key=key and recovery)
             elif kind in _SLICES and flags & OPEN and not _is_intra(nal):
@@ -195,7 +217,25 @@ class H264Reader:
                 sets = self._note_old_encoder(nal) or sets
             elif kind in (_SPS, _PPS):
                 sets = self._note_set(nal, self._row) or sets
+        if slices and (self._recovering or flags & OPEN):
+            self._follow(slices, begins=bool(flags & OPEN and flags & ENTRY))
         return flags & ~DISPOSABLE | SETS if sets else flags
+
+    def _follow(self, slices: list[memoryview], *, begins: bool) -> None:
+        """See whether a picture refers to pictures from before the latest recovery points."""
+        if slices[0][0] & 31 == _IDR:
+            self._recovering.clear()
+            return
+        found = [self._sets.whole_header(nal) for nal in slices]
+        headers = [one and one[0] for one in found]
+        for point in self._recovering:
+            point.follow(headers)
+        self.refuted += [point.row for point in self._recovering if point.is_refuted]
+        self._recovering = [
+            point for point in self._recovering if not point.is_refuted and not point.is_settled
+        ]
+        if begins and found[0] is not None:
+            self._recovering.append(RecoveryPoint.at(self._row, headers, found[0][1]))
 
     @property
     def state_varies(self) -> bool:
@@ -262,12 +302,24 @@ class H264Reader:
             return None
         flags = np.where(idr, SHOWN | ENTRY, SHOWN)
         flags[~idr & (found.first & 0x60 == 0)] |= DISPOSABLE
-        for row in np.flatnonzero(recovers).tolist():
-            flags[row] = self.read(read(row), key=True)
+        self._read_recovering(np.flatnonzero(recovers).tolist(), flags, key, read)
         first = self._sets.units(read(0)) if found.after_sei[:1].any() else ()
         if any(nal[0] & 31 == _SEI and self._is_old_encoder(nal) for nal in first):
             return None  # every entry needs its name
         return flags
+
+    def _read_recovering(
+        self, rows: list[int], flags: NDArray[np.int64], key: NDArray[np.bool_], read: PacketBytes
+    ) -> None:
+        """Read recovery points whole, and pictures behind each until it is known to be one."""
+        following, recovering = 0, frozenset(rows)
+        for row in rows:
+            following = max(following, row)
+            while following < len(flags) and (following <= row or self._recovering):
+                self._row = following - 1
+                found = self.read(read(following), key=bool(key[following]))
+                flags[following] = found if following in recovering else flags[following]
+                following += 1
 
     def _has_recovery_point(self, data: memoryview) -> bool:
         for nal in self._sets.units(data):
@@ -410,19 +462,6 @@ class H264Order:
         return self._epoch, msb + header.poc_lsb
 
 
-def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
-    """The high part of a picture order count, from its low part and the one before (8.2.1.1).
-
-    >>> poc_msb(2, 0, 14, 16), poc_msb(14, 16, 2, 16), poc_msb(6, 16, 2, 16)
-    (16, 0, 16)
-    """
-    if lsb < previous_lsb and previous_lsb - lsb >= wrap // 2:
-        return previous_msb + wrap
-    if lsb > previous_lsb and lsb - previous_lsb > wrap // 2:
-        return previous_msb - wrap
-    return previous_msb
-
-
 def _flags(header: int, *, key: bool) -> int:
     """Flags of a picture by the first byte of its first slice: nal_ref_idc and nal_unit_type."""
     if header & 31 == _IDR:
@@ -544,7 +583,7 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
         bits.se()  # offset_for_top_to_bottom_field
         for _ in range(bits.ue()):
             bits.se()  # offset_for_ref_frame
-    bits.ue()  # max_num_ref_frames
+    most_references = bits.ue()  # max_num_ref_frames
     may_skip_numbers = bits.u(1) == 1
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
@@ -561,6 +600,7 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
             poc_type=poc_type,
             poc_lsb_bits=poc_lsb_bits,
             has_delta=has_delta,
+            most_references=most_references,
             frames_only=frames_only,
             separate_planes=separate_planes,
             has_chroma=chroma != 0 and not separate_planes,

@@ -1,7 +1,4 @@
-"""Whether an H.264 picture starts its numbers again: memory_management_control_operation 5.
-
-That stands at the end of a slice header, so all of the header is read (7.3.3).
-"""
+"""The header of an H.264 slice: which pictures it may refer to, which are kept (7.3.3)."""
 
 from __future__ import annotations
 
@@ -10,8 +7,9 @@ from typing import Final
 
 from frames_pipeline.bitstream.bits import Bits
 
-_P, _B, _SP = 0, 1, 3
-_RESET: Final = 5
+P, B, SP = 0, 1, 3
+RESET: Final = 5
+"""memory_management_control_operation 5: numbers start again."""
 _IDR: Final = 5
 
 
@@ -42,9 +40,30 @@ class HeaderForm:
     poc_lsb_bits: int
     has_delta: bool
     """Picture order counts of type 1 come with differences."""
+    most_references: int
+    """Pictures that a decoder keeps to refer to."""
     frames_only: bool
     separate_planes: bool
     has_chroma: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHeader:
+    """The header of a slice."""
+
+    kind: int
+    """slice_type, from 0 to 4."""
+    is_reference: bool
+    """Others may be predicted from its picture."""
+    is_field: bool
+    frame_num: int
+    poc_lsb: int
+    counts: tuple[int, ...]
+    """How many pictures each of its lists has."""
+    changes: tuple[tuple[tuple[int, int], ...], ...]
+    """How each list is changed: modification_of_pic_nums_idc, and its value."""
+    marking: tuple[tuple[int, int], ...]
+    """Operations on kept pictures, each with its first value; empty where the oldest one goes."""
 
 
 def read_pps(bits: Bits) -> tuple[int, Pps]:
@@ -71,8 +90,8 @@ def _read_rest(bits: Bits, sps: int) -> Pps:
     )
 
 
-def resets_numbers(nal: memoryview, bits: Bits, form: HeaderForm, pps: Pps) -> bool:
-    """Whether a reference picture's slice says that numbers start again behind it.
+def read_header(nal: memoryview, bits: Bits, form: HeaderForm, pps: Pps) -> SliceHeader | None:
+    """The header of a slice, or `None` where it cannot be read in full.
 
     Args:
         nal: The slice.
@@ -80,65 +99,71 @@ def resets_numbers(nal: memoryview, bits: Bits, form: HeaderForm, pps: Pps) -> b
         form: From its sequence parameter set.
         pps: Its picture parameter set.
     """
-    is_idr = nal[0] & 31 == _IDR
-    if is_idr or not nal[0] & 0x60 or not pps.is_read:
-        return False
+    if not pps.is_read:
+        return None
     try:
-        return _read_to_marking(bits, form, pps)
+        return _read(bits, form, pps, reference=bool(nal[0] & 0x60), idr=nal[0] & 31 == _IDR)
     except EOFError:
-        return False
+        return None
 
 
-def _read_to_marking(bits: Bits, form: HeaderForm, pps: Pps) -> bool:
+def _read(bits: Bits, form: HeaderForm, pps: Pps, *, reference: bool, idr: bool) -> SliceHeader:
     bits.ue()  # first_mb_in_slice
     kind = bits.ue() % 5
     bits.ue()  # pic_parameter_set_id
-    _skip_numbers(bits, form, pps)
+    frame_num, is_field, poc_lsb = _read_numbers(bits, form, pps, idr=idr)
     if pps.has_redundant:
         bits.ue()
-    if kind == _B:
+    if kind == B:
         bits.u(1)  # direct_spatial_mv_pred_flag
     counts = _read_counts(bits, kind, pps)
-    for _ in counts:
-        _skip_changes_of_list(bits)
-    if (pps.weighted and kind in (_P, _SP)) or (pps.weighted_both and kind == _B):
+    changes = tuple(_read_changes_of_list(bits) for _ in counts)
+    if (pps.weighted and kind in (P, SP)) or (pps.weighted_both and kind == B):
         _skip_weights(bits, counts, has_chroma=form.has_chroma)
-    return _has_reset(bits)
+    marking = _read_marking(bits) if reference and not idr else ()
+    return SliceHeader(kind, reference, is_field, frame_num, poc_lsb, counts, changes, marking)
 
 
-def _skip_numbers(bits: Bits, form: HeaderForm, pps: Pps) -> None:
+def _read_numbers(bits: Bits, form: HeaderForm, pps: Pps, *, idr: bool) -> tuple[int, bool, int]:
+    """frame_num, whether it is a field, and the low part of the order count."""
     if form.separate_planes:
         bits.u(2)
-    bits.u(form.frame_num_bits)
+    frame_num = bits.u(form.frame_num_bits)
     is_field = not form.frames_only and bits.u(1) == 1
     if is_field:
         bits.u(1)  # bottom_field_flag
+    if idr:
+        bits.ue()  # idr_pic_id
     has_second = pps.has_poc_delta and not is_field
+    poc_lsb = 0
     if form.poc_type == 0:
-        bits.u(form.poc_lsb_bits)
+        poc_lsb = bits.u(form.poc_lsb_bits)
         if has_second:
             bits.se()
     if form.has_delta:
         bits.se()
         if has_second:
             bits.se()
+    return frame_num, is_field, poc_lsb
 
 
-def _read_counts(bits: Bits, kind: int, pps: Pps) -> list[int]:
+def _read_counts(bits: Bits, kind: int, pps: Pps) -> tuple[int, ...]:
     """How many pictures each list has that the slice uses."""
-    lists = {_P: 1, _SP: 1, _B: 2}.get(kind, 0)
+    lists = {P: 1, SP: 1, B: 2}.get(kind, 0)
     if lists and bits.u(1):  # num_ref_idx_active_override_flag
-        return [bits.ue() + 1 for _ in range(lists)]
-    return list(pps.references[:lists])
+        return tuple(bits.ue() + 1 for _ in range(lists))
+    return pps.references[:lists]
 
 
-def _skip_changes_of_list(bits: Bits) -> None:
+def _read_changes_of_list(bits: Bits) -> tuple[tuple[int, int], ...]:
+    changes: list[tuple[int, int]] = []
     if bits.u(1):
-        while bits.ue() != 3:  # modification_of_pic_nums_idc
-            bits.ue()
+        while (operation := bits.ue()) != 3:  # modification_of_pic_nums_idc
+            changes.append((operation, bits.ue()))
+    return tuple(changes)
 
 
-def _skip_weights(bits: Bits, counts: list[int], *, has_chroma: bool) -> None:
+def _skip_weights(bits: Bits, counts: tuple[int, ...], *, has_chroma: bool) -> None:
     bits.ue()  # luma_log2_weight_denom
     if has_chroma:
         bits.ue()
@@ -150,13 +175,11 @@ def _skip_weights(bits: Bits, counts: list[int], *, has_chroma: bool) -> None:
                         bits.se()
 
 
-def _has_reset(bits: Bits) -> bool:
-    """Whether operation 5 is among those that mark references (7.3.3.3)."""
-    if not bits.u(1):  # adaptive_ref_pic_marking_mode_flag
-        return False
-    found = False
-    while operation := bits.ue():
-        found = found or operation == _RESET
-        for _ in range({1: 1, 2: 1, 3: 2, 4: 1, 6: 1}.get(operation, 0)):
-            bits.ue()
-    return found
+def _read_marking(bits: Bits) -> tuple[tuple[int, int], ...]:
+    """What becomes of the pictures that are kept (7.3.3.3)."""
+    operations: list[tuple[int, int]] = []
+    if bits.u(1):  # adaptive_ref_pic_marking_mode_flag
+        while operation := bits.ue():
+            values = [bits.ue() for _ in range({1: 1, 2: 1, 3: 2, 4: 1, 6: 1}.get(operation, 0))]
+            operations.append((operation, values[0] if values else 0))
+    return tuple(operations)

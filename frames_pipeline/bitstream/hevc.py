@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS, SHOWN
-from frames_pipeline.bitstream.h264 import poc_msb
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import framed, nal_units
+from frames_pipeline.bitstream.order import poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _RADL = (6, 7)

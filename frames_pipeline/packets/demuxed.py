@@ -31,6 +31,7 @@ from frames_pipeline.bitstream import (
     discarded_pictures,
     packet_cutter,
     references,
+    refuted_entries,
     renew,
     state_varies,
 )
@@ -150,6 +151,7 @@ class DemuxedPackets:
             lacks = np.arange(len(flags)) > palettes[0]
             lacks[palettes] = False
             flags[lacks] &= ~ENTRY
+        flags[refuted_entries(self._reader)] &= ~ENTRY
         if state_varies(self._reader):
             for row in np.flatnonzero(flags & ENTRY).tolist():
                 if decoder_state(self._reader, row) is None:

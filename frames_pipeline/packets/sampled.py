@@ -16,7 +16,13 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream import HeaderReader, decodes_in_output_order, read_heads
+from frames_pipeline.bitstream import (
+    ENTRY,
+    HeaderReader,
+    decodes_in_output_order,
+    read_heads,
+    refuted_entries,
+)
 from frames_pipeline.errors import SourceError
 from frames_pipeline.index import PacketColumns
 from frames_pipeline.packets.sample_table import SampleTable, read_sample_table
@@ -132,6 +138,7 @@ def sampled_packets(
     )
     if flags is None:
         return None
+    flags[refuted_entries(reader)] &= ~ENTRY
     return SampledPackets(
         file, table, flags, in_output_order=decodes_in_output_order(reader), name=name
     )

@@ -1,0 +1,16 @@
+"""Picture order counts, which H.264 and HEVC share."""
+
+from __future__ import annotations
+
+
+def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
+    """The high part of a picture order count, from its low part and the one before (8.2.1.1).
+
+    >>> poc_msb(2, 0, 14, 16), poc_msb(14, 16, 2, 16), poc_msb(6, 16, 2, 16)
+    (16, 0, 16)
+    """
+    if lsb < previous_lsb and previous_lsb - lsb >= wrap // 2:
+        return previous_msb + wrap
+    if lsb > previous_lsb and lsb - previous_lsb > wrap // 2:
+        return previous_msb - wrap
+    return previous_msb
