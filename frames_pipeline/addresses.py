@@ -72,7 +72,7 @@ def without_secrets(text: str) -> str:
     """The text, its URLs without what signs them and without user names and passwords.
 
     >>> without_secrets("403 for https://me:pw@host/a.mp4?v=1&sig=c2ln&se=2030, gone")
-    '403 for https://host/a.mp4?v=1 gone'
+    '403 for https://host/a.mp4?v=1, gone'
     """
     if "@" in text and "://" in text:
         text = _USER.sub(_without_user, text)

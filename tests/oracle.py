@@ -101,17 +101,21 @@ def plain_frames(path: Path) -> Iterator[PlainFrame]:
         videos = [
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
         ]
-        context = videos[0].codec_context
+        # an animated AVIF has a still beside it
+        moving = max(videos, key=lambda s: s.frames) if path.suffix == ".avif" else videos[0]
+        context = moving.codec_context
         context.thread_count = 1
         context.options = {"flags": "+bitexact"}  # MPEG-4 rounds as its standard says, on every CPU
         keys: dict[int, bool] = {}
-        for packet in _packets(container, videos[0]):
+        for packet in _packets(container, moving):
             if packet is not None and packet.pts is not None:
                 keys[packet.pts] = packet.is_keyframe
             try:
                 decoded = context.decode(packet)
             except (av.FFmpegError, ValueError):
                 continue
+            if context.codec.canonical_name == "vp9":
+                decoded = decoded[-1:]  # the last spatial layer of a packet, as libvpx does
             for frame in decoded:
                 key = bool(frame.key_frame) if frame.pts is None else keys[frame.pts]
                 yield PlainFrame(frame, frame.pts, key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -22,6 +22,10 @@ from frames_pipeline.media import Media
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
+
+
+_LAYERED: Final = ("vp9",)
+"""Codecs of whose packets FFmpeg hands out every spatial layer; the last one is shown."""
 
 
 class PlainFrame(NamedTuple):
@@ -56,6 +60,7 @@ class PlainDecode:
         """
         context = self._media.stream.codec_context
         context.thread_count, context.thread_type = 1, "NONE"
+        layered = context.codec.canonical_name in _LAYERED
         position, time_base = 0, self._media.stream.time_base or Fraction(1)
         for packet in self._packets():
             try:
@@ -66,7 +71,7 @@ class PlainDecode:
                 if position:
                     return
                 continue
-            for frame in frames:
+            for frame in frames[-1:] if layered else frames:
                 seconds = None if frame.pts is None else frame.pts * time_base
                 yield PlainFrame(position, seconds, frame)
                 position += 1

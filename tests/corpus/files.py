@@ -24,7 +24,7 @@ from frames_pipeline import (
     SourceError,
     UnsupportedSourceError,
 )
-from tests.oracle import corpus_rows, needs_corpus
+from tests.oracle import corpus_md5s, corpus_rows, needs_corpus
 
 
 class Difference(NamedTuple):
@@ -47,6 +47,8 @@ class Difference(NamedTuple):
     """Timestamps that some of a plain decode's become; those of the others stay."""
     rate: Fraction | None = None
     """Average rate of counted frames."""
+    listed: slice | None = slice(None)
+    """Which of the MD5s are of its frames; `None`: of frames that are scaled, turned or unsure."""
 
 
 _COUNTED_NO_PTS: Final = "the container gives no timestamps, or not for every frame"
@@ -69,7 +71,58 @@ def _of_decoding(pts: list[int]) -> list[int]:
     return [*sorted(pts)[:-1], 15184000]
 
 
+def _even(pts: list[int]) -> list[int]:
+    """A transport stream of 25 frames per second, whose clock jumped."""
+    return [pts[0] + 3600 * n for n in range(len(pts))]
+
+
+def _overlapping(pts: list[int]) -> list[int]:
+    """The second recording starts two frames before the first one ends."""
+    return [*pts[:50], 184_800, 186_000, *pts[52:]]
+
+
+def _middle(at: int) -> Callable[[list[int]], list[int]]:
+    """One time lies in the middle between its neighbours'."""
+    return lambda pts: [*pts[:at], (pts[at - 1] + pts[at + 1]) // 2, *pts[at + 1 :]]
+
+
+_FIRST_SIZE: Final = "the list of MD5s is of frames that were scaled to the first one's size"
+_CLOCK: Final = "the clock of the transport stream jumps; the demuxer flags packets at the joint"
+
 DIFFERENCES: Final[dict[str, Difference]] = {
+    "stsz_268M_entries.mp4": Difference(
+        "its tables declare more samples than the file has bytes", error=LimitExceededError
+    ),
+    "hevc_eos.hevc": Difference(_COUNTED_NO_PTS, counted=True),
+    "hevc_pps_once.hevc": Difference(_COUNTED_NO_PTS, counted=True),
+    "paff.h264": Difference(_COUNTED_NO_PTS, counted=True, rate=Fraction(25)),
+    "rp_lie.h264": Difference(_COUNTED_NO_PTS, counted=True),
+    "flv3_back.flv": Difference(_FIRST_SIZE, listed=None),
+    "stsd2_res.mp4": Difference(_FIRST_SIZE, listed=None),
+    "stsd3_back.mp4": Difference(_FIRST_SIZE, listed=None),
+    "mat_rot90skew.mp4": Difference("the list of MD5s is of frames that were turned", listed=None),
+    "vp9_svc_like.ivf": Difference(
+        "two spatial layers of one picture; the last one is shown", frames=25,
+        listed=slice(1, None, 2),
+    ),
+    "vp9_svc_sizes.ivf": Difference(
+        "two spatial layers of one picture; the last, larger one is shown", frames=25,
+        size=(160, 96), listed=None,
+    ),
+    "ts_back.ts": Difference(_CLOCK, repaired=_even, corrupt=[48, 49]),
+    "ts_fwd1h.ts": Difference(_CLOCK, repaired=_even, corrupt=[47, 49]),
+    "ts_fwdwrap.ts": Difference(_CLOCK, repaired=_even, corrupt=[47, 49]),
+    "ts_joint.ts": Difference(_CLOCK, repaired=_overlapping, corrupt=[47, 49]),
+    "ts_outlier_back.ivf": Difference("a timestamp far off", repaired=_middle(30)),
+    "ts_outlier_fwd.ivf": Difference("a timestamp far off", repaired=_middle(20)),
+    "ts_swap.ivf": Difference("two timestamps are exchanged", repaired=sorted),
+    "vfr_dup.ivf": Difference("a timestamp stands twice", repaired=_middle(30)),
+    "vfr_dup0.mp4": Difference("a timestamp stands twice", repaired=_middle(1)),
+    "vfr_dup1.mp4": Difference("a timestamp stands twice", repaired=_middle(31)),
+    "vfr_dup.mkv": Difference(
+        "a packet is lost; what decoders make of the frames behind it is not determined",
+        listed=None,
+    ),
     "bomb_16000.mp4": Difference(
         "a frame of 256 million pixels is over the limit", error=LimitExceededError
     ),
@@ -145,7 +198,8 @@ class CorpusFile:
     @property
     def rotation(self) -> int:
         """Counter-clockwise degrees by which it is turned."""
-        return int(self.row["rotation"] or 0)
+        turn = int(self.row["rotation"] or 0)
+        return 0 if abs(turn) > 360 else round(turn / 90) * 90  # of zeros, ffprobe says INT64_MIN
 
     @property
     def timestamps(self) -> str:
@@ -175,6 +229,12 @@ FILES: Final = {
     row["file"]: CorpusFile(row["path"], row, DIFFERENCES.get(row["file"], Difference("")))
     for row in corpus_rows("real", "hard", "reports")
 }
+
+
+def listed_md5s(file: CorpusFile) -> list[str] | None:
+    """MD5s of its frames by another FFmpeg, where there are any."""
+    found, which = corpus_md5s(file.path.name), file.differs.listed
+    return None if found is None or which is None else found[which]
 
 
 def random_numbers(file: CorpusFile) -> np.random.Generator:
