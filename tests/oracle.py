@@ -96,23 +96,29 @@ class PlainFrame:
 
 
 def plain_frames(path: Path) -> Iterator[PlainFrame]:
-    """Every frame that a linear decode outputs; packets that fail are passed over."""
+    """Every frame that a linear decode outputs; packets that fail are passed over.
+
+    Of an AVIF the animation, in front of which FFmpeg has a stream for the still; of a VP9 packet
+    with several layers the last one, which is the one to show.
+    """
     with av.open(str(path), metadata_errors="replace") as container:
         videos = [
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
         ]
-        context = videos[0].codec_context
+        moving = [s for s in videos if path.suffix == ".avif" and s.frames > 1]
+        stream = (moving or videos)[0]
+        context = stream.codec_context
         context.thread_count = 1
         context.options = {"flags": "+bitexact"}  # MPEG-4 rounds as its standard says, on every CPU
         keys: dict[int, bool] = {}
-        for packet in _packets(container, videos[0]):
+        for packet in _packets(container, stream):
             if packet is not None and packet.pts is not None:
                 keys[packet.pts] = packet.is_keyframe
             try:
                 decoded = context.decode(packet)
             except (av.FFmpegError, ValueError):
                 continue
-            for frame in decoded:
+            for frame in decoded[-1:] if context.name == "vp9" else decoded:
                 key = bool(frame.key_frame) if frame.pts is None else keys[frame.pts]
                 yield PlainFrame(frame, frame.pts, key)
 
