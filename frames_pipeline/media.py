@@ -537,7 +537,7 @@ def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, st
     reference that is missing. Where frames are predicted from others, a broken one carries a
     mark, and is worth having.
 
-    `bitexact` keeps decoders from arithmetic that differs between processors (docs/adr/0017).
+    `bitexact` keeps decoders from arithmetic that differs between processors (docs/adr/0014).
     """
     options = {"max_pixels": str(limits.max_pixels), "flags": "+bitexact"}
     if context.codec.intra_only:

@@ -10,7 +10,7 @@ order. Where the clock itself jumps, times continue on the far side of the jump:
     container    0  40  80 120 |   0  40  80 120  160       a recording that starts over
     times        0  40  80 120 | 160 200 240 280  320
 
-The rule, its limits and the alternatives are in `docs/adr/0016-times.md`.
+The rule, its limits and the alternatives are in `docs/adr/0013-times.md`.
 """
 
 from __future__ import annotations

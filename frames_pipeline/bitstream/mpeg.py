@@ -80,11 +80,12 @@ class MpegReader:
         """Whether packets read so far change what the container gives."""
         return self._log.varies
 
-    def state_before(self, row: int) -> DecoderState:
+    def state_before(self, row: int) -> DecoderState | None:
         """Return the sequence header, for a picture that comes without one."""
         if row in self._holds_header or not self._log.varies:
             return DecoderState()
-        return DecoderState(b"".join(unit for _, unit in self._log.before(row + 1) or ()))
+        units = self._log.before(row + 1)
+        return None if units is None else DecoderState(b"".join(unit for _, unit in units))
 
     def _flags(self, kind: int) -> int:
         if kind == _BIDIRECTIONAL:
@@ -188,8 +189,9 @@ class Mpeg4Reader:
         """Return the headers so far; `None` where they changed, which nothing undoes."""
         if not self._log.varies:
             return DecoderState()
-        units = [unit for first, unit in self._log.before(row + 1) or () if first != GIVEN]
-        return None if len(units) > 1 else DecoderState(b"".join(units))
+        held = self._log.before(row + 1)
+        units = [unit for first, unit in held or () if first != GIVEN]
+        return None if held is None or len(units) > 1 else DecoderState(b"".join(units))
 
     def _note_headers(self, text: bytes) -> bool:
         """Keep what stands before a VOP and its group, which holds a time."""

@@ -42,7 +42,7 @@ _CUTTING: Final = b"cutting"
 """Name under which a table of clips says how they were cut."""
 _TIMES: Final = b"times"
 _TIMES_RULE: Final = b"1"
-"""Which rule for timestamps the clips were cut by: docs/adr/0016-times.md is the first."""
+"""Which rule for timestamps the clips were cut by: docs/adr/0013-times.md is the first."""
 _BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
 """Columns that follow from a video's bytes, and that version 0.1 did not have."""
 _GONE: Final = "gone"

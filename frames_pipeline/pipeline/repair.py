@@ -8,6 +8,7 @@
     tables/videos/…           from the table `clips`; a run looks at the videos again
     tables/…                  moved to `damaged/`; its step makes it again
     origins/…                 deleted: a run writes it again
+    suspects/…                written again, without what was found
 
 Pixels are not read: `FrameStore.verify(deep=True)` compares them, and `extract_batch(repair=True)`
 extracts damaged clips again.
@@ -28,6 +29,7 @@ from frames_pipeline.batches import Batch
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.pipeline.origins import parse_note
 from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.suspects import Suspects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest
 from frames_pipeline.sums import UNREADABLE
@@ -112,6 +114,7 @@ def _damages(
             yield from _of_frames(places, batch, signatures)
     if not chosen:
         yield from _of_notes(places)
+        yield from _of_suspects(Suspects(places.store.objects))
 
 
 def _of_batches(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
@@ -301,6 +304,13 @@ def _of_notes(places: Places) -> Iterator[Mend]:
         except UNREADABLE as error:
             damage = Damage(key, f"is damaged ({error!r})", "deleted: it is a hint", True)
             yield damage, partial(objects.delete, [key])
+
+
+def _of_suspects(suspects: Suspects) -> Iterator[Mend]:
+    for path, fault in suspects.damaged().items():
+        remedy = "written again without what was found; the family stays suspect"
+        damage = Damage(path, f"is damaged ({fault})", remedy, True)
+        yield damage, partial(suspects.write_anew, path)
 
 
 def _now() -> dt.datetime:

@@ -25,6 +25,7 @@ from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline.families import Family, codec_prefix
 from frames_pipeline.pipeline.places import Places
 from frames_pipeline.store import ClipCommit
+from frames_pipeline.sums import UNREADABLE, checked_document, with_sum
 
 _ROOT: Final = "suspects"
 _FORMAT: Final = "suspect-family/1"
@@ -98,9 +99,17 @@ class Suspects:
     def mark(self, suspect: Suspect) -> bool:
         """Make a family suspect, unless it is; say whether this call did."""
         document = {"format": _FORMAT, **asdict(suspect)}
-        return self._objects.put_new(
-            _path(suspect.key), json.dumps(document, indent=1).encode("utf-8", "backslashreplace")
-        )
+        return self._objects.put_new(_path(suspect.key), _document(document))
+
+    def damaged(self) -> dict[str, str]:
+        """Documents that are not as they were written, with what is wrong with each."""
+        documents = self._objects.get_many(_path(key) for key in sorted(self.keys()))
+        return {path: fault for path, data in documents.items() if (fault := _fault(data))}
+
+    def write_anew(self, path: str) -> None:
+        """Write a damaged document again, without what it said: its family stays suspect."""
+        lost = Suspect(_key(path), found=("what was found is lost: the document was damaged",))
+        self._objects.put(path, _document({"format": _FORMAT, **asdict(lost)}))
 
     def clear(self, key: str) -> None:
         """Put a family back to plans. Frames that were decoded linearly meanwhile stay.
@@ -162,13 +171,29 @@ def linear_reason(family: str, suspects: Collection[str]) -> str:
 
 
 def _parsed(path: str, data: bytes) -> Suspect:
-    key = path.removeprefix(f"{_ROOT}/").removesuffix(".json")
+    if fault := _fault(data):
+        return Suspect(_key(path), found=(f"the document is damaged: {fault}",))
+    document = checked_document(data, before={})
+    known = {name: document[name] for name in Suspect.__slots__}
+    return Suspect(**known | {"key": _key(path), "found": tuple(document["found"])})
+
+
+def _fault(data: bytes) -> str:
+    """What is wrong with a document; empty if nothing is."""
     try:
-        document = json.loads(data)
-        known = {name: document[name] for name in Suspect.__slots__}
-        return Suspect(**known | {"key": key, "found": tuple(document["found"])})
-    except (ValueError, KeyError, TypeError) as error:
-        return Suspect(key, found=(f"the document is damaged: {error!r}",))
+        document = checked_document(data, before={_FORMAT: ()})
+    except UNREADABLE as error:
+        return repr(error)
+    lacking = {"format", *Suspect.__slots__} - document.keys()
+    return f"it lacks {', '.join(sorted(lacking))}" if lacking else ""
+
+
+def _document(members: Mapping[str, Any]) -> bytes:
+    return with_sum(json.dumps(members, indent=1).encode("utf-8", "backslashreplace"))
+
+
+def _key(path: str) -> str:
+    return path.removeprefix(f"{_ROOT}/").removesuffix(".json")
 
 
 def _path(key: str) -> str:

@@ -24,7 +24,8 @@ from frames_pipeline import (
     SourceError,
     UnsupportedSourceError,
 )
-from tests.oracle import corpus_md5s, corpus_rows, needs_corpus
+from tests.corpus.clocks import between, even, overlapping
+from tests.oracle import corpus_rows, needs_corpus
 
 
 class Difference(NamedTuple):
@@ -41,14 +42,14 @@ class Difference(NamedTuple):
     """Positions that damage may have touched."""
     size: tuple[int, int] | None = None
     """(width, height)."""
+    rotation: int | None = None
+    """Counter-clockwise degrees."""
     counted: bool = False
     """Frames are counted, and the container's timestamps not used."""
     repaired: Callable[[list[int]], list[int]] | None = None
     """Timestamps that some of a plain decode's become; those of the others stay."""
     rate: Fraction | None = None
     """Average rate of counted frames."""
-    listed: slice | None = slice(None)
-    """Which of the MD5s are of its frames; `None`: of frames that are scaled, turned or unsure."""
 
 
 _COUNTED_NO_PTS: Final = "the container gives no timestamps, or not for every frame"
@@ -71,60 +72,12 @@ def _of_decoding(pts: list[int]) -> list[int]:
     return [*sorted(pts)[:-1], 15184000]
 
 
-def _even(pts: list[int]) -> list[int]:
-    """A transport stream of 25 frames per second, whose clock jumped."""
-    return [pts[0] + 3600 * n for n in range(len(pts))]
-
-
-def _overlapping(pts: list[int]) -> list[int]:
-    """The second recording starts two frames before the first one ends."""
-    return [*pts[:50], 184_800, 186_000, *pts[52:]]
-
-
-def _middle(at: int) -> Callable[[list[int]], list[int]]:
-    """One time lies in the middle between its neighbours'."""
-    return lambda pts: [*pts[:at], (pts[at - 1] + pts[at + 1]) // 2, *pts[at + 1 :]]
-
-
-_FIRST_SIZE: Final = "the list of MD5s is of frames that were scaled to the first one's size"
-_CLOCK: Final = "the clock of the transport stream jumps; the demuxer flags packets at the joint"
-
 DIFFERENCES: Final[dict[str, Difference]] = {
-    "stsz_268M_entries.mp4": Difference(
-        "its tables declare more samples than the file has bytes", error=LimitExceededError
-    ),
-    "hevc_eos.hevc": Difference(_COUNTED_NO_PTS, counted=True),
-    "hevc_pps_once.hevc": Difference(_COUNTED_NO_PTS, counted=True),
-    "paff.h264": Difference(_COUNTED_NO_PTS, counted=True, rate=Fraction(25)),
-    "rp_lie.h264": Difference(_COUNTED_NO_PTS, counted=True),
-    "flv3_back.flv": Difference(_FIRST_SIZE, listed=None),
-    "stsd2_res.mp4": Difference(_FIRST_SIZE, listed=None),
-    "stsd3_back.mp4": Difference(_FIRST_SIZE, listed=None),
-    "mat_rot90skew.mp4": Difference("the list of MD5s is of frames that were turned", listed=None),
-    "vp9_svc_like.ivf": Difference(
-        "two spatial layers of one picture; the last one is shown", frames=25,
-        listed=slice(1, None, 2),
-    ),
-    "vp9_svc_sizes.ivf": Difference(
-        "two spatial layers of one picture; the last, larger one is shown", frames=25,
-        size=(160, 96), listed=None,
-    ),
-    "ts_back.ts": Difference(_CLOCK, repaired=_even, corrupt=[48, 49]),
-    "ts_fwd1h.ts": Difference(_CLOCK, repaired=_even, corrupt=[47, 49]),
-    "ts_fwdwrap.ts": Difference(_CLOCK, repaired=_even, corrupt=[47, 49]),
-    "ts_joint.ts": Difference(_CLOCK, repaired=_overlapping, corrupt=[47, 49]),
-    "ts_outlier_back.ivf": Difference("a timestamp far off", repaired=_middle(30)),
-    "ts_outlier_fwd.ivf": Difference("a timestamp far off", repaired=_middle(20)),
-    "ts_swap.ivf": Difference("two timestamps are exchanged", repaired=sorted),
-    "vfr_dup.ivf": Difference("a timestamp stands twice", repaired=_middle(30)),
-    "vfr_dup0.mp4": Difference("a timestamp stands twice", repaired=_middle(1)),
-    "vfr_dup1.mp4": Difference("a timestamp stands twice", repaired=_middle(31)),
-    "vfr_dup.mkv": Difference(
-        "a packet is lost; what decoders make of the frames behind it is not determined",
-        listed=None,
-    ),
     "bomb_16000.mp4": Difference(
         "a frame of 256 million pixels is over the limit", error=LimitExceededError
+    ),
+    "stsz_268M_entries.mp4": Difference(
+        "its boxes declare 21 TB of samples, and it has 42 kB", error=LimitExceededError
     ),
     "png.mp4": Difference("a picture is not a video", error=UnsupportedSourceError),
     "cover_only.m4a": Difference("a cover image is not a video", error=NoVideoStreamError),
@@ -164,7 +117,56 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         f"{_COUNTED_NO_PTS}; it says 50 frames per second, and leaves every second slot empty",
         counted=True, rate=Fraction(25),
     ),
+    "hevc_eos.hevc": Difference(_COUNTED_NO_PTS, counted=True),
+    "hevc_pps_once.hevc": Difference(_COUNTED_NO_PTS, counted=True),
+    "paff.h264": Difference(
+        f"{_COUNTED_NO_PTS}; ffprobe takes the average rate from fields",
+        counted=True, rate=Fraction(25),
+    ),
+    "rp_lie.h264": Difference(_COUNTED_NO_PTS, counted=True),
+    "ts_back.ts": Difference(
+        "the clock jumps once; the demuxer flags the packet there",
+        repaired=even, corrupt=[48, 49],
+    ),
+    "ts_fwd1h.ts": Difference(
+        "the clock jumps once; the demuxer flags the packet there",
+        repaired=even, corrupt=[47, 49],
+    ),
+    "ts_fwdwrap.ts": Difference(
+        "the clock jumps twice; the demuxer flags a packet there",
+        repaired=even, corrupt=[47, 49],
+    ),
+    "ts_joint.ts": Difference(
+        "two recordings overlap by two frames; the demuxer flags the packet at the joint",
+        repaired=overlapping, corrupt=[47, 49],
+    ),
+    "ts_outlier_back.ivf": Difference("one time is out of order", repaired=between(30)),
+    "ts_outlier_fwd.ivf": Difference("one time is out of order", repaired=between(20)),
+    "ts_swap.ivf": Difference("two neighbours have each other's time", repaired=sorted),
+    "vfr_dup.ivf": Difference("one time stands twice", repaired=between(30)),
+    "vfr_dup0.mp4": Difference("one time stands twice", repaired=between(1)),
+    "vfr_dup1.mp4": Difference("one time stands twice", repaired=between(31)),
+    "mat_onlya.mp4": Difference("the display matrix lacks an entry", rotation=0),
+    "mat_zero.mp4": Difference("the display matrix is all zeros", rotation=0),
+    "mat_zero_w.mp4": Difference("the display matrix is all zeros but for its last", rotation=0),
+    "mat_rot90skew.mp4": Difference("the display matrix is slightly skewed", rotation=-90),
+    "vp9_svc_like.ivf": Difference("ffprobe counts both layers of a frame", frames=25),
+    "vp9_svc_sizes.ivf": Difference(
+        "ffprobe counts both layers of a frame; the larger one is shown",
+        frames=25, size=(160, 96),
+    ),
 }  # fmt: skip
+
+LISTED_OTHERWISE: Final = {
+    "stsd2_res.mp4": "frames are scaled to the size of the first",
+    "stsd3_back.mp4": "frames are scaled to the size of the first",
+    "flv3_back.flv": "frames are scaled to the size of the first",
+    "mat_rot90skew.mp4": "frames are turned",
+    "vp9_svc_like.ivf": "every layer of a frame is listed",
+    "vp9_svc_sizes.ivf": "every layer of a frame is listed",
+    "vfr_dup.mkv": "behind a packet that is missing, decoders differ",
+}
+"""Files whose list of MD5s is of other pictures than those that the stream shows."""
 
 TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}
 """300 frames of 50 MB: its packets are counted, and its first frame is decoded."""
@@ -198,8 +200,9 @@ class CorpusFile:
     @property
     def rotation(self) -> int:
         """Counter-clockwise degrees by which it is turned."""
-        turn = int(self.row["rotation"] or 0)
-        return 0 if abs(turn) > 360 else round(turn / 90) * 90  # of zeros, ffprobe says INT64_MIN
+        if self.differs.rotation is not None:
+            return self.differs.rotation
+        return int(self.row["rotation"] or 0)
 
     @property
     def timestamps(self) -> str:
@@ -229,12 +232,6 @@ FILES: Final = {
     row["file"]: CorpusFile(row["path"], row, DIFFERENCES.get(row["file"], Difference("")))
     for row in corpus_rows("real", "hard", "reports")
 }
-
-
-def listed_md5s(file: CorpusFile) -> list[str] | None:
-    """MD5s of its frames by another FFmpeg, where there are any."""
-    found, which = corpus_md5s(file.path.name), file.differs.listed
-    return None if found is None or which is None else found[which]
 
 
 def random_numbers(file: CorpusFile) -> np.random.Generator:

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from frames_pipeline.media import open_media
+from tests.corpus.clocks import Ticks, between, even, overlapping
 from tests.corpus.decoding import decode_planned
 from tests.corpus.totals import Count
 from tests.oracle import CORPUS, corpus_md5s, corpus_rows, needs_corpus, plain_frames
-
-Ticks = list[int]
 
 
 class Expected(NamedTuple):
@@ -27,21 +26,6 @@ class Expected(NamedTuple):
     determined: int | None = None
     """Frames before a packet that is not in the file; decoders make of the others what they will,
     ffmpeg 5.1 with one thread something else than with two."""
-
-
-def between(at: int) -> Callable[[Ticks], Ticks]:
-    """One time lies in the middle between its neighbours'."""
-    return lambda pts: [*pts[:at], (pts[at - 1] + pts[at + 1]) // 2, *pts[at + 1 :]]
-
-
-def even(pts: Ticks) -> Ticks:
-    """A transport stream of 25 frames per second."""
-    return [pts[0] + 3600 * n for n in range(len(pts))]
-
-
-def overlapping(pts: Ticks) -> Ticks:
-    """The second recording starts two frames before the first one ends."""
-    return [*pts[:50], 184_800, 186_000, *pts[52:]]
 
 
 REPORTS: Final = {

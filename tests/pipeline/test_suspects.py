@@ -30,6 +30,7 @@ from frames_pipeline.pipeline import (
     estimate_changes,
     extract_batch,
     recheck_frames,
+    repair_store,
 )
 from frames_pipeline.pipeline.suspects import is_suspect
 from tests.oracle import CORPUS, needs_corpus, plain_decode
@@ -331,6 +332,16 @@ def test_the_name_of_a_document_is_enough(places: Places) -> None:
         assert suspects.keys() == {key}
         (damaged,) = suspects.read()
         assert "the document is damaged" in damaged.found[0]
+    assert suspects.damaged().keys() == {f"suspects/{key}.json"}
+    (damage,) = repair_store(places, dry_run=False).damages
+    assert (damage.key, damage.can_mend) == (f"suspects/{key}.json", True)
+    assert not suspects.damaged()
+    whole = objects.get(f"suspects/{key}.json")
+    for bit in range(0, 8 * len(whole), 7):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        objects.put(f"suspects/{key}.json", bytes(flipped))
+        assert suspects.damaged(), bit
     objects.put("suspects/notes.json", b"of somebody")
     objects.put("suspects/.h264-mov-0123456789abcdee.json.tmp", b"unfinished")
     assert suspects.keys() == {key}
