@@ -20,7 +20,7 @@ from frames_pipeline.frames import ticks
 from frames_pipeline.gather import Span
 from frames_pipeline.media import open_media
 
-_VIDEO: Final = "h264_720_g250.mp4"
+_VIDEO: Final = "hevc_720.mp4"
 _LOOPS: Final = 12
 _CLIP: Final = 10
 _SIGNATURE: Final = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
