@@ -26,7 +26,7 @@ from frames_pipeline.bitstream.h264_marking import (
 from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units
-from frames_pipeline.bitstream.order import poc_msb
+from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
@@ -48,6 +48,8 @@ _OLD_X264_444: Final = 151
 """FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
 _MOST_SETS: Final = 1024
 """Parameter sets of which it is remembered what they say."""
+_MOST_OFFSETS: Final = 255
+"""num_ref_frames_in_pic_order_cnt_cycle at most (7.4.2.1.1)."""
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
 """Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
 
@@ -576,12 +578,14 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     frame_num_bits = bits.ue() + 4
     poc_type = bits.ue()
     poc_lsb_bits = bits.ue() + 4 if poc_type == 0 else 0
+    if max(frame_num_bits, poc_lsb_bits) > MOST_COUNT_BITS:
+        raise EOFError
     has_delta = False
     if poc_type == 1:
         has_delta = bits.u(1) == 0  # delta_pic_order_always_zero_flag
         bits.se()  # offset_for_non_ref_pic
         bits.se()  # offset_for_top_to_bottom_field
-        for _ in range(bits.ue()):
+        for _ in range(min(bits.ue(), _MOST_OFFSETS)):
             bits.se()  # offset_for_ref_frame
     most_references = bits.ue()  # max_num_ref_frames
     may_skip_numbers = bits.u(1) == 1

@@ -14,7 +14,7 @@ from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS, SHOWN
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import framed, nal_units
-from frames_pipeline.bitstream.order import poc_msb
+from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
 _RADL = (6, 7)
@@ -175,11 +175,12 @@ class HevcReader:
     def read(self, data: memoryview, *, key: bool) -> int:
         self._row += 1
         flags = 0
-        sets = False
+        has_picture = sets = False
         for nal in self._sets.units(data):
             kind = nal[0] >> 1 & 63
             if kind <= _LAST_SLICE_TYPE:
-                if not flags:
+                if not has_picture:
+                    has_picture = True
                     flags = self._read_picture(nal, kind)
                     self._output.add(self._row, nal, is_shown=flags & SHOWN > 0)
             elif kind in (_VPS, _SPS, _PPS):
@@ -422,6 +423,8 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
     bits.ue()  # bit_depth_luma_minus8
     bits.ue()  # bit_depth_chroma_minus8
     poc_lsb_bits = bits.ue() + 4
+    if poc_lsb_bits > MOST_COUNT_BITS:
+        raise EOFError
     held = most_waiting = 0
     for _ in range(sub_layers + 1 if bits.u(1) else 1):  # the last one holds for all layers
         held, most_waiting = bits.ue(), bits.ue()

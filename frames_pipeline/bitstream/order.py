@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+MOST_COUNT_BITS: Final = 16
+"""Bits of the low part of a count, and of a frame number, at most (H.264, 7.4.2.1.1)."""
+
 
 def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
     """The high part of a picture order count, from its low part and the one before (8.2.1.1).
