@@ -56,6 +56,7 @@ class Sweep:
         self._is_harmless = media.index.disposable & ~media.index.corrupt
         self._gaps = np.zeros(len(self._entries), np.bool_)  # a packet before the row is lost
         self._arrived = np.zeros(len(self._entries), np.bool_)
+        self._has_sets = bool(media.index.sets.any())
         self._settled = 0  # how many rows of the present run are
         self._first_damage = len(self._entries)  # the lowest row at which any was met
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
@@ -85,7 +86,12 @@ class Sweep:
         span = slice(entry, row)
         touching = self._damaged[span] & ~self._is_harmless[span]
         gaps = self._gaps[entry + 1 : row + 1]
-        return bool(self._damaged[row] or touching.any() or gaps.any())
+        return bool(self._damaged[row] or touching.any() or gaps.any()) or self._lacks_sets(row)
+
+    def _lacks_sets(self, row: int) -> bool:
+        """Whether a packet is damaged that sets what the row is decoded with: it may not have."""
+        before = slice(0, row + 1)
+        return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
     def _judge(self, decoded: Decoded, run: Rows) -> Arrival | None:
         """The frame, if it is one that this run is for; an error is noted."""
