@@ -66,7 +66,8 @@ def build_batch_sensor(
             )
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
-        context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
+        if found.passed_over:
+            context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
         new = [key for key in keys if key not in known][:max_batches]
         cursor = looked_at[-1] if looked_at else context.cursor
         requests = [
