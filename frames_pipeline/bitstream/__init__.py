@@ -61,6 +61,7 @@ __all__ = [
     "decodes_in_output_order",
     "discarded_pictures",
     "header_reader",
+    "may_have_palettes",
     "output_order",
     "packet_cutter",
     "picture_numbers",
@@ -222,6 +223,11 @@ def renew(reader: HeaderReader, extradata: bytes) -> None:
     """Tell a reader of extradata that the next packet comes with."""
     if isinstance(reader, H264Reader | HevcReader):
         reader.renew(extradata)
+
+
+def may_have_palettes(reader: HeaderReader) -> bool:
+    """Whether palettes beside packets matter: to codecs that stand alone and are not parsed."""
+    return isinstance(reader, IntraReader)
 
 
 def state_varies(reader: HeaderReader) -> bool:

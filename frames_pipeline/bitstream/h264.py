@@ -25,7 +25,7 @@ from frames_pipeline.bitstream.h264_marking import (
 )
 from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
-from frames_pipeline.bitstream.nal import Framing, framed, nal_units
+from frames_pipeline.bitstream.nal import Framing, framed, nal_units, sound_units
 from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
@@ -117,8 +117,8 @@ class ParameterSets:
         return sets
 
     def units(self, data: memoryview) -> Iterator[memoryview]:
-        """Yield the units of a packet that hold anything."""
-        return (nal for nal in nal_units(data, self.framing.of(data)) if nal)
+        """Yield the units of a packet that a decoder does not pass over."""
+        return sound_units(data, self.framing.of(data))
 
     def add(self, nal: memoryview) -> tuple[object, object]:
         """Take in a parameter set; one that cannot be read is left to the decoder.
@@ -258,7 +258,7 @@ class H264Reader:
         length_size = self._sets.framing.of(data)
         if not self._framings or self._framings[-1][1] != length_size:
             self._framings.append((self._row, length_size))
-        return (nal for nal in nal_units(data, length_size) if nal)
+        return sound_units(data, length_size)
 
     def _note_set(self, nal: memoryview, row: int) -> bool:
         unit = bytes(nal).rstrip(b"\0")

@@ -60,7 +60,8 @@ def roles(
     """
     by_kind = dict.fromkeys(passed, _PASSED) | dict.fromkeys(sei, _SEI)
     by_kind |= dict.fromkeys(slices, _SLICE)
-    return np.array([by_kind.get(kind(byte), _OTHER) for byte in range(256)], np.uint8)
+    known = [by_kind.get(kind(byte), _OTHER) for byte in range(128)]
+    return np.array(known + [_OTHER] * 128, np.uint8)  # the first bit of a header is zero
 
 
 class PacketBytes(Protocol):

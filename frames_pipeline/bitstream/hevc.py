@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS, SHOWN
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
-from frames_pipeline.bitstream.nal import framed, nal_units
+from frames_pipeline.bitstream.nal import framed, nal_units, sound_units
 from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
 from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
 
@@ -99,7 +99,7 @@ class ParameterSets:
 
     def units(self, data: memoryview) -> Iterator[memoryview]:
         """Yield the units of a packet that have a header."""
-        return (nal for nal in nal_units(data, self.length_size) if len(nal) >= _HEADER)
+        return (nal for nal in sound_units(data, self.length_size) if len(nal) >= _HEADER)
 
     def add(self, nal: memoryview) -> tuple[object, object]:
         """Take in a parameter set; one that cannot be read is left to the decoder.

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 START_CODE: Final = b"\0\0\1"
+_FORBIDDEN: Final = 0x80
+"""forbidden_zero_bit, in the first byte of a unit."""
 _LENGTH_SIZE_THAT_MAY_LIE: Final = 4
 
 
@@ -68,6 +70,11 @@ def nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
         yield view[start:first]
         for piece_start, piece_stop in _begun(text, first, stop):
             yield view[piece_start:piece_stop]
+
+
+def sound_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
+    """Yield units whose first bit is zero, as it must be: decoders pass over the others."""
+    return (nal for nal in nal_units(data, length_size) if nal and not nal[0] & _FORBIDDEN)
 
 
 def sized_units(data: bytes, length_size: int) -> list[bytes]:

@@ -29,6 +29,7 @@ from frames_pipeline.bitstream import (
     decoder_state,
     decodes_in_output_order,
     discarded_pictures,
+    may_have_palettes,
     packet_cutter,
     references,
     refuted_entries,
@@ -103,6 +104,7 @@ class DemuxedPackets:
         self._extradata: list[tuple[int, bytes]] = [(-1, _extradata(stream))]
         """Rows whose packets bring other extradata, with that."""
         palettes: list[int] = []
+        has_palettes = may_have_palettes(reader)
         size = 0
         for count, packet in enumerate(self._demux_all(container, _Allowance(max_bytes, name))):
             if packet.has_sidedata("encryption_info"):
@@ -117,7 +119,7 @@ class DemuxedPackets:
             if packet.has_sidedata("new_extradata"):
                 self._extradata.append((count, bytes(packet.get_sidedata("new_extradata"))))
                 renew(reader, self._extradata[-1][1])
-            if packet.has_sidedata("palette"):
+            if has_palettes and packet.has_sidedata("palette"):
                 palettes.append(count)
             rows.extend(_row(packet, reader))
             size += packet.size + _PER_PACKET
