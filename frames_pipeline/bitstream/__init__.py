@@ -41,7 +41,6 @@ from frames_pipeline.bitstream.pictures import (
     gif_shows,
     wmv2_shows,
 )
-from frames_pipeline.bitstream.state import DecoderState
 from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
 
 __all__ = [
@@ -53,11 +52,9 @@ __all__ = [
     "OPEN",
     "SETS",
     "SHOWN",
-    "DecoderState",
     "HeaderReader",
     "PictureNumbers",
     "damaged_packets",
-    "decoder_state",
     "decodes_in_output_order",
     "discarded_pictures",
     "header_reader",
@@ -70,6 +67,7 @@ __all__ = [
     "refuted_entries",
     "renew",
     "starts_at_an_entry",
+    "state_before",
     "state_varies",
 ]
 
@@ -124,10 +122,10 @@ class OpaqueReader:
 
 
 class PictureReader:
-    """An opaque codec of which is known whether a packet holds a picture."""
+    """An opaque codec with a known test for packets that hold a picture."""
 
     def __init__(self, shows: Shows, width: int, height: int) -> None:
-        """Take what tells, and the size of frames."""
+        """Take the test for a picture, and the size of frames."""
         self._shows, self._width, self._height = shows, width, height
         self._entry = ENTRY
 
@@ -145,14 +143,14 @@ _SHOWS: Final[dict[str, Shows]] = {
 """Opaque codecs in which a sound packet may hold no picture. In all others that FFmpeg can write
 every packet gives a frame or an error (`tests/test_pictures.py`)."""
 _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
-    # An entry is a picture that resets the decoder, told from the bitstream; parameter sets and
-    # headers that hold there are replayed.
+    # Entry points are pictures that reset the decoder; parameter sets and headers in force there
+    # are replayed.
     "h264": H264Reader,
     "hevc": HevcReader,
     "mpeg1video": MpegReader,
     "mpeg2video": MpegReader,
     "mpeg4": Mpeg4Reader,
-    # The same, and what a frame needs beside pictures is in its own packet or in the extradata.
+    # Entry points are pictures that reset the decoder, with their headers or in the extradata.
     "av1": Av1Reader,
     "vp9": Vp9Reader,
     "vp8": Vp8Reader,
@@ -162,9 +160,11 @@ _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
     "ffv1": Ffv1Reader,
     "mjpeg": JpegReader,
 }
-"""Codecs whose entry points are known from their bitstreams. No container's key flag is believed
-without it: AVI and Matroska call every packet of H.263 a key frame, APNG every packet. Others are
-decoded from their start, unless FFmpeg says that each of their frames stands alone."""
+"""Readers that find entry points in the bitstream. A container's key flag alone makes none: AVI and
+Matroska set it on every packet of H.263, APNG on every packet. Other codecs are decoded from their
+start, or frame by frame if FFmpeg calls them intra-only."""
+_Stateful = H264Reader | HevcReader | MpegReader | Mpeg4Reader
+"""Readers that log headers and parameter sets."""
 
 
 def header_reader(
@@ -220,39 +220,38 @@ def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
 
 
 def renew(reader: HeaderReader, extradata: bytes) -> None:
-    """Tell a reader of extradata that the next packet comes with."""
+    """Give a reader the extradata that comes with the next packet."""
     if isinstance(reader, H264Reader | HevcReader):
         reader.renew(extradata)
 
 
 def may_have_palettes(reader: HeaderReader) -> bool:
-    """Whether palettes beside packets matter: to codecs that stand alone and are not parsed."""
+    """Whether palettes in side data apply: to intra-only codecs without a parser."""
     return isinstance(reader, IntraReader)
 
 
 def state_varies(reader: HeaderReader) -> bool:
-    """Whether packets read so far set what others are decoded with, beside pictures."""
-    stateful = H264Reader | HevcReader | MpegReader | Mpeg4Reader
-    return isinstance(reader, stateful) and reader.state_varies
+    """Whether packets read so far change the decoder's state beside pictures (see `state`)."""
+    return isinstance(reader, _Stateful) and reader.state_varies
 
 
-def decoder_state(reader: HeaderReader, row: int) -> DecoderState | None:
-    """Return what a decoder that begins at a packet must be given with it.
+def state_before(reader: HeaderReader, row: int) -> bytes | None:
+    """Return the bytes that put a decoder into the state of a linear decode before a packet.
 
-    `None`: that cannot be told, so decoding must not begin there.
+    `None` means that no bytes can: decoding must not begin at that packet.
     """
-    if isinstance(reader, H264Reader | HevcReader | MpegReader | Mpeg4Reader):
+    if isinstance(reader, _Stateful) and reader.state_varies:
         return reader.state_before(row)
-    return DecoderState()
+    return b""
 
 
 def discarded_pictures(reader: HeaderReader) -> list[int]:
-    """Packets read so far whose pictures a decoder drops before it has output them."""
+    """Return packets whose pictures a decoder drops before output."""
     return reader.discarded if isinstance(reader, HevcReader) else []
 
 
 def refuted_entries(reader: HeaderReader) -> list[int]:
-    """Packets read so far that claim to be entry points and, as later ones show, are none."""
+    """Return packets that claim to be entry points, and are refuted by later ones."""
     return reader.refuted if isinstance(reader, H264Reader) else []
 
 

@@ -13,11 +13,11 @@ DISPOSABLE: Final = 4
 BETWEEN: Final = 8
 """The frame is shown before a frame that is decoded before it (a B picture)."""
 SETS: Final = 16
-"""The packet sets what later ones are decoded with (see `state`), and is never left out."""
+"""The packet changes the decoder's state for later ones (see `state`), and is always fed."""
 COMPLETES: Final = 32
-"""The packet holds the second field of the frame whose first field came before it."""
+"""The packet holds the second field of the frame that an earlier packet began."""
 OPEN: Final = 64
-"""An entry point whose leading pictures have no mark: a decoder that starts there keeps back all
-that are shown before it."""
+"""An entry point with unmarked leading pictures: a decoder that starts there does not output any
+picture that is shown before it."""
 LAYER_SHIFT: Final = 8
 """Above this bit stands the temporal layer."""

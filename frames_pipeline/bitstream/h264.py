@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,22 +14,26 @@ from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import COMPLETES, DISPOSABLE, ENTRY, OPEN, SETS, SHOWN
-from frames_pipeline.bitstream.h264_marking import (
+from frames_pipeline.bitstream.h264_headers import (
+    IDR,
     RESET,
-    HeaderForm,
     Pps,
+    Slice,
     SliceHeader,
+    Sps,
     read_header,
     read_pps,
+    read_sps,
+    read_start,
 )
 from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units, sound_units
-from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
-from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
+from frames_pipeline.bitstream.order import poc_msb
+from frames_pipeline.bitstream.state import GIVEN, StateLog
 
-_IDR, _SEI, _SPS, _PPS = 5, 6, 7, 8
-_SLICES: Final = (1, 2, _IDR)
+_SEI, _SPS, _PPS = 6, 7, 8
+_SLICES: Final = (1, 2, IDR)
 _RECOVERY_POINT: Final = 6
 _DELIMITER, _FILLER = 9, 12
 _ROLES: Final = roles(
@@ -47,48 +50,7 @@ _OLD_X264: Final = 67
 _OLD_X264_444: Final = 151
 """FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
 _MOST_SETS: Final = 1024
-"""Parameter sets of which it is remembered what they say."""
-_MOST_OFFSETS: Final = 255
-"""num_ref_frames_in_pic_order_cnt_cycle at most (7.4.2.1.1)."""
-_NO_CHROMA_PROFILES: Final = (66, 77, 88)
-"""Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sps:
-    """What a sequence parameter set says of slice headers and picture order."""
-
-    frame_num_bits: int
-    poc_type: int
-    poc_lsb_bits: int
-    frames_only: bool
-    """No field pictures."""
-    is_444: bool
-    separate_planes: bool
-    form: HeaderForm
-    """How slice headers are written."""
-    may_skip_numbers: bool
-    """Frame numbers may be missing: whoever sent the stream left out pictures on purpose."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The first slice header of a picture."""
-
-    idr: bool
-    reference: bool
-    frame_num: int
-    field: int
-    """0: a frame; 1: a top field; 2: a bottom field."""
-    poc_lsb: int
-
-    def is_completed_by(self, other: Slice) -> bool:
-        """Whether another field makes one frame with this one (h264_slice.c, h264_field_start)."""
-        is_opposite = other.field != self.field
-        is_same = (other.frame_num, other.reference) == (self.frame_num, self.reference)
-        return (is_opposite and is_same and not other.idr) or (
-            is_opposite and other.idr and self.idr
-        )
+"""Parameter sets whose fields are cached."""
 
 
 class ParameterSets:
@@ -99,7 +61,7 @@ class ParameterSets:
         self._sps: dict[int, Sps] = {}
         self._pps: dict[int, Pps] = {}
         self._seen: dict[bytes, tuple[int, Sps | Pps] | None] = {}
-        """What each set says; later ones take the place of earlier ones, and may come back."""
+        """Fields of each set, by its bytes."""
         self.poc_types: set[int] = set()
         """How the stream parts seen so far count pictures (8.2.1)."""
         self.frames_only = True
@@ -124,7 +86,7 @@ class ParameterSets:
         """Take in a parameter set; one that cannot be read is left to the decoder.
 
         Returns:
-            What it sets, and what it is read with.
+            Its key, and the key of the parameter set that it is read with.
         """
         data = bytes(nal)
         if len(self._seen) > _MOST_SETS:
@@ -144,31 +106,31 @@ class ParameterSets:
         return data, None
 
     def slice(self, nal: memoryview) -> tuple[Slice, Sps] | None:
-        """The header of a slice, or `None` where its parameter sets are unknown."""
+        """Return the start of a slice header; `None` if a parameter set is unknown."""
         bits = header_bits(nal, 1)
         try:
-            bits.ue()  # first_mb_in_slice
-            bits.ue()  # slice_type
-            pps = self._pps.get(bits.ue())
-            sps = self._sps.get(pps.sps) if pps else None
-            return None if sps is None else (_read_slice(nal[0], bits, sps), sps)
+            found = self._named_by(bits)
+            return found and (read_start(nal[0], bits, found[1]), found[1])
         except EOFError:
             return None
 
-    def whole_header(self, nal: memoryview) -> tuple[SliceHeader, HeaderForm] | None:
-        """The whole header of a slice, or `None` where it cannot be read."""
-        bits = header_bits(nal, 1)
+    def whole_header(self, nal: memoryview) -> tuple[SliceHeader, Sps] | None:
+        """Return a whole slice header; `None` if it, or a parameter set, cannot be read."""
         try:
-            bits.ue()  # first_mb_in_slice
-            bits.ue()  # slice_type
-            pps = self._pps.get(bits.ue())
+            found = self._named_by(header_bits(nal, 1))
+            bits = all_bits(nal[:_WHOLE_HEADER], 1)
+            header = found and read_header(nal[0], bits, found[1], found[0])
         except EOFError:
             return None
+        return (header, found[1]) if header and found else None
+
+    def _named_by(self, bits: Bits) -> tuple[Pps, Sps] | None:
+        """Return the parameter sets of a slice, and leave the bits behind their id."""
+        bits.ue()  # first_mb_in_slice
+        bits.ue()  # slice_type
+        pps = self._pps.get(bits.ue())
         sps = self._sps.get(pps.sps) if pps else None
-        if pps is None or sps is None:
-            return None
-        header = read_header(nal, all_bits(nal[:_WHOLE_HEADER], 1), sps.form, pps)
-        return None if header is None else (header, sps.form)
+        return (pps, sps) if pps and sps else None
 
     def resets_numbers(self, nal: memoryview) -> bool:
         """Whether pictures are numbered anew behind a picture, by its first slice (8.2.1)."""
@@ -188,13 +150,13 @@ class H264Reader:
         """Rows from which on packets hold their units in this way: bytes of a length."""
         self._open_field: Slice | None = None
         self._recovering: list[RecoveryPoint] = []
-        """Recovery points of which it is not known yet whether they are any."""
+        """Recovery points that later pictures may still refute."""
         self.refuted: list[int] = []
-        """Rows of recovery points behind which pictures refer to others from before them."""
+        """Rows of refuted recovery points: a later picture may refer to one from before them."""
         self._take(extradata, GIVEN)
 
     def renew(self, extradata: bytes) -> None:
-        """Take in extradata that the next packet comes with, and that is read before it."""
+        """Take in the extradata that comes with the next packet."""
         self._take(extradata, self._row)
 
     def _take(self, extradata: bytes, row: int) -> None:
@@ -224,8 +186,8 @@ class H264Reader:
         return flags & ~DISPOSABLE | SETS if sets else flags
 
     def _follow(self, slices: list[memoryview], *, begins: bool) -> None:
-        """See whether a picture refers to pictures from before the latest recovery points."""
-        if slices[0][0] & 31 == _IDR:
+        """Check a picture against the recovery points before it."""
+        if slices[0][0] & 31 == IDR:
             self._recovering.clear()
             return
         found = [self._sets.whole_header(nal) for nal in slices]
@@ -241,18 +203,14 @@ class H264Reader:
 
     @property
     def state_varies(self) -> bool:
-        """Whether packets read so far change what the container gives."""
+        """Whether packets read so far change the parameter sets of the container."""
         return self._log.varies
 
-    def state_before(self, row: int) -> DecoderState | None:
-        """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
-        if not self._log.varies:
-            return DecoderState()
+    def state_before(self, row: int) -> bytes | None:
+        """Return the parameter sets to put before a packet; `None` if they are too many."""
         units = self._log.before(row)
-        if units is None:
-            return None
         length_size = [size for first, size in self._framings if first <= row][-1]
-        return DecoderState(framed(tuple(unit for _, unit in units), length_size))
+        return None if units is None else framed(units, length_size)
 
     def _units(self, data: memoryview) -> Iterator[memoryview]:
         length_size = self._sets.framing.of(data)
@@ -266,7 +224,7 @@ class H264Reader:
         return self._log.note(row, key, unit, needs=needs)
 
     def _note_old_encoder(self, nal: memoryview) -> bool:
-        """Keep the name of an encoder whose streams are decoded in another way."""
+        """Log the SEI of an old x264, whose streams FFmpeg decodes in another way."""
         if not self._is_old_encoder(nal):
             return False
         return self._log.note(self._row, "x264", bytes(nal).rstrip(b"\0"))
@@ -296,7 +254,7 @@ class H264Reader:
         )
         if found is None:
             return None
-        idr = found.first & 31 == _IDR
+        idr = found.first & 31 == IDR
         recovers = np.zeros(len(heads), np.bool_)
         for row in np.flatnonzero(found.after_sei & ~idr).tolist():
             recovers[row] = self._has_recovery_point(read(row))
@@ -313,7 +271,7 @@ class H264Reader:
     def _read_recovering(
         self, rows: list[int], flags: NDArray[np.int64], key: NDArray[np.bool_], read: PacketBytes
     ) -> None:
-        """Read recovery points whole, and pictures behind each until it is known to be one."""
+        """Read each recovery point whole, and the pictures behind it until it is settled."""
         following, recovering = 0, frozenset(rows)
         for row in rows:
             following = max(following, row)
@@ -466,7 +424,7 @@ class H264Order:
 
 def _flags(header: int, *, key: bool) -> int:
     """Flags of a picture by the first byte of its first slice: nal_ref_idc and nal_unit_type."""
-    if header & 31 == _IDR:
+    if header & 31 == IDR:
         return SHOWN | ENTRY
     if key:
         return SHOWN | ENTRY | OPEN
@@ -552,89 +510,9 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
 
 
 def _read_set(data: bytes) -> tuple[int, Sps | Pps] | None:
-    """The id of a parameter set, and what it says."""
+    """Return the id of a parameter set, and its fields; `None` if it cannot be read."""
     bits = all_bits(data, 1)
     try:
-        return _read_sps(bits) if data and data[0] & 31 == _SPS else read_pps(bits)
+        return read_sps(bits) if data and data[0] & 31 == _SPS else read_pps(bits)
     except EOFError:
         return None
-
-
-def _read_sps(bits: Bits) -> tuple[int, Sps]:
-    profile = bits.u(8)
-    bits.u(16)  # constraint flags, level
-    key = bits.ue()
-    is_444 = separate_planes = False
-    chroma = 1
-    if profile not in _NO_CHROMA_PROFILES:
-        chroma = bits.ue()  # chroma_format_idc
-        is_444 = chroma == 3
-        separate_planes = is_444 and bits.u(1) == 1
-        bits.ue()  # bit_depth_luma_minus8
-        bits.ue()  # bit_depth_chroma_minus8
-        bits.u(1)  # qpprime_y_zero_transform_bypass_flag
-        if bits.u(1):
-            _skip_scaling_lists(bits, 12 if is_444 else 8)
-    frame_num_bits = bits.ue() + 4
-    poc_type = bits.ue()
-    poc_lsb_bits = bits.ue() + 4 if poc_type == 0 else 0
-    if max(frame_num_bits, poc_lsb_bits) > MOST_COUNT_BITS:
-        raise EOFError
-    has_delta = False
-    if poc_type == 1:
-        has_delta = bits.u(1) == 0  # delta_pic_order_always_zero_flag
-        bits.se()  # offset_for_non_ref_pic
-        bits.se()  # offset_for_top_to_bottom_field
-        for _ in range(min(bits.ue(), _MOST_OFFSETS)):
-            bits.se()  # offset_for_ref_frame
-    most_references = bits.ue()  # max_num_ref_frames
-    may_skip_numbers = bits.u(1) == 1
-    bits.ue()  # pic_width_in_mbs_minus1
-    bits.ue()  # pic_height_in_map_units_minus1
-    frames_only = bits.u(1) == 1
-    return key, Sps(
-        frame_num_bits=frame_num_bits,
-        poc_type=poc_type,
-        poc_lsb_bits=poc_lsb_bits,
-        frames_only=frames_only,
-        is_444=is_444,
-        separate_planes=separate_planes,
-        form=HeaderForm(
-            frame_num_bits=frame_num_bits,
-            poc_type=poc_type,
-            poc_lsb_bits=poc_lsb_bits,
-            has_delta=has_delta,
-            most_references=most_references,
-            frames_only=frames_only,
-            separate_planes=separate_planes,
-            has_chroma=chroma != 0 and not separate_planes,
-        ),
-        may_skip_numbers=may_skip_numbers,
-    )
-
-
-def _skip_scaling_lists(bits: Bits, count: int) -> None:
-    """Pass over scaling lists (7.3.2.1.1.1)."""
-    for index in range(count):
-        if not bits.u(1):
-            continue
-        last = following = 8
-        for _ in range(16 if index < 6 else 64):
-            if following:
-                following = (last + bits.se()) % 256
-            last = following or last
-
-
-def _read_slice(header: int, bits: Bits, sps: Sps) -> Slice:
-    """The rest of a slice header up to its picture order count (7.3.3)."""
-    if sps.separate_planes:
-        bits.u(2)
-    frame_num = bits.u(sps.frame_num_bits)
-    field = 0
-    if not sps.frames_only and bits.u(1):
-        field = 1 + bits.u(1)
-    idr = header & 31 == _IDR
-    if idr:
-        bits.ue()  # idr_pic_id
-    lsb = bits.u(sps.poc_lsb_bits) if sps.poc_type == 0 else 0
-    return Slice(idr, bool(header & 0x60), frame_num, field, lsb)

@@ -1,14 +1,14 @@
-"""Whether pictures behind a recovery point do without those before it (H.264, 8.2.4 and 8.2.5).
+"""Prove that decoding may start at an H.264 recovery point (ITU-T H.264, 8.2.4 and 8.2.5).
 
-A recovery point claims that decoding may start at it. Headers show whether that is so: which
-pictures each slice may refer to follows from frame numbers, order counts and changes of its lists.
+A recovery point claims it. Slice headers show whether it is true: frame numbers, order counts and
+changes of the reference lists tell which pictures each slice may refer to.
 
     decode order    P4  I9(recovery)  b7  P13     P17
     refers to                         ?   I9      P13 I9        proven: only to pictures from I9 on
     refers to                         ?   I9 P4                 refuted
 
-Pictures that are shown before the recovery point (b7) may refer to anything, and count as pictures
-from before it.
+Leading pictures (b7) are shown before the recovery point. They may refer to any picture, and count
+as pictures from before it.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from frames_pipeline.bitstream.h264_marking import B, HeaderForm, SliceHeader
+from frames_pipeline.bitstream.h264_headers import B, SliceHeader, Sps
 from frames_pipeline.bitstream.order import poc_msb
 
 _FORGET: Final = 1
 """memory_management_control_operation 1: a short-term picture is no longer referred to."""
-_LEAST_TO_GO: Final = 1
 
 
 class Kept(NamedTuple):
-    """A picture that was decoded since the recovery point, and that others may refer to."""
+    """A reference picture from the recovery point on."""
 
     frame_num: int
     poc: int
     is_sound: bool
-    """It refers to nothing from before the recovery point."""
+    """It depends on no picture from before the recovery point."""
 
 
 @dataclass(slots=True)
 class RecoveryPoint:
-    """What is known of a recovery point so far."""
+    """A recovery point, and the pictures behind it that a slice may refer to."""
 
     row: int
     """Its packet."""
-    form: HeaderForm
+    sps: Sps
     kept: list[Kept] = field(default_factory=list)
     """In decode order."""
     reference_poc: tuple[int, int] = (0, 0)
@@ -51,21 +50,21 @@ class RecoveryPoint:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing from before it can be referred to any more."""
+        """Whether every picture from before it has left the reference buffer."""
         unsound = any(not picture.is_sound for picture in self.kept)
-        return len(self.kept) >= self.form.most_references and not unsound
+        return len(self.kept) >= self.sps.most_references and not unsound
 
     @classmethod
-    def at(cls, row: int, slices: Sequence[SliceHeader | None], form: HeaderForm) -> RecoveryPoint:
-        """A recovery point, from the headers of its own picture."""
-        point = cls(row, form)
+    def at(cls, row: int, slices: Sequence[SliceHeader | None], sps: Sps) -> RecoveryPoint:
+        """Begin with the headers of the recovery point's own picture."""
+        point = cls(row, sps)
         headers = point._readable(slices)
-        if not headers or not headers[0].is_reference:
+        if not headers or not headers[0].start.reference:
             point.is_refuted = True
             return point
-        point.poc = headers[0].poc_lsb
+        point.poc = headers[0].start.poc_lsb
         point.reference_poc = (0, point.poc)
-        point.kept = [Kept(headers[0].frame_num, point.poc, is_sound=True)]
+        point.kept = [Kept(headers[0].start.frame_num, point.poc, is_sound=True)]
         return point
 
     def follow(self, slices: Sequence[SliceHeader | None]) -> None:
@@ -79,32 +78,32 @@ class RecoveryPoint:
         is_sound = not is_leading and all(self._is_sound(one, poc) for one in headers)
         if not is_leading and not is_sound:
             self.is_refuted = True
-        elif headers[0].is_reference:
-            self._keep(headers[0], Kept(headers[0].frame_num, poc, is_sound))
+        elif headers[0].start.reference:
+            self._keep(headers[0], Kept(headers[0].start.frame_num, poc, is_sound))
 
     def _readable(self, slices: Sequence[SliceHeader | None]) -> list[SliceHeader]:
-        """The headers of a picture; empty where not all can be read and followed."""
+        """Return the headers of a picture; none if one is unreadable or cannot be followed."""
         headers = [one for one in slices if one is not None]
         return [] if len(headers) < len(slices) or self._is_beyond(headers) else headers
 
     def _order(self, header: SliceHeader) -> int:
-        """The order count of a picture (8.2.1): where it is decode order, that."""
-        if self.form.poc_type == 2:
+        """Return the order count of a picture (8.2.1); a counter for type 2."""
+        if self.sps.poc_type == 2:
             return self.kept[-1].poc + 1 if self.kept else 1
-        msb = poc_msb(header.poc_lsb, *self.reference_poc, 1 << self.form.poc_lsb_bits)
-        if header.is_reference:
-            self.reference_poc = (msb, header.poc_lsb)
-        return msb + header.poc_lsb
+        msb = poc_msb(header.start.poc_lsb, *self.reference_poc, 1 << self.sps.poc_lsb_bits)
+        if header.start.reference:
+            self.reference_poc = (msb, header.start.poc_lsb)
+        return msb + header.start.poc_lsb
 
     def _is_beyond(self, slices: list[SliceHeader]) -> bool:
-        """Whether something is used that is not followed here: fields, long-term pictures."""
-        return self.form.poc_type == 1 or any(
-            one.is_field or any(operation != _FORGET for operation, _ in one.marking)
+        """Whether slices use fields, long-term pictures or order counts of type 1."""
+        return self.sps.poc_type == 1 or any(
+            one.start.field or any(operation != _FORGET for operation, _ in one.marking)
             for one in slices
         )
 
     def _is_sound(self, header: SliceHeader, poc: int) -> bool:
-        """Whether all that a slice may refer to is sound."""
+        """Whether every picture that a slice may refer to is sound."""
         both = self._lists(header, poc)
         for count, changes, initial in zip(header.counts, header.changes, both, strict=True):
             pictures = self._changed(header, changes, initial)
@@ -115,7 +114,7 @@ class RecoveryPoint:
         return True
 
     def _lists(self, header: SliceHeader, poc: int) -> list[list[Kept]]:
-        """The first pictures of each list, as far as they are known: what is behind is older."""
+        """Return the start of each reference list; only pictures from before could follow."""
         if header.kind != B:
             by_number = sorted(self.kept, key=lambda one: self._pic_num(one, header), reverse=True)
             return [by_number] if header.counts else []
@@ -126,8 +125,8 @@ class RecoveryPoint:
     def _changed(
         self, header: SliceHeader, changes: tuple[tuple[int, int], ...], initial: list[Kept]
     ) -> list[Kept] | None:
-        """A list after its changes; `None` where one names a picture that is not known."""
-        wrap, number = 1 << self.form.frame_num_bits, header.frame_num
+        """Return a list after its changes; `None` if a change names an unknown picture."""
+        wrap, number = 1 << self.sps.frame_num_bits, header.start.frame_num
         front: list[Kept] = []
         for operation, value in changes:
             if operation not in (0, 1):
@@ -140,15 +139,16 @@ class RecoveryPoint:
         return front + [one for one in initial if one not in front]
 
     def _pic_num(self, picture: Kept, header: SliceHeader) -> int:
-        ahead = picture.frame_num > header.frame_num
-        return picture.frame_num - (ahead << self.form.frame_num_bits)
+        ahead = picture.frame_num > header.start.frame_num
+        return picture.frame_num - (ahead << self.sps.frame_num_bits)
 
     def _keep(self, header: SliceHeader, picture: Kept) -> None:
-        """Add a picture; the oldest goes, or those that the header names (8.2.5)."""
-        wrap = 1 << self.form.frame_num_bits
+        """Add a picture, and drop the oldest one or the ones that its header marks (8.2.5)."""
+        wrap = 1 << self.sps.frame_num_bits
         for _, value in header.marking:
-            number = (header.frame_num - value - 1) % wrap
+            number = (header.start.frame_num - value - 1) % wrap
             self.kept = [one for one in self.kept if one.frame_num != number]
-        if not header.marking and len(self.kept) >= max(self.form.most_references, _LEAST_TO_GO):
-            del self.kept[0]
+        if not header.marking:
+            excess = len(self.kept) + 1 - max(self.sps.most_references, 1)
+            del self.kept[: max(excess, 0)]
         self.kept.append(picture)

@@ -65,7 +65,7 @@ def roles(
 
 
 class PacketBytes(Protocol):
-    """Reads packets whose heads do not tell enough."""
+    """Reads more of a packet than its head."""
 
     def __call__(self, row: int, start: int = 0, size: int | None = None) -> memoryview:
         """Return some bytes of a packet; all from `start` on where no size is given."""

@@ -15,7 +15,7 @@ from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import framed, nal_units, sound_units
 from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
-from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
+from frames_pipeline.bitstream.state import GIVEN, StateLog
 
 _RADL = (6, 7)
 _RASL = (8, 9)
@@ -30,7 +30,7 @@ _VPS, _SPS, _PPS = 32, 33, 34
 _HEADER: Final = 2
 """Bytes of a unit's header."""
 _MOST_SETS: Final = 1024
-"""Parameter sets of which it is remembered what they say."""
+"""Parameter sets whose fields are cached."""
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
 _SEI: Final = (39, 40)
 _ROLES: Final = roles(
@@ -84,7 +84,7 @@ class ParameterSets:
         self.sps: dict[int, Sps] = {}
         self.pps: dict[int, Pps] = {}
         self._seen: dict[bytes, tuple[int, Sps | Pps | int] | None] = {}
-        """What each set says; later ones take the place of earlier ones, and may come back."""
+        """Fields of each set, by its bytes."""
         self.may_hide = False
         """Whether slice headers say if their picture is output."""
         self.renew(extradata)
@@ -105,7 +105,7 @@ class ParameterSets:
         """Take in a parameter set; one that cannot be read is left to the decoder.
 
         Returns:
-            What it sets, and what it is read with.
+            Its key, and the key of the parameter set that it is read with.
         """
         data = bytes(nal)
         kind = data[0] >> 1 & 63
@@ -165,7 +165,7 @@ class HevcReader:
         self._take(extradata, GIVEN)
 
     def renew(self, extradata: bytes) -> None:
-        """Take in extradata that the next packet comes with, and that is read before it."""
+        """Take in the extradata that comes with the next packet."""
         self._take(extradata, self._row)
 
     def _take(self, extradata: bytes, row: int) -> None:
@@ -192,22 +192,18 @@ class HevcReader:
 
     @property
     def discarded(self) -> list[int]:
-        """Rows whose pictures are dropped at an entry point behind them, before they are output."""
+        """Rows of pictures that a decoder drops at a later entry point, before output."""
         return self._output.discarded
 
     @property
     def state_varies(self) -> bool:
-        """Whether packets read so far change what the container gives."""
+        """Whether packets read so far change the parameter sets of the container."""
         return self._log.varies
 
-    def state_before(self, row: int) -> DecoderState | None:
-        """Return what a decoder is to be given with a packet; `None` where that cannot be told."""
-        if not self._log.varies:
-            return DecoderState()
+    def state_before(self, row: int) -> bytes | None:
+        """Return the parameter sets to put before a packet; `None` if they are too many."""
         units = self._log.before(row)
-        if units is None:
-            return None
-        return DecoderState(framed(tuple(unit for _, unit in units), self._sets.length_size))
+        return None if units is None else framed(units, self._sets.length_size)
 
     def _note_set(self, nal: memoryview, row: int) -> bool:
         unit = bytes(nal).rstrip(b"\0")
@@ -309,7 +305,7 @@ class _PictureOrder:
 class _OutputQueue:
     """Pictures that are decoded and wait for their turn (C.5.2).
 
-    Behind an end of sequence, a decoder drops those that a CRA picture still finds waiting.
+    At a CRA picture behind an end of sequence, a decoder drops the pictures that still wait.
     """
 
     def __init__(self, sets: ParameterSets) -> None:

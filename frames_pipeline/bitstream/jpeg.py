@@ -41,7 +41,7 @@ class JpegReader:
 
 
 class _Tables:
-    """The tables that a picture has, and those that it is decoded with, by their numbers."""
+    """Numbers of the tables that a picture has, and of the tables that it uses."""
 
     def __init__(self) -> None:
         self.matrices: set[int] = set()

@@ -11,7 +11,7 @@ from typing import Final
 from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.flags import BETWEEN, COMPLETES, DISPOSABLE, ENTRY, SETS, SHOWN
 from frames_pipeline.bitstream.nal import START_CODE
-from frames_pipeline.bitstream.state import GIVEN, DecoderState, StateLog
+from frames_pipeline.bitstream.state import GIVEN, StateLog
 
 _PICTURE_START: Final = b"\0\0\1\0"
 _SEQUENCE_START: Final = b"\0\0\1\xb3"
@@ -22,6 +22,8 @@ _CLOSED: Final = 0x40
 """closed_gop, in the fourth byte of a group's header."""
 _FRAME: Final = 3
 """picture_structure of a whole frame."""
+_TOLD_CHANGES: Final = 2
+"""Changes of headers to keep: decoding never begins behind the second one."""
 _GROUP_OF_VOPS: Final = b"\0\0\1\xb3"
 _VOP_START: Final = b"\0\0\1\xb6"
 _VOL_START: Final = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
@@ -49,7 +51,7 @@ class MpegReader:
         self._holds_header: set[int] = set()
         """Entry points with a sequence header of their own."""
         self._is_known = True
-        """Whether a sequence header alone says what holds: no picture changed a matrix since."""
+        """Whether no picture changed a matrix since the last sequence header."""
         self._references = 0
         self._is_closed = False
         self._awaits_field = False
@@ -77,15 +79,13 @@ class MpegReader:
 
     @property
     def state_varies(self) -> bool:
-        """Whether packets read so far change what the container gives."""
+        """Whether packets read so far change the sequence header of the container."""
         return self._log.varies
 
-    def state_before(self, row: int) -> DecoderState | None:
-        """Return the sequence header, for a picture that comes without one."""
-        if row in self._holds_header or not self._log.varies:
-            return DecoderState()
-        units = self._log.before(row + 1)
-        return None if units is None else DecoderState(b"".join(unit for _, unit in units))
+    def state_before(self, row: int) -> bytes | None:
+        """Return the sequence header to put before a packet; none if it has one of its own."""
+        units = () if row in self._holds_header else self._log.before(row)
+        return None if units is None else b"".join(units)
 
     def _flags(self, kind: int) -> int:
         if kind == _BIDIRECTIONAL:
@@ -97,7 +97,7 @@ class MpegReader:
         return SHOWN | ENTRY if kind == _INTRA and self._is_known else SHOWN
 
     def _note_header(self, before_picture: bytes) -> int:
-        """Keep a sequence header; what it leaves out is reset."""
+        """Log a sequence header, which resets every matrix that it leaves out."""
         header = _sequence_header(before_picture)
         if not header:
             return 0
@@ -143,13 +143,13 @@ def _picture_extensions(text: bytes, picture: int) -> list[bytes]:
 
 
 class Mpeg4Reader:
-    """Entry points are I VOPs; headers that came before them are replayed.
+    """Entry points are I VOPs; earlier headers are replayed.
 
-    FFmpeg decodes streams of some encoders in their own ways, and learns the encoder's name from
-    the headers of the first packet, so names are replayed with them.
+    FFmpeg decodes the streams of some encoders in other ways, and reads the encoder's name from the
+    headers of the first packet. The replayed headers include that name.
 
-    Some AVI files pack a P and a B VOP into one packet. A placeholder follows, in whose place the B
-    VOP is shown, so packets and frames stay even:
+    Some AVI files pack a P and a B VOP into one packet. A placeholder follows and shows the B VOP,
+    so packets and frames stay even:
 
         packet   I0   P3+B1   B2   placeholder
         frame    I0   P3      B1   B2            the decoder hands out one packet later
@@ -162,12 +162,11 @@ class Mpeg4Reader:
         """Take the stream's extradata, which may hold its video object layer."""
         self._time_bits = _time_bits(extradata)
         self._packed = False
-        self._log = StateLog()
-        self._latest = b""
-        self._references = 0
-        self._row = GIVEN
-        self._note_headers(extradata)
         self._row = -1
+        self._latest = _headers(extradata)
+        self._changes: list[tuple[int, bytes]] = []
+        """Rows of the first changes of the headers, with the headers."""
+        self._references = 0
 
     def read(self, data: memoryview, *, key: bool) -> int:
         self._row += 1
@@ -182,24 +181,26 @@ class Mpeg4Reader:
 
     @property
     def state_varies(self) -> bool:
-        """Whether packets read so far change what the container gives."""
-        return self._log.varies
+        """Whether packets read so far change the headers of the container."""
+        return bool(self._changes)
 
-    def state_before(self, row: int) -> DecoderState | None:
-        """Return the headers so far; `None` where they changed, which nothing undoes."""
-        if not self._log.varies:
-            return DecoderState()
-        held = self._log.before(row + 1)
-        units = [unit for first, unit in held or () if first != GIVEN]
-        return None if held is None or len(units) > 1 else DecoderState(b"".join(units))
+    def state_before(self, row: int) -> bytes | None:
+        """Return the headers to put before a packet; `None` behind a second change.
+
+        A decoder keeps parts of older headers, so a second change cannot be replayed.
+        """
+        headers = [headers for first, headers in self._changes if first <= row]
+        return None if len(headers) > 1 else b"".join(headers)
 
     def _note_headers(self, text: bytes) -> bool:
-        """Keep what stands before a VOP and its group, which holds a time."""
-        headers = text.split(_GROUP_OF_VOPS, 1)[0].rstrip(b"\0")
-        if START_CODE not in headers or headers == self._latest:
+        """Note the headers before a VOP, less its group header, which holds a time."""
+        headers = _headers(text)
+        if not headers or headers == self._latest:
             return False
         self._latest = headers
-        return self._log.note(self._row, self._row, headers)
+        if len(self._changes) < _TOLD_CHANGES:
+            self._changes.append((self._row, headers))
+        return True
 
     def _read_vop(self, text: bytes, at: int) -> int:
         kind = text[at + 4] >> 6
@@ -229,6 +230,12 @@ class Mpeg4Reader:
             return bits.u(1) == 0
         except EOFError:
             return False
+
+
+def _headers(text: bytes) -> bytes:
+    """Return the headers before a VOP and its group; empty if there are none."""
+    headers = text.split(_GROUP_OF_VOPS, 1)[0].rstrip(b"\0")
+    return headers if START_CODE in headers else b""
 
 
 def _time_bits(headers: bytes) -> int:

@@ -73,12 +73,12 @@ def nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
 
 
 def sound_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
-    """Yield units whose first bit is zero, as it must be: decoders pass over the others."""
+    """Yield units with a valid first bit (forbidden_zero_bit); decoders skip the others."""
     return (nal for nal in nal_units(data, length_size) if nal and not nal[0] & _FORBIDDEN)
 
 
 def sized_units(data: bytes, length_size: int) -> list[bytes]:
-    r"""Return what stands behind each length, with the start codes that may be in it.
+    r"""Return the bytes behind each length, start codes included.
 
     >>> sized_units(b"\x03abc\x01d", 1)
     [b'abc', b'd']

@@ -1,12 +1,12 @@
-"""What a decoder must know before a packet, beside pictures: parameter sets and headers.
+"""Decoder state beside pictures: parameter sets and headers, logged in stream order.
 
     row        0        1 …  9   10       11 …  20     21 …
     sets       SPS PPS           PPS'           IDR    P
     before                                      SPS PPS PPS'
 
-A decoder that starts at row 20 never saw rows 0 and 10. Decoding there is exact only if it is given
-their sets first. A log keeps each unit that changes what holds, in stream order; replaying it
-leaves a decoder as a linear decode does.
+A decoder that starts at row 20 has not seen rows 0 and 10. Its frames are exact only if it gets
+their parameter sets first. The log keeps each unit that changes the state; replaying it leaves a
+decoder in the state of a linear decode.
 """
 
 from __future__ import annotations
@@ -16,18 +16,11 @@ from bisect import bisect_left
 from typing import Final, NamedTuple
 
 GIVEN: Final = -2
-"""Stands for the row of what the container gives before the first packet."""
+"""Row of units from the extradata, before the first packet."""
 _MOST_UNITS: Final = 256
-"""Units that are replayed before a packet; a longer history makes the packet no entry."""
+"""The most units to replay before a packet; with more, the packet is no entry point."""
 _MOST_CHANGES: Final = 1024
-"""Changes that are kept of a stream; behind more, no packet is an entry."""
-
-
-class DecoderState(NamedTuple):
-    """What a decoder is given along with the first packet of a run."""
-
-    data: bytes = b""
-    """Bytes that go before the packet's own."""
+"""The most changes to log of a stream; behind them, no packet is an entry point."""
 
 
 class _Change(NamedTuple):
@@ -38,25 +31,26 @@ class _Change(NamedTuple):
 
 
 class StateLog:
-    """Units that change what later packets are decoded with, in stream order."""
+    """Units that change the state of a decoder, in stream order."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start with an empty log."""
         self._changes: list[_Change] = []
         self._holds: dict[object, int] = {}
         self._told_until = sys.maxsize
-        """The row behind which changes are no longer told."""
-        self._latest: tuple[int, list[tuple[object, bytes]] | None] = (-1, None)
+        """The row of the first change that was not logged."""
+        self._latest: tuple[int, tuple[bytes, ...] | None] = (-1, None)
+        """The last answer, by its number of changes: all entry points between two share it."""
 
     def note(self, row: int, key: object, unit: bytes, *, needs: object = None) -> bool:
-        """Note a unit, and return whether it changes what holds.
+        """Log a unit, and return whether it changes the state.
 
         Args:
-            row: The packet that has it, or `GIVEN`.
-            key: What it sets: a later unit with this key takes its place.
+            row: Row of its packet, or `GIVEN`.
+            key: Identity of the unit: a later unit with this key replaces it.
             unit: Its bytes.
-            needs: The key of the unit that it is read with, as a picture parameter set is read
-                with its sequence parameter set. Where that changed, the same bytes are news.
+            needs: Key of the unit that it is read with: a picture parameter set is read with its
+                sequence parameter set. The same bytes count as a change if that unit changed.
         """
         value = hash((unit, self._holds.get(needs)))
         if self._holds.get(key) == value:
@@ -70,24 +64,23 @@ class StateLog:
 
     @property
     def varies(self) -> bool:
-        """Whether a packet changes what the container gives."""
+        """Whether a packet changes the state that the extradata sets."""
         return bool(self._changes) and self._changes[-1].row > GIVEN
 
-    def before(self, row: int) -> list[tuple[object, bytes]] | None:
-        """Return keys and units to replay before a packet; `None` where they are too many."""
+    def before(self, row: int) -> tuple[bytes, ...] | None:
+        """Return the units to replay before a packet; `None` if they are too many."""
         if row > self._told_until:
             return None
         stop = bisect_left(self._changes, row, key=lambda change: change.row)
         if self._latest[0] != stop:
-            self._latest = (stop, self._first(stop))
+            self._latest = (stop, self._in_force(stop))
         return self._latest[1]
 
-    def _first(self, stop: int) -> list[tuple[object, bytes]] | None:
-        """Some of the first changes: those that still hold behind them."""
-        last = {change.key: place for place, change in enumerate(self._changes[:stop])}
+    def _in_force(self, stop: int) -> tuple[bytes, ...] | None:
+        """Return the units in force behind some of the first changes."""
+        changes = self._changes[:stop]
+        last = {change.key: place for place, change in enumerate(changes)}
         places = sorted(last.values())
-        if any(last.get(self._changes[place].needs, -1) > place for place in places):
-            places = list(range(stop))  # what the older units were read with is replaced since
-        if len(places) > _MOST_UNITS:
-            return None
-        return [(self._changes[place].key, self._changes[place].unit) for place in places]
+        if any(last.get(changes[place].needs, -1) > place for place in places):
+            places = list(range(stop))  # a unit was read with another one that is replaced since
+        return None if len(places) > _MOST_UNITS else tuple(changes[n].unit for n in places)

@@ -12,7 +12,7 @@ from typing import Final
 from frames_pipeline.bitstream.flags import ENTRY, SHOWN
 
 _VP8_HEADER: Final = 10
-"""Bytes of a key frame before those that are arithmetically coded (RFC 6386, 9.1)."""
+"""Bytes of a key frame before its arithmetic-coded part (RFC 6386, 9.1)."""
 
 
 class Vp8Reader:

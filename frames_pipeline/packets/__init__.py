@@ -63,9 +63,9 @@ class Packets(Protocol):
         """
 
     def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
-        """Like `read`; the first packet also brings what a decoder must know there.
+        """Yield packets like `read`, the first one with the decoder state before it.
 
-        That is what packets before it have set: parameter sets, headers, extradata.
+        The state is the parameter sets, headers and extradata of earlier packets.
         """
 
     def close(self) -> None:

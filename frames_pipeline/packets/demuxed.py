@@ -23,10 +23,8 @@ from frames_pipeline.bitstream import (
     ENTRY,
     SETS,
     SHOWN,
-    DecoderState,
     HeaderReader,
     damaged_packets,
-    decoder_state,
     decodes_in_output_order,
     discarded_pictures,
     may_have_palettes,
@@ -34,6 +32,7 @@ from frames_pipeline.bitstream import (
     references,
     refuted_entries,
     renew,
+    state_before,
     state_varies,
 )
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
@@ -47,7 +46,7 @@ _NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
 _COLUMNS: Final = 8
 """Numbers that are kept of a packet."""
 _LEAST_PACKET: Final = 4
-"""Bytes of a file that a packet takes at the least, what the container says of it included."""
+"""The fewest bytes of a file per packet, container headers included."""
 _FEW: Final = 4096
 """Packets that any file may have."""
 _PER_PACKET: Final = 512
@@ -93,44 +92,21 @@ class DemuxedPackets:
         self._cut = packet_cutter(stream.codec_context.codec.canonical_name)
         self._reopen = reopen
         self._name = name
+        self._reader = reader
         self._held: list[VideoPacket] | None = []
         self._cursor: _Cursor | None = None
         self._seekable = True
         self.ended_early = ""
         """Why the container could not be read to its end; empty if it could."""
-        rows = array("q")
-        held_at_most = file_size // _LEAST_PACKET + _FEW
-        self._reader = reader
         self._extradata: list[tuple[int, bytes]] = [(-1, _extradata(stream))]
-        """Rows whose packets bring other extradata, with that."""
-        palettes: list[int] = []
-        has_palettes = may_have_palettes(reader)
-        size = 0
-        for count, packet in enumerate(self._demux_all(container, _Allowance(max_bytes, name))):
-            if packet.has_sidedata("encryption_info"):
-                message = f"{name} is encrypted; decrypt it first"
-                raise UnsupportedSourceError(message)
-            if count >= max_packets:
-                message = f"{name} has more than {max_packets} packets; raise the limit if meant"
-                raise LimitExceededError(message)
-            if count >= held_at_most:
-                message = f"{name} has {file_size} bytes, and makes more than {count} packets of "
-                raise LimitExceededError(message + f"them: less than {_LEAST_PACKET} bytes each")
-            if packet.has_sidedata("new_extradata"):
-                self._extradata.append((count, bytes(packet.get_sidedata("new_extradata"))))
-                renew(reader, self._extradata[-1][1])
-            if has_palettes and packet.has_sidedata("palette"):
-                palettes.append(count)
-            rows.extend(_row(packet, reader))
-            size += packet.size + _PER_PACKET
-            if size > memory:
-                self._held = None
-            if self._held is not None:
-                self._held.append(_stamped(packet, count))
-        table = np.frombuffer(rows, np.int64).reshape(-1, _COLUMNS).T
+        """Rows of packets with other extradata, and the extradata."""
+        self._palettes: list[int] = []
+        """Rows of packets with a palette."""
+        allowance = _Allowance(name, max_packets=max_packets, max_bytes=max_bytes, size=file_size)
+        table = self._read_all(container, allowance, memory)
+        self._settle_flags(table[7])
         corrupt = table[6].astype(np.bool_)
         corrupt[damaged_packets(reader)] = True
-        self._settle_flags(table[7], palettes)
         self.columns = PacketColumns(
             pts=table[0],
             dts=table[1],
@@ -142,21 +118,52 @@ class DemuxedPackets:
             flags=table[7],
         )
 
-    def _settle_flags(self, flags: NDArray[np.int64], palettes: list[int]) -> None:
-        """Leave no entry point at which a decoder would not know what packets before it set.
+    def _read_all(
+        self, container: InputContainer, allowance: _Allowance, memory: int
+    ) -> NDArray[np.int64]:
+        """Read every packet once; return the columns of `_row`, and hold packets that fit."""
+        rows, held = array("q"), 0
+        for row, packet in enumerate(self._demux_all(container, allowance)):
+            allowance.count_packet(row)
+            self._note_side_data(row, packet)
+            rows.extend(_row(packet, self._reader))
+            held += packet.size + _PER_PACKET
+            if held > memory:
+                self._held = None
+            if self._held is not None:
+                self._held.append(_stamped(packet, row))
+        return np.frombuffer(rows, np.int64).reshape(-1, _COLUMNS).T
 
-        A palette holds until the next one, so decoding begins at the packet that brings it.
+    def _note_side_data(self, row: int, packet: VideoPacket) -> None:
+        """Note extradata and palettes that come with a packet.
+
+        Raises:
+            UnsupportedSourceError: The packet is encrypted.
+        """
+        if packet.has_sidedata("encryption_info"):
+            message = f"{self._name} is encrypted; decrypt it first"
+            raise UnsupportedSourceError(message)
+        if packet.has_sidedata("new_extradata"):
+            self._extradata.append((row, bytes(packet.get_sidedata("new_extradata"))))
+            renew(self._reader, self._extradata[-1][1])
+        if packet.has_sidedata("palette") and may_have_palettes(self._reader):
+            self._palettes.append(row)
+
+    def _settle_flags(self, flags: NDArray[np.int64]) -> None:
+        """Mark packets that change the decoder's state, and clear impossible entry points.
+
+        A palette stays in force until the next one, so decoding begins at the packet with it.
         """
         flags[[row for row, _ in self._extradata[1:]]] |= SETS
-        flags[palettes] |= SETS
-        if palettes:
-            lacks = np.arange(len(flags)) > palettes[0]
-            lacks[palettes] = False
+        flags[self._palettes] |= SETS
+        if self._palettes:
+            lacks = np.arange(len(flags)) > self._palettes[0]
+            lacks[self._palettes] = False
             flags[lacks] &= ~ENTRY
         flags[refuted_entries(self._reader)] &= ~ENTRY
         if state_varies(self._reader):
             for row in np.flatnonzero(flags & ENTRY).tolist():
-                if decoder_state(self._reader, row) is None:
+                if state_before(self._reader, row) is None:
                     flags[row] &= ~ENTRY
         flags[discarded_pictures(self._reader)] &= ~SHOWN
 
@@ -178,8 +185,9 @@ class DemuxedPackets:
         return None if known is None else known[start:stop]
 
     def headers(self) -> Iterator[memoryview]:
-        for _, packet in self.read(range(len(self.columns))):
-            yield memoryview(packet)
+        described = {row for row, _ in self._extradata[1:]}
+        for row, packet in self.read(range(len(self.columns))):
+            yield memoryview(self._prepared(row, packet) if row in described else packet)
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
         for row in rows:
@@ -192,13 +200,13 @@ class DemuxedPackets:
             is_first = False
 
     def _prepared(self, row: int, packet: VideoPacket) -> VideoPacket:
-        """A packet that brings along what packets before it have set."""
-        state = decoder_state(self._reader, row) or DecoderState()
+        """Return a packet with the decoder state before it."""
+        state = state_before(self._reader, row) or b""
         extradata = self._extradata_before(row)
-        if not state.data and not extradata:
+        if not state and not extradata:
             return packet
-        prepared = cast("VideoPacket", Packet(len(state.data) + packet.size))
-        prepared.update(state.data + bytes(packet))
+        prepared = cast("VideoPacket", Packet(len(state) + packet.size))
+        prepared.update(state + bytes(packet))
         prepared.pts, prepared.dts, prepared.time_base = packet.pts, packet.dts, packet.time_base
         prepared.is_keyframe = packet.is_keyframe
         for item in packet.iter_sidedata():
@@ -210,7 +218,7 @@ class DemuxedPackets:
         return prepared
 
     def _extradata_before(self, row: int) -> bytes:
-        """Extradata that holds before a row, where it is not the same in the whole stream."""
+        """Return the extradata in force before a row; empty if the stream has only one."""
         if len(self._extradata) == 1:
             return b""
         return [extradata for first, extradata in self._extradata if first < row][-1]
@@ -256,13 +264,34 @@ class DemuxedPackets:
 
 
 class _Allowance:
-    """Counts the bytes of packets of all streams: packets may share bytes, or be compressed."""
+    """Limits on packets: packets may share bytes of the file, or be compressed in it."""
 
-    def __init__(self, most: int, name: str) -> None:
-        self._left = self._most = most
+    def __init__(self, name: str, *, max_packets: int, max_bytes: int, size: int) -> None:
         self._name = name
+        self._max_packets = max_packets
+        self._held_at_most = size // _LEAST_PACKET + _FEW
+        self._left = self._most = max_bytes
+        self._size = size
+
+    def count_packet(self, before: int) -> None:
+        """Take one more packet of the stream, behind so many.
+
+        Raises:
+            LimitExceededError: It is one too many.
+        """
+        if before >= self._max_packets:
+            message = f"{self._name} has more than {self._max_packets} packets; raise the limit "
+            raise LimitExceededError(message + "if meant")
+        if before >= self._held_at_most:
+            message = f"{self._name} has {self._size} bytes, and makes more than {before} packets "
+            raise LimitExceededError(message + f"of them: less than {_LEAST_PACKET} bytes each")
 
     def spend(self, size: int) -> None:
+        """Take the bytes of a packet of any stream.
+
+        Raises:
+            LimitExceededError: They are too many.
+        """
         self._left -= size
         if self._left < 0:
             message = f"{self._name} has packets of more than {self._most} bytes: they share bytes "
