@@ -1,8 +1,7 @@
-"""File objects of the caller, which may do anything when they are read.
+"""File objects of the caller, with typed errors.
 
-A file object may give fewer bytes than asked for; that is taken as it is. Whatever else keeps it
-from being read is a typed error: before anything was read, the caller gave the wrong thing
-(`ConfigError`); later, the source failed (`SourceError`, with the cause).
+A short read is fine. Any other fault is a typed error: a `ConfigError` while the file is checked,
+since the caller gave an unusable object, and a `SourceError` with the cause after that.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ from typing import Any, BinaryIO, Final, NoReturn, cast
 from frames_pipeline.errors import ConfigError, FramesPipelineError, SourceError
 
 _UNUSABLE: Final = (AttributeError, NotImplementedError, TypeError, ValueError)
-"""Raised by files that are closed, or cannot do what is asked. `io.UnsupportedOperation` is one."""
+"""Errors that say that an object is unusable, rather than that a read failed. A closed file raises
+`ValueError`, as does one that cannot seek (`io.UnsupportedOperation` is a `ValueError`). An object
+without the method raises one of the others."""
 
 
 class CallersFile:
-    """A binary file object, without its name, whose first fault is kept."""
+    """A binary file object without its name. It remembers its first fault."""
 
     def __init__(self, file: BinaryIO, *, name: str) -> None:
         """Make sure that the file can be read and gone back in.
@@ -42,7 +43,7 @@ class CallersFile:
         self._started = True
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes from where the file stands; none at its end."""
+        """Read at most `size` bytes; return none at the end of the file."""
         try:
             data: object = self._file.read(size)
         except Exception as error:
@@ -54,7 +55,7 @@ class CallersFile:
         return bytes(data)
 
     def read_fully(self, size: int) -> bytes:
-        """As many bytes as asked for, fewer only at the end of the file."""
+        """Read `size` bytes, fewer only at the end of the file."""
         parts = [self.read(size)]
         left = size - len(parts[0])
         while left and parts[-1]:
@@ -63,7 +64,7 @@ class CallersFile:
         return b"".join(parts)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go somewhere else; where that is, from the start."""
+        """Move to an offset, and return the position from the start."""
         try:
             place: Any = self._file.seek(offset, whence)
             return int(self._file.tell() if place is None else place)
@@ -71,7 +72,7 @@ class CallersFile:
             self._fail(f"seeking failed: {type(error).__name__}: {error}", error)
 
     def tell(self) -> int:
-        """Where the file stands, from the start."""
+        """Return the position from the start."""
         try:
             return int(self._file.tell())
         except Exception as error:
