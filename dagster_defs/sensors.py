@@ -31,7 +31,7 @@ def build_batch_sensor(
 
     If the daemon stops between sealing a batch and adding its partition, the next tick adds it:
     sealed batches are compared with Dagster's partitions. In the same way, partitions of batches
-    that were retired elsewhere are removed, and those of restored batches come back.
+    that were retired elsewhere are removed, and partitions of restored batches return.
 
     Each tick also compares some of the known batches, in turn, with their last observation. It
     requests an observation run for each batch with changed files.
@@ -97,7 +97,7 @@ class Tick:
     compared: Sequence[str]
     """Batches compared with their last observation at this tick."""
     changes: Sequence[Change]
-    """Changes in those batches."""
+    """Changed files of the compared batches."""
     cursor: str | None
     """Batch after which the next tick continues comparing."""
 
@@ -167,7 +167,7 @@ def _run_requests(tick: Tick, names: Names) -> list[dg.RunRequest]:
 
 
 def _partitions_requests(tick: Tick, names: Names) -> list[PartitionsRequest]:
-    """Add partitions of new batches, and remove those of retired ones."""
+    """Add the partitions of new batches, and remove retired ones."""
     requests: list[PartitionsRequest] = []
     if tick.new:
         requests.append(names.partitions.build_add_request(tick.new))

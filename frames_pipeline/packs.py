@@ -187,8 +187,8 @@ def pack_frames(
 ) -> PackReport:
     """Copy the frames of clips into few large objects.
 
-    Every clip is read whole and compared with its commit and with the digest of its frames. Clips
-    keep their order. A part with the same clips as before is kept without reading them.
+    Each clip to copy is read whole, and compared with its commit and the digest of its frames.
+    Clips keep their order. A part with the same clips as before is kept without reading them.
 
     Args:
         frames: Clips, from `open_frames`.
@@ -259,7 +259,7 @@ def prune_pack(
     dry_run: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> PruneReport:
-    """Delete, or in a dry run only report, the parts that `pack.json` does not reference.
+    """Report, or with `dry_run=False` delete, the parts that `pack.json` does not reference.
 
     A killed writer or an earlier pack leaves such parts. Parts written within the grace period
     stay; if `pack.json` was, every part stays. Older unfinished writes are deleted everywhere in
@@ -312,7 +312,7 @@ def _files_by_part(listing: Listing) -> dict[str, dict[str, ObjectInfo]]:
 def _unreferenced(
     parts: Mapping[str, Listing], named: Collection[str], horizon: float
 ) -> dict[str, Listing]:
-    """Return the parts outside `named` with every object written by the horizon."""
+    """Return the parts outside `named`, if all their objects were written by the horizon."""
     return {
         part: files
         for part, files in parts.items()
@@ -321,7 +321,7 @@ def _unreferenced(
 
 
 def _unfinished(listing: Listing, horizon: float) -> set[str]:
-    """Return the temporary files of writers that stopped by the horizon."""
+    """Return temporary files of killed writers, written by the horizon."""
     return {key for key, info in listing.items() if is_unfinished(key) and info.modified <= horizon}
 
 
