@@ -64,15 +64,27 @@ class Uris(dg.Config):
     )
 
     def check_uris(self) -> None:
-        """Make sure that no URI is signed: Dagster keeps a run's configuration, and shows it.
+        """Check that no URI is signed: Dagster stores a run's configuration, and shows it.
 
         Raises:
-            ConfigError: One is.
+            ConfigError: A URI is signed.
         """
         for uri in self.uris:
             if "://" in uri and without_secrets(uri) != uri:
-                message = f"{uri} is signed, and Dagster keeps what a run is told; give the URL "
-                raise ConfigError(message + "without that, and credentials as `source_secrets`")
+                message = f"{uri} is signed, and Dagster stores the run configuration. Give the "
+                advice = "URL without the signature, and credentials as `source_secrets`"
+                raise ConfigError(message + advice)
+
+    def parsed_signatures(self) -> dict[str, FrameExtractionSignature]:
+        """Return the signatures by name.
+
+        Raises:
+            ConfigError: A signature has an unknown field or a wrong value.
+        """
+        return {
+            name: FrameExtractionSignature.from_mapping(values)
+            for name, values in self.signatures.items()
+        }
 
     def cutting(self) -> Cutting:
         """How the videos are cut."""
@@ -84,12 +96,12 @@ class Uris(dg.Config):
 def build_uris_job(
     names: Names, *, pool: str = POOL, tags: Mapping[str, Any] | None = None
 ) -> dg.JobDefinition:
-    """Frames of a few videos that are in no batch: type their URIs, and launch.
+    """Build a job for frames of a few videos outside any batch: type their URIs, and launch.
 
     Args:
-        names: What it is called.
+        names: Names of the component.
         pool: The Dagster pool of the step.
-        tags: Of its runs.
+        tags: Tags of its runs.
     """
 
     @dg.op(
@@ -105,29 +117,8 @@ def build_uris_job(
         extraction: ExtractionResource,
     ) -> None:
         with retrying_transients():
-            config.check_uris()
-            signatures = {
-                name: FrameExtractionSignature.from_mapping(values)
-                for name, values in config.signatures.items()
-            }
-            found = extract_uris(
-                config.uris,
-                signatures.values(),
-                places.root,
-                cutting=config.cutting(),
-                source_options=places.reach_source(),
-                root_options=places.reach_root(),
-                decoder=decoder.open(),
-                limits=extraction.limits,
-                workers=extraction.workers,
-                progress=Progress(context.log),
-            )
-            metadata = {
-                fit_to_show(f"{report.places.source.url} {name}: {entry}"): value
-                for report in found
-                for name, signature in signatures.items()
-                for entry, value in of_frames(report.frames[signature], report.places).items()
-            }
+            progress = Progress(context.log)
+            metadata = extract_listed(config, places, decoder, extraction, progress=progress)
         context.add_output_metadata(metadata)
 
     @dg.job(
@@ -140,6 +131,42 @@ def build_uris_job(
         extract()
 
     return extract_some
+
+
+def extract_listed(
+    config: Uris,
+    places: PlacesResource,
+    decoder: DecoderResource,
+    extraction: ExtractionResource,
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Extract frames of the listed videos, and return metadata by video and signature.
+
+    Raises:
+        ConfigError: A URI or a signature cannot be used.
+        TransientError: A video or the store cannot be reached.
+    """
+    config.check_uris()
+    signatures = config.parsed_signatures()
+    reports = extract_uris(
+        config.uris,
+        signatures.values(),
+        places.root,
+        cutting=config.cutting(),
+        source_options=places.reach_source(),
+        root_options=places.reach_root(),
+        decoder=decoder.open(),
+        limits=extraction.limits,
+        workers=extraction.workers,
+        progress=progress,
+    )
+    return {
+        fit_to_show(f"{report.places.source.url} {name}: {entry}"): value
+        for report in reports
+        for name, signature in signatures.items()
+        for entry, value in of_frames(report.frames[signature], report.places).items()
+    }
 
 
 class Retirement(dg.Config):

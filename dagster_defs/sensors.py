@@ -1,7 +1,8 @@
-"""The sensor that finds videos, seals them into batches, and sees which of them change."""
+"""The sensor that seals videos into batches, requests their runs, and detects changed files."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -12,7 +13,9 @@ from dagster_defs.resources import PlacesResource
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.batches import Batching
 from frames_pipeline.entries import said_of
-from frames_pipeline.pipeline import Places, discover, find_changes
+from frames_pipeline.pipeline import Change, Discovery, Places, discover, find_changes
+
+PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
 
 
 def build_batch_sensor(
@@ -24,17 +27,17 @@ def build_batch_sensor(
     max_batches: int,
     look_at: int,
 ) -> dg.SensorDefinition:
-    """Seal what is due, add a partition for each batch, and request a run for it.
+    """Build the sensor that seals batches, adds their partitions and requests their runs.
 
-    A batch that was sealed, but not added because the daemon was stopped in between, is added at
-    the next tick: what is sealed is compared with what Dagster knows. In the same way partitions of
-    batches that were retired elsewhere are removed, and those of restored ones come back.
+    If the daemon stops between sealing a batch and adding its partition, the next tick adds it:
+    sealed batches are compared with Dagster's partitions. In the same way, partitions of batches
+    that were retired elsewhere are removed, and partitions of restored batches return.
 
-    Batches that were sealed before are compared with what was last observed of them, some at each
-    tick, in turn; a run that observes is requested for those that changed.
+    Each tick also compares some of the known batches, in turn, with their last observation. It
+    requests an observation run for each batch with changed files.
 
     Args:
-        names: What it, its job and its partitions are called.
+        names: Names of the sensor, its jobs and its partitions.
         batching: When videos become a batch.
         jobs: The job that processes a batch, and the one that observes its videos.
         interval_s: Seconds between two ticks.
@@ -56,57 +59,129 @@ def build_batch_sensor(
         here = opened.setdefault(repr(places), places.open())
         try:
             found = discover(here, batching, now=time.time(), at_most=max_batches)
-            keys = here.batches.seen()  # as `discover` found them
             known = set(context.instance.get_dynamic_partitions(names.of("video_batch")))
-            looked_at = _next([key for key in keys if key in known], context.cursor, look_at)
-            left = known - set(keys)
-            gone = sorted(left.intersection(here.batches.retired())) if left else []
-            changes = find_changes(
-                looked_at, found, here, settled=time.time() - batching.max_wait_s
+            tick = compare_batches(
+                found,
+                known,
+                here,
+                after=context.cursor,
+                settled=time.time() - batching.max_wait_s,
+                max_batches=max_batches,
+                look_at=look_at,
             )
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
         if found.passed_over:
             context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
-        new = [key for key in keys if key not in known][:max_batches]
-        cursor = looked_at[-1] if looked_at else context.cursor
-        requests = [
-            dg.RunRequest(
-                run_key=key,
-                job_name=names.of(PROCESS_BATCH),
-                partition_key=key,
-                tags=tags_of(found.passed_over),
-            )
-            for key in new
-        ] + [
-            dg.RunRequest(
-                run_key=f"{change.batch} {change.state}",
-                job_name=names.of(OBSERVE_VIDEOS),
-                partition_key=change.batch,
-                tags=tags_of(found.passed_over),
-            )
-            for change in changes
-        ]
-        partitions: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = [
-            *([names.partitions.build_add_request(new)] if new else []),
-            *([names.partitions.build_delete_request(gone)] if gone else []),
-        ]
+        requests, partitions = _run_requests(tick, names), _partitions_requests(tick, names)
         if not requests and not partitions:
-            reason = (
-                f"{len(found.listed)} videos under {here.source.url}, {found.waiting} of them wait "
-                f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
-                f"none changed in the {len(looked_at)} batches looked at; passed over: "
-                f"{said_of(found.passed_over)}"
-            )
-            return dg.SensorResult(skip_reason=reason, cursor=cursor)
+            reason = _skip_reason(tick, here.source.url, batching)
+            return dg.SensorResult(skip_reason=reason, cursor=tick.cursor)
         return dg.SensorResult(
-            dynamic_partitions_requests=partitions, run_requests=requests, cursor=cursor
+            dynamic_partitions_requests=partitions, run_requests=requests, cursor=tick.cursor
         )
 
     return video_batches
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The source and the sealed batches at one tick, compared with Dagster's partitions."""
+
+    found: Discovery
+    """Result of listing the source."""
+    new: Sequence[str]
+    """Sealed batches without a partition, to add and process now."""
+    retired: Sequence[str]
+    """Retired batches that still have a partition."""
+    compared: Sequence[str]
+    """Batches compared with their last observation at this tick."""
+    changes: Sequence[Change]
+    """Changed files of the compared batches."""
+    cursor: str | None
+    """Batch after which the next tick continues comparing."""
+
+
+def compare_batches(
+    found: Discovery,
+    known: Collection[str],
+    here: Places,
+    *,
+    after: str | None,
+    settled: float,
+    max_batches: int,
+    look_at: int,
+) -> Tick:
+    """Compare sealed batches with Dagster's partitions, and some of them with their files.
+
+    Args:
+        found: Result of listing the source, from `discover` with the same `here`.
+        known: Keys of Dagster's partitions.
+        here: Workspace of the batches and their last observations.
+        after: Cursor of the tick before.
+        settled: Skip batches with a file written after this, in seconds since the epoch.
+        max_batches: The most new batches to return.
+        look_at: The most batches to compare with their files.
+
+    Raises:
+        FramesPipelineError: The store cannot be read.
+    """
+    keys = here.batches.seen()  # as `discover` found them
+    compared = _next([key for key in keys if key in known], after, look_at)
+    without_batch = set(known).difference(keys)
+    return Tick(
+        found=found,
+        new=[key for key in keys if key not in known][:max_batches],
+        retired=sorted(without_batch.intersection(here.batches.retired())) if without_batch else [],
+        compared=compared,
+        changes=find_changes(compared, found, here, settled=settled),
+        cursor=compared[-1] if compared else after,
+    )
+
+
 def _next(keys: Sequence[str], after: str | None, count: int) -> Sequence[str]:
-    """So many keys from the one after the last that was taken, round and round."""
+    """Return up to `count` keys that follow `after`, starting over at the end."""
     start = sum(key <= after for key in keys) if after else 0
     return [*keys[start:], *keys[:start]][:count]
+
+
+def _run_requests(tick: Tick, names: Names) -> list[dg.RunRequest]:
+    """Request processing of new batches, and observation of changed ones."""
+    tags = tags_of(tick.found.passed_over)
+    process, observe = names.of(PROCESS_BATCH), names.of(OBSERVE_VIDEOS)
+    return [
+        *(
+            dg.RunRequest(run_key=key, job_name=process, partition_key=key, tags=tags)
+            for key in tick.new
+        ),
+        *(
+            dg.RunRequest(
+                run_key=f"{change.batch} {change.state}",
+                job_name=observe,
+                partition_key=change.batch,
+                tags=tags,
+            )
+            for change in tick.changes
+        ),
+    ]
+
+
+def _partitions_requests(tick: Tick, names: Names) -> list[PartitionsRequest]:
+    """Add the partitions of new batches, and remove retired ones."""
+    requests: list[PartitionsRequest] = []
+    if tick.new:
+        requests.append(names.partitions.build_add_request(tick.new))
+    if tick.retired:
+        requests.append(names.partitions.build_delete_request(tick.retired))
+    return requests
+
+
+def _skip_reason(tick: Tick, source: str, batching: Batching) -> str:
+    """Describe a tick that has nothing to request."""
+    found = tick.found
+    return (
+        f"{len(found.listed)} videos under {source}, {found.waiting} of them wait "
+        f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
+        f"none changed in the {len(tick.compared)} batches looked at; passed over: "
+        f"{said_of(found.passed_over)}"
+    )

@@ -23,7 +23,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -54,6 +54,8 @@ from frames_pipeline.sums import UNREADABLE, checked_document, with_sum
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all."""
+Listing = Mapping[str, ObjectInfo]
+"""Objects by key."""
 
 PACK: Final = "pack.json"
 PACK_FORMAT: Final = "frames-pack/1"
@@ -63,7 +65,7 @@ _BEFORE: Final = {
     PACK_FORMAT: (),
     PART_FORMAT: ("format", "signature_key", "shape", "clips", "files"),
 }
-"""Members of documents as version 0.1 wrote them without a sum: `pack.json` always had one."""
+"""Members of documents that version 0.1 wrote without a checksum; `pack.json` always had one."""
 _FRAMES: Final = "frames"
 _INDEX: Final = "index.parquet"
 _PART: Final = "part.json"
@@ -131,7 +133,7 @@ class Part:
                 sha256=hashlib.sha256(data).hexdigest(),
             )
         except UNREADABLE as error:
-            raise _not_packed(name, error) from error
+            raise _damaged_error(name, error) from error
 
     @property
     def bytes(self) -> int:
@@ -185,40 +187,38 @@ def pack_frames(
 ) -> PackReport:
     """Copy the frames of clips into few large objects.
 
-    Every clip is read whole, compared with its commit, and its digest with that of its frames.
-    Clips keep their order; those that were packed before, in the same company, are not read.
+    Each clip to copy is read whole, and compared with its commit and the digest of its frames.
+    Clips keep their order. A part with the same clips as before is kept without reading them.
 
     Args:
         frames: Clips, from `open_frames`.
-        to: Where the pack is to be, or is: a path or an fsspec URL, of one signature alone.
-        codec: What chunks go through: `zstd`, or `none`.
+        to: Path or fsspec URL of the pack, new or existing. A pack has one signature.
+        codec: Codec of the chunks: `zstd`, or `none`.
         part_bytes: Raw bytes of frames after which no clip is added to a part.
-        repair: Read what is there, and write damaged parts and a damaged `pack.json` again.
-        storage_options: What fsspec needs to reach the place.
-        progress: Told of clips done.
+        repair: Read every object of the pack, and write damaged parts and a damaged `pack.json`
+            again.
+        storage_options: fsspec options of the pack.
+        progress: Called with the number of clips done.
 
     Raises:
         ConfigError: The codec or `part_bytes` cannot be used.
         ConflictError: A pack of another signature is there.
-        IntegrityError: An object of the store is not the one committed, or `pack.json` is
-            damaged. The pack is as it was.
+        IntegrityError: An object of the store differs from its commit, or `pack.json` is damaged.
+            The pack stays as it was.
     """
     if part_bytes < 1:
         message = f"part_bytes={part_bytes} must be 1 or above"
         raise ConfigError(message)
     codec = checked_codec(codec)
     objects = Objects(to, storage_options)
-    before = _document_of(objects) if not repair else _readable_document(objects)
-    if before is not None and before["signature_key"] != frames.signature_key:
-        message = f"{objects.url} is a pack of {before['signature_key']}, not of "
-        raise ConflictError(f"{message}{frames.signature_key}; choose another place")
+    before = _readable_document(objects) if repair else _document_of(objects)
+    _check_signature(objects, before, frames.signature_key)
     named: Mapping[str, str] = {} if before is None else before["parts"]
+    find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
     for clips in _groups(frames.places, part_bytes):
         key = _part_key(frames.signature_key, clips, codec)
-        part = _find_part(objects, key, sha256=named.get(key))
-        if part is not None and repair and _damage(objects, part):
-            part = None
+        part = find_part(objects, key, sha256=named.get(key))
         if part is None:
             part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
         parts.append(part)
@@ -228,6 +228,19 @@ def pack_frames(
     document = _document_for(frames, parts)
     if before != document:
         objects.put(PACK, with_sum(dump(document)))
+    return _report(objects, frames, parts, written=written)
+
+
+def _check_signature(objects: Objects, document: Document | None, signature_key: str) -> None:
+    """Check that a pack in the same place, if any, has the same signature."""
+    if document is not None and document["signature_key"] != signature_key:
+        message = f"{objects.url} is a pack of {document['signature_key']}, not of "
+        raise ConflictError(f"{message}{signature_key}; choose another place")
+
+
+def _report(
+    objects: Objects, frames: StoredFrames, parts: Sequence[Part], *, written: int
+) -> PackReport:
     return PackReport(
         url=objects.url,
         clips=len(frames),
@@ -246,22 +259,23 @@ def prune_pack(
     dry_run: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> PruneReport:
-    """Find, and unless it is a dry run delete, the parts that a pack does not name.
+    """Report, or with `dry_run=False` delete, the parts that `pack.json` does not reference.
 
-    They are of a writer that was killed, or of what the pack was before. Whatever was written
-    within the grace period stays, and so does every part if `pack.json` was. Unfinished writes
-    elsewhere in the pack are deleted with them.
+    A killed writer or an earlier pack leaves such parts. Parts written within the grace period
+    stay; if `pack.json` was, every part stays. Older unfinished writes are deleted everywhere in
+    the pack.
 
     Args:
-        url: Where the pack is.
-        grace_seconds: Longer than a pack takes to write, and than readers hold the one before.
-        dry_run: Only say what would be deleted.
-        storage_options: What fsspec needs to reach the place.
+        url: Path or URL of the pack.
+        grace_seconds: Keep anything written within this many seconds. Choose more than a pack takes
+            to write, and than a reader keeps an earlier pack open.
+        dry_run: Only report.
+        storage_options: fsspec options of the pack.
 
     Raises:
         CommitNotFoundError: There is no pack.
         ConfigError: `grace_seconds` is below zero.
-        IntegrityError: `pack.json` is not what was packed.
+        IntegrityError: `pack.json` is damaged.
     """
     if grace_seconds < 0:
         message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
@@ -269,27 +283,14 @@ def prune_pack(
     now = time.time()
     horizon = now - grace_seconds
     objects = Objects(url, storage_options)
-    parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
     listing = objects.list()
-    for key, info in listing.items():
-        if within := _IN_PART.match(key):
-            parts[within[1]][key] = info
-    named = _named_by(objects)["parts"]  # read after the listing: what is named since is in it
+    parts = _files_by_part(listing)
+    named = _named_by(objects)["parts"]  # read last: includes parts named since the listing
     is_new = objects.info(PACK).modified > horizon
-    garbage = {
-        part: files
-        for part, files in parts.items()
-        if part not in named
-        and not is_new
-        and max(info.modified for info in files.values()) <= horizon
-    }
-    unfinished = {
-        key for key, info in listing.items() if is_unfinished(key) and info.modified <= horizon
-    }
-    keys = sorted(unfinished.union(*garbage.values()))
-    if not dry_run:  # first what says that a part is whole
-        objects.delete([key for key in keys if key.endswith(f"/{_PART}")])
-        objects.delete([key for key in keys if not key.endswith(f"/{_PART}")])
+    garbage = {} if is_new else _unreferenced(parts, named, horizon)
+    keys = sorted(_unfinished(listing, horizon).union(*garbage.values()))
+    if not dry_run:
+        _delete(objects, keys)
         objects.stamp_now(_ahead(objects, parts.values(), now))
     return PruneReport(
         parts=tuple(garbage),
@@ -299,10 +300,40 @@ def prune_pack(
     )
 
 
-def _ahead(
-    objects: Objects, parts: Iterable[Mapping[str, ObjectInfo]], now: float
-) -> Iterator[str]:
-    """Objects that are stamped in the future, by a writer's clock: they count as written now."""
+def _files_by_part(listing: Listing) -> dict[str, dict[str, ObjectInfo]]:
+    """Group the listed objects of parts by key of the part."""
+    parts: defaultdict[str, dict[str, ObjectInfo]] = defaultdict(dict)
+    for key, info in listing.items():
+        if within := _IN_PART.match(key):
+            parts[within[1]][key] = info
+    return parts
+
+
+def _unreferenced(
+    parts: Mapping[str, Listing], named: Collection[str], horizon: float
+) -> dict[str, Listing]:
+    """Return the parts outside `named`, if all their objects were written by the horizon."""
+    return {
+        part: files
+        for part, files in parts.items()
+        if part not in named and max(info.modified for info in files.values()) <= horizon
+    }
+
+
+def _unfinished(listing: Listing, horizon: float) -> set[str]:
+    """Return temporary files of killed writers, written by the horizon."""
+    return {key for key, info in listing.items() if is_unfinished(key) and info.modified <= horizon}
+
+
+def _delete(objects: Objects, keys: Sequence[str]) -> None:
+    """Delete the documents of parts first, so that no half of a part counts as whole."""
+    documents = {key for key in keys if key.endswith(f"/{_PART}")}
+    objects.delete(sorted(documents))
+    objects.delete([key for key in keys if key not in documents])
+
+
+def _ahead(objects: Objects, parts: Iterable[Listing], now: float) -> Iterator[str]:
+    """Yield objects with a modification time in the future; they count as written now."""
     if objects.info(PACK).modified > now:
         yield PACK
     for files in parts:
@@ -365,7 +396,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
 
         Raises:
             KeyError: No such clip.
-            IntegrityError: A chunk is not what was packed.
+            IntegrityError: A chunk is damaged.
         """
         return self.read(clip_id)
 
@@ -417,7 +448,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
 
         Raises:
             KeyError: No such clip.
-            IntegrityError: A chunk is not what was packed.
+            IntegrityError: A chunk is damaged.
         """
         row = self.index.slice(self._rows[clip_id], 1).to_pylist()[0]
         wanted = slice(start, stop)
@@ -492,7 +523,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
             for target, (offset, length) in zip(into, places, strict=False):
                 shards.decode_chunk(data[offset - begin : offset - begin + length], target)
         except (FileNotFoundError, *UNREADABLE) as error:
-            raise _not_packed(f"{self.objects.url}/{key}", error) from error
+            raise _damaged_error(f"{self.objects.url}/{key}", error) from error
 
 
 def _groups(places: Mapping[str, Place], part_bytes: int) -> Iterator[list[tuple[str, Place]]]:
@@ -520,12 +551,15 @@ def _part_key(signature: str, clips: Iterable[tuple[str, Place]], codec: str) ->
 
 
 def _find_part(objects: Objects, key: str, *, sha256: str | None) -> Part | None:
-    """A part that is there; what nobody names is taken up, so that it is new for `prune_pack`.
+    """Return an existing part.
+
+    A part that `pack.json` does not reference gets a new modification time, so that `prune_pack`
+    keeps it.
 
     Args:
         objects: The pack.
         key: Name of the part.
-        sha256: Hash of its document, if the pack names it.
+        sha256: SHA-256 of its document, if `pack.json` references the part.
     """
     try:
         data = objects.get(f"parts/{key}/{_PART}")
@@ -537,8 +571,14 @@ def _find_part(objects: Objects, key: str, *, sha256: str | None) -> Part | None
     return part if sha256 in (None, part.sha256) else None
 
 
+def _find_whole_part(objects: Objects, key: str, *, sha256: str | None) -> Part | None:
+    """Return an existing part if all its files are undamaged; read every one."""
+    part = _find_part(objects, key, sha256=sha256)
+    return None if part is None or _damage(objects, part) else part
+
+
 def _damage(objects: Objects, part: Part) -> list[str]:
-    """Read every file of a part; say which are not what was packed."""
+    """Read every file of a part, and describe each damaged one."""
     faults = []
     for name in part.files:
         try:
@@ -642,7 +682,7 @@ def _document_of(objects: Objects) -> Document | None:
 
 
 def _readable_document(objects: Objects) -> Document | None:
-    """The same; `None` where it is damaged, too."""
+    """Return the content of `pack.json`; `None` if it is missing or damaged."""
     try:
         return _document_of(objects)
     except IntegrityError:
@@ -674,7 +714,7 @@ def _parsed(data: bytes, expected: str, *, name: str) -> Document:
         document: Document = checked_document(data, before=_BEFORE)
         found = document["format"]
     except UNREADABLE as error:
-        raise _not_packed(name, error) from error
+        raise _damaged_error(name, error) from error
     if found != expected:
         message = f"{name} is in format {found!r}, and this version reads {expected}"
         raise IntegrityError(message)
@@ -688,7 +728,7 @@ def _index_of(objects: Objects, part: Part, data: bytes | None) -> pa.Table:
         checked = _checked(objects, f"{part.path}/{_INDEX}", data, sha256=sha256, size=size)
         return pq.read_table(pa.BufferReader(checked), schema=INDEX)
     except (pa.ArrowException, OSError, *UNREADABLE) as error:
-        raise _not_packed(name, error) from error
+        raise _damaged_error(name, error) from error
 
 
 def _shards_of(objects: Objects, part: Part) -> Shards:
@@ -700,8 +740,8 @@ def _shards_of(objects: Objects, part: Part) -> Shards:
     return shards
 
 
-def _not_packed(name: str, error: Exception) -> IntegrityError:
-    message = f"{name} is not what was packed ({error!r}); pack again with repair"
+def _damaged_error(name: str, error: Exception) -> IntegrityError:
+    message = f"{name} is damaged ({error!r}); pack again with repair"
     return IntegrityError(message)
 
 
@@ -719,6 +759,6 @@ def _checked(
         message = f"{objects.url}/{key} is missing; pack again with repair"
         raise IntegrityError(message)
     if size not in (None, len(data)) or hashlib.sha256(data).hexdigest() != sha256:
-        message = f"{objects.url}/{key} is not what was packed; pack again with repair"
+        message = f"{objects.url}/{key} has a wrong size or SHA-256; pack again with repair"
         raise IntegrityError(message)
     return data

@@ -360,7 +360,7 @@ def test_dagster_is_told_no_signed_uri(planted: Planted, host: str, tmp_path: Pa
     )
     (event,) = [one for one in result.all_events if one.is_step_failure]
     planted.seen.append(str(event.step_failure_data.error))
-    assert "is signed, and Dagster keeps what a run is told" in planted.seen[-1]
+    assert "is signed, and Dagster stores the run configuration" in planted.seen[-1]
     assert not (tmp_path / "root").exists()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -40,75 +41,89 @@ def catalog_batch(
     embeddings: Sequence[str] = ("",),
     captions: Sequence[str] = ("",),
 ) -> tuple[pa.Table, TableInfo]:
-    """Join what the other steps left, and publish it as the table `catalog`.
+    """Join the tables of the other steps, and publish the result as the table `catalog`.
 
-    What was not made yet is empty.
+    Columns of steps that have not run yet are empty.
 
     Args:
         batch: Key of the batch.
         signatures: Its named signatures.
-        places: Where everything is.
-        selection: Which clips are worth keeping; its defaults if it is left out.
-        embeddings: Names of the embeddings; an empty one is the first's.
-        captions: Names of the captions; an empty one is the first's.
+        places: Workspace of the batch.
+        selection: Rules for clips to keep; by default `Selection()`.
+        embeddings: Names of the embeddings; the first one's is empty.
+        captions: Names of the captions; the first one's is empty.
     """
     selection = selection or Selection()
-    outcomes = {
-        name: {row["clip_id"]: row for row in places.rows("outcomes", batch, part=signature.key)}
-        for name, signature in signatures.items()
-    }
-    commits = {name: _commits(batch, signature, places) for name, signature in signatures.items()}
-    families = Suspects(places.store.objects).keys()
-    suspect = {
-        name: suspect_clips(batch, found.values(), places, families)
-        for name, found in commits.items()
-    }
+    frames = _read_frames(batch, signatures, places)
     uris = {row["video_key"]: row["uri"] for row in places.rows("videos", batch)}
     measures = _means(places.table("quality", batch))
-    vectors = {name: _counts(places.table("embeddings", batch, part=name)) for name in embeddings}
-    said = {
-        name: {row["clip_id"]: row for row in places.rows("captions", batch, part=name)}
-        for name in captions
-    }
+    vectors = [_read_vectors(batch, name, places) for name in embeddings]
+    texts = [(name, _by_clip(places.rows("captions", batch, part=name))) for name in captions]
     rows = []
     for clip in places.rows("clips", batch):
         clip_id = clip["clip_id"]
-        told = [outcomes[name].get(clip_id) for name in signatures]
-        texts = [said[name].get(clip_id, {}) for name in captions]
-        outcome = _worst([clip, *(row for row in told if row is not None)])
+        measured = measures.get(clip_id)
+        outcome = _worst([clip, *_outcomes(clip_id, frames)])
         rows.append(
             {name: clip[name] for name in CATALOG.names if name in clip}
+            | {"batch": batch, "uri": uris.get(clip["video_key"], "")}
             | outcome
-            | _decision(outcome, measures.get(clip_id), selection)
-            | {
-                "batch": batch,
-                "uri": uris.get(clip["video_key"], ""),
-                "names": list(signatures),
-                "signatures": [signature.key for signature in signatures.values()],
-                "frame_statuses": [row["status"] if row else "" for row in told],
-                "frame_counts": [row["frames"] if row else 0 for row in told],
-                "frame_paths": [
-                    _path(batch, signature, commits[name].get(clip_id))
-                    for name, signature in signatures.items()
-                ],
-                "suspect": [name for name in signatures if clip_id in suspect[name]],
-                "embedding_names": [name or FIRST for name in embeddings],
-                "embedding_counts": [vectors[name].get(clip_id, 0) for name in embeddings],
-                "embedding_paths": [
-                    places.tables.path("embeddings", batch, part=name)
-                    if clip_id in vectors[name]
-                    else ""
-                    for name in embeddings
-                ],
-                "caption": next((text["text"] for text in texts if text), ""),
-                "caption_names": [name or FIRST for name in captions],
-                "captions": [text.get("text", "") for text in texts],
-                "caption_models": [text.get("model", "") for text in texts],
-            }
-            | measures.get(clip_id, dict.fromkeys(MEANS.values()))
+            | _decision(outcome, measured, selection)
+            | _frame_columns(clip_id, frames)
+            | _embedding_columns(clip_id, vectors)
+            | _caption_columns(clip_id, texts)
+            | (measured or dict.fromkeys(MEANS.values()))
         )
     table = table_of(rows, CATALOG)
     return table, places.tables.write("catalog", batch, table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """Frames of a batch for one named signature."""
+
+    name: str
+    """Name of the signature."""
+    key: str
+    """Key of the signature."""
+    outcomes: Mapping[str, Row]
+    """Rows of the table of outcomes, by clip."""
+    paths: Mapping[str, str]
+    """Folders of the published frames relative to the root, by clip."""
+    suspect: Collection[str]
+    """Clips with suspect frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """Embeddings of a batch under one name."""
+
+    name: str
+    """Name of the embeddings; empty for the first."""
+    path: str
+    """Their table, relative to the root."""
+    counts: Mapping[str, int]
+    """Number of vectors, by clip."""
+
+
+def _read_frames(
+    batch: str, signatures: Mapping[str, FrameExtractionSignature], places: Places
+) -> list[_Frames]:
+    families = Suspects(places.store.objects).keys()
+    frames = []
+    for name, signature in signatures.items():
+        commits = _commits(batch, signature, places)
+        folder = f"frames/{batch}/{signature.key}"
+        frames.append(
+            _Frames(
+                name=name,
+                key=signature.key,
+                outcomes=_by_clip(places.rows("outcomes", batch, part=signature.key)),
+                paths={clip_id: f"{folder}/{commit.path}" for clip_id, commit in commits.items()},
+                suspect=suspect_clips(batch, commits.values(), places, families),
+            )
+        )
+    return frames
 
 
 def _commits(
@@ -118,6 +133,53 @@ def _commits(
         return places.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
+
+
+def _read_vectors(batch: str, name: str, places: Places) -> _Vectors:
+    counts = _counts(places.table("embeddings", batch, part=name))
+    return _Vectors(name, places.tables.path("embeddings", batch, part=name), counts)
+
+
+def _by_clip(rows: Iterable[Row]) -> dict[str, Row]:
+    return {row["clip_id"]: row for row in rows}
+
+
+def _outcomes(clip_id: str, frames: Iterable[_Frames]) -> list[Row]:
+    """Return the outcomes of a clip, for the signatures that have one."""
+    return [one.outcomes[clip_id] for one in frames if clip_id in one.outcomes]
+
+
+def _frame_columns(clip_id: str, frames: Sequence[_Frames]) -> Row:
+    """Return the columns that list one value per signature."""
+    rows = [one.outcomes.get(clip_id) for one in frames]
+    return {
+        "names": [one.name for one in frames],
+        "signatures": [one.key for one in frames],
+        "frame_statuses": [row["status"] if row else "" for row in rows],
+        "frame_counts": [row["frames"] if row else 0 for row in rows],
+        "frame_paths": [one.paths.get(clip_id, "") for one in frames],
+        "suspect": [one.name for one in frames if clip_id in one.suspect],
+    }
+
+
+def _embedding_columns(clip_id: str, vectors: Sequence[_Vectors]) -> Row:
+    """Return the columns that list one value per embedding name."""
+    return {
+        "embedding_names": [one.name or FIRST for one in vectors],
+        "embedding_counts": [one.counts.get(clip_id, 0) for one in vectors],
+        "embedding_paths": [one.path if clip_id in one.counts else "" for one in vectors],
+    }
+
+
+def _caption_columns(clip_id: str, texts: Sequence[tuple[str, Mapping[str, Row]]]) -> Row:
+    """Return the first caption of a clip, and the columns that list one value per caption name."""
+    rows = [by_clip.get(clip_id, {}) for _, by_clip in texts]
+    return {
+        "caption": next((row["text"] for row in rows if row), ""),
+        "caption_names": [name or FIRST for name, _ in texts],
+        "captions": [row.get("text", "") for row in rows],
+        "caption_models": [row.get("model", "") for row in rows],
+    }
 
 
 def _decision(outcome: Row, measures: Row | None, selection: Selection) -> Row:
@@ -135,10 +197,6 @@ def _worst(rows: Sequence[Row]) -> Row:
     """Status, reason and detail of the row that came out worst."""
     worst = min(rows, key=lambda row: _WORST_FIRST.index(row["status"]))
     return {name: worst[name] for name in ("status", "reason", "detail")}
-
-
-def _path(batch: str, signature: FrameExtractionSignature, commit: ClipCommit | None) -> str:
-    return "" if commit is None else f"frames/{batch}/{signature.key}/{commit.path}"
 
 
 def _means(quality: pa.Table | None) -> dict[str, Row]:

@@ -84,54 +84,45 @@ def extract_batch(
 ) -> dict[FrameExtractionSignature, FramesReport]:
     """Extract, store and publish the frames of a batch's clips.
 
-    A clip that cannot be decoded is an outcome in a table; the others are not affected.
+    A clip that cannot be decoded becomes a row with a status and a reason; the other clips are
+    unaffected.
 
     Args:
-        batch: A batch whose clips are cut.
-        signatures: What is wanted; all of it comes from one decode.
-        places: Where videos, frames and tables are.
-        decoder: A decoder or its name; the CPU's if it is not given.
-        limits: What one source, and one clip of it, may take.
-        workers: How many processes, and how long one clip may take.
-        retry_failed: Try clips again that failed with the same bytes.
-        repair: Mend the batch's documents and tables (`pipeline.repair`), read what is stored,
-            and extract clips again whose commits or objects are damaged.
-        progress: Told whenever clips are done.
+        batch: A batch with clips.
+        signatures: Signatures to extract, all from one decode.
+        places: Workspace of the batch.
+        decoder: A decoder or its name; by default the CPU's.
+        limits: Resource limits for one source and one clip of it.
+        workers: Number of processes, and time limit for one clip.
+        retry_failed: Try failed clips again, even from unchanged bytes.
+        repair: Repair the batch's documents and tables (`pipeline.repair`), read every stored
+            object, and extract clips with damaged commits or objects again.
+        progress: Called whenever clips are done.
 
     Raises:
         ConfigError: The request cannot be met. Raised before anything is decoded.
-        TransientError: Something could not be reached. What was done stays done.
-        ConflictError: The batch was withdrawn, before or meanwhile: nothing is published.
+        TransientError: Storage or another service could not be reached. Finished clips stay.
+        ConflictError: The batch was withdrawn before or during the run. Nothing is published.
         StoreError: Frames cannot be stored.
     """
     since = time.monotonic()
-    key = batch if isinstance(batch, str) else batch.key
-    job = Job(places.source, places.store, key, open_decoder(decoder), limits or Limits())
     wanted = tuple(dict.fromkeys(signatures))
-    if not wanted:
-        message = "no signature given; say which frames are wanted"
-        raise ConfigError(message)
-    check_pixels(wanted, job.decoder)
-    job = replace(job, suspects=Suspects(places.store.objects).keys())
+    key = batch if isinstance(batch, str) else batch.key
+    job = _checked_job(key, wanted, places, open_decoder(decoder), limits or Limits())
     if places.batches.is_withdrawn(key):
         raise withdrawal_error(key)
     if repair:
         repair_store(places, [key], signatures=wanted, dry_run=False)
     cut = places.rows("clips", key)
+    find_done = _whole_before if repair else _done_before
     before: Results = {}
     for signature in wanted:
-        readable = places.store.inspect(key, signature).commits if repair else None
-        done = _done_before(
-            signature, key, cut, places,
-            retry_failed=retry_failed, suspects=job.suspects, readable=readable,
-        )  # fmt: skip
-        before |= _undamaged(done, signature, key, places) if repair else done
-    videos = {row["video_key"]: video_of(row) for row in places.rows("videos", key)}
-    tasks = list(_tasks(job, cut, videos, wanted, done=before))
-    if job.source.is_copied:
-        tasks.reverse()  # of what does not all fit on this machine, what was cut last is there
+        before |= find_done(
+            signature, key, cut, places, retry_failed=retry_failed, suspects=job.suspects
+        )
+    tasks = _tasks(job, cut, places, wanted, done=before)
     for signature in {signature for task in tasks for signature in task.signatures}:
-        places.store.claim(key, signature)  # each task takes along that it is done
+        places.store.claim(key, signature)  # workers get the store with this done
     now = _run(tasks, workers or Workers(), progress)
     seconds = time.monotonic() - since
     return {
@@ -140,19 +131,55 @@ def extract_batch(
     }
 
 
+def _checked_job(
+    batch: str,
+    signatures: Sequence[FrameExtractionSignature],
+    places: Places,
+    decoder: Decoder,
+    limits: Limits,
+) -> Job:
+    """Describe the work that all clips of the batch share, and check that it can be done.
+
+    Raises:
+        ConfigError: There is no signature, or the decoder cannot give its pixels.
+    """
+    if not signatures:
+        message = "no signature given; say which frames are wanted"
+        raise ConfigError(message)
+    check_pixels(signatures, decoder)
+    suspects = Suspects(places.store.objects).keys()
+    return Job(places.source, places.store, batch, decoder, limits, suspects)
+
+
 def clips_to_extract(
     batch: str, signature: FrameExtractionSignature, places: Places, *, retry_failed: bool = False
 ) -> list[Row]:
-    """The clips that `extract_batch` would work on: what is neither committed nor known to fail."""
+    """Return the clips that `extract_batch` would decode: neither committed nor known to fail."""
     cut, suspects = places.rows("clips", batch), Suspects(places.store.objects).keys()
     done = _done_before(signature, batch, cut, places, retry_failed=retry_failed, suspects=suspects)
     return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
 
 
-def _undamaged(
-    done: Results, signature: FrameExtractionSignature, batch: str, places: Places
+def _whole_before(
+    signature: FrameExtractionSignature,
+    batch: str,
+    cut: Sequence[Row],
+    places: Places,
+    *,
+    retry_failed: bool,
+    suspects: Collection[str],
 ) -> Results:
-    """What is done and whole; everything stored is read."""
+    """Return the results of `_done_before` without damaged clips; read every stored object."""
+    readable = places.store.inspect(batch, signature).commits
+    done = _done_before(
+        signature,
+        batch,
+        cut,
+        places,
+        retry_failed=retry_failed,
+        suspects=suspects,
+        readable=readable,
+    )
     damaged = _damaged(signature, batch, places)
     return {name: result for name, result in done.items() if name[1] not in damaged}
 
@@ -167,7 +194,7 @@ def _done_before(
     suspects: Collection[str],
     readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
-    """What stands: committed from the same bytes and not suspect, or failed with them."""
+    """Return results to keep: commits from the same bytes, not suspect, and lasting failures."""
     told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
     commits = _commits(signature, batch, cut, places, suspects, readable=readable)
     done: Results = {}
@@ -183,7 +210,7 @@ def _done_before(
         elif clip["status"] != "ok":
             done[signature, clip_id] = _not_cut(clip, signature)
         elif row.get("status") in ("ok", "partial"):
-            continue  # what was stored then is suspect, or gone
+            continue  # the frames stored then are suspect, or gone
         elif stands and not retry_failed and row["reason"] not in RETRIED:
             done[signature, clip_id] = Result(row, None)
     return done
@@ -212,11 +239,10 @@ def _commits(
     *,
     readable: Mapping[str, ClipCommit] | None,
 ) -> dict[str, ClipCommit]:
-    """Commits of the batch's clips, from the bytes that they have now, of no suspect family.
+    """Return commits of the batch's clips, made from their present bytes and not suspect.
 
-    The manifest is one request. Clips that it does not have may be committed all the same: a run
-    that was killed before it published leaves such. Commits that were read one by one, because some
-    are damaged, are taken as they are.
+    Reading the manifest takes one request. A run that was killed before it published leaves commits
+    that the manifest lacks. A repair passes `readable`: the commits that it could read one by one.
     """
     wanted = {row["clip_id"]: row for row in cut if row["status"] == "ok"}
 
@@ -243,12 +269,28 @@ def _commits(
 def _tasks(
     job: Job,
     cut: Sequence[Row],
+    places: Places,
+    signatures: Sequence[FrameExtractionSignature],
+    *,
+    done: Results,
+) -> list[Task]:
+    """Return the remaining work in the order to do it."""
+    videos = {row["video_key"]: video_of(row) for row in places.rows("videos", job.batch)}
+    tasks = list(_passes(job, cut, videos, signatures, done=done))
+    if job.source.is_copied:
+        tasks.reverse()  # where not all copies fit on this machine, the last ones cut are there
+    return tasks
+
+
+def _passes(
+    job: Job,
+    cut: Sequence[Row],
     videos: Mapping[str, Video],
     signatures: Sequence[FrameExtractionSignature],
     *,
     done: Results,
 ) -> Iterator[Task]:
-    """What is left to do, in passes over one video each."""
+    """Yield the remaining work as passes over one video each."""
     passes: dict[tuple[str, str, tuple[FrameExtractionSignature, ...]], list[Clip]] = {}
     for row in cut:
         lacking = tuple(s for s in signatures if (s, row["clip_id"]) not in done)
@@ -262,7 +304,7 @@ def _tasks(
 
 
 def _run(tasks: Sequence[Task], workers: Workers, progress: Progress | None) -> Results:
-    """Do the tasks; those that took their worker along, or met a bug, are done again by clip."""
+    """Run the tasks. After a dead worker or a bug, run the clips of a task one by one."""
     results: Results = {}
     total, done = sum(len(task.clips) for task in tasks), 0
     again: list[Task] = []

@@ -1,16 +1,16 @@
 """Decode some stored frames again from their source, and compare every byte.
 
-That is done twice. Frames of the whole batch are decoded as extraction decodes them, which finds
-what the store, a GPU or another version changed. And of each family of videos one is decoded
-plainly, from its first packet on, which finds what a plan has wrong: see `family_check`. A family
-that differs is made suspect, and what its frames were made by is linear from the next run on.
+Two checks run. The first decodes frames of the whole batch as extraction does, and finds changes by
+the store, a GPU or another version. The second makes a plain decode of one video of each family,
+and finds mistakes of decode plans: see `family_check`. A family that differs becomes suspect, and
+later runs decode its videos linearly.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,7 +71,7 @@ class RecheckReport:
     decoders: tuple[str, ...]
     """What decoded the stored frames."""
     families: tuple[FamilyReport, ...] = ()
-    """What plain decodes said, by family."""
+    """Results of the plain decodes, one per family."""
 
     @property
     def ok(self) -> bool:
@@ -80,7 +80,7 @@ class RecheckReport:
 
     @property
     def wrong_families(self) -> tuple[FamilyReport, ...]:
-        """Families of which a frame differs from a plain decode."""
+        """Families with a frame that differs from a plain decode."""
         return tuple(one for one in self.families if one.differences)
 
 
@@ -96,18 +96,18 @@ def recheck_frames(
 ) -> RecheckReport:
     """Choose frames of a published batch at random, decode them again on the CPU, compare them.
 
-    They must be equal to the bit, whichever decoder made them, but for those that a GPU converted:
-    see `TOLERANCES`. Of each family of videos in the batch one is decoded plainly, too, as far as
-    `family_check.PIXELS` go; a family that a plan was wrong for is made suspect in the store.
+    They must be equal to the bit, whichever decoder made them, except for frames that a GPU
+    converted: see `TOLERANCES`. One video of each family in the batch is also compared with a plain
+    decode of up to `family_check.PIXELS`. If they differ, the family becomes suspect in the store.
 
     Args:
-        batch: A batch whose frames are published.
-        signature: Which of its frames.
-        places: Where videos and frames are.
-        frames: How many; each of them is as likely as any other.
-        seed: Chooses the same frames again.
-        limits: What one source may take.
-        workers: How many processes, and how long one clip may take.
+        batch: A batch with published frames.
+        signature: Signature of the frames.
+        places: Workspace of the batch.
+        frames: Number of frames; each stored frame is equally likely.
+        seed: Seed of the choice; the same seed chooses the same frames.
+        limits: Resource limits for one source.
+        workers: Number of processes, and time limit for one clip.
 
     Raises:
         CommitNotFoundError: The batch is not published for the signature.
@@ -120,29 +120,52 @@ def recheck_frames(
     manifest = places.store.manifest(batch, signature)
     chance = random.Random(seed)
     chosen = _choose(manifest, frames, chance)
-    tasks, skipped = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
-    tolerance = TOLERANCES[signature.pixels]
+    tasks, recut = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
     found = dict(_compared(tasks, workers or Workers()))
-    skipped |= {clip: str(e) for clip, e in found.items() if isinstance(e, FramesPipelineError)}
-    differences = {clip: one for clip, one in found.items() if isinstance(one, _Difference)}
-    wrong = {clip: one for clip, one in found.items() if isinstance(one, str)}
-    wrong |= {clip: text for clip, one in differences.items() if (text := one.beyond(tolerance))}
-    means = [mean for one in differences.values() for mean in one.means]
-    decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
     families = check_families(
         manifest, signature, places, chance=chance, limits=limits, workers=workers
     )
+    return _report(manifest, signature, chosen, found=found, recut=recut, families=families)
+
+
+def _report(
+    manifest: Manifest,
+    signature: FrameExtractionSignature,
+    chosen: Collection[str],
+    *,
+    found: Mapping[str, _Difference | str | ClipFault],
+    recut: Mapping[str, str],
+    families: Iterable[FamilyReport],
+) -> RecheckReport:
+    """Sum up the comparisons; a clip that could not be compared counts as skipped."""
+    faults = {clip: str(e) for clip, e in found.items() if isinstance(e, FramesPipelineError)}
+    skipped = {**recut, **faults}
+    differences = {clip: one for clip, one in found.items() if isinstance(one, _Difference)}
+    means = [mean for one in differences.values() for mean in one.means]
+    decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
+    tolerance = TOLERANCES[signature.pixels]
     return RecheckReport(
         clips=len(chosen) - len(skipped),
         frames=len(means),
         skipped=skipped,
-        mismatches=tuple(Mismatch(*one) for one in sorted(wrong.items())),
+        mismatches=_mismatches(found, tolerance),
         mean_difference=sum(means) / max(len(means), 1),
         max_difference=max((max(one.largest) for one in differences.values()), default=0),
         tolerance=tolerance,
         decoders=tuple(sorted(decoders)),
         families=tuple(families),
     )
+
+
+def _mismatches(
+    found: Mapping[str, _Difference | str | ClipFault], tolerance: Tolerance
+) -> tuple[Mismatch, ...]:
+    """Return the clips that differ beyond the tolerance, sorted by id."""
+    wrong = {clip: one for clip, one in found.items() if isinstance(one, str)}
+    for clip, one in found.items():
+        if isinstance(one, _Difference) and (text := one.beyond(tolerance)):
+            wrong[clip] = text
+    return tuple(Mismatch(*one) for one in sorted(wrong.items()))
 
 
 def _choose(manifest: Manifest, count: int, chance: random.Random) -> dict[str, tuple[int, ...]]:
@@ -181,7 +204,7 @@ def _tasks(
     chosen: Mapping[str, tuple[int, ...]],
     limits: Limits,
 ) -> tuple[list[_Task], dict[str, str]]:
-    """What is to be compared; and the clips that cannot be, with why."""
+    """Return the comparisons to run, and the clips that were cut again since, with a reason."""
     rows = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
     videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
     rows = {clip: row for clip, row in rows.items() if row["video_key"] in videos}
@@ -225,7 +248,7 @@ class _Difference:
 def _compared(
     tasks: Sequence[_Task], workers: Workers
 ) -> Iterator[tuple[str, _Difference | str | ClipFault]]:
-    """By clip, how its frames differ, or why they do, or why nobody can say.
+    """Yield a result per clip: a difference, a text for a mismatch, or the error of the clip.
 
     Raises:
         FramesPipelineError: The fault is not the clip's.
@@ -308,9 +331,10 @@ def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
 
 
 def _whole(task: _Task, media: Media) -> FrameBatch:
-    """The clip's frames as the CPU gives them, from the bytes that it was committed from.
+    """Decode the whole clip on the CPU.
 
-    What was decoded linearly is so again, by one thread: damage may show on that way alone.
+    A clip that was decoded linearly is decoded linearly again, by one thread: some damage shows
+    only in that way.
     """
     spans, signature = [Span(task.clip.start, task.clip.stop)], _on_cpu(task.signature)
     linear = task.commit.outcome.decode.fallback
