@@ -1,7 +1,7 @@
-"""What in a URL is secret: the query that signs it, and a name and password before the host.
+"""Secrets in URLs: signing parameters of the query, and a user name and password before the host.
 
-A presigned URL is a key to its object for as long as it is valid. It may be used, but not stored or
-printed: `without_secrets` takes out of any text what signs the URLs in it.
+A presigned URL is a key to its object for as long as it is valid. Use it, but never store or print
+it: `without_secrets` removes the signing parameters from every URL in a text.
 
     https://host/a.mp4?versionId=3&X-Amz-Date=…&X-Amz-Signature=…
     https://host/a.mp4?versionId=3                                   the same without secrets
@@ -31,20 +31,20 @@ _BESIDE: Final = frozenset(
         "ss", "st", "sv", "timestamp", "ts", "sdd", "ses", "deadline", "valid_until", "x-id",
     }
 )  # fmt: skip
-"""Parameters that say how and until when a URL is signed, where one is: Azure's, CloudFront's."""
+"""Parameters beside a signature, such as its expiry time. They are removed along with it."""
 _USER: Final = re.compile(r"(?<=://)[^/\s?#'\"<>]*@")
 _QUERY: Final = re.compile(r"[?#]([^\s'\"<>`]*[^\s'\"<>`:,;.)\]}])")
 _ENCODED: Final = re.compile(r"%(25)*3f[^\s'\"<>`&]+", re.IGNORECASE)
 """The query of a URL that is itself a parameter, encoded once or more often."""
 _BETWEEN: Final = re.compile(r"(&amp;|&|;|\\u0026)")
 _CONTAINERS: Final = re.compile(r"(abfss?|wasbs?)://$", re.IGNORECASE)
-"""Azure writes its containers where others have a user."""
+"""Azure writes its container names where other URLs have a user name."""
 _SHORTEST: Final = 4
-"""Characters below which an option's value is no secret that could be told from other text."""
+"""Length from which an option's value counts as a secret. Shorter values occur in other text."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter or option of that name holds a secret.
+    """Whether a parameter or option with this name holds a secret.
 
     >>> [is_secret_name(name) for name in ("X-Amz-Signature", "sig", "secret", "max_frames")]
     [True, True, True, False]
@@ -53,7 +53,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def signing_names(url: str) -> list[str]:
-    """The parameters of a URL that sign it, in their order.
+    """Return the names of a URL's signing parameters, in their order.
 
     >>> signing_names("https://host/a.mp4?v=1&Expires=9&Signature=c2ln&Key-Pair-Id=K1")
     ['Signature', 'Key-Pair-Id']
@@ -69,7 +69,7 @@ def signing_names(url: str) -> list[str]:
 
 
 def without_secrets(text: str) -> str:
-    """The text, its URLs without what signs them and without user names and passwords.
+    """Return the text with signing parameters, user names and passwords removed from its URLs.
 
     >>> without_secrets("403 for https://me:pw@host/a.mp4?v=1&sig=c2ln&se=2030, gone")
     '403 for https://host/a.mp4?v=1, gone'
@@ -84,7 +84,7 @@ def without_secrets(text: str) -> str:
 
 
 def folder_and_name(url: str) -> tuple[str, str]:
-    """A path or URL of a file, split before the file's name; a query belongs to the name.
+    """Split a path or URL into folder and file name; a query belongs to the name.
 
     >>> folder_and_name("https://host/a/b.mp4?at=1/2"), folder_and_name("b.mp4")
     (('https://host/a', 'b.mp4?at=1/2'), ('', 'b.mp4'))
@@ -96,7 +96,7 @@ def folder_and_name(url: str) -> tuple[str, str]:
 
 
 def secret_values(options: Mapping[str, Any]) -> Iterator[str]:
-    """The values of options, nested ones too, that no message may repeat."""
+    """Yield the secret values of options, including nested ones. No message may repeat them."""
     for name, value in options.items():
         if isinstance(value, Mapping):
             yield from secret_values(value)

@@ -42,8 +42,8 @@ _RETIRED: Final = ".retired"
 _MEMBERS: Final = {"format": str, "key": str, "sealed": str, "source": str, "videos": list}
 """Members of a batch's document, and their types."""
 _INDEX: Final = f"{_PREFIX}index.parquet"
-"""Every batch that was sealed up to some time in one object, so that whoever starts anew need not
-read each. Nothing is lost with it."""
+"""A copy of every batch sealed up to some time, in one object, so that a new process does not read
+each batch. The batches themselves stay the source of truth."""
 _INDEX_SCHEMA: Final = pa.schema(
     [
         ("key", pa.string()),
@@ -54,10 +54,10 @@ _INDEX_SCHEMA: Final = pa.schema(
     metadata={"format": _FORMAT, FOOTER_KEY: FOOTER_VALUE},
 )
 _WORTH_AN_INDEX: Final = 500
-"""Batches outside the index at which it is written again, while it is small."""
+"""While the index is small, write it again once this many batches are outside it."""
 _INDEX_GROWTH: Final = 16
-"""A large index is written again when it would grow by this part: so however many batches there
-are, each is written into it about as often, and few are read one by one."""
+"""Write a large index again once it would grow by 1/16. The number of rewrites per batch then stays
+about constant, and few batches are read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class BatchRegistry:
         self._retired: set[str] = set()
         self._last_number = 0
         self._indexed: int | None = None
-        """Batches that the index has; `None`: nobody looked."""
+        """Number of batches in the index; `None` before it is first read."""
 
     def keys(self) -> list[str]:
         """Keys of the sealed batches that are not retired, in the order of sealing."""
@@ -312,7 +312,7 @@ class BatchRegistry:
         return self._objects.put_new(name, document) or self._objects.get(name) == document
 
     def _read(self, keys: Iterable[str]) -> None:
-        """Read those batches that are not known yet; those that are not there are left out.
+        """Read the batches that are not known yet; missing ones are left out.
 
         Raises:
             IntegrityError: One is damaged; the others are known then.
@@ -341,7 +341,7 @@ class BatchRegistry:
         self._indexed = len(batches)
 
     def index_damage(self) -> str:
-        """What is wrong with the index; empty if nothing is, or there is none."""
+        """Describe the damage of the index; empty if it is sound or missing."""
         try:
             data = self._objects.get(_INDEX)
             check_footer_sum(data)

@@ -1,4 +1,4 @@
-"""Errors of other libraries, as causes of ours: tracebacks print them, URLs in full and all."""
+"""Errors of other libraries as causes of ours. Tracebacks print them, including full URLs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from frames_pipeline.plain_text import fit_to_show
 
 
 class ForeignError(Exception):
-    """What another library raised, in a text that may be shown."""
+    """An error of another library, with a message that is safe to show."""
 
 
 def presentable(error: BaseException, *, hide: Iterable[str] = ()) -> BaseException:
-    """The error where its text and those of its causes may be shown; otherwise a copy that may.
+    """Return the error if its message and its causes are safe to show; otherwise a safe copy.
 
     Tracebacks print every cause, and other libraries name URLs in full.
 
     Args:
-        error: What was raised.
-        hide: Values that no text may repeat.
+        error: The raised error.
+        hide: Values that no message may repeat.
     """
     hide = tuple(hide)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

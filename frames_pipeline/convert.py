@@ -4,10 +4,9 @@ A signature with `pixels="cuda"` has this done on the GPU (see `device`). Else t
 two paths through swscale, and which one is taken depends on the size alone:
 
 - same size: straight to `rgb24`, as FFmpeg's default does. 8-bit 4:2:0 and 4:2:2 of even height
-  take a shortcut: fast, nearest chroma, about one level dark, and what OpenCV and the program
-  ffmpeg give, to the bit. Above 8 bits, and where the height is odd, chroma is placed where the
-  stream says that it was sampled, which ffmpeg 5.1 leaves out (docs/corpus.md).
-  `colour="accurate"` always does so.
+  take a shortcut: fast, nearest chroma, about one level dark, and equal to the bit to OpenCV and
+  to the program ffmpeg. Above 8 bits, and where the height is odd, the stream's chroma location
+  is respected, which ffmpeg 5.1 leaves out (docs/corpus.md). `colour="accurate"` always does so.
 - another size: scaled to planar `gbrp`, then interleaved. Equal to the bit to scaling to `rgb24`
   with accurate rounding and full chroma, on any machine, and up to three times as fast. Scaling
   straight to `rgb24` is off by up to 60 levels.
@@ -248,7 +247,7 @@ class Converter:
     """Converts the frames of one stream; keeps the scalers it set up."""
 
     def __init__(self, name: str, container_crop: Crop | None = None) -> None:
-        """Take the name that errors give the source, and what its container cuts off."""
+        """Take the source's name for error messages, and the crop of its container."""
         self._name = name
         self._crop = container_crop
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
@@ -309,7 +308,7 @@ class Converter:
         return found
 
     def _stored_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
-        """What a frame measures before it is turned."""
+        """Return the size of a frame before rotation."""
         part = self._window(frame, spec)
         return Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
 

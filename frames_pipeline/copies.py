@@ -8,15 +8,14 @@ of them: the first one fetches it, the others wait.
         listener-{…}            the socket of its fork server
         {name}/video.mp4        a copy, in a folder that no other file shares
         {name}.part/video.mp4   one that is being fetched
-        {name}.lock             exclusive to who fetches or deletes, shared by readers
+        {name}.lock             exclusive for fetching and deleting, shared by readers
 
-Locks are the kernel's, by `flock`: they end with whoever holds them, however that ends. A worker
-that is killed blocks nobody, and a folder whose owner is gone is deleted when the next is made,
-with the semaphores that bear its name.
+Locks are the kernel's (`flock`): they end with the process that holds them, even if it is killed.
+So a dead worker blocks no other, and the next folder to be made deletes the folders of dead
+processes, with the semaphores that bear their names.
 
-The folder for temporary files is everybody's. What bears one of these names there and is not a
-folder of this user, with a regular file in it that its owner has locked or left, is never opened,
-followed or deleted.
+All users share the folder for temporary files. An entry with one of these names is opened, followed
+or deleted only if it is a folder of this user, with a regular owner file in it or an hour without.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _OWNER: Final = "owner-of-copies"
 _LOCK: Final = ".lock"
 _PART: Final = ".part"
 _MAKING_S: Final = 3600.0
-"""Seconds after which nobody is still making a folder that has no owner."""
+"""Age in seconds at which a folder without an owner file counts as abandoned."""
 _SEMAPHORES: Final = Path("/dev/shm")
 
 
@@ -133,7 +132,7 @@ _making: Final = threading.Lock()
 
 
 def _new_home() -> Path:
-    """A folder that goes when this process does: by itself, or by the next that makes one."""
+    """Make a folder that is deleted with this process: at its exit, or by the next such call."""
     for home in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             _delete_orphan(home)
@@ -146,7 +145,7 @@ def _new_home() -> Path:
 
 
 def _delete_orphan(home: Path) -> None:
-    """Delete a folder whose process is gone; one that is not of this user is not looked into."""
+    """Delete the folder of a dead process. Folders of other users are not looked into."""
     folder = home.lstat()
     if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid():
         return
@@ -196,7 +195,7 @@ def _folders(lock: Path) -> tuple[Path, Path]:
 def _bytes_in(folder: Path) -> int:
     found = 0
     for path in folder.glob("*"):
-        with contextlib.suppress(FileNotFoundError):  # whoever fetches it may give it up meanwhile
+        with contextlib.suppress(FileNotFoundError):  # a fetch that fails meanwhile deletes it
             found += path.stat().st_size
     return found
 

@@ -33,10 +33,10 @@ class Window(NamedTuple):
 
 
 def window(crop: Crop, height: int, width: int, *, rows: int, columns: int) -> Window | None:
-    """What is left of a picture, or `None` where nothing is.
+    """Return the part of a picture that a crop leaves, or `None` if it leaves nothing.
 
     Args:
-        crop: What is cut off.
+        crop: Pixels to cut off each edge.
         height: Of the coded picture.
         width: Of the coded picture.
         rows: How many rows of pixels share a sample of chroma: 2 in 4:2:0.

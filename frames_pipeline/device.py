@@ -81,7 +81,7 @@ def scaled_rgb(
         height: Rows that come out.
         width: Columns that come out.
         interpolation: `bicubic` or `bilinear`, both with what they leave out averaged in.
-        part: What of the frame is taken; of even place and size. `None`: all of it.
+        part: Part of the frame to take, with even offsets and size. `None`: all of it.
 
     Returns:
         uint8, of shape (height, width, 3).

@@ -1,12 +1,12 @@
 r"""Entries of a folder on this machine: which are files to take, and how a file is opened.
 
-Others fill the folder: a pipe hangs whoever opens it, a link leads to another disk or to itself, a
-name is no text. So entries are looked at before they are opened, and opened so that nothing waits.
+The folder's contents are untrusted: opening a pipe blocks, a symlink leads to another disk or to
+itself, a name is not UTF-8. So each entry is checked before it is opened, and opened without
+blocking.
 
-A file's key is its path below the folder as text. Names are bytes: a byte that is not UTF-8 is
-written as `\udcXX`, as Python does, and a name that has such an escape of its own gets its
-backslash written as `\u005c`. So every file has a key that any table and document holds, and no two
-share one.
+A file's key is its path below the folder as text. File names are bytes: a byte that is not UTF-8 is
+written as `\udcXX`, as Python does. In a name that already has such an escape, the backslash is
+written as `\u005c`. So every file has a key of its own that any table or document can hold.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Reason = Literal[
 ]  # fmt: skip
 """Why an entry is not taken."""
 Entry = tuple[str, os.stat_result | Reason]
-"""Path relative to the folder, with what the file is, or why it is passed over."""
+"""Path relative to the folder, with the file's status, or the reason it is passed over."""
 
 _EXAMPLES: Final = 3
-"""Names that are kept for each reason."""
+"""Example names to keep for each reason."""
 _ESCAPE: Final = r"\\(?:u005c|udc[89a-f][0-9a-f])"
 _TO_ESCAPE: Final = re.compile(rf"(?={_ESCAPE})\\|[\udc80-\udcff]")
 _ESCAPED: Final = re.compile(_ESCAPE)
@@ -64,7 +64,7 @@ class PassedOver:
 
 
 class PassedOverTally:
-    """Counts entries by why they are passed over, and keeps a few names of each."""
+    """Counts passed-over entries by reason, and keeps a few names of each."""
 
     def __init__(self) -> None:
         self._counts: Counter[Reason] = Counter()
@@ -78,7 +78,7 @@ class PassedOverTally:
             examples.append(key)
 
     def done(self) -> tuple[PassedOver, ...]:
-        """What was counted, by reason."""
+        """Return the counts, sorted by reason."""
         return tuple(
             PassedOver(reason, count, tuple(self._examples[reason]))
             for reason, count in sorted(self._counts.items())
@@ -86,12 +86,12 @@ class PassedOverTally:
 
 
 def said_of(passed_over: Iterable[PassedOver]) -> str:
-    """What was passed over, in a line; `nothing` if there is none."""
+    """Describe passed-over entries in one line; `nothing` if there are none."""
     return "; ".join(map(str, passed_over)) or "nothing"
 
 
 def _printable(key: str) -> str:
-    r"""A key on one line, with control characters as escapes.
+    r"""Return a key on one line, with control characters as escapes.
 
     >>> print(_printable("a\nb"))
     a\nb
@@ -100,7 +100,7 @@ def _printable(key: str) -> str:
 
 
 def key_of(name: str) -> str:
-    r"""The key of a path, as `os.fsdecode` has it.
+    r"""Return the key of a path that `os.fsdecode` decoded.
 
     >>> key_of("a.mp4"), key_of("caf\udce9.mp4"), key_of(r"caf\udce9.mp4")
     ('a.mp4', 'caf\\udce9.mp4', 'caf\\u005cudce9.mp4')
@@ -109,7 +109,7 @@ def key_of(name: str) -> str:
 
 
 def as_text(key: str) -> str:
-    r"""A key that somebody wrote as a name, or that version 0.1 kept as one: with half characters.
+    r"""Escape the surrogates of a key that was typed as a name, or stored as one by version 0.1.
 
     >>> as_text("caf\udce9.mp4"), as_text(r"caf\udce9.mp4")
     ('caf\\udce9.mp4', 'caf\\udce9.mp4')
@@ -118,7 +118,7 @@ def as_text(key: str) -> str:
 
 
 def name_of(key: str) -> str:
-    r"""The path of a key.
+    r"""Return the path of a key.
 
     >>> name_of(key_of("caf\udce9.mp4")) == "caf\udce9.mp4"
     True
@@ -133,15 +133,15 @@ def _escaped(found: re.Match[str]) -> str:
 def walk(
     root: Path, reason_against: Callable[[str], Reason | None], *, follow_links: bool
 ) -> Iterator[Entry]:
-    """Every entry below a folder, folders aside.
+    """Yield every entry below a folder, except folders.
 
-    Links to files within the folder are files of their own. Of links that lead outside, those to
-    files are taken and those to folders descended into if that is asked for, each folder once.
+    Symlinks to files within the folder count as files. Symlinks that lead outside are followed only
+    with `follow_links`; each folder is entered once.
 
     Args:
         root: The folder.
-        reason_against: Says of a path, by its name alone, why it is not taken.
-        follow_links: Whether links that lead outside are followed.
+        reason_against: Returns the reason to skip a path, judged by its name alone.
+        follow_links: Whether to follow symlinks that lead outside.
 
     Raises:
         OSError: The folder itself cannot be listed.
@@ -161,22 +161,22 @@ def walk(
         for entry in found:
             name = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                what = _look_at(entry, reason_against(name), inside, follow_links=follow_links)
+                seen_as = _look_at(entry, reason_against(name), inside, follow_links=follow_links)
             except FileNotFoundError:  # it went since it was listed
                 continue
             except OSError:
-                what = "unreadable"
-            if isinstance(what, str) or not stat.S_ISDIR(what.st_mode):
-                yield name, what
-            elif _identity(what) not in seen:
-                seen.add(_identity(what))
+                seen_as = "unreadable"
+            if isinstance(seen_as, str) or not stat.S_ISDIR(seen_as.st_mode):
+                yield name, seen_as
+            elif _identity(seen_as) not in seen:
+                seen.add(_identity(seen_as))
                 folders.append(name)
 
 
 def _look_at(
     entry: os.DirEntry[str], against: Reason | None, inside: str, *, follow_links: bool
 ) -> os.stat_result | Reason:
-    """What a file or a folder to descend into is, or why it is passed over."""
+    """Return the status of a file or of a folder to enter, or the reason to skip the entry."""
     if against == "hidden":
         return against
     if entry.is_symlink():
@@ -191,7 +191,7 @@ def _look_at(
 def _look_behind(
     entry: os.DirEntry[str], against: Reason | None, inside: str, *, follow_links: bool
 ) -> os.stat_result | Reason:
-    """The same for a link."""
+    """Do the same for a symlink."""
     try:
         status = os.stat(entry.path)  # noqa: PTH116 - an entry has no path object
     except OSError as error:
@@ -209,17 +209,17 @@ def _look_behind(
 
 
 def is_below(path: str | os.PathLike[str], real_folder: str) -> bool:
-    """Whether a path, its links followed, lies below a folder, whose own are followed already."""
+    """Whether the real path of a file lies below a folder, given by its real path."""
     real = os.path.realpath(path)
     return os.path.commonpath([real, real_folder]) == real_folder
 
 
 def status_of(path: Path) -> os.stat_result:
-    """What a regular file is, links followed.
+    """Return the status of a regular file, following symlinks.
 
     Raises:
         SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: It may not be looked at.
+        SourceUnreadableError: This user may not stat it.
     """
     try:
         status = path.stat()
@@ -230,7 +230,7 @@ def status_of(path: Path) -> os.stat_result:
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor of a regular file, which is looked at before and after it is opened.
+    """Open a regular file and return its descriptor. Its status is checked before and after.
 
     Raises:
         SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
@@ -257,7 +257,7 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
 
 
 def _refuse(path: Path, error: OSError | ValueError) -> NoReturn:
-    """Say why a file cannot be had; an error that says nothing of the file stays what it is."""
+    """Raise the source error for a failed access; re-raise errors that are not about the file."""
     message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
     if not isinstance(error, OSError) or error.errno in _NOT_THERE:
         raise SourceNotFoundError(message) from error

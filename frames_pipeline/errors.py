@@ -34,8 +34,8 @@ FramesPipelineError
 `ClipFault` is every error of one source alone: it becomes the outcome of its clips, and the others
 go on. All others end the run.
 
-Messages are for people, and go to terminals, logs, tables and pages. They name what strangers
-named, so every message is made safe to show as it is raised: see `plain_text`.
+Messages go to terminals, logs, tables and pages. They quote untrusted names, so every message is
+made safe to show as it is raised: see `plain_text`.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from frames_pipeline.plain_text import fit_to_show
 _FRAMES: Final = 20
 """Calls that are kept of a traceback: the last ones."""
 _MESSAGE_CHARACTERS: Final = 2000
-"""How much is kept of a message that somebody else wrote."""
+"""Length to which messages of other libraries are cut."""
 _MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
-"""What is wrong with the machine, whichever file it is about."""
+"""Errors of the machine, not of the file that they name."""
 
 
 class FramesPipelineError(Exception):
@@ -61,7 +61,7 @@ class FramesPipelineError(Exception):
     """How an outcome table names this kind of failure."""
 
     def __init__(self, *args: object) -> None:
-        """Take a message; control characters become visible, and URLs lose what signs them."""
+        """Take a message. Control characters are escaped, and secrets removed from its URLs."""
         super().__init__(*(fit_to_show(arg) if isinstance(arg, str) else arg for arg in args))
 
 
@@ -96,7 +96,7 @@ class SourceUnreadableError(SourceError):
 
 
 class SourceChangedError(SourceError):
-    """The bytes are not those that were observed: it was written while it was worked on."""
+    """The bytes differ from the observed ones: the file was written while it was worked on."""
 
     reason = "changed"
 
@@ -176,8 +176,7 @@ class WorkerTimeoutError(WorkerError):
 class InternalError(FramesPipelineError):
     """An error of a type that is not raised on purpose: a bug of this library.
 
-    It has the original's type, message and traceback as text, so it passes between processes
-    whatever the original held.
+    It has the original's type, message and traceback as text, so it can always be pickled.
     """
 
     reason = "internal"
@@ -186,13 +185,13 @@ class InternalError(FramesPipelineError):
 
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
-        """The internal error that stands for another one."""
+        """Return the internal error that stands for another one."""
         try:
-            what = " ".join("".join(traceback.format_exception_only(error)).split())
+            text = " ".join("".join(traceback.format_exception_only(error)).split())
         except Exception:  # one that cannot even be printed
-            what = type(error).__name__
-        what = what[:_MESSAGE_CHARACTERS]
-        made = cls(f"{what} (a bug: report it, with the traceback)")
+            text = type(error).__name__
+        text = text[:_MESSAGE_CHARACTERS]
+        made = cls(f"{text} (a bug: report it, with the traceback)")
         made.raised_at = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES)).rstrip()
         return made
 

@@ -97,9 +97,9 @@ def extract_spans(
     Args:
         media: The video.
         spans: Its clips.
-        signatures: What is wanted of each.
-        decoder: What decodes.
-        linear: Why everything from the start is to be decoded; empty to choose packets.
+        signatures: The frames and pixels wanted of each clip.
+        decoder: The decoder.
+        linear: Reason to decode everything from the start; empty to decode by plan.
 
     Yields:
         The number of a span, as soon as it is done, with its batches or why there are none.

@@ -20,7 +20,7 @@ Seconds = Fraction | Decimal | int | float | np.integer | np.floating
 """A time."""
 
 _CLOCK: Final = np.iinfo(np.int64)
-"""What a timestamp can be."""
+"""Range of a timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class DecodeReport:
     choice: str = ""
     """Why this decoder; empty if it was asked for by name."""
     fallback: str = ""
-    """Why everything from the start was decoded; empty if packets were chosen."""
+    """Why everything from the start was decoded; empty if it was decoded by plan."""
     family: str = ""
-    """Key of the video's family (see `pipeline.families`); empty where nobody told."""
+    """Key of the video's family (see `pipeline.families`); empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Outcome:
     detail: str = ""
     """What went wrong first, for a person."""
     timestamps_detail: str = ""
-    """What is wrong with the container's pts, for a person; empty for `container`."""
+    """Why the container's pts were repaired or replaced; empty for `container`."""
 
     @property
     def status(self) -> Literal["ok", "partial"]:
@@ -98,8 +98,8 @@ class FrameBatch:
     outcome: Outcome = field(repr=False)
     """How the clip came out: ok, or partial with what is missing and why."""
     container_crop: Crop | None = None
-    """What the container says to cut off the coded picture; `None` where it says nothing. Whether
-    it was, the signature's `crop` says."""
+    """Crop of the coded picture, as the container has it; `None` if it has none. It was applied if
+    the signature's `crop` is `container`."""
 
     def __post_init__(self) -> None:
         """Check that every array speaks of the same n frames."""

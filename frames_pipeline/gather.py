@@ -179,8 +179,8 @@ class Collection:
     ) -> Batches | SourceError:
         """A batch per signature, or why there is none.
 
-        A signature that wants none of the clip's frames has an empty batch, whichever others are
-        asked for with it.
+        A signature that wants none of the clip's frames has an empty batch, whether or not other
+        signatures are asked for with it.
 
         Args:
             report: What was decoded for the clip.

@@ -41,9 +41,9 @@ from frames_pipeline.times import (
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 
 _ORDER_IS_TOLD: Final = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"))
-"""Codecs that may reorder, and whose headers tell the order."""
+"""Codecs that may reorder frames, and have the output order in their headers."""
 _FARTHEST_MOVE: Final = 64
-"""Places between where a frame is decoded and where it is shown. Beyond, headers are asked."""
+"""The most places between a frame's decode order and its display order. Beyond, read headers."""
 
 OutputOrder = Callable[[], list[int] | None]
 """Reads every packet's place in the decoder's output from its headers; asked for when needed."""
@@ -72,7 +72,7 @@ class StreamFacts:
     pixel_format: str = ""
     """FFmpeg's name of how samples are laid out; empty where it is not known."""
     container_crop: Crop | None = None
-    """What the container says to cut off the coded picture; `None` where it says nothing."""
+    """Crop of the coded picture, as the container has it; `None` if it has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +119,8 @@ class PacketIndex:
     """Frames per second: what the container says, unless its decode times belie it."""
     timestamps: Timestamps
     """`container`: pts are the container's. `repaired`: some are missing or not increasing in
-    presentation order, and lie between those of their neighbours. `counted`: most are; then pts
-    are positions, and the time base is 1 / average rate."""
+    presentation order, and are interpolated between their neighbours. `counted`: most are; then
+    pts are positions, and the time base is 1 / average rate."""
     pts: NDArray[np.int64]
     """Timestamp of each row's frame, in `time_base` units. Shape (rows,)."""
     order: NDArray[np.int64]
@@ -138,10 +138,10 @@ class PacketIndex:
     disposable: NDArray[np.bool_]
     """Whether no other frame is predicted from the row's. Shape (rows,)."""
     sets: NDArray[np.bool_]
-    """Whether the row's packet sets what later ones are decoded with, beside pictures.
+    """Whether the row's packet carries parameter sets or other state for later packets.
     Shape (rows,)."""
     completed: NDArray[np.int64]
-    """The row whose packet completes each row's frame: that of its second field, or itself.
+    """Row of the packet that completes each row's frame: its second field, or the row itself.
     Shape (rows,)."""
     corrupt: NDArray[np.bool_]
     """Whether bytes of the row, or pictures that it is predicted from, are known to be lost.
@@ -151,14 +151,14 @@ class PacketIndex:
     last_duration: int
     """How long the last shown frame stays, in `time_base` units."""
     timestamps_detail: str = ""
-    """What is wrong with the container's timestamps, for a person; empty for `container`."""
+    """Why the container's timestamps were repaired or replaced; empty for `container`."""
     edits: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Rows at which a later edit of the edit list starts: nothing is predicted across."""
     pixel_format: str = ""
     """FFmpeg's name of how samples are laid out; empty where it is not known."""
     container_crop: Crop | None = None
-    """What the container says to cut off each edge of the coded picture (MP4's clean aperture,
-    Matroska's pixel crop), as FFmpeg reports it; `None` where it says nothing."""
+    """Crop of the coded picture, as the container has it (MP4's clean aperture, Matroska's pixel
+    crop) and as FFmpeg reports it; `None` if it has none."""
 
     @property
     def num_frames(self) -> int:
@@ -192,12 +192,11 @@ class PacketIndex:
 def build_index(
     stream: StreamFacts, columns: PacketColumns, output_order: OutputOrder
 ) -> PacketIndex:
-    """The index of a stream.
+    """Build the index of a stream.
 
-    Timestamps are the container's. Those that are missing, repeated or out of order are repaired
-    (see `times`). The order in which frames are shown is the decoder's: that of decoding where the
-    codec does not reorder, else that of the timestamps where these can be in order, else the one
-    that packet headers tell.
+    Timestamps are the container's. Missing, repeated and out-of-order ones are repaired (see
+    `times`). Frames are in the decoder's output order: decode order if the codec does not reorder,
+    else the order of the timestamps if these can be in order, else the order in packet headers.
 
     Raises:
         UnsupportedSourceError: Timestamps cannot be used, and the order cannot be told either.
@@ -277,8 +276,8 @@ def _without_leading(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Order and rows without the pictures that are shown before the first one that is decoded.
 
-    A stream that is cut at an open group of pictures begins with some: what they are predicted from
-    is gone, and a decoder keeps them back.
+    A stream that is cut at an open group of pictures begins with such pictures: their references
+    are gone, and a decoder does not output them.
     """
     rows = np.flatnonzero(has_frame)
     leads = has_frame & (order < order[rows[:1]].max(initial=0))
@@ -288,9 +287,9 @@ def _without_leading(
 
 
 def _lacks_references(codec: str, flags: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Rows before the first entry point: a stream that is cut begins with some.
+    """Mark the rows before the first entry point: a stream that is cut may begin with such rows.
 
-    Decoders of some codecs keep their frames back; others show what they make of gray.
+    Decoders of some codecs drop these frames; others predict them from gray and output them.
     """
     if starts_at_an_entry(codec):
         return np.zeros(len(flags), np.bool_)

@@ -82,13 +82,13 @@ _HEIF_BRANDS: Final = frozenset({
     "mif1", "msf1", "miaf", "avif", "avis",
     "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs",
 })  # fmt: skip
-"""What files with pictures call themselves (ISO/IEC 23008-12)."""
+"""Brands of image files (ISO/IEC 23008-12)."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
 _CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
 _IDENTITY: Final = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
-"""What of a file's status is other once other bytes are in it."""
+"""Fields of a file's status that change when its bytes are written."""
 _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
-"""What PyAV raises for bytes that are not what they should be."""
+"""Errors that PyAV raises for invalid bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ class Media:
 
     @cached_property
     def container_crop(self) -> Crop | None:
-        """What the container says to cut off the coded picture; `None` where it says nothing."""
+        """Crop of the coded picture, as the container has it; `None` if it has none."""
         names = self._container.format.name.split(",")
         if "mp4" in names:
             return mp4_crop(self._file.read, file_size=self._file.size, track=self.stream.id)
@@ -305,7 +305,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     Raises:
         SourceNotFoundError: There is no such file, or it is a folder, a pipe or a device.
         SourceUnreadableError: It may not be read.
-        SourceChangedError: It was written, and what was read of it makes no sense.
+        SourceChangedError: It was written meanwhile, so the bytes that were read are inconsistent.
         UnsupportedSourceError: The bytes are not a video, or not in a format that may be opened.
         NoVideoStreamError: There is audio alone, or a cover image.
         LimitExceededError: The file or its frames are larger than the limits allow.
@@ -338,7 +338,7 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 
 @contextlib.contextmanager
 def _blamed_on_writers(file: _LocalFile) -> Iterator[None]:
-    """Where a file was written while it was read, that is what is wrong with it."""
+    """Raise `SourceChangedError` in place of other faults if the file was written meanwhile."""
     try:
         yield
     except (ConfigError, StoreError, TransientError):
@@ -349,7 +349,7 @@ def _blamed_on_writers(file: _LocalFile) -> Iterator[None]:
 
 
 def _allowed(limits: Limits) -> Allowed:
-    """What the boxes of a file may declare."""
+    """Return the limits on numbers that a file's boxes declare."""
     return Allowed(
         samples=limits.max_samples,
         edits=limits.max_edits,
@@ -384,7 +384,7 @@ def _as_file(source: bytes | BinaryIO) -> tuple[CallersFile, str]:
 
 @contextlib.contextmanager
 def _whole_reads(file: CallersFile) -> Iterator[None]:
-    """Raise the first fault of a file object at the end of the block, whatever came of it.
+    """Raise the first fault of a file object at the end of the block, even without another error.
 
     libavformat takes a failed read for the end of the file.
     """

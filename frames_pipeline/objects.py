@@ -74,7 +74,7 @@ _TRANSIENT_ERRNO: Final = frozenset({errno.EBUSY, getattr(errno, "EREMOTEIO", er
 _CHECKSUM_TYPES: Final = frozenset(
     {"botocore.exceptions.ChecksumError", "botocore.exceptions.FlexibleChecksumError"}
 )
-"""What botocore raises for bytes that changed or were lost on the way."""
+"""Errors of botocore for bytes that changed or were lost in transfer."""
 
 _TRANSIENT_TYPES: Final = _CHECKSUM_TYPES | frozenset(
     {
@@ -99,7 +99,7 @@ _CREDENTIAL_TYPES: Final = frozenset(
 )
 
 _CLIENT_TYPES: Final = frozenset({"aiohttp.client_exceptions.ClientError"})
-"""What HTTP's file system lets through, with the URL in full."""
+"""Errors that fsspec's HTTP file system does not translate. Their messages hold the full URL."""
 
 _sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 """macOS has no fdatasync."""
@@ -388,7 +388,7 @@ def _split_url(url: str) -> tuple[str, str]:
         raise ConfigError(message)
     if protocol and without_secrets(url) != url:
         found = ", ".join(signing_names(url)) or "a user and a password"
-        message = f"{url} is signed, by {found}, and what is stored names it; give the URL without "
+        message = f"{url} is signed, by {found}, and stored objects name it; give the URL without "
         raise ConfigError(message + "that, and put credentials into storage_options")
     return protocol, rest.rstrip("/") or rest[:1]
 
@@ -555,7 +555,7 @@ def _with_place(url: str, key: str) -> Iterator[None]:
 def _named(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
     """Say which object a fault is about, and whether trying again may help.
 
-    Causes are kept in texts that may be shown: those of other libraries name URLs in full.
+    Causes are replaced by safe copies: messages of other libraries hold full URLs.
     """
     try:
         yield
@@ -571,24 +571,24 @@ def _named(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
         raise
 
 
-def _fault(error: Exception, where: str, what: str) -> FramesPipelineError | None:
-    """What an error means of an object; `None` where there is none, or the error is no fault.
+def _fault(error: Exception, where: str, text: str) -> FramesPipelineError | None:
+    """Return the fault of an object that an error means; `None` if it is missing, or no fault.
 
-    HTTP's file system says of every answer, and of none, that there is no such object.
+    fsspec's HTTP file system reports every failed request as a missing object.
     """
     if any(_may_pass(cause) for cause in _causes(error)):
-        return TransientError(f"cannot reach {where} now: {what}")
+        return TransientError(f"cannot reach {where} now: {text}")
     if isinstance(error, FileNotFoundError):
         if not _is_missing_bucket(error):
             return None
-        message = f"no bucket for {where}: {what}; create it first, or correct the URL"
+        message = f"no bucket for {where}: {text}; create it first, or correct the URL"
         return StoreAccessError(message)
     is_refused = isinstance(error, PermissionError) or _http_status(error) in (401, 403)
     if is_refused or _is_one_of(error, _CREDENTIAL_TYPES):
-        message = f"not allowed to reach {where}: {what}; check credentials and policy"
+        message = f"not allowed to reach {where}: {text}; check credentials and policy"
         return StoreAccessError(message)
     if isinstance(error, OSError) or _is_one_of(error, _CLIENT_TYPES):
-        return StoreAccessError(f"cannot use {where}: {what}")
+        return StoreAccessError(f"cannot use {where}: {text}")
     return None
 
 

@@ -1,9 +1,9 @@
-"""Text from outside, as people may be shown it: names, captions, messages of other libraries.
+"""Untrusted text made safe to show: file names, captions, messages of other libraries.
 
-A file may be called `x[/b]y.mp4`, hold the escape sequence that clears a terminal, or the Markdown
-of an image. Such text is exact wherever programs read it. Before a person sees it, it goes through
-one of these functions: `fit_to_show` for terminals, logs and tables, `as_markdown_text` for
-Markdown, `as_json` for JSON.
+A file name may be `x[/b]y.mp4`, or contain the escape sequence that clears a terminal, or the
+Markdown of an image. Programs get such text unchanged. Before a person sees it, pass it through one
+of these functions: `fit_to_show` for terminals, logs and tables, `as_markdown_text` for Markdown,
+`as_json` for JSON.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Final
 from frames_pipeline.addresses import without_secrets
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories of characters that steer, hide or are nothing: controls, direction, surrogates."""
+"""Unicode categories without a visible glyph: controls, formats, surrogates, unassigned."""
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARKDOWN: Final = re.compile(r"[!-/:-@\[-`{-~]")
-"""ASCII punctuation, all of which Markdown may be told to take as it is."""
+"""ASCII punctuation: Markdown allows a backslash escape before each of these characters."""
 _LINKED: Final = re.compile(r"(?<=[A-Za-z])(?=://)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
-"""Where Markdown of GitHub's kind would make a link by itself."""
+"""Places where GitHub's Markdown would autolink."""
 
 
 def shown(text: str) -> str:
-    r"""The text in one line, with a visible escape for every character that cannot be seen.
+    r"""Return the text in one line, with a visible escape for every invisible character.
 
     >>> print(shown("a\x1b[2Jb\n\u202egpj.mp4"))
     a\x1b[2Jb\n\u202egpj.mp4
@@ -39,14 +39,14 @@ def shown(text: str) -> str:
 
 
 def fit_to_show(text: str, *, hide: Iterable[str] = ()) -> str:
-    """The text in one line, without control characters, secrets of URLs, or values to hide."""
+    """Return the text in one line, without control characters, URL secrets and `hide` values."""
     for secret in hide:
         text = text.replace(secret, "***")
     return shown(without_secrets(text))
 
 
 def as_markdown_text(text: str) -> str:
-    r"""Markdown that shows the text as it is: no emphasis, link, image or HTML comes from it.
+    r"""Return Markdown that shows the text literally: without emphasis, links, images or HTML.
 
     >>> print(as_markdown_text("<img src=x>[b]**x**.mp4"))
     &lt;img src\=x&gt;\[b\]\*\*x\*\*\.mp4
@@ -56,7 +56,7 @@ def as_markdown_text(text: str) -> str:
 
 
 def as_json(value: object, *, default: Callable[[Any], object] | None = None) -> str:
-    r"""A JSON document that is safe to print: what cannot be seen is escaped, and comes back.
+    r"""Return a JSON document that is safe to print: invisible characters are JSON escapes.
 
     >>> as_json({"name": "é\x9b2J"})
     '{\n "name": "é\\u009b2J"\n}'

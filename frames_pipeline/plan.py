@@ -101,7 +101,7 @@ def _merged(
 ) -> list[tuple[int, int]]:
     """Stretches [start, stop], both included, joined where they touch or overlap.
 
-    Those that touch where an edit starts stay apart, so that the decoder is flushed between them.
+    Stretches that touch at the start of an edit stay apart: the decoder is flushed between them.
 
     >>> _merged([0, 0, 9, 12], [3, 5, 11, 15])
     [(0, 5), (9, 15)]

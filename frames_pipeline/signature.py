@@ -101,9 +101,9 @@ class FrameExtractionSignature:
     interpolation: Interpolation = "bicubic"
     """How pixels are resampled where the size changes. Native frames are kept as `bicubic`."""
     colour: Colour = "ffmpeg"
-    """How frames that keep their size become RGB: `ffmpeg` as its default does, which is what other
-    decoders give of 8-bit video of even height; `accurate` with full chroma interpolation and
-    exact rounding, as frames that change their size always are."""
+    """How frames that keep their size become RGB. `ffmpeg`: by its default, which equals other
+    decoders for 8-bit video of even height. `accurate`: with full chroma interpolation and exact
+    rounding, which resized frames always get."""
     rotation: Rotation = "apply"
     """Whether the display matrix (rotation by right angles, mirroring) is applied."""
     pixels: Pixels = "swscale"
@@ -113,7 +113,7 @@ class FrameExtractionSignature:
     revision: int = REVISION
     """Version of the algorithms behind these fields."""
     crop: CropTo = "coded"
-    """Which part of the coded picture is taken: `coded`, all of it; `container`, what lies inside
+    """Which part of the coded picture is taken. `coded`: all of it. `container`: the area inside
     the container's clean aperture (MP4, MOV) or pixel crop (Matroska), as players show it."""
     seed_fps: Rate | None = field(default=None, compare=False)
     """The rate that `seed_key` names for `first`, `middle` and `last`. It decides no pixel, so it
@@ -271,7 +271,7 @@ def signatures_from_seed(
     """The signatures that NeMo Curator's stage parameters ask for, each once.
 
     As there, `target_fps` wins over `extract_purposes`, and 2 stands in for both. A policy without
-    a rate gives one signature, whose `seed_key` names the first of the rates.
+    a rate gives one signature; its `seed_key` names the first of the rates.
 
     >>> [s.seed_key() for s in signatures_from_seed(extract_purposes=["AESTHETICS", "EMBEDDINGS"])]
     ['FrameExtractionPolicy.sequence-1000', 'FrameExtractionPolicy.sequence-2000']
@@ -328,12 +328,12 @@ def identity_fields() -> tuple[Field[Any], ...]:
 
 @cache
 def _choices() -> Mapping[str, tuple[str, ...]]:
-    """What each field that is a closed choice may be, as its annotation says."""
+    """Return the allowed values of each `Literal` field."""
     hints = get_type_hints(FrameExtractionSignature)
     return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - what a field may hold, and JSON
+def _plain(value: Any) -> Any:  # noqa: ANN401 - values of fields, and JSON
     """A field's value as the document has it: exact, so rates are text."""
     if isinstance(value, Fraction | enum.Enum):
         return str(value)

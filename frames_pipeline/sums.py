@@ -6,8 +6,8 @@ SHA-256 of its other bytes between its data and its footer, where readers never 
     | {"format":"…",…  | ,"sha256":"…" | } |
     | PAR1 data | mark, SHA-256 | footer | length of the footer | PAR1 |
 
-Version 0.1 wrote neither. Its documents are told by their members, which are exactly those of
-their format, and its files by a footer that announces no sum.
+Version 0.1 wrote neither. Its documents are recognized by having exactly the members of their
+format, and its files by a footer that announces no sum.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> d
 
     Raises:
         TypeError: It is another JSON value.
-        ValueError: It is no JSON, or its bytes are not those that were written.
+        ValueError: It is no JSON, or its bytes differ from the written ones.
     """
     document = json.loads(data)
     if not isinstance(document, dict):
@@ -83,17 +83,17 @@ def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> d
 
 
 def with_footer_sum(parquet: bytes) -> bytes:
-    """A Parquet file whose footer announces a sum, with that sum."""
+    """Insert the checksum into a Parquet file with a footer that announces it."""
     start = _footer_start(parquet)
     digest = hashlib.sha256(parquet).digest()
     return b"".join([parquet[:start], _MARK, digest, parquet[start:]])
 
 
 def check_footer_sum(data: bytes) -> bool:
-    """Whether a Parquet file has a sum of itself, which is then that of its bytes.
+    """Check the checksum of a Parquet file, and return whether it has one.
 
     Raises:
-        ValueError: Its bytes are not those that were written.
+        ValueError: Its bytes differ from the written ones.
     """
     start = _footer_start(data)
     gap = data[max(0, start - _GAP_BYTES) : start]

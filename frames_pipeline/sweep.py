@@ -89,7 +89,7 @@ class Sweep:
         return bool(self._damaged[row] or touching.any() or gaps.any()) or self._lacks_sets(row)
 
     def _lacks_sets(self, row: int) -> bool:
-        """Whether a packet is damaged that sets what the row is decoded with: it may not have."""
+        """Whether a damaged packet before the row may have carried its parameter sets."""
         before = slice(0, row + 1)
         return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
@@ -137,5 +137,5 @@ def _lost_bytes(corrupt: NDArray[np.bool_]) -> str:
     rows = np.flatnonzero(corrupt)
     if not len(rows):
         return ""
-    what = "bytes are lost, or pictures that it is predicted from"
-    return f"packet {rows[0]}: {what}, as of {len(rows)} in all"
+    lost = "bytes are lost, or pictures that it is predicted from"
+    return f"packet {rows[0]}: {lost}, as of {len(rows)} in all"

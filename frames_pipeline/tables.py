@@ -152,7 +152,7 @@ class FrameTables:
         """Compare whole files with their sums and digests, by path relative to the root.
 
         Raises:
-            IntegrityError: One is not what was written, or is not there.
+            IntegrityError: One is missing or differs from the written file.
         """
         paths = list(paths)
         for start in range(0, len(paths), _AT_ONCE):
@@ -586,7 +586,7 @@ CATALOG: Final = pa.schema(
         _column("frame_statuses", _TEXTS, "How the frames came out."),
         _column("frame_counts", _INTS, "Frames stored."),
         _column("frame_paths", _TEXTS, "Zarr groups, relative to the root; empty where none is."),
-        _column("suspect", _TEXTS, "Names of the signatures whose frames are suspect."),
+        _column("suspect", _TEXTS, "Names of the signatures with suspect frames."),
         _column("embedding_names", _TEXTS, "Names of the embeddings; these lists go with them."),
         _column("embedding_counts", _INTS, "Vectors of the clip's frames."),
         _column("embedding_paths", _TEXTS, "Parquet files that have them, relative to the root."),

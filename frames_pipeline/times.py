@@ -1,4 +1,4 @@
-"""When frames are shown: which of the container's times are believed, and what replaces the others.
+"""Frame times: which of the container's timestamps to believe, and how to replace the others.
 
     container    0  40  80  80  160   -  240  9000  320  360    one repeated, missing, far off
     believed     0  40  80   -  160   -  240     -  320  360
@@ -35,9 +35,9 @@ _COST_OF_LEAVING_OUT: Final = 2
 _COST_OF_A_JUMP: Final = 7
 """Three frames in a row that are out of order are outliers; before four, the clock jumped."""
 _LOOK_BACK: Final = 32
-"""Frames before and after a time that does not fit, among which the ones to believe are chosen."""
+"""Frames before and after a time that does not fit. The times to believe are chosen among them."""
 _LONGEST_GAP: Final = Fraction(10)
-"""Seconds, and frame durations below: a longer gap is a jump, in formats whose clock may jump."""
+"""Seconds, and frame durations below. A longer gap is a jump, in formats that allow clock jumps."""
 _LONGEST_GAP_IN_FRAMES: Final = 16
 _LARGEST: Final = 1 << 61
 """Times beyond are not calculated with."""
@@ -58,7 +58,7 @@ class FrameTimes:
     last_is_believed: bool
     """Whether the container's time of the last frame was believed."""
     detail: str = ""
-    """What was found wrong, for a person; empty for `container`."""
+    """Why the container's times were repaired or replaced; empty for `container`."""
 
 
 class _Choice(NamedTuple):
@@ -87,8 +87,8 @@ def frame_times(
     """The times of the shown frames, in presentation order.
 
     Args:
-        pts: What the container gives, `NO_PTS` where it gives none. Shape (n,).
-        time_base: Seconds per unit of these.
+        pts: The container's timestamps, `NO_PTS` where missing. Shape (n,).
+        time_base: Seconds per unit of `pts`.
         rate: The stream's average rate, in frames per second.
         clock_may_jump: Whether the format's clock may jump ahead, as that of a transport stream.
 
@@ -106,14 +106,14 @@ def frame_times(
     if not np.any(pts == NO_PTS) and np.all((steps > 0) & (steps <= longest)):
         return FrameTimes("container", pts, time_base, usual, last_is_believed=True)
     if np.any(np.abs(pts[pts != NO_PTS]) > _LARGEST):
-        return counted_times(len(pts), rate, "times are beyond what a clock can show")
+        return counted_times(len(pts), rate, "times exceed the range of a clock")
     exchanged = _exchanged(pts)
     believed = _believed(exchanged, longest)
     if 2 * len(believed.frames) < len(pts):
         return counted_times(len(pts), rate, _fewer_than_half(pts, believed))
     resolved = _resolved(len(pts), believed, usual)
     if resolved is None:
-        return counted_times(len(pts), rate, "times leave no room for those that are missing")
+        return counted_times(len(pts), rate, "times leave no room for the missing ones")
     return FrameTimes(
         "repaired",
         resolved.ticks,
@@ -125,9 +125,9 @@ def frame_times(
 
 
 def as_decode_times(times: FrameTimes, rate: Fraction) -> FrameTimes:
-    """Times that are those of decoding, handed out in the order in which frames are shown.
+    """Assign decode times to frames in display order.
 
-    Where they are even, frames are counted instead, which says the same.
+    If the times are even, frames are counted instead, which gives the same result.
     """
     detail = "the container gives times of decoding only"
     if times.source == "counted" or len(np.unique(np.diff(times.ticks))) <= 1:
@@ -169,7 +169,7 @@ def _exchanged(pts: Ticks) -> Ticks:
 
 
 def _believed(times: Ticks, longest: int) -> _Believed:
-    """The frames whose times are believed: chosen around each one that does not fit."""
+    """Choose the frames with believed times, around each time that does not fit."""
     known = np.flatnonzero(times != NO_PTS)
     clock = times[known]
     kept = np.ones(len(known), np.bool_)
@@ -190,7 +190,7 @@ def _believed(times: Ticks, longest: int) -> _Believed:
 
 
 def _stretches(odd: Ticks, count: int) -> list[tuple[int, int]]:
-    """Stretches [start, stop) of times around those that do not fit.
+    """Return stretches [start, stop) around the times that do not fit.
 
     >>> _stretches(np.array([50, 60, 200]), 300)
     [(19, 93), (169, 233)]
@@ -254,7 +254,7 @@ def _resolved(count: int, believed: _Believed, usual: int) -> _Resolved | None:
 
     Args:
         count: Number of frames.
-        believed: Those whose times are believed.
+        believed: The frames with believed times.
         usual: The usual step, by the average rate.
     """
     frames = believed.frames
@@ -285,7 +285,7 @@ def _share(span: Ticks, part: Ticks, places: Ticks) -> Ticks:
 
 
 def _what_was_found(pts: Ticks, exchanged: Ticks, believed: _Believed) -> str:
-    """What is wrong with the container's times, in words and numbers."""
+    """Describe the faults of the container's times, in words and numbers."""
     left_out = np.setdiff1d(np.flatnonzero(exchanged != NO_PTS), believed.frames)
     repeated = int(np.count_nonzero(np.isin(exchanged[left_out], believed.clock)))
     counts = {
@@ -294,7 +294,7 @@ def _what_was_found(pts: Ticks, exchanged: Ticks, believed: _Believed) -> str:
         "out of order": len(left_out) - repeated,
         "exchanged with a neighbour's": int(np.count_nonzero(pts != exchanged)),
     }
-    found = [f"{count} {what}" for what, count in counts.items() if count]
+    found = [f"{count} {fault}" for fault, count in counts.items() if count]
     said = [f"of {len(pts)} times, {', '.join(found)}"] if found else []
     if jumps := int(np.count_nonzero(believed.jumped)):
         said.append(f"the clock jumps {'once' if jumps == 1 else f'{jumps} times'}")

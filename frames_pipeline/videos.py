@@ -40,7 +40,7 @@ SUFFIXES: Final = (
     ".hevc", ".ivf", ".m1v", ".m2t", ".m2v", ".m4s", ".mj2", ".mpe", ".mpv", ".obu", ".ogm", ".qt",
     ".vob",
 )  # fmt: skip
-"""File names that are taken for videos, whatever their case. `media.FORMATS` opens all of them."""
+"""Suffixes of video files, in any case. `media.FORMATS` opens all of them."""
 
 _FETCH_PAUSES: Final = (0.2, 1.0)
 """Seconds before a source that came short is fetched again."""
@@ -55,7 +55,7 @@ class Video:
     """A video as its source lists it."""
 
     key: str
-    """Path relative to the source's root, as `entries.key_of` has it: what identifies it."""
+    """Path relative to the source's root, as `entries.key_of` writes it. Identifies the video."""
     size: int
     """Bytes."""
     modified: float
@@ -85,12 +85,12 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies under a source."""
+    """The entries of a source."""
 
     videos: tuple[Video, ...]
     """The videos, by key."""
     passed_over: tuple[PassedOver, ...]
-    """What is not taken for a video, by why."""
+    """Entries that are not taken for videos, by reason."""
 
 
 class VideoSource:
@@ -134,11 +134,11 @@ class VideoSource:
         return self._objects.local_path is None
 
     def list(self) -> tuple[Video, ...]:
-        """Every video under the root, by key: those of `look`."""
+        """Return every video under the root, by key, as `look` does."""
         return self.look().videos
 
     def look(self) -> Listing:
-        """Every video under the root, and what is passed over. Nothing is opened.
+        """List every video under the root, and the entries passed over. Opens no file.
 
         Raises:
             SourceNotFoundError: The root is a folder that is not there.
@@ -197,14 +197,14 @@ class VideoSource:
             message = f"{key} is gone from {self.url}"
             raise SourceNotFoundError(message) from error
         except OSError:
-            status_of(path)  # says what it is
+            status_of(path)  # raises the source error
         if not self._follow_links and not is_below(path, os.path.realpath(root)):
             message = f"{key} is a link that leads out of {self.url}; set follow_links to follow it"
             raise SourceNotFoundError(message)
         return path
 
     def fingerprint(self, video: Video) -> str:
-        """What a video's bytes are: a hash of them, or what the object store calls them.
+        """Return the fingerprint of a video's bytes: their hash, or the object store's identifier.
 
         Raises:
             SourceError: It is gone, may not be read, or is being written.
@@ -223,9 +223,9 @@ class VideoSource:
         return f"sha256:{digest}"
 
     def check_unchanged(self, video: Video) -> None:
-        """Make sure that a video is still the one that was observed.
+        """Check that a video is still as observed.
 
-        What is made from it is kept under the fingerprint of the bytes that it came from.
+        Results are stored under the fingerprint of the bytes that they were made from.
 
         Raises:
             SourceChangedError: It was written since.
@@ -241,8 +241,8 @@ class VideoSource:
     ) -> Iterator[Path]:
         """A video as a local file, for the time of a `with` block.
 
-        A remote one is copied into a folder of its own, which no other file shares. The copy has
-        all of its bytes, and they are those that were listed. It is kept for the next reader.
+        A remote video is copied into a folder of its own, which no other file shares. The copy is
+        complete, and of the listed version. It is kept for the next reader.
 
         Args:
             video: The video, as it was listed.
@@ -326,9 +326,9 @@ def _check_size(key: str, size: int, max_bytes: int | None) -> None:
 
 
 def _fetch(objects: Objects, name: str, video: Video, path: Path) -> None:
-    """Copy a remote video, and compare its size, and what is listed now, with what was listed.
+    """Copy a remote video, and compare its size and its present listing with the earlier listing.
 
-    A short answer may announce its own length, so the client takes it for the whole.
+    A short response may announce its own length, so the client takes it for the whole.
 
     Raises:
         SourceNotFoundError: It is gone.

@@ -1,4 +1,4 @@
-"""The mark of a batch that was withdrawn: whoever publishes looks for it after each write.
+"""The mark of a withdrawn batch: every publisher looks for it after each write.
 
     withdraw   mark ── delete commits, manifests, tables
     a run              … ── write ── is there a mark? then take it back, and fail

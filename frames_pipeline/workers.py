@@ -54,8 +54,8 @@ _AHEAD: Final = 2
 _LEAST_MEMORY: Final = 256 << 20
 """What the libraries take, and a little to work with."""
 _OUT_OF_MEMORY: Final = 76
-"""Exit code of a worker that met its memory limit. It leaves, since nobody knows what its
-libraries make of allocations that failed."""
+"""Exit code of a worker that met its memory limit. It exits, since its libraries may be in any
+state after a failed allocation."""
 _UNGUARDED: Final = (
     "worker processes do not start: each imports the script that is run, and must not come to the "
     'place that starts them; put what the script does under `if __name__ == "__main__":`'
@@ -67,7 +67,7 @@ class _NoRoomError(Exception):
 
 
 class _NoTaskError(Exception):
-    """A worker process cannot unpack what it is to do."""
+    """A worker process cannot unpickle its task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Workers:
         except (_NoRoomError, _NoTaskError) as error:
             raise ConfigError(str(error)) from None
         except BrokenProcessPool:
-            raise  # `map` knows what was running
+            raise  # `map` knows the running tasks
         except FramesPipelineError as error:
             return error
         except TimeoutError:
@@ -186,17 +186,17 @@ class Workers:
 
 
 def _packed(task: object) -> bytes:
-    """A task as bytes: what cannot be unpacked is an error of the task, not the process's end."""
+    """Pickle a task here, so that failing to unpickle it is its error and not the worker's end."""
     try:
         return pickle.dumps(task)
     except Exception as error:
         message = f"a {type(task).__name__} cannot be sent to a worker process: {error}; "
-        message += "use what can be pickled"
+        message += "use objects that can be pickled"
         raise ConfigError(message) from error
 
 
 def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:
-    """What it means that a process died without a task."""
+    """Return the error for a process that died without a task."""
     if not has_worked and not any(f.done() and not f.exception() for f in running):
         return ConfigError(_UNGUARDED)
     return TransientError("a worker process was killed while it had no task; run it again")
@@ -240,8 +240,8 @@ def _ensure_running() -> None:
 def _naming_after(home: Path) -> Iterator[None]:
     """Have sockets made in a folder and semaphores named after it, for the time of a `with` block.
 
-    Whoever is killed leaves them behind, and whoever deletes the folder then finds them by its
-    name. `multiprocessing` has no public way to say where they are.
+    A killed process leaves them behind, and the process that deletes the folder finds them by its
+    name. `multiprocessing` has no public way to set their location.
     """
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     ours = {"tempdir": str(home), "semprefix": f"/{home.name}"}
@@ -256,8 +256,8 @@ def _naming_after(home: Path) -> Iterator[None]:
 
 
 def _build_walls(memory_bytes: int, shared: Copies) -> None:
-    """What a worker process does first: give up what its tasks have no need of."""
-    use_copies(shared)  # what it leaves there when it is killed is its parent's
+    """Set up a worker process: share its parent's copies, and set its limits."""
+    use_copies(shared)  # the parent owns all that a killed worker leaves there
     _go_down_with(multiprocessing.parent_process())
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
         os.dup2(nothing.fileno(), 0)
@@ -283,8 +283,8 @@ def _go_down_with(parent: BaseProcess | None) -> None:
 def _within_limits(work: Callable[[T], R], packed: bytes, cpu_s: float, memory_bytes: int) -> bytes:
     """Do a task in a worker process, which goes down with it where memory runs out.
 
-    Nothing but bytes, and errors of this family, leave the process: whatever a task raises or
-    returns, `SystemExit` and what cannot be pickled included, takes nothing else along.
+    Only bytes and errors of this family leave the process. `SystemExit`, and results and errors
+    that cannot be pickled, become such errors.
     """
     if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
         message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
@@ -306,7 +306,7 @@ def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - as packed
         return pickle.loads(packed)
     except Exception as error:
         message = f"a worker process cannot unpack its task: {type(error).__name__}: {error}; "
-        raise _NoTaskError(f"{message}what it needs must be importable there") from error
+        raise _NoTaskError(f"{message}its modules must be importable there") from error
 
 
 def _portable(error: FramesPipelineError) -> FramesPipelineError:
@@ -345,7 +345,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, those that it came from, and those that it groups, each once."""
+    """Yield an error, its causes, and the errors that it groups, each once."""
     left: list[BaseException] = [error]
     seen: set[int] = set()
     while left:

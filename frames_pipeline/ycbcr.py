@@ -48,7 +48,7 @@ _PROBE: Final = (4, 31)
 
 
 class _Tables(NamedTuple):
-    """What each value of a sample adds to a pixel. Each of shape (256,)."""
+    """Contribution of each sample value to a pixel. Each of shape (256,)."""
 
     luma: NDArray[np.int16]
     red: NDArray[np.int16]
@@ -61,7 +61,7 @@ def correct(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
     """Give pixels that swscale made by `SHORTCUT` the values that every CPU agrees on.
 
     Args:
-        frame: What they were made of.
+        frame: The frame that they were made from.
         out: The pixels. Shape (height, width, 3).
     """
     layout = frame.format.name
@@ -70,9 +70,10 @@ def correct(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
 
 
 def apply_formula(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-    """Compute what swscale has its shortcut for.
+    """Compute the pixels that swscale's shortcut gives.
 
-    That is a picture of even height; swscale takes each field of an interlaced frame for one.
+    The shortcut is for pictures of even height; swscale treats each field of an interlaced frame as
+    a picture.
     """
     layout = frame.format.name
     is_full = frame.color_range == ColorRange.JPEG or layout.startswith("yuvj")

@@ -85,7 +85,7 @@ class _Commands(click.Group):
 
 @contextlib.contextmanager
 def _legible_usage() -> Iterator[None]:
-    """Have what click says of arguments repeat no control characters of theirs."""
+    """Escape control characters of arguments in click's usage errors."""
     try:
         yield
     except click.ClickException as error:
@@ -445,7 +445,7 @@ def export(
 @click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
 @click.option("--codec", default="zstd", show_default=True, help="zstd, or none.")
 @click.option("--part-bytes", default=2**30, show_default=True, help="Raw bytes of a part.")
-@click.option("--repair", "repairs", is_flag=True, help="Read the pack, and mend what is damaged.")
+@click.option("--repair", "repairs", is_flag=True, help="Read the pack, and mend any damage.")
 @options.target_options
 @options.as_json
 def pack(
@@ -518,9 +518,9 @@ def prune(
 def verify(
     *, root: str, batch: str | None, root_options: Options, deep: bool, as_json: bool
 ) -> None:
-    """Compare what is stored with what was committed. Exit code 1 says that they differ.
+    """Compare stored objects with their commits. Exit code 1 means that they differ.
 
-    With --deep, tables, batches and notes are compared with their sums, too.
+    With --deep, also compare tables, batches and notes with their checksums.
     """
     here = options.places(root, root_options)
     rows, faults = [], []
@@ -552,7 +552,7 @@ def verify(
 
 
 def _besides(here: Places, batch: str | None, known: set[str]) -> Iterator[dict[str, str]]:
-    """Damage of documents, tables and notes that is not known yet."""
+    """Yield damage of documents, tables and notes that is not known yet."""
     for one in repair_store(here, [batch] if batch else []).damages:
         if one.key not in known:
             fault = f"{one.key}: {one.found}"
@@ -569,8 +569,8 @@ def repair(
 ) -> None:
     """Find damaged documents, tables and notes, and mend them from the rest.
 
-    Of every BATCH, unless some are named. Frames are mended by a run with `extraction.repair`.
-    Exit code 1 says that something is damaged still.
+    Checks every batch unless you name some. To mend frames, run a batch with `extraction.repair`.
+    Exit code 1 means that damage is left.
     """
     report = repair_store(options.places(root, root_options), batches, dry_run=not apply)
     if as_json:
@@ -618,7 +618,7 @@ def gc(
         counts = {"attempts": len(report.attempts), "unfinished_writes": len(report.temporary)}
         output.facts({**counts, **_freed(report), "stamped_in_the_future": len(report.ahead)})
         for key in report.unreadable:
-            message = f"{key} is damaged: whatever it may name was kept; run repair"
+            message = f"{key} is damaged: everything that it may name was kept; run repair"
             output.complaint(message)
     if report.unreadable:
         sys.exit(FOUND)
@@ -646,9 +646,9 @@ def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo
 @click.option("--clear", metavar="FAMILY", help="Put a family back to plans, after an upgrade.")
 @options.as_json
 def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bool) -> None:
-    """List families of videos that a plan was wrong for, with what was found.
+    """List families of videos that a plan was wrong for, with the findings.
 
-    Their videos are decoded linearly, and their frames are made again at a batch's next run.
+    Their videos are decoded linearly, and the next run of a batch makes their frames again.
     """
     here = Suspects(options.places(root, root_options).store.objects)
     if clear is not None:

@@ -74,9 +74,9 @@ def pairs(
 def storage_options(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> Options:
-    """`NAME=VALUE`, or `NAME.NAME=VALUE` for an option within an option.
+    """Parse `NAME=VALUE`, or `NAME.NAME=VALUE` for an option within an option.
 
-    A value is JSON where it is such, but for those that are secrets: those are text.
+    Values are parsed as JSON where possible. Secrets are always text.
     """
     values: Options = {}
     for text in texts:
@@ -107,7 +107,7 @@ def _storage_value(name: str, value: str) -> object:
 
 
 def _put(values: Options, path: Sequence[str], value: object) -> None:
-    """Put a value where a path leads, through options that have options."""
+    """Set a value at a path of nested options."""
     *parents, last = path
     for depth, parent in enumerate(parents, 1):
         within = values.setdefault(parent, {})
@@ -174,9 +174,9 @@ def root_options(command: F) -> F:
         "root_options",
         callback=storage_options,
         multiple=True,
-        help="What fsspec needs to reach the root, such as endpoint_url=… or, for an option within "
-        "an option, client_kwargs.region_name=…; JSON is read as such. Keys are taken from the "
-        "environment by its drivers.",
+        help="An fsspec option for the root, such as endpoint_url=… or, within another option, "
+        "client_kwargs.region_name=…. Values may be JSON. Drivers take credentials from the "
+        "environment.",
     )(command)
 
 
@@ -187,7 +187,7 @@ def source_options(command: F) -> F:
         "source_options",
         callback=storage_options,
         multiple=True,
-        help="What fsspec needs to reach the videos.",
+        help="An fsspec option for the videos.",
     )(command)
 
 
@@ -198,8 +198,8 @@ def suffixes(command: F) -> F:
         "suffixes",
         multiple=True,
         default=SUFFIXES,
-        help="How names of files end that are taken for videos, such as .mp4, in any case. May be "
-        "given again; by default every suffix of a format that can be opened.",
+        help="File suffix of videos, such as .mp4, in any case. Repeat it for several. The default "
+        "is every suffix of a format that can be opened.",
     )(command)
 
 
@@ -217,7 +217,7 @@ def target_options(command: F) -> F:
         "target_options",
         callback=storage_options,
         multiple=True,
-        help="What fsspec needs to reach the target.",
+        help="An fsspec option for the target.",
     )(command)
 
 

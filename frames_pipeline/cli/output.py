@@ -1,8 +1,8 @@
-"""What commands print: tables for people, JSON for programs, pictures in a terminal.
+"""Output of commands: tables for people, JSON for programs, pictures in a terminal.
 
-The one place of the package that prints. Much of it comes from strangers: file names, captions,
-messages of other libraries. So text is text here: no markup and no emoji codes, a visible escape
-for every control character, and URLs without what signs them.
+This is the one module that prints. Much of the text is untrusted: file names, captions, messages of
+other libraries. So it is printed without markup or emoji codes, with a visible escape for every
+control character, and with secrets removed from URLs.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON has it, its URLs without what signs them; otherwise texts are exact."""
+    """Return a value as plain JSON types. Secrets in URLs are removed; other text is exact."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, Mapping):

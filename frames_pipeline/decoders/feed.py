@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 _REPORTED: Final = (FFmpegError, ValueError)
-"""What PyAV raises for a packet that cannot be decoded."""
+"""Errors that PyAV raises for a packet that cannot be decoded."""
 _LAYERED: Final = ("vp9",)
-"""Codecs whose packets may hold one picture in several sizes, each said to be shown."""
-_GAP: Final = "a packet before it is lost, as the numbers of pictures tell"
+"""Codecs with spatial layers: a packet may hold one picture in several sizes, all marked shown."""
+_GAP: Final = "a packet before it is lost: picture numbers have a gap"
 
 
 def feed(

@@ -20,10 +20,10 @@ from frames_pipeline.errors import ConfigError
 from frames_pipeline.media import Media
 
 _REPORTS_DAMAGE: Final = ("h264", "hevc", "av1", "vp9", "vp8")
-"""Codecs in which frames are predicted, and whose decoders tell of damage with threads, too. That
-of MPEG-4 and its relatives marks a picture that may be handed out before."""
+"""Codecs with inter prediction for which FFmpeg's decoder reports damage even with frame threads.
+The decoder of MPEG-4 and its relatives marks a picture that may already have been returned."""
 _HELD_BACK: Final = 15
-"""Pictures by which H.264's decoder is delayed. It marks a damaged picture once that is decoded;
+"""Extra delay of the H.264 decoder, in pictures. It marks a damaged picture once that is decoded;
 with threads it would copy the marks of pictures that are still being decoded."""
 _MOST_THREADS: Final = 8
 """For H.264: so many pictures may be in the making while one that is handed out must not be."""
@@ -34,9 +34,9 @@ class PyavDecoder:
     """Decodes on the CPU."""
 
     threads: int = 1
-    """The most decoder threads per video. Clips decoded side by side want 1; a single long video,
-    more. Frames do not depend on it: damaged bytes, and codecs whose decoders do not report every
-    damage with threads, are decoded by one."""
+    """The most decoder threads per video: 1 where clips are decoded in parallel, more for a single
+    long video. Frames do not depend on it: damaged videos, and codecs that do not report all damage
+    with threads, are decoded by one thread."""
 
     def __post_init__(self) -> None:
         """Refuse a number of threads that means nothing."""

@@ -1,11 +1,11 @@
-"""Which family a video is of: the videos that are read, and planned, by the same rules.
+"""Families: videos that are read and planned by the same rules.
 
-A plan that is wrong is wrong for a kind of video: for what an encoder writes at its settings, in a
-container. A family is as much of that as headers and packets tell. No frame is decoded for it.
+A plan that is wrong is wrong for a kind of video: one encoder at one setting, in one container. A
+family describes that kind from headers and packets. No frame is decoded for it.
 
-Two cuts of one video, written by the same program, are of one family. So nothing enters that is
-said once, at a stream's start (x264's options), nor how packets are read: whether a sample table is
-plain enough for that depends on where the cut begins.
+Two cuts of one video, written by the same program, are of one family. So a family leaves out facts
+that a stream states only at its start (x264's options). It also leaves out how packets are read:
+whether a sample table suffices depends on where the cut begins.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _INTERLACED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the videos of a family have in common."""
+    """Common properties of the videos of a family."""
 
     codec: str
     """FFmpeg's canonical name: h264, hevc, av1, …"""
     profile: str
     """The codec's profile; empty if it has none."""
     tag: str
-    """What the container calls the codec: `avc1`, `hev1`, …; empty if it does not say."""
+    """The container's tag of the codec: `avc1`, `hev1`, …; empty if it has none."""
     container: str
     """FFmpeg's first name of the container's format."""
     encoder: str
@@ -61,7 +61,7 @@ class Family:
 
 
 def codec_prefix(codec: str) -> str:
-    """What the keys of all families of a codec start with.
+    """Return the common prefix of the keys of a codec's families.
 
     >>> codec_prefix("h264")
     'h264-'
@@ -92,7 +92,7 @@ def family_of(media: Media) -> Family:
 
 
 def program(text: str) -> str:
-    """A program's name and major version; what changes with every release or file goes.
+    """Return a program's name and major version, without parts that vary by release or file.
 
     >>> program("Lavc60.31.102 libx264"), program("HandBrake 1.6.1 2023012300")
     ('Lavc60 libx264', 'HandBrake')
@@ -115,7 +115,7 @@ def _has_leading(index: PacketIndex) -> bool:
 
 
 def _printable(text: str) -> str:
-    """Text that was written by a stranger, without what is not to be shown."""
+    """Return untrusted text without its unprintable and non-ASCII characters."""
     return "".join(c for c in text if c.isascii() and c.isprintable()).strip()
 
 

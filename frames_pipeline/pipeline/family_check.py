@@ -51,17 +51,17 @@ _ALONE: Final = FrameExtractionSignature(policy="first", rotation="ignore")
 
 @dataclass(frozen=True, slots=True)
 class FamilyTask:
-    """A video to be judged by, and what is stored of it."""
+    """A video to judge its family by, with its stored frames."""
 
     family: str
-    """What it stands for: the family that its frames name, or its codec where they name none."""
+    """The family that its frames name, or its codec if they name none."""
     source: VideoSource
     store: FrameStore
     batch: str
     signature: FrameExtractionSignature
     video: Video
     fingerprint: str
-    """What its bytes were when the frames were made."""
+    """Fingerprint of the bytes that the frames were made from."""
     clips: tuple[tuple[Clip, ClipCommit], ...]
     """Its clips in the batch."""
     suspects: frozenset[str] = frozenset()
@@ -80,7 +80,7 @@ class FrameDifference:
     position: int
     """Its position in the video."""
     found: str
-    """What differs, and by how much."""
+    """The difference, and its size."""
     by_plan: bool
     """Whether packets were chosen for it, on the CPU."""
 
@@ -92,7 +92,7 @@ class FrameDifference:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a plain decode said of a video's frames."""
+    """Result of comparing a video's frames with a plain decode."""
 
     family: Family
     """The video's family."""
@@ -101,7 +101,7 @@ class Judgement:
     compared: int
     """Frames that were looked for in it."""
     differences: tuple[FrameDifference, ...]
-    """Those that differ."""
+    """Frames that differ."""
 
 
 class _Claim(NamedTuple):
@@ -158,7 +158,7 @@ def _stored(
         try:
             clip = task.store.open_commit(task.batch, task.signature, commit)
         except IntegrityError:
-            continue  # what is not whole is found by `verify`, and by the other half of the check
+            continue  # `verify` and the other half of the check find damaged clips
         usable = (clip.positions < within) & ~np.array(clip.attributes["corrupt"], np.bool_)
         places += [(commit, number) for number in np.flatnonzero(usable).tolist()]
     for commit, number in chance.sample(places, min(_FRAMES, len(places))):
@@ -196,7 +196,7 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
     drawn = {int(within * chance.random() ** 2) for _ in range(count)} if within else set()
     spent = 0
     for position in sorted(drawn):
-        media.renew_decoders()  # nothing of what was decoded before may help
+        media.renew_decoders()  # no state of an earlier decode may help
         pts = int(media.index.shown_pts[position])
         [(_, found)] = extract_spans(media, [Span(pts, pts + 1)], [_ALONE], decoder=PyavDecoder())
         by_plan = True
@@ -226,7 +226,7 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
 def _compared(
     path: Path, limits: Limits, claims: list[_Claim]
 ) -> tuple[int, int, list[FrameDifference]]:
-    """Frames that a plain decode came to, claims that it could judge, and those that differ."""
+    """Return the counts of decoded frames and of judged claims, and the frames that differ."""
     waiting: dict[int, list[_Claim]] = {}
     for claim in claims:
         waiting.setdefault(claim.position, []).append(claim)

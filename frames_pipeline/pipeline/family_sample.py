@@ -1,4 +1,4 @@
-"""One video of each family in a batch is decoded plainly; what differs makes the family suspect."""
+"""Sample one video per family of a batch and decode it plainly. Differences make it suspect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRIED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class FamilyReport:
-    """What a plain decode of one video said of its family."""
+    """Result for a family, from a plain decode of one of its videos."""
 
     family: str
     """Key of the family; a codec alone where no video of it could be opened."""
@@ -35,15 +35,15 @@ class FamilyReport:
     compared: int
     """Frames that were looked for in it: stored ones, and some that were asked for alone."""
     differences: tuple[FrameDifference, ...]
-    """Those that differ."""
+    """Frames that differ."""
     skipped: str = ""
     """Why nothing was compared; empty if something was."""
     suspect_clips: tuple[str, ...] = ()
-    """Clips of the batch whose frames are suspect, for the family's."""
+    """Ids of the batch's clips with suspect frames, because the family is suspect."""
 
     @property
     def found(self) -> str:
-        """What differs, for people; empty if nothing does."""
+        """Describe the differences in one line; empty if there are none."""
         if not self.differences:
             return ""
         return f"{len(self.differences)} of {self.compared} frames differ: {self.differences[0]}"
@@ -58,17 +58,17 @@ def check_families(
     limits: Limits | None = None,
     workers: Workers | None = None,
 ) -> list[FamilyReport]:
-    """What plain decodes say of each family in a batch; those that differ are made suspect.
+    """Report a plain decode for each family in a batch, and mark families that differ as suspect.
 
-    A video that cannot be judged, because it is gone, changed or damaged, gives way to the next
-    one of its family.
+    If a video cannot be judged, because it is gone, changed or damaged, the next one of its family
+    takes its place.
 
     Args:
         manifest: The batch's frames.
-        signature: Whose they are.
+        signature: The signature of these frames.
         places: Where videos and frames are.
         chance: Chooses videos and frames.
-        limits: What one source may take.
+        limits: Limits on one source.
         workers: How many processes, and how long one video may take.
 
     Raises:
@@ -106,9 +106,9 @@ def _tasks(
     *,
     suspects: frozenset[str],
 ) -> dict[str, list[FamilyTask]]:
-    """The videos that the batch has frames of, by family.
+    """Return the videos that the batch has frames of, by family.
 
-    Frames of version 0.1 do not say which family they are of; those of a codec are taken for one.
+    Frames of version 0.1 do not name their family; all such frames of one codec count as a family.
     """
     videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
     of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
@@ -149,7 +149,7 @@ def _drawn(
 
 
 def _reported(task: FamilyTask, found: Judgement | FramesPipelineError) -> FamilyReport:
-    """What a video said of its family, or why it said nothing.
+    """Return the report for a family from one video, or the reason that there is none.
 
     Raises:
         FramesPipelineError: The fault is not the video's.

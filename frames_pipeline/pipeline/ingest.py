@@ -62,12 +62,12 @@ class Discovery:
     listed: Mapping[str, Video]
     """Videos under the source, by key."""
     passed_over: tuple[PassedOver, ...] = ()
-    """What lies there and is not taken for a video, by why."""
+    """Entries of the source that are not taken for videos, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A sealed batch whose files are not those that were last observed."""
+    """A sealed batch with files that changed since they were last observed."""
 
     batch: str
     """Its key."""
@@ -106,8 +106,8 @@ def find_changes(
 ) -> list[Change]:
     """Batches whose files were written, went or came back since they were observed.
 
-    A batch that was never observed has not changed: its first run is due anyway. One whose table
-    of videos is damaged is to be observed again, which writes it anew.
+    A batch that was never observed has not changed: its first run is due anyway. A batch with a
+    damaged `videos` table counts as changed, so that it is observed again and its table rewritten.
 
     Args:
         batches: Keys of sealed batches.
@@ -151,7 +151,7 @@ def observe_videos(batch: Batch, places: Places) -> pa.Table:
 
 
 def _rows_before(batch: str, places: Places) -> list[Row] | None:
-    """What was last observed; `None` where that table is damaged, which the next look replaces."""
+    """Return the rows last observed, or `None` if their table is damaged and will be replaced."""
     try:
         return places.rows("videos", batch)
     except IntegrityError:
@@ -277,7 +277,7 @@ def _seen(source: VideoSource, key: str, known: Row | None) -> Row:
 
 
 def _fingerprint(source: VideoSource, video: Video, known: Row | None) -> str:
-    """What the bytes are: as is known, where nothing says that they are others."""
+    """Return the known fingerprint if the file looks unchanged; otherwise compute it."""
     if known is not None and known["fingerprint"] and video.is_same_file(video_of(known)):
         return str(known["fingerprint"])
     return source.fingerprint(video)
@@ -293,7 +293,7 @@ def _facts(video: Video, fingerprint: str) -> Row:
 
 
 def _last(known: Row | None) -> Row:
-    """What was known of a video that is gone."""
+    """Return the last known facts of a video that is gone."""
     if known is None:
         return {"size": None, "modified": None, "etag": "", "fingerprint": ""}
     return {name: known[name] for name in ("size", "modified", "etag", "fingerprint")}
@@ -317,9 +317,9 @@ def is_size_known(signature: FrameExtractionSignature, clip: Row) -> bool:
 
 
 def clips_version(clips: pa.Table) -> str:
-    """Digest over the clips. What the bytes say beside them, the fingerprint stands for.
+    """Digest over the clips, without facts that follow from the bytes: fingerprints cover them.
 
-    So a table that has more columns is the same version as one of version 0.1 that has not.
+    So a table with these columns has the same digest as a table of version 0.1 without them.
     """
     return table_digest(clips.drop_columns(list(_BESIDE_CLIPS)))
 
@@ -336,7 +336,7 @@ def _known_clips(table: pa.Table | None, cutting: Cutting) -> dict[tuple[str, st
 
 
 def _counted_by_an_earlier_version(table: pa.Table | None) -> set[tuple[str, str]]:
-    """Videos, with fingerprints, whose frames may have timestamps by the present rule."""
+    """Return (video, fingerprint) pairs with counted times that the present rule may replace."""
     if table is None or (table.schema.metadata or {}).get(_TIMES) == _TIMES_RULE:
         return set()
     rows = table.select(["video_key", "fingerprint", "timestamps"]).to_pylist()

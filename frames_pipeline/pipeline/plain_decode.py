@@ -1,8 +1,8 @@
 """A plain decode: the reference that plans are judged by.
 
 The file is opened anew, and every packet of its stream goes to one thread of libavcodec in the
-order in which libavformat has them. Nothing here asks an index or a plan, so that an error in one
-of them is none here, too. What opens the file, and its limits, is `media`'s.
+order in which libavformat has them. This module uses no index and no plan, so that it does not
+share their errors. It opens files with `media`, and under the same limits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _LAYERED: Final = ("vp9",)
-"""Codecs of whose packets FFmpeg hands out every spatial layer; the last one is shown."""
+"""Codecs for which FFmpeg returns every spatial layer of a packet; the last one is shown."""
 
 
 class PlainFrame(NamedTuple):

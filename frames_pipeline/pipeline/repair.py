@@ -8,7 +8,7 @@
     tables/videos/…           from the table `clips`; a run looks at the videos again
     tables/…                  moved to `damaged/`; its step makes it again
     origins/…                 deleted: a run writes it again
-    suspects/…                written again, without what was found
+    suspects/…                written again, without the findings
 
 Pixels are not read: `FrameStore.verify(deep=True)` compares them, and `extract_batch(repair=True)`
 extracts damaged clips again.
@@ -53,16 +53,16 @@ class Damage:
     key: str
     """The object, relative to the root."""
     found: str
-    """What is wrong with it."""
+    """The damage."""
     remedy: str
-    """What it is mended from and what to do then, or what to restore."""
+    """The source it is mended from and the next step, or the object to restore."""
     can_mend: bool
     """Whether it can be mended from the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What is damaged; it was mended, as far as it can be, unless this was a dry run."""
+    """Damage in a store. Unless this was a dry run, it was mended as far as possible."""
 
     damages: tuple[Damage, ...]
     """Every damaged document, table and note."""
@@ -71,12 +71,12 @@ class RepairReport:
 
     @property
     def left(self) -> tuple[Damage, ...]:
-        """What is damaged now."""
+        """Damage that is left."""
         return tuple(one for one in self.damages if self.dry_run or not one.can_mend)
 
 
 Mend = tuple[Damage, Callable[[], object] | None]
-"""A damage, and what mends it."""
+"""A damage, and the call that mends it."""
 
 
 def repair_store(
@@ -247,7 +247,7 @@ def _of_signature(
 def _copies(
     places: Places, batch: str, key: str, known: FrameExtractionSignature | None
 ) -> Iterator[bytes]:
-    """Documents that may be the signature's: the caller's, and those of other batches."""
+    """Yield candidates for the signature's document: the caller's, and other batches' documents."""
     if known is not None:
         yield known.canonical_json().encode()
     for other in places.store.batches():
@@ -308,7 +308,7 @@ def _of_notes(places: Places) -> Iterator[Mend]:
 
 def _of_suspects(suspects: Suspects) -> Iterator[Mend]:
     for path, fault in suspects.damaged().items():
-        remedy = "written again without what was found; the family stays suspect"
+        remedy = "written again without the findings; the family stays suspect"
         damage = Damage(path, f"is damaged ({fault})", remedy, True)
         yield damage, partial(suspects.write_anew, path)
 

@@ -69,7 +69,7 @@ def timeline_of_batch(manifest: Manifest, places: Places, *, max_lanes: int = 24
 def _described(
     manifest: Manifest, shown: Sequence[str], places: Places
 ) -> dict[str, ClipDescription]:
-    """What clips say of their frames; those that are damaged are left out."""
+    """Return the descriptions of clips by id; damaged clips are left out."""
     part = replace(manifest, clips={name: manifest.clips[name] for name in shown})
     try:
         return places.store.describe(part)
@@ -83,7 +83,7 @@ def _described(
 
 
 def _missing(commit: ClipCommit, described: ClipDescription | None) -> int:
-    """Frames that are not on the line: those that did not decode, or all of a damaged clip."""
+    """Number of frames missing from a row: frames that failed to decode, or all if damaged."""
     return commit.num_frames if described is None else len(commit.outcome.missing)
 
 

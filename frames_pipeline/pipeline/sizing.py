@@ -126,7 +126,7 @@ class Sizing:
     gets: Amount
     """Requests that read or ask, if videos and store are in a bucket."""
     passed_over: tuple[PassedOver, ...] = ()
-    """What lies under the source and is not taken for a video, by why."""
+    """Entries of the source that are not taken for videos, by reason."""
 
     def gpu_seconds(self, frames_per_second: float) -> Amount:
         """Seconds of a GPU that decodes so many coded frames a second: nothing else is counted.
@@ -225,7 +225,7 @@ def estimate_extraction(
 def _measured(
     tasks: Sequence[_Task], workers: Workers
 ) -> Iterator[tuple[Video, _Cost | ClipFault]]:
-    """By video, what it comes to, or why it cannot be read.
+    """Yield each video with its cost, or with the reason that it cannot be read.
 
     Raises:
         FramesPipelineError: The fault is not the video's.

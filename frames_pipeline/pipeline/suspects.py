@@ -1,10 +1,10 @@
-"""Families whose frames were decoded wrongly by a plan, and what is made of them from then on.
+"""Suspect families: a plan decoded their frames wrongly, so their videos are decoded linearly.
 
-    {root}/suspects/{family key}.json        what was found, when, in which batch, by which version
+    {root}/suspects/{family key}.json        findings, time, batch and version
 
-The name alone decides: frames of that family that a plan chose packets for are suspect, and its
-videos are decoded linearly. What the document says is for people. It is never changed; deleting it
-puts the family back to plans.
+The name alone decides: frames of that family that were decoded by plan are suspect, and its videos
+are decoded linearly. The document's contents are for people. It is never changed. Delete it to
+decode the family by plan again.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Suspect:
     key: str
     """The family's key."""
     family: Mapping[str, Any] = field(default_factory=dict)
-    """What its videos have in common, as `Family` has it."""
+    """Common properties of its videos: the fields of `Family`."""
     batch: str = ""
     """The batch in which it was found."""
     signature: str = ""
-    """Key of the signature whose frames were looked at."""
+    """Key of the signature of the compared frames."""
     video: str = ""
     """The video that was decoded linearly."""
     found: tuple[str, ...] = ()
-    """What differs, a line per frame."""
+    """Differences, a line per frame."""
     version: str = ""
     """Version of this package that planned it."""
     ffmpeg: str = ""
@@ -59,7 +59,7 @@ class Suspect:
     def of(
         cls, family: Family, *, batch: str, signature: str, video: str, found: Collection[str]
     ) -> Suspect:
-        """What was found just now, by this version."""
+        """Return a suspect found now, by this version."""
         return cls(
             key=family.key,
             family=asdict(family),
@@ -92,7 +92,7 @@ class Suspects:
         return frozenset(key for key in found if _KEY.fullmatch(key))
 
     def read(self) -> list[Suspect]:
-        """The suspect families by key, with what was found. A damaged document says so."""
+        """Return the suspect families, sorted by key. The findings of a damaged document say so."""
         documents = self._objects.get_many(_path(key) for key in sorted(self.keys()))
         return [_parsed(path, data) for path, data in documents.items()]
 
@@ -102,13 +102,13 @@ class Suspects:
         return self._objects.put_new(_path(suspect.key), _document(document))
 
     def damaged(self) -> dict[str, str]:
-        """Documents that are not as they were written, with what is wrong with each."""
+        """Return damaged documents, with the fault of each."""
         documents = self._objects.get_many(_path(key) for key in sorted(self.keys()))
         return {path: fault for path, data in documents.items() if (fault := _fault(data))}
 
     def write_anew(self, path: str) -> None:
-        """Write a damaged document again, without what it said: its family stays suspect."""
-        lost = Suspect(_key(path), found=("what was found is lost: the document was damaged",))
+        """Write a damaged document again, without its findings: its family stays suspect."""
+        lost = Suspect(_key(path), found=("the findings are lost: the document was damaged",))
         self._objects.put(path, _document({"format": _FORMAT, **asdict(lost)}))
 
     def clear(self, key: str) -> None:
@@ -132,7 +132,7 @@ def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | 
     Args:
         report: How they were decoded.
         suspects: Keys of the suspect families.
-        codec: The codec of their video; `None`: nobody knows, it may be any.
+        codec: The codec of their video; `None` if unknown.
     """
     if report.fallback:
         return False
@@ -145,7 +145,7 @@ def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | 
 def suspect_clips(
     batch: str, commits: Iterable[ClipCommit], places: Places, suspects: Collection[str]
 ) -> tuple[str, ...]:
-    """Clips of a batch whose frames are suspect, sorted. Nothing is read where no family is.
+    """Return the sorted ids of a batch's suspect clips. Reads nothing if no family is suspect.
 
     Args:
         batch: Key of the batch.
@@ -179,7 +179,7 @@ def _parsed(path: str, data: bytes) -> Suspect:
 
 
 def _fault(data: bytes) -> str:
-    """What is wrong with a document; empty if nothing is."""
+    """Describe the fault of a document; empty if it is sound."""
     try:
         document = checked_document(data, before={_FORMAT: ()})
     except UNREADABLE as error:

@@ -48,9 +48,9 @@ def extract_uris(
 ) -> list[UriReport]:
     """Extract and store frames of videos by their paths or URLs, beside all batches.
 
-    The same URIs are the same batch, so what was done before is not done again. Videos of one
-    folder are a batch of their own, under `{root}/adhoc`. What signs a URL is used to read it, and
-    is no part of its name: it is not stored.
+    The same URIs are the same batch, so finished work is not repeated. Each folder's videos are a
+    batch of their own, under `{root}/adhoc`. Signing parameters of a URL are used to read it. They
+    are no part of its name and are not stored.
 
     Args:
         uris: Paths, or URLs of files, of videos.

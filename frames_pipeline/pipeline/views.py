@@ -74,7 +74,7 @@ def open_views(
 
 
 def view_names(places: Places) -> list[str]:
-    """What `open_views` would open: one listing."""
+    """Return the names of the views that `open_views` opens: one listing."""
     return list(_files(places))
 
 
@@ -102,7 +102,7 @@ def _dataset(
             return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
         except (pa.ArrowException, OSError, *UNREADABLE) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the store; those of Arrow's decoders have no number
+                raise  # from the store; errors of Arrow's decoders have no errno
             message = f"table {view} under {objects.url} is damaged ({error}); find the file with "
             raise IntegrityError(message + "`frames-pipeline verify --deep`") from error
 

@@ -94,7 +94,7 @@ def encode_stream(
         frames: As many as the shape says, (height, width, 3) each.
         shape: Of the array: (n, height, width, 3).
         codec: Name in `CODECS`.
-        container_crop: What the frames' container says to cut off, which becomes an attribute.
+        container_crop: Crop in the frames' container, which becomes an attribute.
     """
     per_shard = frames_per_shard(shape)
     yield METADATA, _frames_document(shape, per_shard, codec, container_crop)

@@ -25,7 +25,7 @@ COMMIT_FORMAT: Final = "frames-commit/1"
 MANIFEST_FORMAT: Final = "frames-manifest/1"
 
 REMEDY: Final = "mend it with `frames-pipeline repair`, or run with repair"
-"""What to do about a damaged document."""
+"""Advice in errors about a damaged document."""
 
 _COMMIT: Final = {
     "format": str, "clip_id": str, "path": str, "objects": dict, "bytes": int, "num_frames": int,

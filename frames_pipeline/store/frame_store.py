@@ -231,7 +231,7 @@ class FrameStore:
 
         Raises:
             CommitNotFoundError: A named clip is not committed.
-            ConflictError: The batch was withdrawn; what was committed since is taken back, too.
+            ConflictError: The batch was withdrawn; commits made since are taken back, too.
         """
         folder = signature_folder(batch, signature)
         named = None if clips is None else list(map(_commit_or_id, clips))
@@ -272,7 +272,7 @@ class FrameStore:
         return verify.verify(self.objects, folders, deep=deep)
 
     def inspect(self, batch: Batch, signature: Signature) -> inspect.FolderState:
-        """The documents of a batch that can be read, and what is wrong with the others."""
+        """Return the readable documents of a batch, and the faults of the others."""
         return inspect.inspect_folder(self.objects, signature_folder(batch, signature))
 
     def put_commit(self, batch: Batch, commit: ClipCommit) -> None:
@@ -307,9 +307,8 @@ class FrameStore:
     ) -> gc.GarbageReport:
         """Find, and unless it is a dry run delete, what no commit and no manifest names.
 
-        Writers and readers may be at work: what was worked on or replaced within the grace
-        period stays. Where no batch is given, unfinished writes of tables, lists of batches and
-        whatever else is under the root count as well.
+        Writers and readers may be at work: attempts written or replaced within the grace period
+        stay. Without a batch, unfinished writes anywhere under the root count as well.
 
         Args:
             batch: One batch; every one if it is left out.
@@ -331,7 +330,7 @@ class FrameStore:
 
         Args:
             grace_seconds: Longer than one object takes to write.
-            dry_run: Only say what would be deleted.
+            dry_run: Only report.
         """
         return gc.collect_unfinished(self.objects, grace_seconds=grace_seconds, dry_run=dry_run)
 

@@ -8,11 +8,11 @@ manifest that was replaced. Both are protected by the grace period. An attempt i
   so that it has been neither worked on nor, as far as can be known, named since.
 
 A document that cannot be read may name anything: a damaged manifest keeps every attempt of its
-batch and signature, a damaged commit those of its clip. The others go.
+batch and signature, a damaged commit every attempt of its clip. The others go.
 
-Times that lie ahead are of a clock that is wrong. What a document or the name of an attempt says of
-itself then counts for nothing, and the store's time for now: the objects stay, and a collection
-that deletes stamps them anew, so that their grace period begins with it.
+Times in the future come from a wrong clock. Such a time in a document or in an attempt's name is
+ignored, and such a time of the store counts as now: the objects stay. A collection that deletes
+stamps them anew, so that their grace period begins with it.
 
 What does not look like an attempt or an unfinished write is never touched.
 """
@@ -59,7 +59,7 @@ class GarbageReport:
     dry_run: bool
     """Whether everything was left as it was."""
     unreadable: tuple[str, ...] = ()
-    """Damaged manifests and commits: whatever they may name was kept."""
+    """Damaged manifests and commits: every attempt that they may name was kept."""
     ahead: tuple[str, ...] = ()
     """Objects that are stamped in the future, which count as written now. Unless this was a dry
     run, local ones were stamped anew."""
@@ -79,7 +79,7 @@ class GarbageReport:
 
 @dataclass(slots=True)
 class _Look:
-    """A look at one batch, and what was met on the way."""
+    """A look at one batch, and the damaged documents met on the way."""
 
     objects: Objects
     batch: str
@@ -90,7 +90,7 @@ class _Look:
 
     @property
     def horizon(self) -> float:
-        """What is not older is young."""
+        """The earliest time that counts as young."""
         return self.now - self.grace
 
     @property
@@ -248,7 +248,7 @@ def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
 def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]) -> dict[str, str]:
     """The attempt that each clip's commit names, empty where there is none, by clip key.
 
-    Clips whose commit is young or cannot be read are left out: their attempts stay.
+    Clips with a young or unreadable commit are left out: their attempts stay.
     """
     keys = {clip: folder.commit(clip) for clip in clip_keys}
     found = look.objects.get_many(keys.values())

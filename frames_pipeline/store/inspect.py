@@ -1,4 +1,4 @@
-"""What can be read of one signature's folder, though parts of it are damaged."""
+"""Reading one signature's folder, even if parts of it are damaged."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from frames_pipeline.sums import UNREADABLE
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """The documents of one batch and signature, with what is wrong with the others."""
+    """The readable documents of one batch and signature, and the faults of the others."""
 
     folder: SignatureFolder
     """Where they are."""
     objects: Objects = field(repr=False)
     """The store."""
     signature_damage: str
-    """What is wrong with `signature.json`; empty if nothing is."""
+    """Fault of `signature.json`; empty if it is sound."""
     manifest: Manifest | None
     """The manifest, if it can be read."""
     manifest_damage: str
-    """What is wrong with it; empty if nothing is, or there is none."""
+    """Fault of the manifest; empty if it is sound or missing."""
     commits: Mapping[str, ClipCommit]
     """Commits that can be read, by clip id."""
     commit_damage: Mapping[str, str]
-    """What is wrong with the others, by key relative to the store."""
+    """Faults of the other commits, by key relative to the store."""
 
     @property
     def damage(self) -> dict[str, str]:
-        """What is wrong with any document, by key relative to the store."""
+        """Faults of all documents, by key relative to the store."""
         documents = {
             self.folder.signature: self.signature_damage,
             self.folder.manifest: self.manifest_damage,

@@ -1,8 +1,8 @@
-"""Zarr's own reading of a clip, in which no object that the commit names can be missing or other.
+"""Reading a clip through Zarr, with every object checked against the commit.
 
-Zarr takes a chunk that is not there for the fill value, which is black. Here it is an error, as is
-a document or a chunk whose hash is not the one committed. Of a shard, Zarr asks for single chunks:
-those have checksums of their own, which the codecs compare.
+Zarr returns the fill value, black, for a missing chunk. Here a missing chunk is an error, and so is
+a document or chunk with another hash than the committed one. Within a shard, Zarr reads single
+chunks; the codecs compare the checksum of each.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ class Committed(Protocol):
         """Whether the commit names that object."""
 
     def checked(self, name: str, data: bytes | None) -> bytes:
-        """These bytes, if they are those that were committed."""
+        """Return the data if it is as committed."""
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """Let errors of Zarr and its codecs come out as `IntegrityError`."""
 
 
 class CommittedStore(WrapperStore[Store]):
-    """A Zarr store of one attempt, whose objects are compared with the commit."""
+    """A Zarr store of one attempt that compares objects with the commit."""
 
     def __init__(self, store: Store, committed: Committed, *, whole: bool = False) -> None:
-        """Take a store and what was committed to it.
+        """Take a store and the commit of its objects.
 
         Args:
-            store: Where the attempt's objects are.
-            committed: What they must be.
-            whole: Fetch every object whole, so that each is hashed: for readers whose errors are
-                their own. The last one is kept, for the chunks that follow.
+            store: The store of the attempt's objects.
+            committed: The objects as committed.
+            whole: Fetch and hash every object whole, for readers that raise errors of their own.
+                The last object is kept for the chunks that follow.
         """
         super().__init__(store)
         self._committed = committed
@@ -100,7 +100,7 @@ class CommittedStore(WrapperStore[Store]):
 
 @dataclass
 class StoredArray(zarr.Array[Any]):
-    """A Zarr array whose objects were committed: damage is an `IntegrityError`."""
+    """A Zarr array of committed objects: damage is an `IntegrityError`."""
 
     committed: Committed = field(repr=False, compare=False)
     """The objects that it reads."""

@@ -198,7 +198,7 @@ class CommittedObjects:
     def reading(self) -> Iterator[None]:
         """Let errors of Zarr's codecs and stores come out as this library's.
 
-        Those of an index that is out of range or no index are the caller's.
+        Errors about an invalid or out-of-range index pass through: they are the caller's.
         """
         try:
             with self.objects.faults(self.path):
