@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.simulate import InThisProcess, write_videos
+from benchmarks.in_process import InProcess
+from benchmarks.simulate import write_videos
 from frames_pipeline import FrameExtractionSignature, open_frames
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
@@ -66,7 +67,7 @@ def _table(s3: S3, videos: int, cutting: Cutting) -> None:
         places, Batching(batch_size=videos, max_wait_s=0), now=time.time() + 9
     ).sealed
     print(f"list and seal: {dict(s3.count())}")
-    workers, provider = InThisProcess(), open_embedding_provider("perceptual")
+    workers, provider = InProcess(), open_embedding_provider("perceptual")
     store, key = places.store, batch.key
     steps: dict[str, Callable[[], object]] = {
         "observe": lambda: observe_videos(batch, places),

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,11 +33,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from benchmarks.footage import footage
+from benchmarks.in_process import InProcess
 from benchmarks.plot import write_curves
 from frames_pipeline import FrameExtractionSignature, FrameStore, extract_frames, open_frames
 from frames_pipeline.batches import Batching, BatchRegistry
 from frames_pipeline.clips import WholeVideo
-from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.pipeline import (
     Places,
@@ -51,7 +51,6 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.tables import FrameTables
 from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,24 +100,6 @@ class Spent:
         """The same as a multiple of what it takes per video where there are few."""
         small = 1000 * sum(self.beside[step] for step in steps) / _SMALL
         return self.per_clip(*steps) / small
-
-
-@dataclass(frozen=True, slots=True)
-class InThisProcess(Workers):
-    """Tasks one after the other in this process, so that its clock counts them."""
-
-    def map(
-        self,
-        work: Callable[[T], R],
-        tasks: Iterable[T],
-        *,
-        weight: Callable[[T], int] = lambda _: 1,
-    ) -> Iterator[tuple[T, R | FramesPipelineError]]:
-        for task in tasks:
-            try:
-                yield task, work(task)
-            except FramesPipelineError as error:
-                yield task, error
 
 
 @dataclass
@@ -249,7 +230,7 @@ class _Chain:
 
     def extract(self, batches: list[str], beside: Callable[[float], None]) -> None:
         places, clock = self.places, self.clock
-        provider, workers = open_embedding_provider("perceptual"), InThisProcess()
+        provider, workers = open_embedding_provider("perceptual"), InProcess()
         for number, key in enumerate(batches):
             beside(number / len(batches))
             batch = places.batches.read(key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.simulate import InThisProcess
+from benchmarks.in_process import InProcess
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import FixedStride
@@ -56,7 +56,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         found = estimate_extraction(
             source, _SIGNATURES, cutting=cutting, sample=arguments.sample, seed=seed,
-            workers=InThisProcess(),
+            workers=InProcess(),
         )  # fmt: skip
         names = ("clips", "frames", "frame_bytes", "objects", "cpu_seconds", "puts", "gets")
         said.append({name: getattr(found, name).total for name in names})
@@ -82,7 +82,7 @@ def _run(folder: Path, cutting: FixedStride, *, bucket: bool) -> dict[str, float
         places = Places.at(where, root, source_options=options, root_options=options)
         since = time.process_time()
         batching = Batching(batch_size=32, max_wait_s=0)
-        workers, commits = InThisProcess(), []
+        workers, commits = InProcess(), []
         for batch in discover(places, batching, now=time.time() + 9).sealed:
             observe_videos(batch, places)
             cut_clips(batch, places, cutting, workers=workers)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
 
 from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # how long an example takes is the machine's affair
 settings.register_profile("frames", deadline=None)
@@ -19,6 +23,28 @@ settings.load_profile("frames")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that wait come first: a process waits while the others compute, and none at the end."""
     items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail skipped tests in continuous integration."""
+    return failed_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail skipped modules in continuous integration."""
+    return failed_in_ci((yield))
+
+
+def failed_in_ci(report: Report) -> Report:
+    """Turn a skip or an expected failure into a failure if CI=1, unless a GPU is the reason."""
+    if os.environ.get("CI") and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "Expected to fail"
+        if "GPU" not in reason:
+            report.outcome, report.longrepr = "failed", f"{reason}: a failure where CI=1"
+            vars(report).pop("wasxfail", None)  # pytest does not count failures that have it
+    return report
 
 
 @pytest.fixture(scope="session")

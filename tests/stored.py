@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import pytest
 
 from frames_pipeline import DecodeReport, FrameBatch, FrameExtractionSignature, FrameStore, Outcome
 
@@ -42,11 +39,3 @@ def fill(root: str, options: Mapping[str, Any] | None = None) -> dict[str, Frame
             store.write_clip(batch, clip_id, {SIGNATURE: written[clip_id]}, fingerprint="f")
         store.commit_batch(batch, SIGNATURE)
     return written
-
-
-def need(module: str) -> None:
-    """Skip a test without the module, but not where all must run."""
-    if importlib.util.find_spec(module) is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"there is no {module}")
-        pytest.skip(f"there is no {module}")

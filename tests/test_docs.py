@@ -26,7 +26,7 @@ from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.local_captioning import TransformersCaptioner
 from frames_pipeline.models.quality import TechnicalQuality
-from tests.stored import need
+from tests.libraries import need
 from tests.videos import X264, make_video
 
 REPOSITORY = Path(__file__).parents[1]

@@ -28,8 +28,9 @@ from frames_pipeline import (
 )
 from frames_pipeline.export import Encoding, Export
 from frames_pipeline.frames import FrameBatch
+from tests.libraries import need
 from tests.s3 import S3
-from tests.stored import SIGNATURE, fill, need, noise
+from tests.stored import SIGNATURE, fill, noise
 
 PNG, JPEG, RAW = Encoding("png"), Encoding("jpeg", quality=90), Encoding("raw")
 EXPORTS: list[Callable[..., Export]] = [

@@ -39,7 +39,7 @@ from frames_pipeline.plain_text import fit_to_show
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.workers import Workers
 from tests.payloads import PAYLOADS, as_key, random_texts, unseen
-from tests.videos import X264, make_video
+from tests.videos import make_videos
 
 BATCH = "batch-000001"
 FEW = FrameExtractionSignature(policy="uniform", num_frames=2, target_res=(24, 32))
@@ -81,10 +81,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     folder = tmp_path_factory.mktemp("names")
     videos, root = folder / "videos", folder / "root"
     videos.mkdir()
-    for number, name in enumerate(NAMES):
-        make_video(videos / "new.mp4", frames=4, options=X264, first=10 * number)
-        (videos / name).parent.mkdir(parents=True, exist_ok=True)
-        (videos / "new.mp4").rename(videos / name)
+    make_videos(videos, NAMES, frames=4)
     (videos / BROKEN).write_text("no video")
     here = Places.at(str(videos), str(root))
     (batch,) = discover(here, Batching(batch_size=1000, max_wait_s=0), now=1e12).sealed

@@ -30,8 +30,9 @@ from frames_pipeline import (
 from frames_pipeline.packs import open_pack, pack_frames, prune_pack
 from frames_pipeline.store import codecs
 from frames_pipeline.training import WindowDataset, Windows, iterable_dataset
+from tests.libraries import need
 from tests.s3 import S3
-from tests.stored import SIGNATURE, fill, need, noise
+from tests.stored import SIGNATURE, fill, noise
 
 FRAME = 6 * 8 * 3
 OTHER = FrameExtractionSignature(policy="first", target_res=(6, 8))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from frames_pipeline import ConfigError, IntegrityError, StoredFrames, open_frames
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.training import Sample, WindowDataset, Windows, iterable_dataset, split
+from tests.libraries import need
 from tests.s3 import S3
-from tests.stored import SIGNATURE, fill, need
+from tests.stored import SIGNATURE, fill
 
 
 @pytest.fixture(scope="module")

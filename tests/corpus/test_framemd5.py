@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from frames_pipeline.media import open_media
 from tests.corpus.decoding import decode_planned
-from tests.corpus.files import LISTED_OTHERWISE, CorpusFile, each_file
+from tests.corpus.files import CorpusFile, each_file, has_md5s
 from tests.corpus.totals import Count
 from tests.oracle import corpus_md5s
 
 
-def is_listed(file: CorpusFile) -> bool:
-    """Whether the corpus has its MD5s: it is neither damaged nor large."""
-    return (
-        file.error is None
-        and corpus_md5s(file.path.name) is not None
-        and file.path.name not in LISTED_OTHERWISE
-    )
-
-
-@each_file(is_listed)
+@each_file(has_md5s)
 def test_samples_equal_those_of_another_ffmpeg(file: CorpusFile, count: Count) -> None:
     expected = corpus_md5s(file.path.name)
     assert expected

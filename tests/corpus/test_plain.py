@@ -11,7 +11,7 @@ from frames_pipeline.media import open_media
 from frames_pipeline.pipeline.family_check import FamilyTask, judge
 from frames_pipeline.pipeline.plain_decode import PlainDecode
 from frames_pipeline.videos import VideoSource
-from tests.corpus.files import LISTED_OTHERWISE, CorpusFile, each_file, is_decoded_often
+from tests.corpus.files import CorpusFile, each_file, has_md5s, is_decoded_often
 from tests.corpus.totals import Count
 from tests.oracle import corpus_md5s, raw_md5
 
@@ -24,16 +24,7 @@ def is_small(file: CorpusFile) -> bool:
     return is_decoded_often(file) and file.path.stat().st_size <= SMALL
 
 
-def is_listed(file: CorpusFile) -> bool:
-    """Whether the corpus has its MD5s: it is neither damaged nor large."""
-    return (
-        is_small(file)
-        and corpus_md5s(file.path.name) is not None
-        and file.path.name not in LISTED_OTHERWISE
-    )
-
-
-@each_file(is_listed)
+@each_file(lambda file: is_small(file) and has_md5s(file))
 def test_a_plain_decode_is_that_of_another_ffmpeg(file: CorpusFile, count: Count) -> None:
     expected = corpus_md5s(file.path.name)
     assert expected

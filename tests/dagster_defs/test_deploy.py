@@ -16,7 +16,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.tags import DOCKER_IMAGE_TAG
 
 from dagster_defs import FramesComponent
-from tests.stored import need
+from tests.libraries import need
 from tests.test_docs import blocks
 
 DEPLOY = Path("deploy")

@@ -17,7 +17,7 @@ from frames_pipeline import StoreError
 from frames_pipeline.plain_text import fit_to_show
 from tests.dagster_defs.conftest import Project, project_of
 from tests.payloads import PAYLOADS, as_key, unseen
-from tests.videos import X264, make_video
+from tests.videos import make_videos
 
 NAMES = [as_key(text) for text in PAYLOADS[::3]]
 BROKEN = "<img src=x onerror=alert(1)>[b]**x**\x1b[31m.mp4"
@@ -29,10 +29,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     """A project of videos that are called so, in one batch."""
     videos = tmp_path / "videos"
     videos.mkdir()
-    for number, name in enumerate(NAMES):
-        make_video(videos / "new.mp4", frames=30, options=X264, first=10 * number)
-        (videos / name).parent.mkdir(parents=True, exist_ok=True)
-        (videos / "new.mp4").rename(videos / name)
+    make_videos(videos, NAMES, frames=30)
     (videos / BROKEN).write_text("no video")
     with dg.instance_for_test() as instance:
         made = project_of(videos, tmp_path / "root", instance)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from frames_pipeline.convert import Converter, PixelSpec
 from frames_pipeline.device import TOLERANCES, scaled_rgb
 from frames_pipeline.tensors import stream_tensors
 from tests.containers import with_aperture
+from tests.libraries import need
 from tests.oracle import CORPUS, needs_corpus
 from tests.videos import X264, make_video
 
@@ -28,10 +27,7 @@ SIZES = [(224, 224), (360, 640), (240, 426)]
 
 @pytest.fixture(autouse=True)
 def _torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no torch")
-        pytest.skip("there is no torch")
+    need("torch")
 
 
 def real_frame(name: str, number: int = 10) -> VideoFrame:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.in_process import InProcess
 from frames_pipeline import CommitNotFoundError, FrameExtractionSignature, media
 from frames_pipeline.batches import Batching
 from frames_pipeline.clips import FixedStride, WholeVideo
@@ -35,7 +36,6 @@ from frames_pipeline.pipeline import (
 from frames_pipeline.pipeline.suspects import is_suspect
 from tests.oracle import CORPUS, needs_corpus, plain_decode
 from tests.pipeline.conftest import ONE
-from tests.pipeline.in_process import InProcess
 from tests.videos import X264, make_video, numbers_in
 
 FIVE = FrameExtractionSignature(target_fps=5, target_res=(48, 64))

@@ -16,7 +16,7 @@ from frames_pipeline.errors import FramesPipelineError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, StoredObject
-from tests.stored import need
+from tests.libraries import need
 
 MakeFrames = Callable[..., FrameBatch]
 AssertSame = Callable[[FrameBatch, FrameBatch], None]

@@ -1,4 +1,4 @@
-"""Workers without processes, so that what a test has changed holds for their work, too."""
+"""Run tasks in the calling process, where its clock counts them and a test's patches apply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class InProcess(Workers):
-    """Does one task after the other, here."""
+    """Run one task after the other in this process."""
 
     def map(
         self,
