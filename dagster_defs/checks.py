@@ -214,7 +214,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
             "wrong_families": ", ".join(one.family for one in report.wrong_families),
             **_listed("families", families, "family", "video", "frames", "found", "suspect_clips"),
         },
-        # a plan that is wrong is so for every video of the family, in other batches as well
+        # a wrong plan is wrong for every video of the family, also in other batches
         dg.AssetCheckSeverity.ERROR if report.wrong_families else dg.AssetCheckSeverity.WARN,
     )
 
@@ -265,8 +265,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "frames_match_source": Check(
         f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their videos on the "
-        "CPU, are the ones that are stored, whichever decoder made those; and of each family of "
-        "videos, frames of one are those of a plain decode from its start.",
+        "CPU, equal the stored ones, whichever decoder made those. For one video of each family, "
+        "frames equal a plain decode from its start.",
         _frames_match_source,
     ),
     "clips_show_something": Check(

@@ -202,7 +202,7 @@ class Signature(dg.Model, dg.Resolvable):
     )
     crop: Literal["coded", "container"] = Field(
         default="coded",
-        description="The whole coded picture, or what the container says to show of it.",
+        description="The whole coded picture, or the part that the container says to show.",
     )
 
     def signature(self) -> FrameExtractionSignature:
@@ -449,10 +449,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     suffixes: list[str] = Field(
         default=list(SUFFIXES),
-        description="How names of files end that are taken for videos, in any case.",
+        description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Whether links are followed that lead out of a local source."
+        default=False, description="Follow symlinks that lead out of a local source."
     )
     batching: BatchingAttributes = Field(
         default=BatchingAttributes(), description="When found videos become a batch."
@@ -578,10 +578,10 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
         return self.definitions()
 
     def definitions(self) -> dg.Definitions:
-        """The same without a project around it, for tests and scripts.
+        """Build the same definitions without a project, for tests and scripts.
 
         Raises:
-            ConfigError: A location carries credentials, or is signed.
+            ConfigError: `source` or `root` carries credentials or a signature.
         """
         check_location(self.source)
         check_location(self.root)

@@ -14,8 +14,8 @@ from frames_pipeline.store import GRACE_SECONDS, GarbageReport
 
 COLLECT_GARBAGE = "collect_garbage"
 GRACE_HOURS = GRACE_SECONDS / 3600
-BESIDE = "(tables and lists of batches)"
-"""What is said for a batch where unfinished writes are of none."""
+OUTSIDE_BATCHES = "(tables and lists of batches)"
+"""Name, in place of a batch, for unfinished writes that belong to no batch's frames."""
 
 
 class Garbage(dg.Config):
@@ -51,9 +51,13 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
                 if found[batch].objects:
                     context.log.info(f"{batch}: {_said(found[batch])}")
                 for key in found[batch].unreadable:
-                    context.log.warning(f"{key} is damaged: whatever it may name was kept")
+                    context.log.warning(
+                        f"{key} is damaged: all objects that it may refer to were kept"
+                    )
             if not config.batches:
-                found[BESIDE] = store.collect_unfinished(grace_seconds=grace, dry_run=is_dry)
+                found[OUTSIDE_BATCHES] = store.collect_unfinished(
+                    grace_seconds=grace, dry_run=is_dry
+                )
         context.add_output_metadata(_told(found, deleted=config.delete))
 
     @dg.job(
@@ -97,7 +101,7 @@ def _told(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
     ]
     return {
         "deleted": deleted,
-        "batches": len(found.keys() - {BESIDE}),
+        "batches": len(found.keys() - {OUTSIDE_BATCHES}),
         "attempts": sum(len(report.attempts) for report in found.values()),
         "unfinished_writes": sum(len(report.temporary) for report in found.values()),
         "objects": sum(report.objects for report in found.values()),

@@ -40,11 +40,11 @@ WORTH_TIMING = 100
 
 
 PASSED_OVER_TAG = "frames/passed_over"
-"""Tag of a run: what the sensor that asked for it passed over, as `suffix: 3, hidden: 1`."""
+"""Tag of a run: entries that the sensor passed over, by reason, as `suffix: 3, hidden: 1`."""
 
 
 def tags_of(passed_over: Sequence[PassedOver]) -> dict[str, str]:
-    """The tags of a run that a look at the source asks for."""
+    """Return the tags of a run that the sensor requests after listing the source."""
     said = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
     return {PASSED_OVER_TAG: said} if said else {}
 
@@ -93,7 +93,7 @@ def column_lineage(
 
 
 def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.MetadataValue:
-    """Some columns of the first rows, as a table, its texts fit to be shown."""
+    """Return some columns of the first rows as a table, with texts made safe to show."""
     names = list(columns)
     shown = [row for row, _ in zip(rows, range(MAX_ROWS), strict=False)]
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name, type="string") for name in names])

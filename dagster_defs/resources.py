@@ -40,10 +40,10 @@ class PlacesResource(dg.ConfigurableResource[Places]):
 
     suffixes: list[str] = Field(
         default=list(SUFFIXES),
-        description="How names of files end that are taken for videos, in any case.",
+        description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Whether links are followed that lead out of a local source."
+        default=False, description="Follow symlinks that lead out of a local source."
     )
 
     def open(self) -> Places:
@@ -154,8 +154,8 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     )
     repair: bool = Field(
         default=False,
-        description="Mend documents and tables, and extract clips again whose stored frames are "
-        "damaged.",
+        description="Mend documents and tables of the batch, and extract clips with damaged frames "
+        "again.",
     )
     max_file_bytes: int = Field(
         default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."
@@ -176,7 +176,7 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     max_samples: int = Field(
         default=Limits().max_samples,
         gt=0,
-        description="Samples of all tracks of an MP4 or MOV, as often as edits repeat them.",
+        description="Samples of all tracks of an MP4 or MOV, repetitions by edits included.",
     )
     max_edits: int = Field(default=Limits().max_edits, gt=0, description="Edits of an MP4 or MOV.")
     max_fragments: int = Field(
@@ -185,7 +185,7 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
     max_reuse: int = Field(
         default=Limits().max_reuse,
         gt=0,
-        description="How many times over samples may refer to the bytes of a file.",
+        description="Bytes that samples refer to, as a multiple of the file's size.",
     )
     packet_memory: int = Field(
         default=Limits().packet_memory,

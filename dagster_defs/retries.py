@@ -14,9 +14,9 @@ SECONDS_TO_WAIT = 30
 
 @contextmanager
 def retrying_transients() -> Iterator[None]:
-    """Have Dagster repeat the step after a fault that may pass; other faults end the run.
+    """Have Dagster repeat the step after a transient fault; other faults end the run.
 
-    What Dagster keeps and shows of an error is its text and those of its causes.
+    Dagster stores and shows the text of an error and of its causes, so both are made safe to show.
     """
     try:
         yield
