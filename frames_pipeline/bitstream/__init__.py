@@ -1,12 +1,12 @@
-"""What packet headers say: is a frame shown, may decoding start here, who needs it, in what order.
+"""Read packet headers: which frames are shown, entry points, disposable, and in what order.
 
     decode order     I0  P4  B2  b1  b3  P8  B6  b5  b7  I9
     entry            x                                   x     decoding may start here
     disposable               ?   x   x       ?   x   x         no other frame is predicted from it
     output order     0   4   2   1   3   8   6   5   7   9
 
-Only headers are read, a few dozen bytes of each packet. Nothing here decodes, so nothing here can
-tell that a frame is damaged. One file per family of codecs; each names its source.
+Only headers are read, a few dozen bytes of each packet. Nothing is decoded, so damage of a frame is
+not detected here. Each family of codecs has a module, which names its source.
 """
 
 from __future__ import annotations
@@ -189,10 +189,10 @@ def read_heads(
     key: NDArray[np.bool_],
     read: PacketBytes,
 ) -> NDArray[np.int64] | None:
-    """The flags of all packets of a stream at once, as `read` gives them one by one, or `None`.
+    """Return the flags of all packets of a stream at once, as `read` gives them one by one.
 
-    `None`: packets hold more than a picture and what goes with it, or are not the key frames that
-    they are said to be, or nobody can read this codec so.
+    `None` if this codec has no such reader, if a packet holds more than one picture with its
+    parameter sets and SEI, or if the container's key flags contradict the headers.
 
     Args:
         reader: A reader that has read nothing yet.
@@ -207,15 +207,15 @@ def read_heads(
 
 
 def packet_cutter(codec: str) -> Callable[[memoryview], list[int]] | None:
-    """What says where a packet may be cut into parts of one frame each, for codecs that allow it.
+    """Return a function that cuts a packet into parts of one frame each; `None` for most codecs.
 
-    It gives the end of each part.
+    The function returns the end of each part.
     """
     return frame_ends if codec == "av1" else None
 
 
 def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
-    """For each packet read so far, those that it is predicted from; `None` where nobody knows."""
+    """Return the packets that each packet is predicted from; `None` if headers do not tell."""
     return reader.references if isinstance(reader, Av1Reader) else None
 
 
@@ -226,19 +226,19 @@ def renew(reader: HeaderReader, extradata: bytes) -> None:
 
 
 def may_have_palettes(reader: HeaderReader) -> bool:
-    """Whether palettes in side data apply: to intra-only codecs without a parser."""
+    """Return whether palettes in side data apply: to intra-only codecs without a parser."""
     return isinstance(reader, IntraReader)
 
 
 def state_varies(reader: HeaderReader) -> bool:
-    """Whether packets read so far change the decoder's state beside pictures (see `state`)."""
+    """Return whether packets read so far change decoder state other than pictures (see `state`)."""
     return isinstance(reader, _Stateful) and reader.state_varies
 
 
 def state_before(reader: HeaderReader, row: int) -> bytes | None:
     """Return the bytes that put a decoder into the state of a linear decode before a packet.
 
-    `None` means that no bytes can: decoding must not begin at that packet.
+    `None` if no bytes can: decoding must not begin at that packet.
     """
     if isinstance(reader, _Stateful) and reader.state_varies:
         return reader.state_before(row)
@@ -246,7 +246,7 @@ def state_before(reader: HeaderReader, row: int) -> bytes | None:
 
 
 def discarded_pictures(reader: HeaderReader) -> list[int]:
-    """Return packets whose pictures a decoder drops before output."""
+    """Return packets of pictures that a decoder drops before output."""
     return reader.discarded if isinstance(reader, HevcReader) else []
 
 
@@ -256,22 +256,22 @@ def refuted_entries(reader: HeaderReader) -> list[int]:
 
 
 def damaged_packets(reader: HeaderReader) -> list[int]:
-    """Packets read so far whose own checksums say that their bytes have changed."""
+    """Return the packets read so far that fail their own checksums."""
     return reader.damaged if isinstance(reader, Ffv1Reader) else []
 
 
 def picture_numbers(codec: str, extradata: bytes) -> PictureNumbers | None:
-    """What notices that a picture is lost between two packets, for codecs that number them."""
+    """Return a detector of lost pictures, for codecs that number their pictures."""
     return PictureNumbers(extradata) if codec == "h264" else None
 
 
 def decodes_in_output_order(reader: HeaderReader) -> bool:
-    """Whether the headers read so far say that frames are shown as they are decoded."""
+    """Return whether the headers read so far declare that output order is decode order."""
     return isinstance(reader, H264Reader) and reader.in_output_order
 
 
 def starts_at_an_entry(codec: str) -> bool:
-    """Whether a decoder of this codec shows nothing before the first entry point."""
+    """Return whether a decoder of this codec outputs nothing before the first entry point."""
     return codec in {"h264", "hevc", "av1", "vp9", "vp8", "mpeg1video", "mpeg2video"}
 
 

@@ -25,7 +25,7 @@ _HEADER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """What a sequence header says of frame headers."""
+    """The fields of a sequence header that frame headers depend on."""
 
     reduced_still_picture: bool = False
     equal_picture_interval: bool = False
@@ -42,7 +42,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What a frame header says of its frame."""
+    """The fields of a frame header that decide references and output."""
 
     shown: bool
     key: bool = False
@@ -61,10 +61,10 @@ class Av1Reader:
         """Take the stream's `av1C` record (its OBUs follow four bytes), or none."""
         self._sequence: Sequence | None = None
         self._slots: list[tuple[int, bool] | None] = [None] * _SLOTS
-        """The packet whose frame is in each slot, and whether it is a key frame."""
+        """By slot, the packet of its frame, and whether that is a key frame."""
         self.references: list[tuple[int, ...]] | None = []
-        """For each packet read, those that its frames are predicted from; `None` where a header
-        could not be read, so that nobody knows."""
+        """By packet, the packets that its frames are predicted from; `None` after a header that
+        could not be read."""
         self._sequence_bytes = b""
         self._has_sequence = False
         with contextlib.suppress(EOFError):
@@ -89,7 +89,7 @@ class Av1Reader:
         return SHOWN
 
     def _is_configured(self) -> bool:
-        """Whether a decoder that begins here has the sequence header that holds."""
+        """Return whether a decoder that begins here has the current sequence header."""
         return self._has_sequence or self._sequence_bytes == self._configured
 
     def _note(self, frames: list[FrameHeader]) -> None:
@@ -118,10 +118,9 @@ class Av1Reader:
 
 
 def frame_ends(data: memoryview) -> list[int]:
-    """Where a packet may be cut so that each part holds one frame: the end of each part.
+    """Return the ends of the parts of a packet, one frame in each.
 
-    Hidden frames travel with the next shown one. What cannot be cut stays in one part: several
-    shown frames, or layers of one.
+    A packet with spatial layers, or with frames behind the shown one, stays whole.
     """
     whole, ends, is_shown = [len(data)], list[int](), False
     try:

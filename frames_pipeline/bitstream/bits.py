@@ -23,7 +23,7 @@ class Bits:
     (1, 1, 3)
 
     Reading past the end raises `EOFError`, and so does a code that no standard allows. A number is
-    cut from a few bytes at a time, so that reading takes time in proportion to what is read.
+    cut from a few bytes at a time, so the time is proportional to the bits that are read.
     """
 
     __slots__ = ("_data", "_left", "_next", "_value")

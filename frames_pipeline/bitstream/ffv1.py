@@ -32,7 +32,7 @@ class Ffv1Reader:
 
     @property
     def damaged(self) -> list[int]:
-        """Packets whose checksums do not fit; none where no packet has any that does."""
+        """Packets with wrong checksums; none if no packet of the stream has a right one."""
         return self._unfit if len(self._unfit) < self._row else []
 
     def read(self, data: memoryview, *, key: bool) -> int:

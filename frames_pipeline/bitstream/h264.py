@@ -336,7 +336,7 @@ class PictureNumbers:
         self._sets.renew(extradata)
 
     def restart(self) -> None:
-        """Packets from elsewhere follow: nothing is known of what came before them."""
+        """Forget the packets before: the next packet is from another place of the stream."""
         self._latest = None
 
     def is_next(self, data: memoryview) -> bool:

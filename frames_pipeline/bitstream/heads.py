@@ -3,9 +3,9 @@
     packet    length AUD | length SEI … | length slice …
     step 1           ^
     step 2                        ^
-    step 3                                       ^         its first bytes say what the picture is
+    step 3                                       ^         its first bytes tell the picture type
 
-A step is a few NumPy calls, whatever the number of packets: a hundred times quicker than a loop.
+A step is a few NumPy calls for all packets, a hundred times faster than a loop over them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from frames_pipeline.bitstream.nal import START_CODE, nal_units
 
 Heads = NDArray[np.uint8]
-"""The first bytes of each packet, whatever behind its end. Shape (packets, bytes)."""
+"""The first bytes of each packet; bytes behind its end are arbitrary. Shape (packets, bytes)."""
 Roles = NDArray[np.uint8]
-"""What a unit is for, by the first byte of its header. Shape (256,)."""
+"""Role of a unit, by the first byte of its header. Shape (256,)."""
 
 _OTHER: Final = 0
-"""Not looked into here: parameter sets, ends of sequences, whatever is not known."""
+"""Roles that this module does not read: parameter sets, ends of sequences, unknown types."""
 _SLICE: Final = 1
 _SEI: Final = 2
 _PASSED: Final = 3
@@ -50,13 +50,13 @@ def roles(
     sei: Iterable[int],
     passed: Iterable[int],
 ) -> Roles:
-    """What units are for, by the first byte of their header.
+    """Return the roles of units, by the first byte of their header.
 
     Args:
         kind: The unit's type, by that byte.
         slices: Types of slices.
         sei: Types of supplemental information.
-        passed: Types that say nothing that matters.
+        passed: Types to skip.
     """
     by_kind = dict.fromkeys(passed, _PASSED) | dict.fromkeys(sei, _SEI)
     by_kind |= dict.fromkeys(slices, _SLICE)
@@ -85,7 +85,7 @@ def first_slices(
         heads: The first bytes of each packet.
         lengths: Bytes of each packet. Shape (packets,).
         length_size: Bytes before each unit that hold its length.
-        roles: What units are for.
+        roles: Roles of units.
         read: Reads more of a packet.
     """
     n = len(heads)
@@ -139,7 +139,7 @@ def _are_known(
     Args:
         left: Where in the packet such a unit may begin.
         length_size: Bytes before each unit that hold its length.
-        roles: What units are for.
+        roles: Roles of units.
         read: Reads some bytes of the packet: from where, and how many.
     """
     at = left.start

@@ -43,7 +43,7 @@ _ROLES: Final = roles(
 
 @dataclass(frozen=True, slots=True)
 class Sps:
-    """What a sequence parameter set says of slice headers."""
+    """The fields of a sequence parameter set that slice headers depend on."""
 
     vps: int
     separate_planes: bool
@@ -56,7 +56,7 @@ class Sps:
 
 @dataclass(frozen=True, slots=True)
 class Pps:
-    """What a picture parameter set says of slice headers."""
+    """The fields of a picture parameter set that slice headers depend on."""
 
     sps: int
     has_output_flag: bool
@@ -395,7 +395,7 @@ def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
 
 
 def _read_set(data: bytes, kind: int) -> tuple[int, Sps | Pps | int] | None:
-    """The id of a parameter set, and what it says."""
+    """Return the id of a parameter set, and its fields."""
     bits = all_bits(data, 2)
     try:
         if kind == _VPS:

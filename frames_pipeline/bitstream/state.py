@@ -1,4 +1,4 @@
-"""Decoder state beside pictures: parameter sets and headers, logged in stream order.
+"""Decoder state other than pictures: parameter sets and headers, logged in stream order.
 
     row        0        1 …  9   10       11 …  20     21 …
     sets       SPS PPS           PPS'           IDR    P

@@ -36,7 +36,7 @@ class Packets(Protocol):
 
     @property
     def columns(self) -> PacketColumns:
-        """What is known of each row."""
+        """Columns of all rows."""
 
     @property
     def ended_early(self) -> str:
@@ -47,19 +47,19 @@ class Packets(Protocol):
         """Whether headers say that frames are shown in the order in which they are decoded."""
 
     def references(self, start: int, stop: int) -> Sequence[tuple[int, ...]] | None:
-        """The rows that the frame of each row in [start, stop) may be predicted from.
+        """Return the rows that the frame of each row in [start, stop) may be predicted from.
 
-        `None`: nobody knows.
+        `None` if the headers do not tell.
         """
 
     def headers(self) -> Iterator[memoryview]:
         """The bytes of every packet up to its first slice header at least, in decode order."""
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
-        """Rows with their packets, each stamped with its row for a timestamp.
+        """Yield rows with their packets; the pts of each packet is its row.
 
-        Decoders hand a packet's timestamp on to its frame, so every frame says which row it is
-        of, whatever the container's timestamps are worth.
+        A decoder copies the pts of a packet to its frame, so every frame carries its row, even if
+        the container's timestamps are wrong.
         """
 
     def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
@@ -69,4 +69,4 @@ class Packets(Protocol):
         """
 
     def close(self) -> None:
-        """Release what is held."""
+        """Close the source."""

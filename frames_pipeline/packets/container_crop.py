@@ -1,8 +1,8 @@
-"""How much of a picture's edges a container says to cut off: MP4's `clap`, Matroska's PixelCrop.
+"""Read the crop that a container declares: MP4's `clap`, Matroska's PixelCrop.
 
-FFmpeg reads the same (since 7.1) and tells its own tools; PyAV does not hand it on. Only the boxes
-and elements on the way are read, a few dozen bytes each, and no more of them than a bound says.
-What makes no sense says nothing, as for FFmpeg.
+FFmpeg reads the crop since 7.1, and PyAV does not expose it. The reader visits only the boxes and
+elements on the way to the crop, a few dozen bytes each, and their number is bounded. A crop that is
+damaged or larger than the picture is ignored, as FFmpeg ignores it.
 
 Sources: ISO/IEC 14496-12, 12.1.4; RFC 9559, 5.1.4.1.28.
 """
@@ -16,15 +16,16 @@ from typing import Final, NamedTuple
 from frames_pipeline.crop import Crop
 
 ReadBytes = Callable[[int, int], bytes]
-"""Bytes of the file from an offset; fewer than asked for at its end."""
+"""`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST: Final = 1000
-"""Boxes or elements side by side that are looked at."""
+"""Boxes or elements of one parent that are visited."""
 _MOST_READS: Final = 5000
-"""Reads for one answer; a common file takes 20 to 50."""
+"""Reads of one file; an ordinary file takes 20 to 50."""
 _PICTURE_ENTRY: Final = 86
-"""Bytes of a description of pictures before the boxes in it."""
+"""Bytes of a visual sample entry before its child boxes."""
 _APERTURE: Final = 32
+"""Bytes of a `clap` box's contents."""
 
 _SEGMENT, _SEEK_HEAD, _SEEK, _CLUSTER = 0x18538067, 0x114D9B74, 0x4DBB, 0x1F43B675
 _SEEK_ID, _SEEK_POSITION = 0x53AB, 0x53AC
@@ -40,26 +41,27 @@ class _Part(NamedTuple):
 
     kind: bytes | int
     start: int
-    """Where its contents start."""
+    """Offset of its contents."""
     stop: int
+    """Offset behind its contents."""
 
 
 def _part(kind: bytes | int, start: int, stop: int, inside: _Part) -> _Part:
-    """A part that ends where its parent does, at the latest."""
+    """Return a part that ends no later than its parent."""
     return _Part(kind, start, max(start, min(stop, inside.stop)))
 
 
 class _DamagedError(Exception):
-    """The file cannot be read so."""
+    """The crop cannot be read: a box or an element is missing, cut off, or out of bounds."""
 
 
 def mp4_crop(read: ReadBytes, *, file_size: int, track: int) -> Crop | None:
-    """What a track of an MP4 or MOV file says to cut off; `None` where it says nothing.
+    """Return the crop of a track of an MP4 or MOV file; `None` if it declares none.
 
     Args:
         read: Reads the file.
         file_size: Bytes of the file.
-        track: Which track, by the id that its header gives it.
+        track: Id of the track, as in its `tkhd`.
     """
     try:
         return _mp4_crop(_bounded(read), _Part(b"", 0, file_size), track)
@@ -68,7 +70,7 @@ def mp4_crop(read: ReadBytes, *, file_size: int, track: int) -> Crop | None:
 
 
 def matroska_crop(read: ReadBytes, *, file_size: int) -> Crop | None:
-    """What the first video track of a Matroska or WebM file says to cut off; `None` where nothing.
+    """Return the crop of the first video track of a Matroska or WebM file; `None` if it has none.
 
     Args:
         read: Reads the file.
@@ -84,7 +86,7 @@ def matroska_crop(read: ReadBytes, *, file_size: int) -> Crop | None:
 
 
 def _bounded(read: ReadBytes) -> ReadBytes:
-    """The same, so many times."""
+    """Return a reader that refuses more than `_MOST_READS` reads."""
     left = iter(range(_MOST_READS))
 
     def bounded(offset: int, size: int) -> bytes:
@@ -107,7 +109,7 @@ def _mp4_crop(read: ReadBytes, file: _Part, track: int) -> Crop | None:
 
 
 def _aperture_of(read: ReadBytes, stsd: _Part) -> Crop | None:
-    """The last aperture that makes sense, of any description, which is what FFmpeg keeps."""
+    """Return the last valid aperture of all sample entries, as FFmpeg keeps the last one."""
     found = None
     for entry in _boxes(read, stsd._replace(start=stsd.start + 8)):
         sizes = _exactly(read, entry.start + 24, 4)
@@ -121,13 +123,13 @@ def _aperture_of(read: ReadBytes, stsd: _Part) -> Crop | None:
 
 
 def clean_aperture(clap: bytes, *, width: int, height: int) -> Crop | None:
-    """What a `clap` box says to cut off a picture; `None` where that is nothing, or no sense.
+    """Return the crop of a `clap` box; `None` if it is empty or does not fit the picture.
 
     Args:
         clap: The contents of the box: width, height, horizontal and vertical offset of the
             aperture's centre from the picture's, each a numerator and a denominator.
-        width: Of the picture, as its description says.
-        height: Of the picture, likewise.
+        width: Width of the picture in its sample entry, in pixels.
+        height: Height of the picture in its sample entry, in pixels.
     """
     numbers = [int.from_bytes(clap[at : at + 4], "big", signed=True) for at in range(0, 32, 4)]
     w, h, x, y = zip(numbers[::2], numbers[1::2], strict=True)
@@ -141,7 +143,7 @@ def clean_aperture(clap: bytes, *, width: int, height: int) -> Crop | None:
 
 
 def _edges(side: int, aperture: Fraction, offset: Fraction) -> tuple[int, int] | None:
-    """Pixels before and behind the aperture, along one side of the picture."""
+    """Return the pixels before and behind the aperture, along one axis of the picture."""
     centre = Fraction(side - 1, 2) + offset
     before, last = int(centre - (aperture - 1) / 2), int(centre + (aperture - 1) / 2)
     behind = side - 1 - last

@@ -1,16 +1,17 @@
-"""What an MP4 or MOV file declares, added up before libavformat acts on it.
+"""Add up the samples that an MP4 or MOV file declares, before libavformat allocates for them.
 
-A few bytes may declare millions of samples: a run of samples in a fragment needs 20 bytes however
-many it has, and each edit may repeat a whole track. libavformat makes an entry of its index of
-each, whatever the file holds. So the headers of boxes are read first, as libavformat walks them:
+A few bytes can declare millions of samples: a track run (`trun`) takes 20 bytes for any number of
+samples, and each edit can repeat a whole track. libavformat adds an index entry for each of them,
+even where the file is too small to hold them. So the box headers are read first, in the order in
+which libavformat visits them:
 
     ftyp  moov ─ trak ─ edts ─ elst          edits, and the samples that they repeat
                       └ mdia ─ … ─ stsz      samples, and the bytes that they refer to
-          moof ─ traf ─ tfdt                 where the samples go into the index
+          moof ─ traf ─ tfdt                 position of the samples in the index
                       └ trun                 samples, often without a byte for each
-          mdat                               passed over
+          mdat                               skipped
 
-Source: ISO/IEC 14496-12; libavformat/mov.c for boxes that are out of place, too short or doubled.
+Sources: ISO/IEC 14496-12; libavformat/mov.c for boxes that are misplaced, too short or repeated.
 """
 
 from __future__ import annotations
@@ -28,71 +29,71 @@ from numpy.typing import DTypeLike, NDArray
 from frames_pipeline.errors import LimitExceededError
 
 ReadBytes = Callable[[int, int], bytes]
-"""Bytes of the file from an offset; fewer than asked for at its end."""
+"""`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST_BOXES: Final = 4_000_000
-"""Boxes that are looked at: 46 hours in fragments of 2 seconds have 1,200,000."""
+"""Boxes that are visited; 46 hours in fragments of 2 seconds have 1,200,000."""
 _DEEPEST: Final = 11
-"""Boxes in boxes: libavformat gives up at as many."""
+"""Levels of nested boxes; libavformat stops at the same depth."""
 _FEW: Final = 4096
-"""Samples, edits and the like that any file may have, however small."""
+"""Samples, edits or bytes that even the smallest file may declare."""
 _SMALL: Final = 64 << 20
-"""Bytes that may be read of any file, however often it refers to them."""
+"""Bytes of samples that even the smallest file may refer to."""
 _MOST_MOVED: Final = 200_000_000
-"""Entries that are moved to make room for fragments that stand in another order than their times:
-a second of work."""
+"""Index entries that libavformat may move to insert fragments that are not in time order; moving so
+many takes a second."""
 _INFLATED: Final = 32
-"""Times over that a movie header may be compressed; real ones are 10."""
+"""Largest compression ratio of a `cmov` header; real ones reach 10."""
 _SOUND_PER_ENTRY: Final = 160
-"""Samples of uncompressed sound that libavformat puts in one entry, at the least."""
+"""Fewest samples of uncompressed sound that libavformat puts into one index entry."""
 _WINDOW: Final = 1024
-"""Bytes that are read at a time."""
+"""Bytes of one read."""
 _OVERRUN: Final = 4
-"""Times over that tables may go on behind their ends, as those of damaged files do."""
+"""Bytes that tables may read beyond their boxes, per byte of the file; damaged files do it."""
 _LARGEST_DESCRIPTION: Final = 1 << 20
-"""Bytes of sample descriptions in which other boxes are looked for."""
+"""Bytes of a box in `_HIDING` that are searched."""
 _DISGUISES: Final = (b"free", b"hoov")
-"""Boxes in which libavformat finds a movie header that was abandoned."""
+"""Boxes that libavformat reads as `moov` if a movie header stands in them."""
 _HIDING: Final = (b"stsd", b"iprp", b"jp2h", b"iref")
-"""Boxes in which libavformat looks for further ones, behind fields of many kinds."""
+"""Boxes that libavformat reads child boxes from, behind fields of many kinds."""
 _HIDDEN: Final = (b"stsz", b"stz2", b"elst", b"stts", b"ctts", b"trun")
-"""Those that matter."""
+"""Boxes to search for in `_HIDING`: they declare samples or edits."""
 _CONTAINERS: Final = frozenset(
     b"moov trak mdia minf stbl dinf edts mvex moof traf tref udta sinf schi ilst wave meta".split()
 )
 _AT_THE_TOP: Final = (b"trak", b"mdat")
 _TOP: Final = (b"root", b"moov")
 _EMPTY_EDIT: Final = -1
-"""The time of an edit that shows nothing; libavformat passes over those at the start."""
+"""Media time of an empty edit; libavformat skips empty edits at the start."""
 _LONG: Final = 1
-"""A size that says that the size follows."""
+"""Value of the size field if a 64-bit size follows."""
 _COLUMNS: Final = {b"stts": 2, b"ctts": 2, b"stsc": 3, b"stss": 1, b"stps": 1}
-"""Numbers in a row of the tables that are read."""
+"""Numbers in a row of each table."""
 _CHUNKS: Final = {b"stco": 4, b"co64": 8}
-"""Tables of chunks, and the bytes of a row."""
+"""Tables of chunk offsets, and the bytes of a row."""
 
 Numbers = NDArray[np.int64]
 
 
 class Allowed(NamedTuple):
-    """How much a file may declare."""
+    """Limits for one file."""
 
     samples: int
-    """Samples of all tracks together, as often as edits repeat them."""
+    """Samples of all tracks, counted once for each edit that repeats them."""
     edits: int
-    """Edits of all tracks together."""
+    """Edits of all tracks."""
     fragments: int
     """Movie fragments."""
     reuse: int
-    """How many times over the bytes of the file may be referred to."""
+    """How often samples may refer to each byte of the file, on average."""
 
 
 class _Box(NamedTuple):
     kind: bytes
     start: int
-    """Where its contents start."""
+    """Offset of its contents."""
     size: int
-    """Bytes of its contents that are there."""
+    """Bytes of its contents that the file has."""
 
     @property
     def stop(self) -> int:
@@ -101,53 +102,55 @@ class _Box(NamedTuple):
 
 @dataclass(slots=True)
 class _Track:
-    """What the boxes of a track say, all of a kind together where one comes more than once."""
+    """Counts and tables of one track; repeated boxes of a kind are added up."""
 
     samples: int = 0
-    """How many its table of sizes has."""
+    """Samples in its `stsz` or `stz2`."""
     bytes_: int = 0
-    """What they come to."""
+    """Bytes of these samples."""
     handlers: set[bytes] = field(default_factory=set)
-    """Kinds of media: `vide`, `soun`, …"""
+    """Media types: `vide`, `soun`, …"""
     time_scale: int = 0
-    """Units of its times in a second."""
+    """Units of its time base in a second."""
     edits: list[tuple[int, int]] = field(default_factory=list)
-    """(duration in the movie's units, time in the track's)."""
+    """(duration in the movie's time scale, media time in the track's)."""
     tables: dict[bytes, list[Callable[[], Numbers]]] = field(default_factory=dict)
-    """What reads its tables, by the name of their box."""
+    """Readers of its tables, by box type."""
     chunks: int = 0
     groups: int = 0
     """Samples that are sorted into groups."""
 
     def rows(self, kind: bytes) -> Numbers:
-        """All rows of a kind of table, read where they matter. Shape (rows, numbers in a row)."""
+        """Read all rows of a kind of table. Shape (rows, numbers in a row)."""
         tables = [read() for read in self.tables.get(kind, ())]
         empty = np.empty((0, _COLUMNS[kind]), np.int64)
         return np.concatenate([empty, *tables]).astype(np.int64)
 
 
 def check_declared(read: ReadBytes, *, file_size: int, name: str, allowed: Allowed) -> None:
-    """Make sure that a file declares no more than it may; one of another format declares nothing.
+    """Check the samples, edits and fragments of an MP4 or MOV file against limits.
+
+    A file of another format passes.
 
     Args:
         read: Reads the file.
         file_size: Bytes of the file.
-        name: What errors call the file.
-        allowed: How much it may declare.
+        name: Name of the file in errors.
+        allowed: The limits.
 
     Raises:
-        LimitExceededError: It declares more.
+        LimitExceededError: The file declares more.
     """
     _Census(read, file_size, name, allowed).walk(_Box(b"root", 0, file_size), depth=0)
 
 
 def most_referred(file_size: int, reuse: int) -> int:
-    """Bytes that may be read of a file, where it may be read so many times over."""
+    """Return how many bytes samples of a file may refer to, at `reuse` times its size."""
     return reuse * file_size + _SMALL
 
 
 class _Window:
-    """Reads a file a piece at a time, since headers of boxes stand close together."""
+    """A file that is read ahead, since box headers stand close together."""
 
     def __init__(self, read: ReadBytes, size: int) -> None:
         self.size = size
@@ -162,18 +165,18 @@ class _Window:
         return self._held[at : at + size]
 
     def number(self, position: int, size: int = 4) -> int:
-        """An unsigned number; 0 where the file ends before it."""
+        """Read an unsigned number; 0 at the end of the file."""
         return int.from_bytes(self.read(position, size), "big")
 
     def table(self, position: int, rows: int, dtype: DTypeLike, columns: int = 1) -> Numbers:
-        """Rows of numbers, as many as there are. Shape (rows, columns)."""
+        """Read up to `rows` rows, fewer at the end of the file. Shape (rows, columns)."""
         row = columns * np.dtype(dtype).itemsize
         data = self._read(position, rows * row)
         return np.frombuffer(data, dtype, len(data) // row * columns).reshape(-1, columns)
 
 
 class _Census:
-    """Adds up what boxes say, and stops where it is too much."""
+    """Adds up the samples of all boxes, and raises at the first limit."""
 
     def __init__(self, read: ReadBytes, file_size: int, name: str, allowed: Allowed) -> None:
         self._file = _Window(read, file_size)
@@ -186,12 +189,12 @@ class _Census:
         self._track = _Track()
         self._fragment_track = 0
         self._latest: dict[int, int] = {}
-        """The latest time of each track at which a fragment starts."""
+        """Latest start time of a fragment, by track."""
 
     def walk(self, parent: _Box, depth: int) -> None:
         for box in self._inside(parent):
             if box.kind in _AT_THE_TOP and parent.kind not in _TOP:
-                return  # libavformat leaves such a box, and the one around it
+                return  # libavformat leaves such a box and its parent
             if box.kind == b"trak":
                 self._track = _Track()
             elif box.kind == b"moof":
@@ -205,7 +208,7 @@ class _Census:
                 self._close_track()
 
     def _inside(self, parent: _Box) -> Iterator[_Box]:
-        """The boxes in a box; one that is too large ends where the outer one does."""
+        """Iterate over child boxes; a box that is too large ends with its parent."""
         position = parent.start
         while position + 8 <= parent.stop:
             head = self._file.read(position, 16)
@@ -228,13 +231,13 @@ class _Census:
             position += size
 
     def _contents(self, box: _Box) -> _Box:
-        """The boxes of a container: some metadata starts with a version and flags."""
+        """Return the child boxes of a container: behind version and flags, if a `meta` has them."""
         if box.kind == b"meta" and self._file.number(box.start) == 0:
             return _Box(box.kind, box.start + 4, box.size - 4)
         return box
 
     def _leaf(self, box: _Box, depth: int) -> None:
-        """Count what a box declares that holds no others, or hides them."""
+        """Count the samples, edits or rows of a box that is no plain container."""
         if (count := _COUNTED.get(box.kind)) is not None:
             count(self, box)
         elif box.kind in _COLUMNS:
@@ -248,7 +251,7 @@ class _Census:
             self._inflate(box, depth)
 
     def _rows(self, box: _Box, at: int, row: int, count: int) -> int:
-        """How many rows of a table libavformat finds: it reads behind the end of the box."""
+        """Return how many rows libavformat reads of a table; it reads on behind the box."""
         found = min(count, max(self._file.size - box.start - at, 0) // row)
         if at + count * row > box.size:
             self._overrun += found * row
@@ -263,7 +266,7 @@ class _Census:
         self._track.tables.setdefault(box.kind, []).append(rows)
 
     def _sizes(self, box: _Box) -> None:
-        """`stsz`: one size for all samples, or one for each."""
+        """Read `stsz`: one size for all samples, or one for each."""
         same, count = self._file.number(box.start + 4), self._file.number(box.start + 8)
         if not same:
             count = self._rows(box, 12, 4, count)
@@ -273,7 +276,7 @@ class _Census:
         self._track.bytes_ += same * count
 
     def _compact_sizes(self, box: _Box) -> None:
-        """`stz2`: 4, 8 or 16 bits for each sample, so that none is large."""
+        """Read `stz2`: 4, 8 or 16 bits for each sample. Samples of these sizes count no bytes."""
         self._track.samples += 2 * self._rows(
             box, 12, 1, (self._file.number(box.start + 8) + 1) // 2
         )
@@ -281,7 +284,7 @@ class _Census:
     def _edit_list(self, box: _Box) -> None:
         is_long = self._file.number(box.start, 1) == 1
         row = 20 if is_long else 12
-        count = max(box.size - 8, 0) // row  # whatever it says
+        count = max(box.size - 8, 0) // row  # libavformat ignores the count in the box
         self._edits += count
         self._hold("elst", self._edits, self._allowed.edits, "edits")
         data = self._file.read(box.start + 8, count * row)[: count * row]
@@ -292,7 +295,7 @@ class _Census:
         self._track.handlers.add(self._file.read(box.start + 8, 4))
 
     def _header(self, box: _Box) -> None:
-        """`mvhd` and `mdhd`: units of times in a second."""
+        """Read the time scale of `mvhd` or `mdhd`."""
         is_long = self._file.number(box.start, 1) == 1
         scale = self._file.number(box.start + (20 if is_long else 12))
         if box.kind == b"mvhd":
@@ -301,7 +304,7 @@ class _Census:
             self._track.time_scale = scale if 0 < scale < 1 << 31 else 0
 
     def _groups(self, box: _Box) -> None:
-        """`sbgp`: as many samples as its runs say."""
+        """Read the sample counts of `sbgp`."""
         at = 12 if self._file.number(box.start, 1) == 1 else 8
         count = self._rows(box, at + 4, 8, self._file.number(box.start + at))
         self._track.groups += int(self._file.table(box.start + at + 4, count, ">u4", 2)[:, 0].sum())
@@ -310,7 +313,7 @@ class _Census:
         self._fragment_track = self._file.number(box.start + 4)
 
     def _fragment_time(self, box: _Box) -> None:
-        """`tfdt`: a fragment that goes before others in the index moves their entries."""
+        """Read `tfdt`: a fragment that belongs before others in the index moves their entries."""
         time = self._file.number(box.start + 4, 8 if self._file.number(box.start, 1) == 1 else 4)
         if time < self._latest.get(self._fragment_track, 0):
             self._moved += self._samples
@@ -323,14 +326,14 @@ class _Census:
         self._add_samples("trun", self._rows(box, head, row, count) if row else count)
 
     def _items(self, box: _Box) -> None:
-        """`iloc` and `iinf`: memory for as many items as they say."""
+        """Read the count of `iloc` or `iinf`: libavformat allocates for as many items."""
         version = self._file.number(box.start, 1)
         at, size = (6, 2 if version < 2 else 4) if box.kind == b"iloc" else (4, 4 if version else 2)
         count = self._file.number(box.start + at, size)
         self._hold(box.kind, count, self._file_size + _FEW, "items")
 
     def _search(self, box: _Box) -> None:
-        """Count boxes that stand where none of their kind belongs."""
+        """Count boxes at places where the format has none of their type."""
         data = self._file.read(box.start, min(box.size, _LARGEST_DESCRIPTION))
         for kind in _HIDDEN:
             at = data.find(kind, 4)
@@ -340,7 +343,7 @@ class _Census:
                 at = data.find(kind, at + 4)
 
     def _inflate(self, box: _Box, depth: int) -> None:
-        """A compressed movie header: `dcom`, then `cmvd` with its size and its data (zlib)."""
+        """Walk a compressed movie header: `dcom`, then `cmvd` with its size and its data (zlib)."""
         size = self._file.number(box.start + 20)
         most = _INFLATED * box.size + _FEW
         self._hold("cmvd", size, most, "bytes of a compressed header")
@@ -354,7 +357,7 @@ class _Census:
         self._file = outer
 
     def _close_track(self) -> None:
-        """Add what a track comes to, now that all its boxes are known."""
+        """Add the samples of a track to the sums, after its last box."""
         track, self._track = self._track, _Track()
         repeated = entries = _entries(track)
         if len(track.edits) > 1:
@@ -377,7 +380,7 @@ class _Census:
         self._hold(kind, found, most_referred(self._file_size, self._allowed.reuse), what)
 
     def _hold(self, kind: str | bytes, found: int, most: int, what: str) -> None:
-        """Stop where a file declares more than it may."""
+        """Raise if a file declares more than a limit."""
         if found > most:
             named = kind if isinstance(kind, str) else kind.decode("latin-1")
             message = f"{self._name} has {self._file_size} bytes, and its {named} boxes declare "
@@ -402,7 +405,7 @@ _COUNTED: Final[dict[bytes, Callable[[_Census, _Box], None]]] = {
 
 
 def _is_old_sound(track: _Track) -> bool:
-    """Whether libavformat makes entries of chunks: sound whose samples have a duration of 1."""
+    """Return whether libavformat indexes a track by chunk: sound with sample durations of 1."""
     return track.handlers == {b"soun"} and _has_unit_durations(track)
 
 
@@ -412,26 +415,26 @@ def _has_unit_durations(track: _Track) -> bool:
 
 
 def _entries(track: _Track) -> int:
-    """How many samples libavformat makes of a track, before edits."""
+    """Return how many index entries libavformat makes of a track, before edits."""
     if _is_old_sound(track):
         return _sound_entries(track)
     if b"vide" in track.handlers or not _has_unit_durations(track):
         return track.samples
-    return max(track.samples, _sound_entries(track))  # its description may say that it is sound
+    return max(track.samples, _sound_entries(track))  # its sample entry may be one of sound
 
 
 def _sound_entries(track: _Track) -> int:
-    """The most entries that chunks of uncompressed sound come to."""
+    """Return the most index entries that chunks of uncompressed sound make."""
     first, samples, _ = track.rows(b"stsc").T
     chunks = np.diff(first, append=track.chunks + 1).clip(0, track.chunks)
     return int((chunks * (samples // _SOUND_PER_ENTRY + 1.0)).sum())
 
 
 def _samples_in_edits(track: _Track, movie_scale: int) -> int:
-    """How many samples edits come to: each from the key sample before to the second one behind.
+    """Return how many samples edits select: from the key sample before each to the second behind.
 
-    A duration of 0 reaches to the end. Where tables come twice, or do not fit each other, every
-    edit is taken to repeat all samples.
+    An edit with a duration of 0 reaches to the end. If tables are repeated or contradict each
+    other, every edit counts as all samples.
     """
     edits = np.array(track.edits, np.float64)
     edits = edits[np.argmax(edits[:, 1] != _EMPTY_EDIT) :]
@@ -453,7 +456,7 @@ def _samples_in_edits(track: _Track, movie_scale: int) -> int:
 
 
 def _fits(track: _Track) -> bool:
-    """Whether tables are there once, durations are those of all samples, and keys are in order."""
+    """Return whether no table is repeated, `stts` covers all samples, and `stss` is in order."""
     if any(len(tables) > 1 for tables in track.tables.values()):
         return False
     counts, keys = track.rows(b"stts")[:, 0], track.rows(b"stss")[:, 0]
@@ -465,7 +468,7 @@ def _fits(track: _Track) -> bool:
 def _rank(
     times: NDArray[np.float64], durations: Numbers, side: Literal["left", "right"]
 ) -> Numbers:
-    """How many samples come before some times; of samples at one time none, or all.
+    """Return how many samples come before each time; of samples at one time none, or all.
 
     >>> _rank(np.array([0.0, 25.0, 99.0]), np.array([[4, 10], [2, 0]]), "left").tolist()
     [0, 2, 4]

@@ -82,7 +82,7 @@ class DemuxedPackets:
             max_packets: The most packets that a stream may have.
             max_bytes: The most bytes that packets of all streams may come to.
             file_size: Bytes of the file.
-            name: What errors call the source.
+            name: Name of the source in errors.
 
         Raises:
             LimitExceededError: The stream has more packets, or packets have more bytes than that.
@@ -168,7 +168,7 @@ class DemuxedPackets:
         flags[discarded_pictures(self._reader)] &= ~SHOWN
 
     def _demux_all(self, container: InputContainer, allowance: _Allowance) -> Iterator[VideoPacket]:
-        """Every packet; where the container cannot be read to its end, what could be, and why."""
+        """Yield every packet up to the end or the first error; set `ended_early` to the error."""
         try:
             yield from _demux(container, self._stream_index, self._cut, allowance)
         except MemoryError:
@@ -237,7 +237,7 @@ class DemuxedPackets:
         return _stamped(packet, row)
 
     def _cursor_before(self, row: int) -> _Cursor:
-        """The cursor, at or before a row: moved by seeking only where the landing is certain."""
+        """Return the cursor, at or before a row; it seeks only if the landing row is certain."""
         if self._cursor is None:
             self._cursor = _Cursor(self._reopen(), self._stream_index, self._cut)
         if 0 <= row - self._cursor.next_row <= _SEEK_OVER:
@@ -248,7 +248,7 @@ class DemuxedPackets:
             )
             if self._seekable:
                 return self._cursor
-            self._cursor.next_row = row + 1  # nobody knows where it is
+            self._cursor.next_row = row + 1  # the seek may have moved it anywhere
         if row < self._cursor.next_row:
             self._cursor.close()
             self._cursor = _Cursor(self._reopen(), self._stream_index, self._cut)

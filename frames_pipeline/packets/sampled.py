@@ -1,8 +1,7 @@
-"""Packets of a plain MP4 or MOV file, fetched one at a time from where the file has them.
+"""Packets of a plain MP4 or MOV file, read one at a time at their offsets.
 
-Nothing is taken on trust: libavformat's own index must agree with the sample table, and the key
-flags that its parser would set must agree with the table's. Where they do not, or the headers hold
-what is not understood, there are no sampled packets, and the stream is demuxed.
+libavformat's own index must agree with the sample table, and the key flags of its parser with the
+table's. If they do not, or if a header is not understood, the stream is demuxed instead.
 """
 
 from __future__ import annotations
@@ -31,10 +30,11 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 _HEAD: Final = 64
-"""Bytes of each packet that are read for its headers; the rest only where they do not end there."""
+"""Bytes of each packet that are read for its headers; longer headers take a second read."""
 _ENDS: Final = 64
-"""Samples at either end whose place in libavformat's index is checked; between, every so many."""
+"""Samples at either end that are compared with libavformat's index; see `_CHECKS` for the rest."""
 _CHECKS: Final = 256
+"""Samples and key samples between them that are compared, evenly spaced."""
 
 
 class ByteReader(Protocol):
@@ -44,14 +44,14 @@ class ByteReader(Protocol):
     """Bytes of the file."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes from an offset; fewer than asked for at the end of the file."""
+        """Return bytes from an offset; fewer than `size` only at the end of the file."""
 
     def read_each(self, offsets: list[int], size: int) -> list[bytes]:
-        """As many bytes from each of some offsets."""
+        """Return `size` bytes from each offset."""
 
 
 class SampledPackets:
-    """Packets by row, of which nothing is held."""
+    """Packets by row; each is read from the file when it is needed."""
 
     ended_early = ""
 
@@ -64,7 +64,7 @@ class SampledPackets:
         in_output_order: bool,
         name: str,
     ) -> None:
-        """Take what was read; `sampled_packets` is the way to come by one."""
+        """Take the table and flags of a file; call `sampled_packets` to get them."""
         self._file = file
         self._offset, self._size = table.offset, table.size
         self._name = name
@@ -122,7 +122,7 @@ def sampled_packets(
         file: The same file.
         reader: Reads the stream's headers.
         max_packets: The most packets that are handled here.
-        name: What errors call the source.
+        name: Name of the source in errors.
     """
     table = read_sample_table(file.read, file_size=file.size, track=stream.id)
     if table is None or len(table) > max_packets or not _is_agreed(table, stream):
@@ -155,10 +155,10 @@ def _read_packet(
 
 
 def _is_agreed(table: SampleTable, stream: VideoStream) -> bool:
-    """Whether libavformat's index says the same, wherever it could differ.
+    """Return whether libavformat's index agrees with the sample table.
 
-    An edit list may hide samples at either end or drop them, and a shift moves them all; what is
-    between is looked at every so often, and at every key frame.
+    An edit list may hide or drop samples at either end, and a shift moves all of them. So the ends
+    are compared in full, and the samples between at even distances.
     """
     entries, n = stream.index_entries, len(table)
     if len(entries) != n:
