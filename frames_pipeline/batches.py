@@ -35,7 +35,8 @@ from frames_pipeline.sums import (
 from frames_pipeline.videos import Video
 
 _FORMAT: Final = "video-batch/1"
-_NUMBERED: Final = re.compile(r"batch-\d+")
+NUMBERED: Final = re.compile(r"batch-\d+")
+"""Keys that `BatchRegistry.seal` gives."""
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
 _RETIRED: Final = ".retired"
@@ -330,7 +331,7 @@ class BatchRegistry:
     def _know(self, batch: Batch) -> None:
         self._known[batch.key] = batch
         self._members |= dict.fromkeys(batch.videos, batch.key)
-        if _NUMBERED.fullmatch(batch.key):
+        if NUMBERED.fullmatch(batch.key):
             self._last_number = max(self._last_number, int(batch.key[6:]))
 
     def _take_index(self) -> None:
