@@ -35,7 +35,8 @@ from frames_pipeline.sums import (
 from frames_pipeline.videos import Video
 
 _FORMAT: Final = "video-batch/1"
-_NUMBERED: Final = re.compile(r"batch-\d+")
+NUMBERED: Final = re.compile(r"batch-\d+")
+"""Keys that `BatchRegistry.seal` gives."""
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
 _RETIRED: Final = ".retired"
@@ -179,9 +180,9 @@ class BatchRegistry:
         return self.seen()
 
     def seen(self) -> list[str]:
-        """The same as of the last look, which `sealed_videos` takes too, and of those sealed since.
+        """Return these keys as of the last listing, plus batches that this instance sealed since.
 
-        So one listing does for both.
+        `sealed_videos` lists too, so one listing does for both.
         """
         return sorted(self._sealed - self._retired)
 
@@ -201,15 +202,15 @@ class BatchRegistry:
         self._objects.put_new(f"{_PREFIX}{key}{_RETIRED}", moment.encode())
 
     def mark_withdrawn(self, key: str) -> None:
-        """Have nothing of a batch published any more, by runs that are going either."""
+        """Stop all runs, including those in progress, from publishing anything of a batch."""
         withdrawal.mark(self._objects, key)
 
     def is_withdrawn(self, key: str) -> bool:
-        """Whether a batch is so marked: one request."""
+        """Whether a batch is marked as withdrawn: one request."""
         return withdrawal.is_withdrawn(self._objects, key)
 
     def restore(self, key: str) -> None:
-        """Undo `retire` and `mark_withdrawn`; that it was not retired is no error."""
+        """Undo `retire` and `mark_withdrawn`. Does nothing to a batch that is in use."""
         withdrawal.unmark(self._objects, key)
         self._objects.delete([f"{_PREFIX}{key}{_RETIRED}"])
 
@@ -219,7 +220,7 @@ class BatchRegistry:
         self._know(batch)
 
     def indexed(self) -> Mapping[str, Batch]:
-        """Batches of which the index has a copy, by key; none where it cannot be read."""
+        """Return the batches that the index has copies of, by key; none if it cannot be read."""
         return {batch.key: batch for batch in self._index()}
 
     def _look(self) -> None:
@@ -275,10 +276,10 @@ class BatchRegistry:
         return None
 
     def seal_all(self, groups: Iterable[Collection[str]], *, source: str = "") -> list[Batch]:
-        """Seal a batch of each group, as `seal` does, and look once at what is sealed already.
+        """Seal a batch of each group, as `seal` does, with at most one listing of sealed batches.
 
-        Not even once, where this instance did before: batches are numbered in a row, so that one
-        that another sealed since is met at the next number.
+        An instance that has listed them before does not list again. Batches are numbered in a row,
+        so a batch that another process sealed meanwhile shows up as a taken number.
         """
         known = self._members if self._last_number else self.sealed_videos()
         sealed = []
@@ -330,7 +331,7 @@ class BatchRegistry:
     def _know(self, batch: Batch) -> None:
         self._known[batch.key] = batch
         self._members |= dict.fromkeys(batch.videos, batch.key)
-        if _NUMBERED.fullmatch(batch.key):
+        if NUMBERED.fullmatch(batch.key):
             self._last_number = max(self._last_number, int(batch.key[6:]))
 
     def _take_index(self) -> None:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -215,10 +215,6 @@ class Shots:
         spans = self.rules.spans(shots, index.time_base)
         clips = [_clip(index, video_key, *span) for span in spans]
         return tuple([clip for clip in clips if clip.num_frames][: self.limit_clips or None])
-
-
-CUTTINGS: Final = {"whole": WholeVideo, "fixed_stride": FixedStride, "shots": Shots}
-"""Ways to cut, by the name users choose them by."""
 
 
 def _seconds(name: str, value: Seconds) -> Fraction:

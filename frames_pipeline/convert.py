@@ -183,7 +183,7 @@ def orientation(frame: VideoFrame) -> Orientation:
 
 
 def nearest_orientation(matrix: Sequence[int]) -> Orientation:
-    """The one of the eight orientations that a display matrix is nearest to.
+    """Return the orientation, of eight, that is nearest to a display matrix.
 
     The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y). As FFmpeg
     does, each column of its numbers is brought to length one first, so that scale does not count;
@@ -292,7 +292,7 @@ class Converter:
         return out
 
     def _window(self, frame: VideoFrame, spec: PixelSpec) -> Window | None:
-        """The part of a frame that is wanted; `None`: all of it.
+        """Return the part of a frame that the signature takes; `None` for all of it.
 
         Raises:
             UnsupportedSourceError: The container's crop leaves nothing of the frame.
@@ -313,7 +313,7 @@ class Converter:
         return Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
 
     def _cut(self, frame: VideoFrame, spec: PixelSpec) -> VideoFrame:
-        """The part of a frame that is wanted, cut by FFmpeg's filter, which copies nothing."""
+        """Cut a frame to the wanted part with FFmpeg's filter, which copies no pixels."""
         part = self._window(frame, spec)
         if part is None:
             return frame
@@ -357,7 +357,7 @@ def chroma_block(samples: VideoFormat) -> tuple[int, int]:
 
 
 def _cutter(frame: VideoFrame, part: Window) -> Graph:
-    """A filter that cuts this part out of frames like that one."""
+    """Build a filter that cuts this part out of frames with the given frame's size and format."""
     graph = Graph()
     graph.threads = 1
     source = graph.add_buffer(

@@ -1,7 +1,7 @@
-"""The part of a coded picture that its container says to show.
+"""Container crop: the part of a coded picture that the container says to show.
 
-FFmpeg's tools cut it with the filter `crop`, before they turn the picture: its size is rounded down
-to whole chroma samples, and so is its place.
+FFmpeg's tools cut it with the filter `crop`, before they rotate the picture. Both its size and its
+offset are rounded down to whole chroma samples.
 
     coded   0         left                        width-right  width
             |---------|============ shown =========|-----------|

@@ -330,10 +330,10 @@ def _times(
 def _decode_times(
     pts: NDArray[np.int64], dts: NDArray[np.int64], order: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
-    """The times of decoding, ascending, where the container gives no others; `None` where it does.
+    """Return the decode times, ascending, if the container gives no pts; otherwise `None`.
 
-    It does not where pts are missing, and the others are decode times (AVI), or where pts go up
-    with decoding although frames are shown in another order.
+    It gives none if some pts are missing and the rest equal the decode times (AVI), or if pts
+    increase in decode order although frames are shown in another order.
     """
     known = pts != NO_PTS
     if not known.all() and np.array_equal(pts[known], dts[known]) and dts[0] != NO_PTS:
@@ -343,7 +343,7 @@ def _decode_times(
 
 
 def _last_duration(stream: StreamFacts, said: NDArray[np.int64], times: FrameTimes) -> int:
-    """How long the last frame stays: as the container says of it, if its time is believed."""
+    """Return the last frame's duration: the container's, if the frame's time is believed."""
     if not len(said):
         return 0
     if not times.last_is_believed or not said.any():

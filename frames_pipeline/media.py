@@ -109,7 +109,7 @@ class Limits:
     max_fragments: int = 500_000
     """Movie fragments of an MP4: 46 hours of them, three in a second."""
     max_reuse: int = 8
-    """How many times over the bytes of a file may be referred to, by samples that share them."""
+    """The most times that samples may refer to the bytes of a file, on average."""
     max_frames: int = 100_000
     """Frames that one signature may ask of one clip."""
     max_clip_bytes: int = 3 << 30
@@ -175,7 +175,7 @@ class Media:
             self._file.check_unchanged()
 
     def renew_decoders(self) -> None:
-        """Forget the decoders once damage was met: flushing does not clear all that it leaves."""
+        """Drop the decoders once damage was met: a flush does not clear all of its effects."""
         number = self.stream.index  # of a container that may be closed below
         if self._renewed is not None:
             self._renewed.close()
@@ -508,10 +508,10 @@ def _is_heif(container: InputContainer) -> bool:
 
 
 def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream]:
-    """The tracks; where there is none, the picture that the file says it is of.
+    """Return the tracks; if there are none, the file's primary picture.
 
-    FFmpeg has a stream for each picture, in front of the tracks. A picture that is put together
-    from others, as a grid is, is no stream, and no other stands for it.
+    FFmpeg has a stream for each picture, before the tracks. A picture that is composed of others,
+    such as a grid, has no stream.
     """
     tracks = [stream for stream in videos if not _is_picture(stream)]
     if tracks or not videos:

@@ -321,10 +321,10 @@ class Objects:
         self._map(self._delete, list(keys))
 
     def stamp_now(self, keys: Iterable[str]) -> None:
-        """Let local files be of now, if they are there: a writer's clock may have run ahead.
+        """Set the modification time of existing local files to now: a writer's clock may be ahead.
 
-        An object store stamps objects by its own clock, and nothing is done there; nor with files
-        that this process may not stamp.
+        Does nothing in an object store, which stamps objects by its own clock, nor to files that
+        this process may not stamp.
         """
         if self.local_path is not None:
             for key in keys:

@@ -38,7 +38,8 @@ CropTo = Literal["coded", "container"]
 REVISION: Final = 1
 """Raised whenever the same fields would give other bytes than before."""
 
-_HASH_PREFIX: Final = b"frame-signature/v1\n"
+HASH_PREFIX: Final = b"frame-signature/v1\n"
+"""Hashed before the canonical document to make the key."""
 _ALWAYS_WRITTEN: Final = frozenset(
     (
         "colour",
@@ -207,7 +208,7 @@ class FrameExtractionSignature:
     @property
     def key(self) -> str:
         """Slug and hash: the name of this signature in stores and assets."""
-        digest = hashlib.sha256(_HASH_PREFIX + self.canonical_json().encode()).hexdigest()
+        digest = hashlib.sha256(HASH_PREFIX + self.canonical_json().encode()).hexdigest()
         return f"{self._slug()}-{digest[:16]}"
 
     def _slug(self) -> str:

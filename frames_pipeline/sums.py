@@ -1,4 +1,4 @@
-"""Sums that JSON documents and Parquet files carry of themselves, so that no flipped bit is read.
+"""Checksums within JSON documents and Parquet files, so that flipped bits are found.
 
 A document's last member is the SHA-256 of its bytes without that member. A Parquet file has the
 SHA-256 of its other bytes between its data and its footer, where readers never look:
@@ -27,7 +27,7 @@ UNREADABLE: Final = (
     TypeError,
     ValueError,
 )
-"""Errors by which parsers and codecs say that bytes make no sense."""
+"""Errors that parsers and codecs raise for invalid bytes."""
 
 FOOTER_KEY: Final = b"frames_pipeline.sum"
 """Entry of a schema's metadata that announces a sum; its value is the name of the hash."""

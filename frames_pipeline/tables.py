@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -49,8 +50,13 @@ from frames_pipeline.sums import (
 from frames_pipeline.withdrawal import error as withdrawal_error
 from frames_pipeline.withdrawal import is_withdrawn
 
-_ROOT: Final = "tables"
-_WHOLE: Final = "00000"
+ROOT: Final = "tables"
+"""The folder of all tables."""
+FILE_KEY: Final = re.compile(
+    rf"{ROOT}/(?P<table>[^/]+)/(?P<batch>[^/]+)/part-(?P<part>.+)\.parquet"
+)
+"""Keys of the files of tables."""
+WHOLE_PART: Final = "00000"
 """The part of a table that has only one per batch."""
 _MAX_NAME: Final = 128
 _AT_ONCE: Final = 64
@@ -191,16 +197,16 @@ class FrameTables:
 
     def batches(self, table: str) -> list[str]:
         """Keys of the batches that have any part of the table, sorted."""
-        folder = f"{_ROOT}/{_segment('table', table)}/"
+        folder = f"{ROOT}/{_segment('table', table)}/"
         keys = (key.removeprefix(folder) for key in self._objects.list(folder.rstrip("/")))
         return sorted({key.partition("/")[0] for key in keys if key.endswith(".parquet")})
 
     def parts(self, table: str, batch: str) -> list[str]:
         """Names of the parts that a batch has of a table, sorted; the only one is an empty name."""
-        folder = f"{_ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
+        folder = f"{ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
         names = (key.removeprefix(f"{folder}/part-") for key in self._objects.list(folder))
         found = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
-        return sorted("" if name == _WHOLE else name for name in found)
+        return sorted("" if name == WHOLE_PART else name for name in found)
 
     def delete(self, table: str, batch: str, *, part: str = "") -> None:
         """Remove a batch's rows; that there are none is no error."""
@@ -208,8 +214,8 @@ class FrameTables:
 
     def delete_batch(self, batch: str) -> None:
         """Remove a batch's rows from every table; that there are none is no error."""
-        for table in self._objects.folders(_ROOT):
-            folder = f"{_ROOT}/{table}/{_segment('batch', batch)}"
+        for table in self._objects.folders(ROOT):
+            folder = f"{ROOT}/{table}/{_segment('batch', batch)}"
             self._objects.delete(self._objects.list(folder))
 
 
@@ -707,8 +713,8 @@ def _verified(rows: pa.Table) -> pa.Table:
 
 
 def _key(table: str, batch: str, part: str) -> str:
-    folder = f"{_ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
-    return f"{folder}/part-{_segment('part', part or _WHOLE)}.parquet"
+    folder = f"{ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
+    return f"{folder}/part-{_segment('part', part or WHOLE_PART)}.parquet"
 
 
 def _segment(kind: str, name: str) -> str:

@@ -63,15 +63,15 @@ class Video:
     etag: str = ""
     """What an object store calls these very bytes; empty on a disk."""
     changed: float = field(default=0.0, compare=False, repr=False)
-    """When the file system last changed it, by its own clock, in seconds since the epoch; 0 where
-    that is not known. A program can set `modified` to any time, and not this."""
+    """When the file system last changed it (ctime), in seconds since the epoch; 0 if unknown.
+    Programs can set `modified` to any time, but not this."""
 
     def is_same_file(self, other: Video) -> bool:
         """Whether nothing says that the bytes are others: the fingerprint need not be taken."""
         return (self.size, self.modified, self.etag) == (other.size, other.modified, other.etag)
 
     def last_change(self, now: float) -> float:
-        """When it was last written, as far as its times can be right: 0 where none of them can.
+        """Return the time of the last write; times in the future are ignored; 0 if all are.
 
         >>> Video("a", 1, modified=50.0).last_change(100.0)
         50.0

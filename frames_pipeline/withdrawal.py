@@ -22,7 +22,7 @@ def mark(objects: Objects, batch: str) -> None:
 
 
 def unmark(objects: Objects, batch: str) -> None:
-    """Let a batch be published again; that it is not marked is no error."""
+    """Let a batch be published again. Does nothing if it is not marked."""
     objects.delete([_key(batch)])
 
 

@@ -2,8 +2,8 @@
 
 swscale has a shortcut for these layouts, and it computes differently from CPU to CPU: x86 with
 SSSE3, which is every x86 since 2011, rounds as below; plain C is off by up to 2 levels and leaves
-the last column of an odd width unwritten. Frames are stored as SSSE3 gives them, so that is the
-definition; where swscale computes something else, NumPy computes this.
+the last column of an odd width unwritten. The SSSE3 result is the definition. On CPUs where swscale
+computes something else, NumPy computes it.
 
     y' = ((8 y - offset) * luma)   >> 16        offset: 8 * 16, or 0 for full range
     r  = y' + ((8 v - 1024) * red) >> 16        each product is rounded down by itself
@@ -58,7 +58,7 @@ class _Tables(NamedTuple):
 
 
 def correct(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-    """Give pixels that swscale made by `SHORTCUT` the values that every CPU agrees on.
+    """Correct pixels that swscale made by `SHORTCUT`, so that they are equal on every CPU.
 
     Args:
         frame: The frame that they were made from.
@@ -106,7 +106,7 @@ def _convert(
 
 @functools.cache
 def _agrees(layout: str) -> bool:
-    """Whether swscale computes a layout on this CPU as the formula has it."""
+    """Whether swscale follows the formula for a layout on this CPU."""
     height, width = _PROBE
     frame = VideoFrame(width, height, layout)
     random = np.random.default_rng(0)

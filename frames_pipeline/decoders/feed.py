@@ -43,9 +43,9 @@ def feed(
 
 
 def _last_of_each_row(decoded: Iterator[Decoded]) -> Iterator[Decoded]:
-    """Of a picture in several sizes (spatial layers) the last, which is the one to be shown.
+    """Yield only the last size of a picture with spatial layers, which is the one to show.
 
-    FFmpeg hands out all of them, libvpx only the last of a packet.
+    FFmpeg returns all sizes, libvpx only the last of a packet.
     """
     held: Decoded | None = None
     for item in decoded:

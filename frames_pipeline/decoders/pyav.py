@@ -1,9 +1,9 @@
 """The CPU backend: libavcodec through PyAV.
 
-With several threads libavcodec decodes several frames at once. Which frames of damaged bytes it
-then loses, and how it conceals the others, differs from run to run. So threads are for sound bytes:
-where damage is known, or a pass has met it, one thread decodes. That takes decoders that say of
-every damaged packet that it is damaged, however many threads they have.
+With several threads libavcodec decodes several frames at once. In damaged bytes, the frames that it
+loses or conceals then differ from run to run. So threads are for sound bytes: once damage is known
+or met, one thread decodes. This relies on decoders that report every damaged packet with any number
+of threads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HELD_BACK: Final = 15
 """Extra delay of the H.264 decoder, in pictures. It marks a damaged picture once that is decoded;
 with threads it would copy the marks of pictures that are still being decoded."""
 _MOST_THREADS: Final = 8
-"""For H.264: so many pictures may be in the making while one that is handed out must not be."""
+"""The most threads for H.264: a returned picture must be out of all threads, by the delay above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class PyavDecoder:
         return feed(context, media, rows, tally, delay=max(context.thread_count, 1) - 1)
 
     def _prepare(self, context: VideoCodecContext, *, is_damaged: bool) -> None:
-        """Say how many threads to open a decoder with."""
+        """Return the number of threads to open a decoder with."""
         codec = context.codec
         reports = codec.intra_only or codec.canonical_name in _REPORTS_DAMAGE
         threads = self.threads if reports and not is_damaged else 1

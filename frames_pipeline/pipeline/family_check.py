@@ -1,15 +1,15 @@
-"""Whether a plan gives the frames that a plain decode of the same video gives.
+"""Check that decoding by plan gives the same frames as a plain decode of the same video.
 
-Frames of one video are taken in two ways, and each is looked for in a plain decode of its start:
+Frames of one video are taken in two ways, and each is compared with a plain decode of its start:
 
-    stored     some that the store has, as they are
-    alone      some that are now asked for one by one, each by a plan and a decoder of its own
+    stored     some frames from the store, as they are
+    alone      some frames extracted now, one by one, each by a plan and a decoder of its own
 
     plain      0 1 2 3 4 5 6 7 8 9 …          of every packet, up to the last one in question
     stored         x         x
     alone        x       x       x
 
-A frame must have the position that it has there, its timestamp, and its pixels.
+A frame must have the same position, timestamp and pixels in both.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from frames_pipeline.store import ClipCommit, FrameStore
 from frames_pipeline.videos import Video, VideoSource
 
 PIXELS: Final = 1 << 30
-"""Pixels that a plain decode may come to: 517 frames of 1920x1080, 18,641 of 320x180."""
+"""The most pixels of a plain decode: 517 frames of 1920x1080, 18,641 of 320x180."""
 _FRAMES: Final = 8
-"""The most frames that are taken in either way."""
+"""The most frames to take in each way."""
 _HELD: Final = 256 << 20
-"""Bytes of pixels that may be held for that, at the size of the video."""
+"""The most bytes of their pixels to hold, at the size of the video."""
 _ALONE: Final = FrameExtractionSignature(policy="first", rotation="ignore")
-"""At the size of the video, so that a difference of one sample shows."""
+"""Extracts at the size of the video, so that a difference of one sample shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class FamilyTask:
 
 @dataclass(frozen=True, slots=True)
 class FrameDifference:
-    """A frame that is not the plain decode's."""
+    """A frame that differs from the plain decode."""
 
     clip_id: str
     """The clip that it is stored in; empty if it was asked for alone."""
@@ -82,7 +82,7 @@ class FrameDifference:
     found: str
     """The difference, and its size."""
     by_plan: bool
-    """Whether packets were chosen for it, on the CPU."""
+    """Whether it was decoded by plan, on the CPU."""
 
     def __str__(self) -> str:
         """A line for people."""
@@ -97,9 +97,9 @@ class Judgement:
     family: Family
     """The video's family."""
     decoded: int
-    """Frames that the plain decode came to."""
+    """Number of frames in the plain decode."""
     compared: int
-    """Frames that were looked for in it."""
+    """Number of frames compared with it."""
     differences: tuple[FrameDifference, ...]
     """Frames that differ."""
 
@@ -139,7 +139,7 @@ def judge(task: FamilyTask) -> Judgement:
 
 
 def _within(index: PacketIndex) -> int:
-    """Positions that a plain decode may go through."""
+    """Return the number of positions within the limit of a plain decode."""
     affordable = PIXELS // max(index.width * index.height, 1)
     return min(index.num_frames, max(affordable, 1))
 
@@ -187,10 +187,10 @@ def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
 
 
 def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]:
-    """Some frames, early ones rather than late ones, each decoded by a plan for nothing else.
+    """Extract some frames, mostly early ones, each by a plan of its own.
 
-    They come to about as many decoded frames as the plain decode. Where a video is decoded
-    linearly anyway, the first one is enough.
+    In total this decodes about as many frames as the plain decode. For a video that is decoded
+    linearly anyway, the first frame is enough.
     """
     count = max(1, min(_FRAMES, _HELD // max(3 * media.index.width * media.index.height, 1)))
     drawn = {int(within * chance.random() ** 2) for _ in range(count)} if within else set()

@@ -31,9 +31,9 @@ class FamilyReport:
     video: str
     """The video that was decoded; the last that was tried where none could be judged."""
     decoded: int
-    """Frames that the plain decode came to."""
+    """Number of frames in the plain decode."""
     compared: int
-    """Frames that were looked for in it: stored ones, and some that were asked for alone."""
+    """Number of frames compared with it: stored frames, and some extracted alone."""
     differences: tuple[FrameDifference, ...]
     """Frames that differ."""
     skipped: str = ""
@@ -138,7 +138,7 @@ def _tasks(
 def _drawn(
     tasks: Mapping[str, Sequence[FamilyTask]], chance: random.Random, limits: Limits
 ) -> dict[str, list[FamilyTask]]:
-    """A few videos of each family, in the order of their turns, the last one first."""
+    """Choose a few videos of each family, in reverse order of trial."""
     return {
         family: [
             replace(task, limits=limits, seed=chance.getrandbits(32))

@@ -1,11 +1,11 @@
-"""Where the frames of some bytes are already: a file that was renamed or copied is not decoded.
+"""Notes of where the frames of some bytes are: a renamed or copied file is not decoded again.
 
     {root}/origins/{first two digits}/{SHA-256 of the fingerprint}.json     batch and video
 
-Whoever commits frames of bytes that nobody committed before leaves a note. Whoever comes upon the
-same bytes under another name follows it, and copies the frames. A note is a hint: the commit that
-it leads to says itself which bytes it is of, and copies are checked against its digests. A damaged
-note is ignored, and written again.
+The first commit of frames of some bytes leaves a note. A run that meets the same bytes under
+another name follows the note and copies the frames. A note is only a hint: the commit that it leads
+to names its bytes, and copies are checked against its digests. A damaged note is ignored, and
+written again.
 """
 
 from __future__ import annotations

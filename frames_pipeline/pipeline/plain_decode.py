@@ -42,12 +42,12 @@ class PlainFrame(NamedTuple):
 class PlainDecode:
     """Every frame of an open video, up to the first packet that does not decode.
 
-    Behind that a frame may be lacking, and positions would tell nothing. Packets before the first
-    frame may fail: a recording may begin anywhere.
+    After such a packet a frame may be missing, so later positions are unknown. Packets before the
+    first frame may fail: a recording may begin anywhere.
     """
 
     def __init__(self, media: Media) -> None:
-        """Take a video that was just opened, and that nothing else was asked for."""
+        """Take a video that was just opened and not used yet."""
         self._media = media
         self.is_whole = False
         """Whether the end of the video was reached, and nothing was wrong on the way."""

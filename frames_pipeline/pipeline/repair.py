@@ -19,13 +19,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from frames_pipeline.batches import Batch
+from frames_pipeline.batches import NUMBERED, Batch
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.pipeline.origins import parse_note
 from frames_pipeline.pipeline.places import Places, Row
@@ -33,12 +32,10 @@ from frames_pipeline.pipeline.suspects import Suspects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest
 from frames_pipeline.sums import UNREADABLE
-from frames_pipeline.tables import VIDEOS, table_of
+from frames_pipeline.tables import FILE_KEY, ROOT, VIDEOS, table_of
 
 ASIDE: Final = "damaged"
 """Folder under the root that damaged tables are moved to, by time and former name."""
-_NUMBERED: Final = re.compile(r"batch-\d+")
-_TABLE: Final = re.compile(r"tables/(?P<table>[^/]+)/(?P<batch>[^/]+)/part-(?P<part>.+)\.parquet")
 _STEPS: Final = {
     "videos": "look at the videos again",
     "clips": "cut the clips again; a video that is gone needs the table from a backup",
@@ -121,7 +118,7 @@ def _of_batches(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
     objects, copies = places.store.objects, places.batches.indexed()
     names = set(objects.names("batches"))
     keys = {name.removeprefix("batches/").removesuffix(".json") for name in names if _is_json(name)}
-    known = {*copies, *filter(_NUMBERED.fullmatch, places.tables.batches("videos"))}
+    known = {*copies, *filter(NUMBERED.fullmatch, places.tables.batches("videos"))}
     for key in sorted((keys | known) & set(chosen) if chosen else keys | known):
         try:
             Batch.from_json(objects.get(f"batches/{key}.json"), name=key)
@@ -168,8 +165,8 @@ def _source(rows: Sequence[Row]) -> str:
 
 def _of_tables(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
     objects = places.store.objects
-    for key in objects.list("tables"):
-        name = _TABLE.fullmatch(key)
+    for key in objects.list(ROOT):
+        name = FILE_KEY.fullmatch(key)
         if name is None or (chosen and name["batch"] not in chosen):
             continue
         try:

@@ -97,7 +97,7 @@ class Suspects:
         return [_parsed(path, data) for path, data in documents.items()]
 
     def mark(self, suspect: Suspect) -> bool:
-        """Make a family suspect, unless it is; say whether this call did."""
+        """Make a family suspect. Return whether it was not suspect before."""
         document = {"format": _FORMAT, **asdict(suspect)}
         return self._objects.put_new(_path(suspect.key), _document(document))
 
@@ -112,7 +112,7 @@ class Suspects:
         self._objects.put(path, _document({"format": _FORMAT, **asdict(lost)}))
 
     def clear(self, key: str) -> None:
-        """Put a family back to plans. Frames that were decoded linearly meanwhile stay.
+        """Decode a family by plan again. Frames that were decoded linearly meanwhile stay.
 
         Raises:
             CommitNotFoundError: It is not suspect.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -17,10 +16,13 @@ from frames_pipeline.tables import (
     CAPTIONS,
     CATALOG,
     CLIPS,
+    FILE_KEY,
     NEAR_DUPLICATES,
     OUTCOMES,
     QUALITY,
+    ROOT,
     VIDEOS,
+    WHOLE_PART,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "catalog": CATALOG,
     "near_duplicates": NEAR_DUPLICATES,
 }
-_FILE: Final = re.compile(r"tables/(?P<table>[^/]+)/(?P<batch>[^/]+)/part-(?P<part>.+)\.parquet")
 
 
 def open_views(
@@ -82,8 +83,8 @@ def _files(places: Places) -> dict[str, list[str]]:
     """Files of each view, sorted."""
     retired = set(places.batches.retired())
     files: dict[str, list[str]] = defaultdict(list)
-    for key in places.store.objects.list("tables"):
-        found = _FILE.fullmatch(key)
+    for key in places.store.objects.list(ROOT):
+        found = FILE_KEY.fullmatch(key)
         if found is not None and found["batch"] not in retired:
             files[_view(found["table"], found["part"])].append(key)
     return {view: sorted(keys) for view, keys in sorted(files.items())}
@@ -97,7 +98,7 @@ def _dataset(
     filesystem, root = objects.connect()
     schema = _SCHEMAS.get("captions" if view.startswith("captions_") else view)
     paths = [f"{root}/{key}" for key in keys]
-    with objects.faults(f"tables/{view}"):
+    with objects.faults(f"{ROOT}/{view}"):
         try:
             return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
         except (pa.ArrowException, OSError, *UNREADABLE) as error:
@@ -109,4 +110,4 @@ def _dataset(
 
 def _view(table: str, part: str) -> str:
     """What a part is called: outcomes have one for each signature, and say which in a column."""
-    return table if part == "00000" or table == "outcomes" else f"{table}_{part}"
+    return table if part == WHOLE_PART or table == "outcomes" else f"{table}_{part}"

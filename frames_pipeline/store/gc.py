@@ -103,9 +103,9 @@ class _Look:
         return self.listing[key].modified if key in self.listing else _NEVER
 
     def said(self, key: str, created: float) -> float:
-        """When a document was stored, which may be after the listing: then it says so itself.
+        """Return the time a document was stored: its own, if it is newer than the listing.
 
-        Where its writer's clock runs ahead, the store is asked again.
+        If that time is in the future, the writer's clock is wrong, and the store is asked again.
         """
         if created <= self.now:
             return max(created, self.stored(key))
@@ -209,7 +209,7 @@ def _old_attempts(folder: SignatureFolder, look: _Look) -> dict[AttemptPath, Lis
 
 
 def _last_worked_on(attempt: AttemptPath, infos: Listing, now: float) -> float:
-    """When the last object of an attempt was stored; its name counts where that may be true."""
+    """Return the time of an attempt's last write. A future time in its name is ignored."""
     stored = max(info.modified for info in infos.values())
     is_known = stored > 0  # not every store says when
     return stored if is_known and attempt.started > now else max(attempt.started, stored)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.signature import HASH_PREFIX, FrameExtractionSignature
 
 ROOT: Final = "frames"
 """The folder of all batches."""
@@ -31,9 +31,6 @@ ROOT: Final = "frames"
 _MAX_BATCH_KEY: Final = 128
 _MAX_SLUG: Final = 32
 _SIGNATURE_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*-[0-9a-f]{16}")
-_SIGNATURE_HASH_PREFIX: Final = b"frame-signature/v1\n"
-"""As in `FrameExtractionSignature.key`. Spelled out here because documents of other revisions,
-of which no signature can be made, have keys too."""
 _ATTEMPT: Final = re.compile(r"(clips/(?P<clip>[^/]+)/(?P<stamp>[0-9a-f]{12})-[0-9a-f]{8})(/.+)?")
 
 
@@ -128,8 +125,11 @@ def is_signature_key(key: str) -> bool:
 
 
 def is_document_of(key: str, document: bytes) -> bool:
-    """Whether a signature key stands for that document."""
-    digest = hashlib.sha256(_SIGNATURE_HASH_PREFIX + document).hexdigest()
+    """Whether a signature key stands for that document.
+
+    Documents of other revisions have keys too, though no signature can be made of them.
+    """
+    digest = hashlib.sha256(HASH_PREFIX + document).hexdigest()
     return key.endswith(f"-{digest[:16]}")
 
 

@@ -78,7 +78,7 @@ class CommittedStore(WrapperStore[Store]):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[AnyBuffer | None]:
-        """Several of these."""
+        """Return several objects or parts."""
         return [await self.get(key, prototype, part) for key, part in key_ranges]
 
     async def _get_many(
