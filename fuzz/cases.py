@@ -32,7 +32,7 @@ from tests.oracle import PlainFrame, plain_frames, raw_digest
 
 LIMITS: Final = Limits(max_pixels=4096 * 2304, max_frames=2000, max_clip_bytes=256 << 20)
 _IN_PACKETS: Final = 0.8
-"""Share of cases whose damage is inside packets."""
+"""Share of cases with damage inside packets."""
 _READABLE: Final = 0.95
 """Share of cases that start from a readable video: other files are refused early."""
 _WANTED: Final = (

@@ -83,7 +83,7 @@ _FRAGMENTS_FOLLOW: Final = box(b"mvex", full_box(b"trex", struct.pack(">IIIII", 
 
 
 def fragment(samples: int, runs: int = 1, time: int | None = None) -> bytes:
-    """Return a fragment whose runs give only their numbers of samples."""
+    """Return a fragment with runs that give only their numbers of samples."""
     head = full_box(b"tfhd", struct.pack(">IQ", 1, _FIRST_SAMPLE), flags=0x1)
     at = b"" if time is None else full_box(b"tfdt", struct.pack(">I", time))
     run = full_box(b"trun", struct.pack(">I", samples))
@@ -132,7 +132,7 @@ def many_of_sound(samples: int = 0x7FFFFFFF) -> bytes:
 
 
 def times_over(times: int = 20_000, samples: int = 50_000) -> bytes:
-    """Return a file whose chunks all are the same sample, which is most of the file."""
+    """Return a file with many chunks that all are the same sample, which is most of the file."""
     tables = (
         table(b"stts", (times, 40)),
         table(b"stsc", (1, 1, 1)),
@@ -183,7 +183,7 @@ def many_in_groups(samples: int = 0x3FFFFFF0) -> bytes:
 
 
 def hidden_sizes(samples: int = 30_000_000) -> bytes:
-    """Return a file whose sample size table is inside the sample description."""
+    """Return a file with its sample size table inside the sample description."""
     tables = (
         table(b"stts", (samples, 40)),
         table(b"stsc", (1, samples, 1)),

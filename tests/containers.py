@@ -16,7 +16,7 @@ _CROPS = {"top": 0x54BB, "bottom": 0x54AA, "left": 0x54CC, "right": 0x54DD}
 
 
 def with_aperture(source: Path, path: Path, *apertures: Aperture) -> Path:
-    """Copy an MP4 of one track, whose index follows its samples, with `clap` boxes added."""
+    """Copy an MP4 of one track, with its index after the samples, and add `clap` boxes."""
     data = source.read_bytes()
     boxes = b"".join(struct.pack(">I4s", 40, b"clap") + _packed(one) for one in apertures)
     starts, at = [], 0

@@ -431,7 +431,7 @@ def _with_emulation_prevention(data: bytes) -> bytes:
 
 
 def write_claimed_recovery_points(path: Path, *, references: int) -> None:
-    """Write a raw stream of x264 whose intra pictures falsely claim to be recovery points.
+    """Write a raw stream of x264 with intra pictures that falsely claim to be recovery points.
 
     Two frames of another scene come in between. The first of them is intra, and so may be the
     second; the frames after them resemble the frames before.

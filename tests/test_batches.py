@@ -50,7 +50,7 @@ def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> No
 
 def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
     registry = BatchRegistry(str(tmp_path))
-    odd = os.fsdecode(b"/caf\xe9")  # a folder whose name is not Unicode, and the object in it
+    odd = os.fsdecode(b"/caf\xe9")  # a folder with a name that is not Unicode, and the object in it
     registry.seal_all(([f"{n}.mp4"] for n in range(600)), source=odd)
     members = dict(registry.sealed_videos())
     index = tmp_path / "batches" / "index.parquet"

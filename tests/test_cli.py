@@ -369,7 +369,7 @@ def test_storage_options(given: tuple[str, ...], values: dict[str, object]) -> N
     ],
 )
 def test_storage_options_that_mean_nothing(given: tuple[str, ...], match: str) -> None:
-    """Unknown options are refused by name, on the command line too."""
+    """Invalid options are refused by name, on the command line too."""
     option = click.Option(["--root-option"])
     with pytest.raises(click.BadParameter, match=match):
         storage_options(click.Context(main), option, given)

@@ -248,7 +248,7 @@ KINDS = (
 def test_what_others_put_there_is_let_alone(kind: str) -> None:
     """A process does not wait for it, follow it or delete it."""
     if kind == "folder of somebody else" and os.getuid() != 0:
-        pytest.skip("nobody else's folder can be made here")
+        pytest.skip("only root can make another user's folder")
     with tempfile.TemporaryDirectory() as short:  # the path of a socket must be short
         tmp = Path(short)
         plant(tmp, kind)

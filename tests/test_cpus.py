@@ -57,7 +57,7 @@ FFMPEG = shutil.which("ffmpeg")
 SIZE = (68, 100)
 FIELDS = {"flags": "+ildct+ilme"}
 INTERLACED_HEIGHTS = (64, 65, 66, 67)
-"""swscale converts each field as a picture, in a way that depends on an even height."""
+"""swscale converts each field as a picture; its code depends on whether the height is even."""
 LAYOUTS = ("yuv420p", "yuvj420p", "yuva420p", "yuv422p", "yuvj422p")
 
 
@@ -89,7 +89,7 @@ def interlaced(path: Path, height: int) -> Path:
 
 
 def digests(flags: str, videos: Path) -> dict[str, str]:
-    """Return the digests of a process whose FFmpeg uses only some processor features."""
+    """Return the digests of a process that uses only some processor features."""
     command = [sys.executable, "-m", "tests.cpus", flags, str(videos)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -166,7 +166,7 @@ LISTED_OTHERWISE: Final = {
     "vp9_svc_sizes.ivf": "every layer of a frame is listed",
     "vfr_dup.mkv": "behind a packet that is missing, decoders differ",
 }
-"""Files whose list of MD5s is of other pictures than the stream shows."""
+"""Files with MD5s of other pictures than the stream shows."""
 
 TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}
 """300 frames of 50 MB: its packets are counted, and its first frame is decoded."""

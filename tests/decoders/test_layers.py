@@ -40,7 +40,7 @@ def write_ivf(path: Path, packets: Sequence[bytes], *, width: int, height: int) 
 
 
 def layered(folder: Path, sizes: Sequence[tuple[int, int]]) -> Path:
-    """Write a video whose packets hold a picture in several sizes (height, width)."""
+    """Write a video with packets that hold a picture in several sizes (height, width)."""
     layers = []
     for number, size in enumerate(sizes):
         path = folder / f"layer{number}.webm"

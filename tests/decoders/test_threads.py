@@ -68,7 +68,7 @@ def test_damaged_files_of_the_corpus(file: CorpusFile) -> None:
 
 
 def noise(number: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Draw a picture that moves a little and whose packet is long."""
+    """Draw a picture that moves a little and needs a long packet."""
     grain = np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
     return np.ascontiguousarray(np.roll(grain // 2 + 64, 2 * number, axis=1))
 

@@ -257,7 +257,7 @@ def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
 
 
 def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
-    """The plain decode starts at the first packet of the video, however it was cut."""
+    """The plain decode of any clip starts at the first packet of the video."""
     (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
     cut_clips(batch, places, FixedStride(0.5, 0.5, 0), workers=ONE)
     extract_batch(batch.key, [FIVE], places, workers=ONE)

@@ -287,7 +287,7 @@ def test_xarray_reads_nothing_that_was_not_committed(
 def test_an_index_that_is_out_of_range_is_no_damage(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> None:
-    """It is the caller's."""
+    """It is an error of the caller."""
     clip = store.open("b", signature, "c")
     with pytest.raises(IndexError, match="out of bounds"):
         clip.frames[commit.num_frames]
