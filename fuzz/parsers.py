@@ -296,7 +296,7 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
 
 
 def _hides_a_unit(packet: bytes) -> bool:
-    """Whether a start code is outside the length fields, for lengths of any size."""
+    """Whether a unit contains a start code, for any size of its length field."""
     return any(START_CODE in unit for size in (1, 2, 4) for unit in sized_units(packet, size))
 
 

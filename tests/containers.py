@@ -23,7 +23,7 @@ def with_aperture(source: Path, path: Path, *apertures: Aperture) -> Path:
     for kind in _PATH:
         at = data.index(kind, at)
         starts.append(at - 4)
-    entry = at + 12  # behind version, flags and the number of descriptions
+    entry = at + 12  # after version, flags and the number of descriptions
     starts.append(entry)
     end = entry + int.from_bytes(data[entry : entry + 4], "big")
     grown = bytearray(data[:end] + boxes + data[end:])
@@ -39,7 +39,7 @@ def _packed(aperture: Aperture) -> bytes:
 
 
 def element(kind: int, contents: bytes, *, size_bytes: int = 0) -> bytes:
-    """Return a Matroska element whose size takes `width` bytes, or as few as possible."""
+    """Return a Matroska element with a size of `size_bytes` bytes, by default the fewest."""
     length = size_bytes or next(n for n in range(1, 9) if len(contents) < (1 << 7 * n) - 1)
     size = (1 << 7 * length) | len(contents)
     return (

@@ -211,7 +211,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def plant(tmp: Path, kind: str) -> None:
-    """Create another user's file, folder or link under one of our names."""
+    """Create a foreign file, folder or link under one of our names."""
     (tmp / "precious").mkdir()
     (tmp / "precious" / "file").write_text("precious")
     (tmp / "precious" / "owner-of-copies").touch()

@@ -137,7 +137,7 @@ def made() -> list[bytes]:
 
 @pytest.mark.parametrize("number", range(4))
 def test_libavformat_makes_no_more_samples_than_are_counted(number: int, tmp_path: Path) -> None:
-    """libavformat's index is the oracle: a limit of one sample fewer refuses any damaged file."""
+    """libavformat's index is the oracle: a limit of one sample fewer refuses the file."""
     seeds = [made()[number], make_video(tmp_path / "x.mp4", frames=12, options=X264).read_bytes()]
     compared = 0
     for case in range(300):

@@ -121,7 +121,7 @@ def test_every_table_is_made_again_by_its_step(original: Places, here: Places) -
 def test_a_video_that_is_gone_keeps_its_clips_though_its_table_is_damaged(
     here: Places, tmp_path: Path
 ) -> None:
-    """The table of clips records the video's checksum."""
+    """The table of clips also records the video's fingerprint."""
     (tmp_path / "empty").mkdir()
     here = Places.at(str(tmp_path / "empty"), here.store.objects.url)
     before = here.store.manifest(DAMAGED, TWO)
