@@ -32,9 +32,9 @@ from tests.oracle import PlainFrame, plain_frames, raw_digest
 
 LIMITS: Final = Limits(max_pixels=4096 * 2304, max_frames=2000, max_clip_bytes=256 << 20)
 _IN_PACKETS: Final = 0.8
-"""Share of cases whose damage is inside packets."""
+"""Share of cases with damage inside packets."""
 _READABLE: Final = 0.95
-"""Share of cases that start from a video that can be read: the others are refused soon."""
+"""Share of cases that start from a readable video: other files are refused early."""
 _WANTED: Final = (
     FrameExtractionSignature(policy="first", rotation="ignore"),
     FrameExtractionSignature(policy="middle", rotation="ignore"),
@@ -73,7 +73,7 @@ class Given:
     """A frame that an extraction gave."""
 
     pts: int | None
-    """Its timestamp; `None` where not all are the container's."""
+    """Its timestamp; `None` unless the container gives the timestamps of all frames."""
     corrupt: bool
     """Whether damage may have touched it."""
     size: tuple[int, int]
@@ -112,7 +112,7 @@ class Comparison(NamedTuple):
 
 
 def make_cases(seeds: Seeds, seed: int, numbers: Iterable[int]) -> Iterator[Case]:
-    """Cases of a run, by their numbers: most are damaged where decoders meet it."""
+    """Yield the cases of a run by their numbers. Most have their damage inside packets."""
     for number in numbers:
         random = Random(f"{seed}/{number}/file")
         files = seeds.readable if random.random() < _READABLE else seeds.others
@@ -120,7 +120,7 @@ def make_cases(seeds: Seeds, seed: int, numbers: Iterable[int]) -> Iterator[Case
 
 
 class Damaged(NamedTuple):
-    """A file after the damage, and the one that it was before."""
+    """A damaged file and its undamaged original."""
 
     path: Path
     intact: Path
@@ -161,7 +161,7 @@ def extracted(case: Case) -> Report:
 
 
 def _refused(error: FramesPipelineError) -> Report:
-    """A bug comes out typed, and is found all the same."""
+    """Return the result of a refused case. A bug, which has a type as well, is a finding."""
     if isinstance(error, InternalError):
         return Report("untyped", str(error))
     return Report(error.reason)
@@ -170,14 +170,14 @@ def _refused(error: FramesPipelineError) -> Report:
 def differences(checked: tuple[Case, Report]) -> Comparison:
     """Compare frames without a mark with plain decodes.
 
-    A frame is right if a plain decode of the damaged file gives its pixels at its timestamp, or
-    one of the file before the damage does: damage in packets that no wanted frame needs is no harm.
-    Where not all timestamps are the container's, a frame is right if either gives its pixels
-    anywhere.
+    A frame is right if a plain decode of the damaged or of the original file gives its pixels at
+    its timestamp: damage in packets that no wanted frame needs is harmless. If the container does
+    not give all timestamps, a plain decode may have the pixels at any position.
 
-    Two kinds are reported, and are no findings. A decoder may leave a part of a picture as its
-    memory was: two plain decodes that use their memory in other ways give other pixels. And damage
-    may make a plain decode lose frames that an extraction has, since it feeds fewer packets.
+    Two kinds of difference are reported, but are not findings. A decoder may leave part of a
+    picture uninitialized: two plain decodes that use memory differently then give different
+    pixels. And a plain decode may lose frames to damage that an extraction keeps, because an
+    extraction feeds fewer packets.
     """
     case, report = checked
     av.logging.set_level(None)

@@ -1,7 +1,7 @@
-"""Small files that ask for much: each declares more than it holds.
+"""Small files that are costly to read: each declares more than it holds.
 
-Every maker gives the bytes of a file. None is random, so a file that a limit lets through is the
-same on every machine.
+Each function returns the bytes of a file. None is random, so a file that passes a limit is the same
+on every machine.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _SIZE: Final = 4
 
 
 def box(kind: bytes, *contents: bytes) -> bytes:
-    """A box of MP4."""
+    """Return an MP4 box."""
     body = b"".join(contents)
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
 def full_box(kind: bytes, *contents: bytes, version: int = 0, flags: int = 0) -> bytes:
-    """A box of MP4 with a version and flags."""
+    """Return an MP4 box with a version and flags."""
     return box(kind, struct.pack(">I", version << 24 | flags), *contents)
 
 
 def table(kind: bytes, *rows: tuple[int, ...], count: int | None = None) -> bytes:
-    """A box of MP4 with rows of 32-bit numbers, and how many it says that there are."""
+    """Return an MP4 box with a declared number of rows and the actual rows of 32-bit numbers."""
     numbers = b"".join(struct.pack(f">{len(row)}I", *row) for row in rows)
     return full_box(kind, struct.pack(">I", len(rows) if count is None else count), numbers)
 
 
 def sample_entry(extradata: bytes = b"", kind: bytes = b"mp4v") -> bytes:
-    """The description of 16x16 samples."""
+    """Return the sample description of 16x16 samples."""
     fields = bytes(6) + struct.pack(">H16xHH", 1, 16, 16)
     fields += struct.pack(">II4xH32xHh", 72 << 16, 72 << 16, 1, 24, -1)
     return box(kind, fields, extradata)
@@ -48,7 +48,7 @@ def track(
     handler: bytes = b"vide",
     entry: bytes | None = None,
 ) -> bytes:
-    """A track with some tables of samples."""
+    """Return a track with these sample tables."""
     header = struct.pack(">IIII I8xhhhh", 0, 0, number, 0, 1000, 0, 0, 0, 0)
     header += _MATRIX + struct.pack(">II", 16 << 16, 16 << 16)
     media = full_box(b"mdhd", struct.pack(">IIIIHH", 0, 0, 1000, 1000, 0x55C4, 0))
@@ -65,13 +65,13 @@ def track(
 
 
 def movie(*boxes: bytes) -> bytes:
-    """A movie header and some boxes beside it."""
+    """Return a movie box: a header and these boxes."""
     header = struct.pack(">IIIIIH10x", 0, 0, 1000, 1000, 1 << 16, 1 << 8)
     return box(b"moov", full_box(b"mvhd", header, _MATRIX, bytes(24), struct.pack(">I", 2)), *boxes)
 
 
 def mp4(*boxes: bytes, samples: int = 16) -> bytes:
-    """A file: some bytes of samples at offset 36, then boxes."""
+    """Return a file: sample bytes at offset 36, followed by boxes."""
     return box(b"ftyp", _FTYP) + box(b"mdat", bytes(_SIZE * samples)) + b"".join(boxes)
 
 
@@ -83,7 +83,7 @@ _FRAGMENTS_FOLLOW: Final = box(b"mvex", full_box(b"trex", struct.pack(">IIIII", 
 
 
 def fragment(samples: int, runs: int = 1, time: int | None = None) -> bytes:
-    """A fragment whose runs say how many samples they have, and nothing about each."""
+    """Return a fragment with runs that give only their numbers of samples."""
     head = full_box(b"tfhd", struct.pack(">IQ", 1, _FIRST_SAMPLE), flags=0x1)
     at = b"" if time is None else full_box(b"tfdt", struct.pack(">I", time))
     run = full_box(b"trun", struct.pack(">I", samples))
@@ -100,7 +100,7 @@ def many_fragments(count: int = 30_000) -> bytes:
 
 
 def backwards(count: int = 20_000, samples: int = 60) -> bytes:
-    """Every fragment goes before all others in the index."""
+    """Return fragments of which each is inserted before all others in the index."""
     head = mp4(movie(track(*_NO_SAMPLES), _FRAGMENTS_FOLLOW))
     moofs = (fragment(samples, time=40 * samples * n) for n in reversed(range(count)))
     return head + b"".join(moofs)
@@ -132,7 +132,7 @@ def many_of_sound(samples: int = 0x7FFFFFFF) -> bytes:
 
 
 def times_over(times: int = 20_000, samples: int = 50_000) -> bytes:
-    """Every chunk is the same one sample, which is most of the file."""
+    """Return a file with many chunks that all are the same sample, which is most of the file."""
     tables = (
         table(b"stts", (times, 40)),
         table(b"stsc", (1, 1, 1)),
@@ -155,12 +155,12 @@ def many_edits(count: int = 1_000_000, samples: int = 16) -> bytes:
 
 
 def edits_of_many(count: int = 3_000, samples: int = 20_000) -> bytes:
-    """Each edit repeats all samples."""
+    """Return a file in which each edit repeats all samples."""
     return many_edits(count, samples)
 
 
 def compressed_movie(count: int = 1_000_000) -> bytes:
-    """A movie box with a million edits, in a few kilobytes."""
+    """Return a movie box with a million edits, compressed to a few kilobytes."""
     whole = many_edits(count)
     moov = whole[whole.index(b"moov") - 4 :]
     packed = struct.pack(">I", len(moov)) + zlib.compress(moov, 9)
@@ -169,7 +169,7 @@ def compressed_movie(count: int = 1_000_000) -> bytes:
 
 
 def many_in_groups(samples: int = 0x3FFFFFF0) -> bytes:
-    """Composition offsets of far more samples than there are; only groups have them unrolled."""
+    """Return composition offsets for too many samples; FFmpeg unrolls them only for groups."""
     tables = (
         table(b"stts", (16, 40)),
         table(b"ctts", (samples, 40)),
@@ -183,7 +183,7 @@ def many_in_groups(samples: int = 0x3FFFFFF0) -> bytes:
 
 
 def hidden_sizes(samples: int = 30_000_000) -> bytes:
-    """The table of sizes stands in the description of the samples."""
+    """Return a file with its sample size table inside the sample description."""
     tables = (
         table(b"stts", (samples, 40)),
         table(b"stsc", (1, samples, 1)),
@@ -193,7 +193,7 @@ def hidden_sizes(samples: int = 30_000_000) -> bytes:
 
 
 def many_items(count: int = 0x7FFFFFFF) -> bytes:
-    """A picture with as many items."""
+    """Return a still picture with this number of items."""
     items = full_box(b"iloc", struct.pack(">BBI", 0, 0, count), version=2)
     sizes = full_box(b"ispe", struct.pack(">II", 16, 16)) * 100
     used = full_box(b"ipma", struct.pack(">I", 1), struct.pack(">HB", 0, 100), bytes(range(1, 101)))
@@ -203,7 +203,7 @@ def many_items(count: int = 0x7FFFFFFF) -> bytes:
 
 
 def many_titles(count: int = 20_000) -> bytes:
-    """Chapters that share one long title."""
+    """Return chapters that share one long title."""
     size = 60_000
     tables = (
         table(b"stts", (count, 40)),
@@ -219,7 +219,7 @@ def many_titles(count: int = 20_000) -> bytes:
 
 
 def overruns(count: int = 3_000, size: int = 4_000_000) -> bytes:
-    """Tables that go on behind the end of their boxes, each through the whole file."""
+    """Return sample tables that overrun their boxes, each to the end of the file."""
     tables = table(b"stts", count=size) * count
     return mp4(movie(track(tables, *_NO_SAMPLES)), samples=size // _SIZE)
 
@@ -251,7 +251,7 @@ def _exp_golomb(number: int) -> str:
 
 
 def h264_sps(number: int, tail: int = 0) -> bytes:
-    """A sequence parameter set for 16x16; its number makes it another, with bytes behind it."""
+    """Return a sequence parameter set for 16x16, unique by its number, with trailing bytes."""
     bits = "".join(
         (
             f"{66:08b}{0:08b}{30:08b}",
@@ -278,21 +278,21 @@ def many_parameter_sets(count: int = 20_000, tail: int = 0) -> bytes:
 
 
 def zeros_in_parameter_sets(size: int = 1_000_000) -> bytes:
-    """Sets of long codes: quadratic, where a code is read by shifting all that is left."""
+    """Return parameter sets with long codes: quadratic if a reader shifts all remaining bits."""
     start = b"\0\0\0\1"
     body = b"\x64\0\x1e" + b"\xaa" * size
     return many_parameter_sets(1) + start + b"\x67" + body + (start + b"\x65\x88\x84\x0a") * 3
 
 
 def element(number: int, *contents: bytes) -> bytes:
-    """An element of Matroska."""
+    """Return a Matroska element."""
     body = b"".join(contents)
     name = number.to_bytes((number.bit_length() + 7) // 8, "big")
     return name + (len(body) | 1 << 56).to_bytes(8, "big") + body
 
 
 def laced(blocks: int, *, prefix: int = 0) -> bytes:
-    """Matroska with 256 frames of a byte in each block, behind bytes that all frames share."""
+    """Return Matroska with 256 one-byte frames per block, which share a long stripped header."""
     encoding = element(0x5034, element(0x4254, b"\3"), element(0x4255, bytes(prefix)))
     encodings = element(0x6D80, element(0x6240, element(0x5033, b"\0"), encoding))
     video = element(0xE0, element(0xB0, b"\x10"), element(0xBA, b"\x10"))
@@ -306,7 +306,7 @@ def laced(blocks: int, *, prefix: int = 0) -> bytes:
 
 
 def many_ogg_streams(count: int = 20_000) -> bytes:
-    """Ogg pages, each the start of a stream of its own."""
+    """Return Ogg pages, each the start of another stream."""
     page = struct.Struct("<4sBBqIIIBB")
     body = b"\x80theora\3\2\1" + bytes(32)
     return b"".join(
@@ -315,7 +315,7 @@ def many_ogg_streams(count: int = 20_000) -> bytes:
 
 
 def many_flv_keyframes(count: int = 50_000) -> bytes:
-    """A script tag with a list of key frames, and no video."""
+    """Return an FLV script tag with a list of key frames, and no video."""
     numbers = b"\x0a" + struct.pack(">I", count) + (b"\0" + struct.pack(">d", 1.0)) * count
     text = b"\2\0\x0aonMetaData\x08\0\0\0\1\0\x09keyframes\3"
     text += b"\0\5times" + numbers + b"\0\x0dfilepositions" + numbers + b"\0\0\x09\0\0\x09"
@@ -329,7 +329,7 @@ def _riff(kind: bytes, *contents: bytes) -> bytes:
 
 
 def avi_of_indexes(supers: int = 3_000, entries: int = 3_000) -> bytes:
-    """An index of indexes, which names the same one again and again."""
+    """Return an AVI index of indexes that refers to the same index over and over."""
     header = struct.pack("<14I", 40_000, 0, 0, 0x10, 100, 0, 1, 0, 16, 16, 0, 0, 0, 0)
     stream = b"vidsMJPG" + struct.pack("<10I4H", 0, 0, 0, 1, 25, 0, 100, 0, 0, 0, 0, 0, 16, 16)
     picture = struct.pack("<IiiHH4sIiiII", 40, 16, 16, 1, 24, b"MJPG", 768, 0, 0, 0, 0)
@@ -383,4 +383,4 @@ COSTLY: Final[dict[str, Callable[[], bytes]]] = {
     "keyframes.flv": many_flv_keyframes,
     "indexes.avi": avi_of_indexes,
 }
-"""Files by their names."""
+"""Costly files by name."""

@@ -1,7 +1,7 @@
-"""Damage inside packets: the container around them stays whole, so that decoders meet it.
+"""Damage inside packets. The container stays intact, so the damage reaches the decoder.
 
-The video of a file is written again, once as it is and once with its packets damaged. What differs
-between the two is the damage alone.
+The video of a file is remuxed twice, with its packets as they are and with damaged ones. The two
+files differ only in the damage.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOVFLAGS: Final = ("", "faststart", "frag_keyframe+empty_moov")
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A packet, outside of its container."""
+    """A packet outside its container."""
 
     data: bytes
     pts: int | None
@@ -46,7 +46,7 @@ Change = Callable[[list[Coded], Random], None]
 
 
 def rewrite_damaged(path: Path, damaged: Path, intact: Path, random: Random) -> bool:
-    """Write the video of a file with and without damage; say whether its container allows it."""
+    """Remux the video of a file with and without damage; return whether its container allows it."""
     fmt = _FORMATS.get(path.suffix.lower())
     if fmt is None:
         return False
@@ -76,7 +76,7 @@ def _read(stream: VideoStream) -> list[Coded]:
 
 
 def _write(path: Path, fmt: str, flags: str, stream: VideoStream, packets: list[Coded]) -> None:
-    """Write packets; those that the container refuses are left out."""
+    """Write packets; skip packets that the muxer refuses."""
     options = {"fflags": "+bitexact"}
     if flags and fmt in ("mp4", "mov", "3gp"):
         options["movflags"] = flags
@@ -95,7 +95,7 @@ def _write(path: Path, fmt: str, flags: str, stream: VideoStream, packets: list[
 
 
 def _change_extradata(path: Path, extradata: bytes, random: Random) -> None:
-    """Every tenth time, flip bits of the parameter sets that the container holds."""
+    """Flip bits of the container's parameter sets in one case of ten."""
     if len(extradata) < _HEAD or random.random() > 0.1:
         return
     data = bytearray(path.read_bytes())
@@ -108,7 +108,7 @@ def _change_extradata(path: Path, extradata: bytes, random: Random) -> None:
 
 
 def _some(packets: list[Coded], random: Random) -> int:
-    """A packet to damage: now and then a key frame, since much hangs on it."""
+    """Choose a packet to damage; now and then a key frame, which many frames depend on."""
     keys = [n for n, packet in enumerate(packets) if packet.key]
     return random.choice(keys) if keys and random.random() < 0.3 else random.randrange(len(packets))
 
@@ -134,7 +134,7 @@ def _repeat(packets: list[Coded], random: Random) -> None:
 
 
 def _swap_contents(packets: list[Coded], random: Random) -> None:
-    """Two packets change places, and leave their times behind."""
+    """Swap the contents of two packets; the timestamps stay in place."""
     one, two = _some(packets, random), random.randrange(len(packets))
     first, second = packets[one], packets[two]
     packets[one] = replace(first, data=second.data)

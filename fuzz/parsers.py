@@ -1,8 +1,8 @@
-"""`python -m fuzz.parsers`: damaged packets and tables through every parser, without a decoder.
+"""`python -m fuzz.parsers`: give damaged packets and sample tables to every parser; no decoder.
 
-Every parser must give an answer of its type for any bytes, after any others: an error that escapes
-one is a finding, and so are two ways of reading that disagree, an answer that makes no sense, and a
-case that takes a second. What is found is repeated with `--codec`, `--only` and the same seed.
+Every parser must return a value of its type for any bytes, after any other bytes. A finding is an
+error that escapes, two ways of reading that disagree, an impossible value, or a case that takes a
+second. Repeat a finding with `--codec`, `--only` and the same seed.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from fuzz.mutate import (
 from fuzz.seeds import make_seeds
 
 BOXES: Final = "mp4 boxes"
-"""Stands for a codec where tables of samples are parsed."""
+"""Stands in for a codec in cases that parse sample tables."""
 _PACKETS: Final = 24
-"""Packets of a file that cases start from."""
+"""Packets per seed file."""
 _KEPT: Final = 400
-"""Bytes of each: headers stand at its start."""
+"""Bytes kept of each packet; its headers are at the start."""
 _HEAD: Final = 64
 _SLOW: Final = 1.0
 """Seconds of processor time that a case may take."""
@@ -63,7 +63,7 @@ _ALLOWED: Final = Allowed(samples=100_000, edits=1000, fragments=1000, reuse=8)
 _UNITS: Final = (b"\x67", b"\x68", b"\x06", b"\x09", b"\x65", b"\x41", b"\x0a", b"\x0c",
                  b"\x42\x01", b"\x44\x01", b"\x4e\x01", b"\x26\x01", b"\x02\x01", b"\x4a\x01",
                  b"\x0a\x0b", b"\x12\0", b"\x32\x05", b"\x1a\x03")  # fmt: skip
-"""Headers of units of H.264, HEVC and AV1."""
+"""Unit headers of H.264, HEVC and AV1."""
 _STARTS: Final = (b"\0\0\1", b"\0\0\0\1", b"\0\0\1\0", b"\0\0\1\xb6", b"\0\0\1\x20", b"\0\0\1\xb3")
 _EDGES: Final = (
     b"",
@@ -83,11 +83,11 @@ class Stream(NamedTuple):
     intra_only: bool
     extradata: bytes
     packets: tuple[tuple[bytes, bool], ...]
-    """Each with its key flag."""
+    """Packets with their key flags."""
 
 
 class Checked(NamedTuple):
-    """What became of one call."""
+    """The outcome of one call."""
 
     parser: str
     result: str
@@ -95,14 +95,14 @@ class Checked(NamedTuple):
 
 @dataclass
 class Totals:
-    """What was run, and what was found."""
+    """Counts of cases and findings."""
 
     results: Counter[tuple[str, str]] = field(default_factory=Counter)
     slowest: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Per codec, the seconds and number of its slowest case."""
     findings: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
-    """How often each kind of finding was met; one of each kind is told in full."""
+    """The number of findings by kind; one of each kind is printed in full."""
     cases: int = 0
 
     def add(self, other: Totals) -> None:
@@ -135,7 +135,7 @@ class Totals:
 
 
 def streams(files: Iterable[Path]) -> dict[str, list[Stream]]:
-    """The streams of some files, by codec."""
+    """Return the streams of these files by codec."""
     found: dict[str, list[Stream]] = {}
     for path in files:
         try:
@@ -157,7 +157,7 @@ def streams(files: Iterable[Path]) -> dict[str, list[Stream]]:
 
 
 def movies(files: Iterable[Path]) -> list[bytes]:
-    """Small MP4 files, their samples left out."""
+    """Return small MP4 files without their samples."""
     found = []
     for path in files:
         data = path.read_bytes()
@@ -171,7 +171,7 @@ def movies(files: Iterable[Path]) -> list[bytes]:
 
 
 def damaged(data: bytes, random: Random) -> bytes:
-    """A packet or a record after some mutations."""
+    """Return a packet or a record after some mutations."""
     if random.random() < 0.1:
         return random.choice(_EDGES) + random.randbytes(random.choice((0, 0, 1, 3, 20)))
     out = bytearray(data)
@@ -214,7 +214,7 @@ _DAMAGES: Final = (
 
 
 def damaged_stream(stream: Stream, other: Stream, random: Random) -> Stream:
-    """A stream of a few packets, damaged, swapped and mixed with those of another."""
+    """Return a short stream, damaged, swapped and mixed with packets of another stream."""
     start = random.randrange(len(stream.packets))
     packets = list(stream.packets[start : start + random.choice((1, 2, 4, 8))])
     if random.random() < 0.2:
@@ -231,7 +231,7 @@ def damaged_stream(stream: Stream, other: Stream, random: Random) -> Stream:
 
 
 def check_stream(stream: Stream) -> Iterator[Checked]:
-    """Call everything that reads packets, and check that answers make sense."""
+    """Call every function that reads packets, and check that the results make sense."""
     codec, extradata = stream.codec, stream.extradata
     reader = header_reader(codec, extradata, intra_only=stream.intra_only)
     flags = [reader.read(memoryview(data), key=key) for data, key in stream.packets]
@@ -278,10 +278,10 @@ def _check_numbers(codec: str, extradata: bytes, packets: list[memoryview]) -> I
 
 
 def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
-    """Read all packets at once: where there is an answer, it is that of one by one."""
+    """Check that a result for all packets at once equals the results one by one."""
     data = [packet for packet, _ in stream.packets if packet]
     if len(data) < len(flags) or any(_hides_a_unit(packet) for packet in data):
-        return  # a start code within a slice is seen where all of a packet is read
+        return  # a start code inside a slice is seen only if the whole packet is read
     heads = np.frombuffer(b"".join(p[:_HEAD].ljust(_HEAD, b"\0") for p in data), np.uint8)
     found = read_heads(
         header_reader(stream.codec, stream.extradata, intra_only=stream.intra_only),
@@ -296,12 +296,12 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
 
 
 def _hides_a_unit(packet: bytes) -> bool:
-    """Whether a start code stands where no length does, for lengths of any size."""
+    """Whether a unit contains a start code, for any size of its length field."""
     return any(START_CODE in unit for size in (1, 2, 4) for unit in sized_units(packet, size))
 
 
 def check_movie(data: bytes) -> Iterator[Checked]:
-    """Read the sample tables of a movie, and count what it declares: its samples stand behind."""
+    """Read the sample tables of a movie and count its declared samples, which follow the tables."""
     file_size = len(data) + _MEDIA
 
     def read(offset: int, size: int) -> bytes:
@@ -324,7 +324,7 @@ def check_movie(data: bytes) -> Iterator[Checked]:
 
 
 class Fuzzer:
-    """Makes and checks cases from some seeds."""
+    """Makes cases from seeds and checks them."""
 
     def __init__(self, by_codec: dict[str, list[Stream]], boxes: list[bytes], seed: int) -> None:
         self._streams = by_codec
@@ -336,7 +336,7 @@ class Fuzzer:
         return [*sorted(self._streams), BOXES]
 
     def check(self, codec: str, number: int) -> Iterator[Checked]:
-        """One case."""
+        """Make and check one case."""
         random = Random(f"{self._seed}/{codec}/{number}")
         if codec == BOXES:
             movie = bytearray(random.choice(self._boxes))
@@ -373,19 +373,19 @@ class Fuzzer:
 
 
 def _kind(codec: str, error: Exception) -> str:
-    """Where an error was raised: many cases meet the same."""
+    """Return the place where an error was raised: many cases meet the same error."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{codec}: {type(error).__name__} in {Path(last.filename).name}:{last.name}"
 
 
 def make_fuzzer(folder: Path, seed: int) -> Fuzzer:
-    """A fuzzer over videos made on the spot, and the corpus where it is."""
+    """Return a fuzzer over generated videos, and the corpus if there is one."""
     files = make_seeds(folder, ("hard", "real", "reports"))
     return Fuzzer(streams(files), movies(files), seed)
 
 
 _SHARE: Final = 20_000
-"""Cases that a process takes at a time."""
+"""Cases per task of a process."""
 Work = tuple[Fuzzer, str, range, float]
 
 
@@ -397,7 +397,7 @@ def _work(work: Work) -> Totals:
 def run(
     fuzzer: Fuzzer, codecs: Iterable[str], cases: int, *, processes: int, seconds: float
 ) -> Totals:
-    """So many cases of each codec."""
+    """Run this number of cases of each codec."""
     until = time.monotonic() + (seconds or 1e9)
     shares: list[Work] = [
         (fuzzer, codec, range(start, min(start + _SHARE, cases)), until)
@@ -416,7 +416,7 @@ def run(
 
 
 def main() -> None:
-    """Fuzz, print totals, and leave with 1 if anything was found."""
+    """Fuzz, print totals, and exit with 1 if there are findings."""
     arguments = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="frames-fuzz-seeds-") as folder:
         fuzzer = make_fuzzer(Path(folder), arguments.seed)

@@ -39,16 +39,16 @@ _LARGEST: Final = 200_000
 
 
 class Seeds(NamedTuple):
-    """Files that cases start from."""
+    """Seed files that cases start from."""
 
     readable: list[Path]
-    """Those with a video in a format that may be opened."""
+    """Files with a video in a supported format."""
     others: list[Path]
-    """Playlists, and what is too damaged to be read at all."""
+    """Playlists, and files too damaged to be opened."""
 
 
 def sorted_seeds(files: list[Path]) -> Seeds:
-    """The files in two lists, each in the order that they had."""
+    """Split files into readable and other files, each in their original order."""
     readable = [path for path in files if _is_readable(path)]
     return Seeds(readable, [path for path in files if path not in readable])
 
@@ -61,10 +61,10 @@ def _is_readable(path: Path) -> bool:
 
 
 def make_seeds(folder: Path, folders: Sequence[str] = ("hard", "real")) -> list[Path]:
-    """Every file that cases start from, in an order that does not change.
+    """Return every seed file, in a stable order.
 
     Args:
-        folder: Where videos are made.
+        folder: Folder for generated videos.
         folders: Folders of the corpus to take files from.
     """
     made = [_make(folder / name, codec, options) for name, codec, options in _MADE]

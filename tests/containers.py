@@ -1,4 +1,4 @@
-"""Containers put together by hand: with crops, and laid out as other writers lay them out."""
+"""Containers assembled by hand: with crops, and with the layouts of other writers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 import av
 
 Aperture = tuple[int, int, int, int, int, int, int, int]
-"""Width, height, horizontal and vertical offset, each a numerator and a denominator."""
+"""Width, height, horizontal and vertical offset, each as a numerator and a denominator."""
 
 _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _CROPS = {"top": 0x54BB, "bottom": 0x54AA, "left": 0x54CC, "right": 0x54DD}
 
 
 def with_aperture(source: Path, path: Path, *apertures: Aperture) -> Path:
-    """An MP4 of one track, whose index is behind its samples, with `clap` boxes in it."""
+    """Copy an MP4 of one track, with its index after the samples, and add `clap` boxes."""
     data = source.read_bytes()
     boxes = b"".join(struct.pack(">I4s", 40, b"clap") + _packed(one) for one in apertures)
     starts, at = [], 0
     for kind in _PATH:
         at = data.index(kind, at)
         starts.append(at - 4)
-    entry = at + 12  # behind version, flags and the number of descriptions
+    entry = at + 12  # after version, flags and the number of descriptions
     starts.append(entry)
     end = entry + int.from_bytes(data[entry : entry + 4], "big")
     grown = bytearray(data[:end] + boxes + data[end:])
@@ -39,7 +39,7 @@ def _packed(aperture: Aperture) -> bytes:
 
 
 def element(kind: int, contents: bytes, *, size_bytes: int = 0) -> bytes:
-    """An element of Matroska, its size as short as can be or in so many bytes."""
+    """Return a Matroska element with a size of `size_bytes` bytes, by default the fewest."""
     length = size_bytes or next(n for n in range(1, 9) if len(contents) < (1 << 7 * n) - 1)
     size = (1 << 7 * length) | len(contents)
     return (
@@ -48,7 +48,7 @@ def element(kind: int, contents: bytes, *, size_bytes: int = 0) -> bytes:
 
 
 def number(kind: int, value: int) -> bytes:
-    """An element that holds a number; zero may be empty."""
+    """Return an element that holds a number; zero may be an empty element."""
     return element(kind, value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
@@ -61,15 +61,15 @@ def as_matroska(
     is_open: bool = False,
     voids: Sequence[int] = (),
 ) -> Path:
-    """The packets of an H.264 MP4 in a Matroska file.
+    """Remux the packets of an H.264 MP4 into a Matroska file.
 
     Args:
         source: The MP4.
-        path: Where.
+        path: The file to write.
         crop: PixelCrop elements, by edge.
-        tracks_behind: The list of tracks stands behind the frames, where the seek head says.
-        is_open: The segment's size is not known, as in a recording.
-        voids: Sizes of empty elements before the list of tracks and in it.
+        tracks_behind: Put the list of tracks after the frames, at the position in the seek head.
+        is_open: Leave the segment's size unknown, as in a live recording.
+        voids: Sizes of void elements before the list of tracks and in it.
     """
     with av.open(str(source)) as container:
         stream = container.streams.video[0]

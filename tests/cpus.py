@@ -1,7 +1,7 @@
-"""What this processor, or a lesser one that it plays, makes of pictures and videos.
+"""Digests of pictures and videos on this processor, or on an emulated older one.
 
-`python -m tests.cpus FLAGS FOLDER` prints a digest per case as JSON. FFmpeg is told that the
-processor has only the given features (`AV_CPU_FLAG_*`), so that it takes the code of such a one.
+`python -m tests.cpus FLAGS FOLDER` prints a digest per case as JSON. The flags (`AV_CPU_FLAG_*`)
+limit the processor features that FFmpeg detects, so it runs the code for an older processor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from frames_pipeline import FrameExtractionSignature, extract_frames
 from frames_pipeline.convert import Converter, PixelSpec
 
 CASES: Final = int(os.environ.get("FRAMES_CPU_CASES", "600"))
-"""How many pictures to convert: raise it for a longer run."""
+"""Number of pictures to convert. Raise it for a longer run."""
 _LAYOUTS: Final = (
     "yuv420p yuvj420p yuva420p yuv422p yuvj422p yuv444p yuvj444p yuv440p yuv411p yuv410p "
     "nv12 nv21 nv16 yuyv422 uyvy422 gray gray10le gray12le gray16le ya8 pal8 rgb24 bgr24 rgba "
@@ -34,18 +34,18 @@ _LAYOUTS: Final = (
     "yuv444p16le yuv440p10le p010le xyz12le monob monow"
 )
 LAYOUTS: Final = _LAYOUTS.split()
-"""What decoders give."""
+"""Pixel formats of decoders."""
 COLOUR_SPACES: Final = (1, 2, 5, 6, 7, 9)
 
 
 def library(name: str) -> ctypes.CDLL | None:
-    """A library that PyAV carries, as it is loaded here; `None` where PyAV is built otherwise."""
+    """Return a library bundled with PyAV as loaded here; `None` if PyAV bundles none."""
     found = sorted(Path(av.__file__).parent.with_suffix(".libs").glob(f"{name}-*.so*"))
     return ctypes.CDLL(str(found[0])) if found else None
 
 
 def play(flags: int) -> None:
-    """Let decoders and swscale believe that the processor has only some features."""
+    """Make decoders and swscale use only these processor features."""
     util, dav1d = library("libavutil"), library("libdav1d")
     assert util is not None
     util.av_force_cpu_flags(ctypes.c_int(flags))
@@ -54,7 +54,7 @@ def play(flags: int) -> None:
 
 
 def random_frame(layout: str, width: int, height: int, random: np.random.Generator) -> VideoFrame:
-    """A picture of noise, within the range of its samples."""
+    """Return a picture of noise, within the range of its samples."""
     frame = VideoFrame(width, height, layout)
     bits = max(part.bits for part in VideoFormat(layout, width, height).components)
     for plane in frame.planes:
@@ -67,7 +67,7 @@ def random_frame(layout: str, width: int, height: int, random: np.random.Generat
 
 
 def random_spec(random: np.random.Generator, width: int, height: int) -> PixelSpec:
-    """A size, the frame's own among them, and how it is come by."""
+    """Return a random pixel spec: a size, possibly the frame's own, kernel and colour handling."""
     kernel = str(random.choice(["bicubic", "bilinear", "area", "lanczos"]))
     colour = str(random.choice(["ffmpeg", "accurate"]))
     how = random.integers(4)
@@ -82,7 +82,7 @@ def random_spec(random: np.random.Generator, width: int, height: int) -> PixelSp
 
 
 def converted(cases: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Pictures of every layout, in many sizes, as RGB."""
+    """Yield pictures of every pixel format, in many sizes, as RGB."""
     for case in range(cases):
         random = np.random.default_rng(case)
         layout = LAYOUTS[case % len(LAYOUTS)]
@@ -98,7 +98,7 @@ def converted(cases: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 
 def extracted(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Every frame of some videos: in their size, and smaller."""
+    """Yield every frame of some videos, in its own size and smaller."""
     for path in sorted(folder.iterdir()):
         native = FrameExtractionSignature(policy="uniform", num_frames=10)
         smaller = FrameExtractionSignature(policy="uniform", num_frames=10, target_res=(31, 40))

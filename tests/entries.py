@@ -1,4 +1,4 @@
-"""A folder with an entry of every kind, and a limit of time for its readers."""
+"""A folder with an entry of every kind, and a time limit for its readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 IN_2099 = 4_070_908_800.0
 NOBODY = 65534
 A_WHILE = 300.0
-"""Seconds after which something hangs, on however busy a machine."""
+"""Seconds after which a call counts as hanging, even on a busy machine."""
 
 GOOD = (
     "another.mp4",  # a link to good.mp4
@@ -29,7 +29,7 @@ GOOD = (
     "good.mp4",
     "new\nline.mp4",
 )
-"""Keys of the entries that are videos, sorted."""
+"""Keys of the videos, sorted."""
 
 PASSED_OVER = {
     "broken link": ("circle.mp4", "circle2.mp4", "dangling.mp4", "loop.mp4", "too-long.mp4"),
@@ -39,11 +39,11 @@ PASSED_OVER = {
     "no regular file": ("deep/pipe.mp4", "null.mp4", "pipe", "pipe.mp4", "socket.mp4", "zero.mp4"),
     "suffix": ("notes.txt",),
 }
-"""Keys of the others by why they are passed over."""
+"""Keys of the skipped entries by reason."""
 
 
 def fill(folder: Path, video: Path) -> Path:
-    """Make the folder, with a folder `outside` beside it."""
+    """Fill the folder, and make a folder `outside` next to it."""
     data = video.read_bytes()
     for made in ("deep", "folder.mp4", ".git", "../outside"):
         (folder / made).mkdir(parents=True)
@@ -76,7 +76,7 @@ def fill(folder: Path, video: Path) -> Path:
 
 
 def _make_socket(path: Path) -> None:
-    """A socket's own path has at most 108 bytes, wherever it is moved."""
+    """Make a socket elsewhere and move it: the path to bind has at most 108 bytes."""
     with tempfile.TemporaryDirectory(dir=path.parent.parent) as near, contextlib.chdir(near):
         with socket.socket(socket.AF_UNIX) as made:
             made.bind("s")
@@ -85,7 +85,7 @@ def _make_socket(path: Path) -> None:
 
 
 def within(call: Callable[[], T]) -> T:
-    """What a call returns; one that hangs fails, and does not hold up the others."""
+    """Return the result of a call; fail if it hangs, without blocking other tests."""
     found: list[T] = []
     raised: list[BaseException] = []
 
@@ -106,7 +106,7 @@ def within(call: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """With the permissions of a user that owns nothing: root may read everything."""
+    """Run with the permissions of a user without files, since root may read everything."""
     if os.getuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Random streams: an encoder's settings, joins and cuts are drawn, and every frame differs.
+"""Random streams: encoder settings, joins and cuts are random, and every frame is unique.
 
 segment 0           segment 1            segment 2
 SPS PPS I P B …     SPS' PPS' I P B …    PPS'' I P B …      joined in one stream,
@@ -49,14 +49,14 @@ _START: Final = b"\0\0\1"
 
 @dataclass(frozen=True)
 class MadeStream:
-    """A file, and how it was made."""
+    """A file and how it was made."""
 
     path: Path
     codec: str
     container: str
     settings: list[dict[str, Any]] = field(default_factory=list)
     cut: str = ""
-    """`start`: it begins somewhere in the middle; `loss`: packets are missing anywhere."""
+    """`start`: it begins in the middle; `loss`: packets are missing anywhere."""
 
 
 def make_stream(folder: Path, seed: int, *, codec: str = "", cut: str = "") -> MadeStream:
@@ -65,26 +65,26 @@ def make_stream(folder: Path, seed: int, *, codec: str = "", cut: str = "") -> M
     Args:
         folder: Where to write it.
         seed: The same number makes the same stream.
-        codec: One of `CONTAINERS`; drawn where it is empty.
-        cut: Which packets are taken out: none, those at the `start`, or `loss` of some anywhere.
+        codec: One of `CONTAINERS`; random if empty.
+        cut: Packets to remove: none, the packets at the `start`, or `loss` of some anywhere.
     """
     random = Random(seed)
     codec = codec or random.choice(list(CONTAINERS))
     container = random.choice(CONTAINERS[codec])
     joins = random.choice((1, 1, 2, 3)) if codec in JOINABLE else 1
     settings = [_settings(codec, random) for _ in range(joins)]
-    if codec == "mpeg4":  # where B frames begin or end, FFmpeg shows a frame twice, or drops one
+    if codec == "mpeg4":  # where B-frames begin or end, FFmpeg shows a frame twice or drops one
         settings = [one for one in settings if bool(one["bf"]) == bool(settings[0]["bf"])]
     path = folder / f"{seed}-{codec}.{SUFFIXES.get(container, container)}"
     try:
         _write(path, codec, container, settings, random, cut=cut)
-    except av.error.ArgumentError:  # x265 gives times at times that no muxer takes
+    except av.error.ArgumentError:  # x265 sometimes gives times that no muxer accepts
         return make_stream(folder, seed + 1_000_003, codec=codec, cut=cut)
     return MadeStream(path, codec, container, settings, cut)
 
 
 def _settings(codec: str, random: Random) -> dict[str, Any]:
-    """Options of an encoder, and the number of frames under `frames`."""
+    """Return random encoder options, and the number of frames under `frames`."""
     g = random.choice((3, 6, 10, 50))
     options: dict[str, Any] = {"frames": random.randint(8, 30), "g": g}
     return options | _OPTIONS.get(codec, lambda random, g: {})(random, g)
@@ -213,7 +213,7 @@ def _size(codec: str) -> tuple[int, int]:
 
 
 def _pictures(codec: str, count: int, seed: int, pixel_format: str) -> Iterator[VideoFrame]:
-    """Moving shapes on noise that moves otherwise: prediction pays, and no two frames are equal."""
+    """Return moving shapes on noise that moves differently: no two frames are equal."""
     width, height = _size(codec)
     random = np.random.default_rng(seed)
     noise = random.integers(0, 256, (height, width, 3), np.uint8)
@@ -247,7 +247,7 @@ def _pixel_format(codec: str, options: dict[str, Any]) -> str:
 def _packets(
     codec: str, settings: list[dict[str, Any]], random: Random, contexts: list[VideoCodecContext]
 ) -> Iterator[Packet[Any]]:
-    """The packets of all segments, one after the other in time."""
+    """Return the packets of all segments, joined in time."""
     first = 0
     for number, (options, context) in enumerate(zip(settings, contexts, strict=True)):
         keeps_sets = random.random() < 0.5
@@ -269,7 +269,7 @@ def _packets(
 
 
 def _with_ends_of_sequence(packets: list[Packet[Any]], codec: str) -> list[Packet[Any]]:
-    """The packets, the last one before each key frame with an end of sequence."""
+    """Append an end of sequence to the last packet before each key frame."""
     marked = list(packets)
     for place, (packet, following) in enumerate(pairwise(packets)):
         if following.is_keyframe:
@@ -286,7 +286,7 @@ def _copied(packet: Packet[Any], data: bytes) -> Packet[Any]:
 
 
 def _without_sets(packet: Packet[Any], codec: str) -> Packet[Any]:
-    """A packet without its parameter sets: what holds is what came before."""
+    """Return a packet without its parameter sets: the earlier ones stay active."""
     data = bytes(packet)
     kept = [unit for unit in _units(data) if not _is_set(unit, codec)]
     return _copied(packet, b"".join(b"\0" + _START + unit for unit in kept))
@@ -350,10 +350,10 @@ def write_raw_h264(path: Path, options: dict[str, str], *, frames: int) -> None:
 
 
 def with_numbers_reset(stream: bytes, *, at: int) -> bytes:
-    """A stream of x264 without B frames in which a picture starts the frame numbers again.
+    """Rewrite a stream of x264 without B-frames so that a picture resets the frame numbers.
 
     Args:
-        stream: Annex B, one slice a picture, one reference, CAVLC, no weights.
+        stream: Annex B, one slice per picture, one reference, CAVLC, no weighted prediction.
         at: The picture that gets memory management control operation 5.
     """
     written, picture, numbers = [], -1, 0
@@ -369,7 +369,7 @@ def with_numbers_reset(stream: bytes, *, at: int) -> bytes:
 
 
 class _Bits:
-    """The bits of a unit behind its header, as text."""
+    """The bits of a unit after its header, as text."""
 
     def __init__(self, unit: bytes) -> None:
         data = unit[1:].replace(b"\0\0\3", b"\0\0")
@@ -431,10 +431,10 @@ def _with_emulation_prevention(data: bytes) -> bytes:
 
 
 def write_claimed_recovery_points(path: Path, *, references: int) -> None:
-    """Write a raw stream of x264 whose intra pictures claim to be recovery points, and are none.
+    """Write a raw stream of x264 with intra pictures that falsely claim to be recovery points.
 
-    Two frames of another scene come in between. The one that begins it is intra, and so may be the
-    one behind it; what follows resembles what came before.
+    Two frames of another scene come in between. The first of them is intra, and so may be the
+    second; the frames after them resemble the frames before.
     """
     first, other = (list(_pictures("libx264", 30, seed, "yuv420p")) for seed in (1, 2))
     options = {"qp": "24", "x264-params": f"keyint=250:min-keyint=120:bframes=0:ref={references}"}
@@ -451,7 +451,7 @@ def write_claimed_recovery_points(path: Path, *, references: int) -> None:
 
 
 _RECOVERY: Final = bytes.fromhex("060601c480") + b"\0" + _START
-"""An SEI unit that claims a recovery point, exact at once, and the start of the next unit."""
+"""An SEI unit that claims an immediately exact recovery point, and the next start code."""
 
 
 def _is_intra_without_reset(unit: bytes) -> bool:

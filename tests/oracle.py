@@ -52,10 +52,10 @@ def corpus_rows(*folders: str) -> list[dict[str, Any]]:
 
 
 def corpus_md5s(name: str) -> list[str] | None:
-    """MD5 of every frame of a corpus file in its native format, by ffmpeg 5.1.
+    """Return the MD5 of every frame of a corpus file in its native format, by ffmpeg 5.1.
 
-    Without `-flags bitexact` its MPEG-4 decoder takes code that rounds differently from processor
-    to processor; files for which that matters have a list made with the flag.
+    Without `-flags bitexact` the rounding of its MPEG-4 decoder depends on the processor. Files
+    affected by this have a list made with the flag.
     """
     for folder in ("framemd5_bitexact", "framemd5"):
         listed = CORPUS / folder / f"{name}.md5"
@@ -101,7 +101,7 @@ def plain_frames(path: Path) -> Iterator[PlainFrame]:
         videos = [
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
         ]
-        # an animated AVIF has a still beside it
+        # an animated AVIF also has a still picture
         moving = max(videos, key=lambda s: s.frames) if path.suffix == ".avif" else videos[0]
         context = moving.codec_context
         context.thread_count = 1

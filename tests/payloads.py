@@ -1,4 +1,4 @@
-"""Text that strangers choose: what a terminal, Markdown or HTML may take for a command."""
+"""Untrusted text that a terminal, Markdown or HTML may interpret as markup or commands."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ PAYLOADS: Final = (
     "\\x1b[31m \\[b]",
     "日本語 Ünïcödé 🎬 العربية",
 )
-"""By what they try."""
+"""Payloads, grouped by their target."""
 
 STRANGE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def as_key(payload: str) -> str:
-    """A payload that may be a video's key: a path, without hidden parts and not too long."""
+    """Turn a payload into a valid video key: a path without hidden parts, not too long."""
     parts = [part for part in payload.replace("\0", "").split("/") if part.strip(".")]
     key = "/".join(part.lstrip(".") for part in parts) or "nothing"
     while len(key.encode("utf-8", "surrogateescape")) > 200:
@@ -62,7 +62,7 @@ def as_key(payload: str) -> str:
 
 
 def random_texts(count: int, *, seed: int) -> list[str]:
-    """Texts of characters from all of Unicode, most of them from the pages that steer."""
+    """Return texts of random Unicode characters, mostly from blocks with control characters."""
     chance = random.Random(seed)
     ranges = [(0x01, 0x7F), (0x80, 0xFF), (0x2000, 0x206F), (0x100, 0xD7FF), (0xE000, 0x10FFFF)]
     return [
@@ -72,5 +72,5 @@ def random_texts(count: int, *, seed: int) -> list[str]:
 
 
 def unseen(text: str) -> set[str]:
-    """Characters of a text that steer or hide, other than the ends of lines."""
+    """Return the control and invisible characters of a text, except line ends."""
     return {c for c in text if unicodedata.category(c) in STRANGE and c != "\n"}

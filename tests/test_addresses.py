@@ -1,4 +1,4 @@
-"""What signs a URL is taken out of it, wherever it stands; what names a video stays."""
+"""Signatures are removed from URLs, wherever they are; parameters that name a video stay."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SHELLS = (
 @pytest.mark.parametrize("kind", SIGNED)
 @pytest.mark.parametrize("shell", SHELLS)
 def test_signatures_are_taken_out(kind: str, shell: str) -> None:
-    """And nothing else: version and text around it stay."""
+    """Version parameters and the surrounding text stay."""
     for parameters in (SIGNED[kind], dict(reversed(SIGNED[kind].items()))):
         for first in ({}, {"versionId": "v7"}):
             url = f"https://host/a/b.mp4?{urlencode(first | parameters)}"
@@ -112,7 +112,7 @@ def test_it_is_total_and_done_once(text: str) -> None:
 def test_a_name_does_not_depend_on_what_signs(
     kind: str, key: str, others: list[tuple[str, str]]
 ) -> None:
-    """The same video, signed anew, has the same folder and name."""
+    """A video with a new signature in its URL keeps its folder and name."""
     kept = [(name, value) for name, value in others if not is_secret_name(name)]
     names = set()
     for secret in ("one", "two"):

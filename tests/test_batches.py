@@ -50,7 +50,7 @@ def test_of_sealers_at_once_no_video_gets_into_two_batches(tmp_path: Path) -> No
 
 def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
     registry = BatchRegistry(str(tmp_path))
-    odd = os.fsdecode(b"/caf\xe9")  # a folder whose name is no text, which the object is
+    odd = os.fsdecode(b"/caf\xe9")  # a folder with a name that is not Unicode, and the object in it
     registry.seal_all(([f"{n}.mp4"] for n in range(600)), source=odd)
     members = dict(registry.sealed_videos())
     index = tmp_path / "batches" / "index.parquet"
@@ -65,7 +65,7 @@ def test_many_batches_are_read_from_one_object(tmp_path: Path) -> None:
 
 
 def test_an_index_with_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:
-    """Each batch is then read by itself, and the index is written again."""
+    """Each batch is then read individually, and the index is rewritten."""
     registry = BatchRegistry(str(tmp_path))
     sealed = registry.seal_all([[f"{number}.mp4"] for number in range(502)])
     index = tmp_path / "batches" / "index.parquet"

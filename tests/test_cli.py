@@ -348,7 +348,7 @@ def test_what_would_be_made_anew(root: Path) -> None:
     ],
 )
 def test_storage_options(given: tuple[str, ...], values: dict[str, object]) -> None:
-    """Plain, as JSON, or nested by dots; a secret is text, whatever it looks like."""
+    """Options are plain text, JSON, or nested by dots; a secret always stays text."""
     option = click.Option(["--root-option"])
     assert storage_options(click.Context(main), option, given) == values
 
@@ -369,7 +369,7 @@ def test_storage_options(given: tuple[str, ...], values: dict[str, object]) -> N
     ],
 )
 def test_storage_options_that_mean_nothing(given: tuple[str, ...], match: str) -> None:
-    """Each is refused by its name, on the command line too."""
+    """Invalid options are refused by name, on the command line too."""
     option = click.Option(["--root-option"])
     with pytest.raises(click.BadParameter, match=match):
         storage_options(click.Context(main), option, given)
@@ -380,7 +380,7 @@ def test_storage_options_that_mean_nothing(given: tuple[str, ...], match: str) -
 
 
 def test_nested_options_reach_the_store(s3: S3) -> None:
-    """As fsspec takes them: an endpoint that is an option of the client."""
+    """fsspec takes nested options, such as an endpoint as an option of the client."""
     FrameStore(s3.url, s3.options).objects.put("batches/b.json", b"{}")
     plain = (f"--root-option=key={s3.key}", f"--root-option=secret={s3.secret}")
     nested = f"--root-option=client_kwargs.endpoint_url={s3.endpoint}"

@@ -185,7 +185,7 @@ def test_sheet_of_clips() -> None:
 
 
 def test_a_clip_that_cannot_be_read_is_an_empty_marked_tile() -> None:
-    """The others are shown as they are."""
+    """The other clips are shown as usual."""
     clips = {"a.mp4#0-1": frame_batch(flat_frames(GREEN)), "b.mp4#0-1": None}
     sheet = opened(sheet_of(clips, title="batch-000001"))
     for colour in (GREEN, RED_BORDER):

@@ -111,7 +111,7 @@ def test_accurate_colour_differs_from_ffmpegs_default_by_little(wide: Path) -> N
 
 
 def tagged(path: Path, layout: str, height: int, siting: str) -> Path:
-    """A picture with sharp edges of colour, and a tag that says where chroma was sampled."""
+    """Write a picture with sharp colour edges and a tag for the chroma location."""
     edges = "255*mod(floor(X/5)+floor(Y/7)\\,2)"
     source = f"nullsrc=s=160x{height}:r=5,format=gbrp,geq=r={edges}:g=255*mod(floor(X/3)\\,2):b=128"
     command = [str(FFMPEG), "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", "1"]
@@ -129,7 +129,7 @@ def tagged(path: Path, layout: str, height: int, siting: str) -> Path:
 def test_native_colours_are_those_of_the_program_ffmpeg(
     tmp_path: Path, layout: str, height: int, goes_by_siting: bool, siting: str
 ) -> None:
-    """But where chroma is placed as it was sampled: ffmpeg 5.1 takes the centre for it."""
+    """Pixels differ for other chroma locations than the centre, which ffmpeg 5.1 assumes."""
     path = tagged(tmp_path / "v.mkv", layout, height, siting)
     signature = FrameExtractionSignature(policy="first")
     [ours] = extract_frames(path, [signature])[signature].frames

@@ -158,7 +158,7 @@ def test_workers_fetch_a_video_once(s3: S3, remote: tuple[VideoSource, Video]) -
 def test_a_video_that_was_written_meanwhile_is_not_kept(
     s3: S3, remote: tuple[VideoSource, Video]
 ) -> None:
-    """It is listed as one thing, and comes as another: that is an error, and no copy."""
+    """Bytes that differ from the listing are an error, and no copy is kept."""
     source, before = remote
     with fsspec.open(f"{s3.url}/v.mp4", "wb", **s3.options) as file:
         file.write(bytes(99_999))
@@ -211,7 +211,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def plant(tmp: Path, kind: str) -> None:
-    """Something of somebody else's that bears one of our names."""
+    """Create a foreign file, folder or link under one of our names."""
     (tmp / "precious").mkdir()
     (tmp / "precious" / "file").write_text("precious")
     (tmp / "precious" / "owner-of-copies").touch()
@@ -246,10 +246,10 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_others_put_there_is_let_alone(kind: str) -> None:
-    """Nobody waits for it, follows it or deletes it."""
+    """A process does not wait for it, follow it or delete it."""
     if kind == "folder of somebody else" and os.getuid() != 0:
-        pytest.skip("nobody else's folder can be made here")
-    with tempfile.TemporaryDirectory() as short:  # for the path of a socket
+        pytest.skip("only root can make another user's folder")
+    with tempfile.TemporaryDirectory() as short:  # the path of a socket must be short
         tmp = Path(short)
         plant(tmp, kind)
         before = {path: path.lstat() for path in tmp.rglob("*")}
@@ -292,7 +292,7 @@ def sleep_beside(file: Path) -> None:
 
 
 def test_a_run_that_is_killed_with_all_its_processes_leaves_nothing(tmp_path: Path) -> None:
-    """No folder, no socket, no semaphore: the next one that starts deletes them."""
+    """The next process that starts deletes its folder, socket and semaphores."""
     script = tmp_path / "script.py"
     script.write_text(RUN)
     with tempfile.TemporaryDirectory() as short:

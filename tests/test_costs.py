@@ -1,4 +1,4 @@
-"""A small file costs little, whatever it declares; a long one may declare what it holds."""
+"""A small file costs little, however much it declares; a long file may declare its length."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ REFUSED = {
     "compressed.mov": "cmvd boxes declare 12000579 bytes of a compressed header",
 }
 SECONDS_PER_MB, MEGABYTES_PER_MB = 2, 25
-"""Of processor time and of memory, for each megabyte of a file, beside what the least takes."""
+"""Processor seconds and megabytes of memory per megabyte of file, above the base cost."""
 
 
 def check(data: bytes, allowed: Allowed = ALLOWED) -> None:
@@ -66,7 +66,7 @@ def test_what_declares_too_much_is_refused_by_name(name: str) -> None:
 
 
 def costs(task: tuple[str, str]) -> dict[str, Any]:
-    """What becomes of a file, and what it takes; runs in a worker process."""
+    """Return the outcome and the costs of reading a file; runs in a worker process."""
     import resource  # noqa: PLC0415 - of the worker
 
     path, name = task
@@ -86,7 +86,7 @@ def costs(task: tuple[str, str]) -> dict[str, Any]:
 
 
 def test_a_small_file_costs_little(tmp_path: Path) -> None:
-    """By processor time, which another process on this machine does not change."""
+    """Measures processor time, which does not depend on other processes."""
     tasks = []
     for name, make in COSTLY.items():
         (tmp_path / name).write_bytes(make())
@@ -99,7 +99,7 @@ def test_a_small_file_costs_little(tmp_path: Path) -> None:
 
 
 def index_entries(data: bytes) -> int:
-    """How many samples libavformat makes of a file."""
+    """Return the number of samples in libavformat's index of a file."""
     try:
         with av.open(io.BytesIO(data), format="mov", metadata_errors="replace") as container:
             return sum(len(stream.index_entries) for stream in container.streams)
@@ -119,7 +119,7 @@ FRAGMENTED = box(b"mvex", full_box(b"trex", struct.pack(">IIIII", 1, 1, 1, 4, 0)
 
 
 def made() -> list[bytes]:
-    """Files of all the kinds of boxes that are counted."""
+    """Return files with each kind of counted box."""
     sound = track(
         table(b"stts", (4000, 1)),
         *SMALL_TABLES[1:],
@@ -137,7 +137,7 @@ def made() -> list[bytes]:
 
 @pytest.mark.parametrize("number", range(4))
 def test_libavformat_makes_no_more_samples_than_are_counted(number: int, tmp_path: Path) -> None:
-    """Its index is the oracle: whatever the damage, one fewer than it has is too few to allow."""
+    """libavformat's index is the oracle: a limit of one sample fewer refuses the file."""
     seeds = [made()[number], make_video(tmp_path / "x.mp4", frames=12, options=X264).read_bytes()]
     compared = 0
     for case in range(300):
@@ -167,7 +167,7 @@ def test_real_files_declare_no_more_than_they_may() -> None:
 
 
 class Sparse:
-    """A large file of which only what stands at its end is there."""
+    """A large file of zeros, with real bytes only at its end."""
 
     def __init__(self, media_bytes: int, boxes: bytes) -> None:
         self._head = struct.pack(">I4sQ", 1, b"mdat", media_bytes)
@@ -185,7 +185,7 @@ class Sparse:
 
 
 def test_46_hours_are_allowed() -> None:
-    """5,000,000 packets of video, and two tracks of sound."""
+    """The file declares 5,000,000 video packets and two audio tracks."""
     n = 5_000_000
     sizes = full_box(b"stsz", struct.pack(">II", 0, n), struct.pack(">I", 4000) * n)
     chunks = (table(b"stsc", (1, n, 1)), table(b"stco", (16,)))
@@ -236,6 +236,6 @@ def test_bytes_may_be_shared_eight_times_over(tmp_path: Path) -> None:
 
 
 def test_packets_of_any_container_share_no_more_bytes() -> None:
-    """Matroska may leave out bytes that all frames start with: few stay, and many are made."""
+    """Matroska may strip common leading bytes from frames, so a small file expands a lot."""
     with pytest.raises(LimitExceededError, match=r"more than 67\d+ bytes: .* raise max_reuse"):
         probe(COSTLY["stripped.mkv"]())

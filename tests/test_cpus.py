@@ -1,4 +1,4 @@
-"""One signature is one set of bytes, whatever the processor can do."""
+"""A signature gives the same bytes on every processor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROCESSORS = {
     "SSE4.2 of 2008": "0x3db",
     "AVX of 2011": "0x73db",
 }
-"""What x86 processors could do, as flags of libavutil."""
+"""Features of x86 processors, as libavutil flags."""
 ENCODERS: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "mpeg4.mkv": ("mpeg4", "yuv420p", {"bf": "2"}),
     "mpeg4_qpel.mkv": ("mpeg4", "yuv420p", {"flags": "+qpel+mv4"}),
@@ -52,18 +52,18 @@ OF_ONE_FAMILY = [
     name for name, (codec, *_) in ENCODERS.items()
     if codec in {"mpeg4", "mpeg2video", "mpeg1video", "msmpeg4", "wmv2", "h263p", "flv"}
 ]  # fmt: skip
-"""MPEG-4's relatives, which share code."""
+"""Codecs of the MPEG-4 family, which share code."""
 FFMPEG = shutil.which("ffmpeg")
 SIZE = (68, 100)
 FIELDS = {"flags": "+ildct+ilme"}
 INTERLACED_HEIGHTS = (64, 65, 66, 67)
-"""swscale takes each field for a picture; whether its height is even decides how."""
+"""swscale converts each field as a picture; its code depends on whether the height is even."""
 LAYOUTS = ("yuv420p", "yuvj420p", "yuva420p", "yuv422p", "yuvj422p")
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video of moving texture per encoder."""
+    """Make a video of moving texture per encoder."""
     folder = tmp_path_factory.mktemp("videos")
     for name, (codec, layout, options) in ENCODERS.items():
         make_video(
@@ -81,7 +81,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interlaced(path: Path, height: int) -> Path:
-    """A video whose frames are two fields each."""
+    """Make an interlaced video."""
     size = (height, 99)
     return make_video(
         path, frames=10, size=size, codec="mpeg2video", options=FIELDS, draw=scenes([10])
@@ -89,7 +89,7 @@ def interlaced(path: Path, height: int) -> Path:
 
 
 def digests(flags: str, videos: Path) -> dict[str, str]:
-    """What a process comes to whose FFmpeg believes in some features of the processor."""
+    """Return the digests of a process that uses only some processor features."""
     command = [sys.executable, "-m", "tests.cpus", flags, str(videos)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def test_every_processor_gives_the_same_bytes(videos: Path) -> None:
 @pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg")
 @pytest.mark.parametrize("name", OF_ONE_FAMILY)
 def test_samples_are_those_of_ffmpegs_exact_code(videos: Path, name: str) -> None:
-    """Its default differs from version to version, and in older ones between processors."""
+    """FFmpeg's default code differs between versions, and in older ones between processors."""
     command = [str(FFMPEG), "-v", "error", "-flags", "bitexact", "-i", str(videos / name)]
     command += ["-fps_mode", "passthrough", "-f", "framemd5", "-"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -124,13 +124,13 @@ def test_samples_are_those_of_ffmpegs_exact_code(videos: Path, name: str) -> Non
 
 
 def shortcut(frame: VideoFrame) -> NDArray[np.uint8]:
-    """What swscale makes of a frame here."""
+    """Convert a frame with swscale on this processor."""
     made = VideoReformatter().reformat(frame, format="rgb24", interpolation=SHORTCUT, threads=1)
     return made.to_ndarray()
 
 
 def is_defined_here() -> bool:
-    """Whether this processor takes the shortcut as the formula has it."""
+    """Whether swscale's shortcut equals the formula on this processor."""
     frame = random_frame("yuv420p", 64, 64, np.random.default_rng(0))
     corrected = shortcut(frame)
     apply_formula(frame, corrected)
@@ -169,7 +169,7 @@ def test_the_formula_goes_by_fields(tmp_path: Path, height: int) -> None:
 
 
 def test_the_formula_over_every_triple_of_samples() -> None:
-    """A shift by one level, or another rounding, is another picture."""
+    """Shifting by one level, or rounding differently, changes the digest."""
     frame = VideoFrame(512, 512, "yuv422p")
     digest = hashlib.sha1()
     for luma in range(0, 256, 2):
@@ -188,11 +188,11 @@ def test_the_formula_over_every_triple_of_samples() -> None:
 
 
 EVERY_TRIPLE = "ef55e36363bb8ef1d7a6b8935006bb90767c4528"
-"""Of 16.7 million pixels, as swscale 9.5 gave them with AVX2 before the formula was written."""
+"""Digest of 16.7 million pixels, made by swscale 9.5 with AVX2 independently of the formula."""
 
 
 def test_the_last_column_of_an_odd_width_is_written() -> None:
-    """Plain C leaves it as it was: black, or what memory held."""
+    """Plain C code leaves it unwritten: black, or uninitialized memory."""
     frame = VideoFrame(31, 16, "yuv420p")
     for plane in frame.planes:
         plane.update(b"\xb4" * plane.buffer_size)

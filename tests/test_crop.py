@@ -1,4 +1,4 @@
-"""A container's crop is read as FFmpeg reads it, and cut as FFmpeg's program cuts it."""
+"""A container's crop is parsed like FFmpeg does, and cut like the `ffmpeg` program does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reported_by_ffmpeg(path: Path) -> Crop | None:
-    """What the FFmpeg that is linked here says of the first stream's crop."""
+    """Return the first stream's crop according to the linked FFmpeg."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
@@ -65,11 +65,11 @@ def read_from(path: Path) -> Crop | None:
 
 
 def random_aperture(rng: random.Random) -> Aperture:
-    """One that fits, mostly; else something that FFmpeg must judge."""
+    """Return an aperture that usually fits; otherwise FFmpeg decides."""
     height, width = SIDES
     if rng.random() < 0.3:
         numbers = [rng.choice([-1, 0, 1, 2, 3, 96, 128]) for _ in range(8)]
-        # where the offset is over zero, FFmpeg turns infinity into a whole number
+        # FFmpeg converts infinity to an integer if the offset's denominator is zero
         numbers[5], numbers[7] = numbers[5] or 1, numbers[7] or 1
         return tuple(numbers)  # type: ignore[return-value]
     scale = rng.choice([1, 1, 2, 3])
@@ -89,7 +89,7 @@ def test_clean_apertures_are_read_as_ffmpeg_reads_them(plain: Path, tmp_path: Pa
         path = with_aperture(plain, tmp_path / "v.mp4", *apertures)
         expected = reported_by_ffmpeg(path)
         if expected is not None and max(expected) > max(SIDES):
-            continue  # an aperture left of the picture wraps around there; its own filter fails
+            continue  # FFmpeg wraps an aperture left of the picture around; its filter then fails
         assert read_from(path) == expected, apertures
         found += expected is not None
     assert found > 60
@@ -113,7 +113,7 @@ def test_pixel_crops_are_read_as_ffmpeg_reads_them(plain: Path, tmp_path: Path) 
         )
         try:
             expected = reported_by_ffmpeg(path)
-        except av.FFmpegError:  # a crop of more than there is
+        except av.FFmpegError:  # a crop larger than the picture
             continue
         assert read_from(path) == expected, crop
         found += expected is not None
@@ -124,7 +124,7 @@ def test_pixel_crops_are_read_as_ffmpeg_reads_them(plain: Path, tmp_path: Path) 
 def test_files_that_make_no_sense_say_nothing_and_cost_little(
     plain: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """Bytes changed, cut off, and sizes of every kind: no other error, and a bound on reads."""
+    """Changed bytes, truncation and odd sizes raise no other error, and reads are bounded."""
     whole = tmp_path / f"v.{suffix}"
     if suffix == "mp4":
         with_aperture(plain, whole, (64, 1, 48, 1, 0, 1, 0, 1))
@@ -167,7 +167,7 @@ def test_a_file_of_nothing_but_boxes_ends(tmp_path: Path) -> None:
 
 
 def cut_by_ffmpeg(frame: VideoFrame, crop: Crop) -> VideoFrame:
-    """As its program does where a container has a crop: see configure_input_video_filter."""
+    """Crop as the `ffmpeg` program does: see its configure_input_video_filter."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1)
@@ -202,7 +202,7 @@ def test_the_window_is_that_of_ffmpegs_filter(name: str, size: tuple[int, int], 
         return
     theirs = cut_by_ffmpeg(frame, crop)
     assert (theirs.height, theirs.width) == (part.height, part.width)
-    # where it starts, told from the first plane: the filter moves pointers and copies nothing
+    # the first plane tells its start: the filter moves pointers and copies nothing
     moved = theirs.planes[0].buffer_ptr - frame.planes[0].buffer_ptr
     samples = VideoFrame(64, 64, name).planes[0]
     per_pixel = {"rgb24": 3, "bgr0": 4, "rgba": 4, "rgb48le": 6, "ya8": 2}.get(
@@ -221,16 +221,16 @@ def noise(name: str, height: int, width: int, seed: int) -> VideoFrame:
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "gbrp", "gray"])
 @pytest.mark.parametrize("wanted", [{}, {"target_res": (24, 32)}, {"colour": "accurate"}])
 def test_pixels_are_those_of_the_part_alone(name: str, wanted: dict[str, Any]) -> None:
-    """As if the container held nothing else: nothing of the edges is mixed in, to the bit."""
+    """Pixels equal those of a video of the visible part alone, bit for bit."""
     rng = random.Random(name)
     for seed in range(6):
         height, width = rng.randrange(40, 90), rng.randrange(40, 90)
         crop = Crop(*(rng.randrange(15) for _ in range(4)))
-        if name == "yuv422p":  # PyAV copies those of an even height alone
+        if name == "yuv422p":  # PyAV copies only frames of an even height
             crop = crop._replace(bottom=crop.bottom + (height - crop.top - crop.bottom) % 2)
         frame = noise(name, height, width, seed)
         alone = cut_by_ffmpeg(frame, crop)
-        alone = VideoFrame.from_ndarray(alone.to_ndarray(), name)  # a copy, aligned as any frame
+        alone = VideoFrame.from_ndarray(alone.to_ndarray(), name)  # a copy, aligned like any frame
         spec = PixelSpec.of(FrameExtractionSignature(policy="first", crop="container", **wanted))
         converter = Converter("noise", crop)
         size = converter.output_size(frame, spec)
@@ -300,7 +300,7 @@ def test_a_file_object_has_its_crop_too(plain: Path, tmp_path: Path) -> None:
 
 
 def test_a_crop_that_leaves_nothing_of_the_frames_is_an_error(tmp_path: Path) -> None:
-    """The description says 96x128, of which something is left, and the frames are smaller."""
+    """The container declares 96x128, which the crop fits; the frames are smaller."""
     small = make_video(tmp_path / "small.mp4", frames=1, size=(24, 32), options=X264)
     data = bytearray(small.read_bytes())
     at = data.index(b"avc1", data.index(b"stsd")) + 4 + 24

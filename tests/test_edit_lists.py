@@ -1,4 +1,4 @@
-"""Edit lists of several edits: the frames shown are FFmpeg's, and each is that of the media."""
+"""Edit lists of several edits: the frames are FFmpeg's, and each equals the unedited media's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.videos import make_video, numbers_in
 
 FRAMES = 48
 TICK = 512
-"""Units of the media's clock per frame, at 12800 a second and 25 frames."""
+"""Media timestamps per frame, at 12800 per second and 25 frames per second."""
 GROUPS = "keyint=12:min-keyint=12:scenecut=0:bframes=3:open-gop="
 CODECS = {
     "h264": ("libx264", {"x264-params": GROUPS + "0"}),
@@ -31,21 +31,21 @@ CODECS = {
     "mpeg4": ("mpeg4", {"bf": "2", "g": "12"}),
 }
 Edit = tuple[int, int]
-"""Milliseconds, and the media time at which it starts; -1: nothing is shown."""
+"""Milliseconds and the media time of the start; -1 for an empty edit."""
 
 
 @pytest.fixture(scope="module", params=CODECS)
 def media(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 frames in groups of 12, as MP4."""
+    """Make an MP4 of 48 frames in groups of 12."""
     codec, options = CODECS[request.param]
     path = tmp_path_factory.mktemp("media") / f"{request.param}.mp4"
     return make_video(path, frames=FRAMES, codec=codec, options=options)
 
 
 def with_edits(media: Path, edits: Sequence[Edit], path: Path) -> Path:
-    """The same media under another edit list."""
+    """Copy the media with another edit list."""
     data = media.read_bytes()
-    moov = data.rindex(b"moov") - 4  # behind the samples, which stay where they are
+    moov = data.rindex(b"moov") - 4  # after the samples, so offsets stay the same
     entries = b"".join(struct.pack(">IiI", *edit, 1 << 16) for edit in edits)
     elst = _box(b"elst", struct.pack(">II", 0, len(edits)) + entries)
     path.write_bytes(data[:moov] + _edited(data[moov:], _box(b"edts", elst)))
@@ -80,7 +80,7 @@ def _box(kind: bytes, contents: bytes) -> bytes:
 
 
 def random_edits(random: Random) -> list[Edit]:
-    """One to four edits: parts in any order, again, or of odd lengths, and pauses."""
+    """Return one to four edits: parts in any order, repeated, of odd lengths, and pauses."""
     edits: list[Edit] = []
     for _ in range(random.randint(1, 4)):
         if random.random() < 0.2:
@@ -93,7 +93,7 @@ def random_edits(random: Random) -> list[Edit]:
 
 
 def of_media(media: Path, edited: Path) -> list[str]:
-    """The digest that the unedited media gives for each packet of the edited file."""
+    """Return the unedited media's digest for each packet of the edited file."""
     by_pts = {frame.pts: raw_digest(frame.frame) for frame in plain_frames(media)}
     with av.open(str(media)) as container:
         at = {p.pos: by_pts[p.pts] for p in container.demux(video=0) if p.size}
@@ -103,7 +103,7 @@ def of_media(media: Path, edited: Path) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_frames_are_those_that_ffmpeg_shows(media: Path, tmp_path: Path, seed: int) -> None:
-    """FFmpeg may lose some where an edit starts in an open group; those are shown here."""
+    """FFmpeg may lose frames if an edit starts in an open group; here none are lost."""
     path = with_edits(media, random_edits(Random(f"{media.name}/{seed}")), tmp_path / "edited.mp4")
     expected = of_media(media, path)
     with open_media(path) as edited:

@@ -1,4 +1,4 @@
-"""Entries of a folder: each file is a key, and nothing that is no file is opened."""
+"""Entries of a folder: each file becomes a key, and only regular files are opened."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PIECES = (b"\\", b"u", b"dc", b"e9", b"u005c", b"\\udce9", b"\\u005c", b"\xe9", 
 @example(rb"caf\udce9.mp4")
 @example(rb"caf\u005cudce9.mp4")
 def test_a_name_and_its_key_are_one_and_the_same_thing(raw: bytes) -> None:
-    """A key has a name, so no two names share a key; and a key is text that any file can hold."""
+    """Each key maps back to its name, so keys are unique; a key is always valid UTF-8."""
     name = os.fsdecode(raw)
     key = key_of(name)
     assert name_of(key) == name
@@ -76,7 +76,7 @@ def test_what_is_no_file_is_passed_over_and_counted(folder: Path) -> None:
 
 
 def test_links_that_lead_outside_are_followed_if_asked(folder: Path) -> None:
-    """Each folder once, so that a link to the folder above ends somewhere."""
+    """Each folder is listed once, so a link to a parent folder does not loop."""
     found = within(VideoSource(str(folder), follow_links=True).look)
     assert set(names_of(found)) - set(GOOD) == {"outside.mp4", "elsewhere/v.mp4"}
     reasons = {one.reason: one.count for one in found.passed_over}
@@ -97,7 +97,7 @@ def test_an_entry_that_is_passed_over_is_not_opened_by_its_name_either(
     folder: Path, key: str
 ) -> None:
     source = VideoSource(str(folder))
-    if key in (".hidden.mp4", "notes.txt"):  # it can be asked for
+    if key in (".hidden.mp4", "notes.txt"):  # a single video can be requested
         assert source.find(key).size > 0
         return
     with pytest.raises(SourceNotFoundError, match=r"cannot read|is a link that leads out of"):
@@ -105,7 +105,7 @@ def test_an_entry_that_is_passed_over_is_not_opened_by_its_name_either(
     with pytest.raises(SourceNotFoundError):
         within(lambda: source.fingerprint(Video(key, 5, 0.0)))
     path = folder / key
-    if key != "outside.mp4":  # the library is told a path, and follows it
+    if key != "outside.mp4":  # the library follows a path given to it
         for call in (probe, lambda path: extract_frames(path, [FIRST])):
             with pytest.raises(SourceNotFoundError, match="cannot read"):
                 within(lambda c=call: c(path))
@@ -122,7 +122,7 @@ def test_a_good_entry_gives_frames_beside_all_others(folder: Path, key: str) -> 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that anyone may list; pytest's own are closed to others."""
+    """Return a folder that every user may list; pytest's own folders are private."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -197,7 +197,7 @@ def test_a_file_that_grows_as_fast_as_it_is_read_ends_all_the_same(tmp_path: Pat
 
 @dataclass(frozen=True)
 class Meddler(PyavDecoder):
-    """Decodes, after something was done to the file."""
+    """Decodes after changing the file."""
 
     path: str = ""
     deed: str = ""
@@ -257,7 +257,7 @@ MADE_AS = {
     ".f4v": ".mp4", ".h265": ".hevc", ".m2t": ".ts", ".m2ts": ".ts", ".m4s": ".mp4", ".mj2": ".mp4",
     ".mpe": ".mpg", ".mpv": ".m1v", ".mts": ".ts", ".qt": ".mov", ".wmv": ".asf", ".ogm": ".ogv",
 }  # fmt: skip
-"""Suffixes that FFmpeg's muxers do not know, with those of the same format."""
+"""Suffixes unknown to FFmpeg's muxers, with a suffix of the same format."""
 CODECS = {
     ".apng": ("apng", "rgb24"), ".gif": ("gif", "rgb8"), ".ivf": ("libvpx", "yuv420p"),
     ".m1v": ("mpeg1video", "yuv420p"), ".m2v": ("mpeg2video", "yuv420p"),

@@ -1,7 +1,7 @@
-"""Each frame alone is the one of a linear decode, over streams that are made at random.
+"""Each frame extracted alone equals the frame of a linear decode, over random streams.
 
-What a decoder knows at an entry point decides the frame: parameter sets, headers, references. So
-every position is asked of a decoder that has seen nothing else.
+A frame depends on the decoder's state at its entry point: parameter sets, headers, references. So
+every position is extracted by a fresh decoder.
 
 `FRAMES_MADE_STREAMS=2000 pytest tests/test_exact.py` takes more streams than a usual run.
 """
@@ -32,19 +32,19 @@ from tests.made_streams import (
 from tests.oracle import plain_frames, raw_digest
 
 STREAMS: Final = int(os.environ.get("FRAMES_MADE_STREAMS", "54"))
-"""Whole streams; a third as many that begin in the middle, and that lose packets."""
+"""Number of whole streams; a third as many begin in the middle or lose packets."""
 TELL_LOSS: Final = ("libx264", "libx265")
-"""Encoders whose streams tell that a packet is lost."""
+"""Encoders whose streams reveal lost packets."""
 KEPT_BACK: Final = ("libx264", "libx265", "mpeg1video", "mpeg2video", "libvpx", "libvpx-vp9")
-"""Encoders whose decoders show nothing before an entry point."""
+"""Encoders whose decoders output nothing before an entry point."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def differing_alone(stream: MadeStream, linear: Decode) -> list[int]:
-    """Positions that are other frames when they are asked alone, and not marked.
+    """Return positions at which a frame extracted alone differs and is not marked as corrupt.
 
-    Where the linear decode lost a frame, which it then lists, the frame alone may still come.
+    A frame that the linear decode lists as lost may still be extracted alone.
     """
     with open_media(stream.path) as media:
         rows = media.index.presentation
@@ -60,7 +60,7 @@ def differing_alone(stream: MadeStream, linear: Decode) -> list[int]:
 
 
 def decode_linearly(stream: MadeStream) -> Decode:
-    """All frames of the stream, in one pass from its start."""
+    """Decode all frames of the stream in one pass from its start."""
     with open_media(stream.path) as media:
         rows = media.index.presentation
         return decode_by(media, plan_linear(media.index, rows, reason="to compare"), rows)
@@ -79,7 +79,7 @@ def test_each_frame_alone_is_that_of_a_linear_decode(tmp_path: Path, seed: int) 
 
 @pytest.mark.parametrize("seed", range(STREAMS // 9))
 def test_sets_of_frames_are_those_of_a_linear_decode(tmp_path: Path, seed: int) -> None:
-    """One decoder after the other run: what it knows from before must not matter."""
+    """One decoder does all runs: state from an earlier run must not matter."""
     random = Random(seed)
     stream = make_stream(tmp_path, seed, codec=("libx264", "libx265", "mpeg2video")[seed % 3])
     linear = decode_linearly(stream)
@@ -96,12 +96,12 @@ def test_sets_of_frames_are_those_of_a_linear_decode(tmp_path: Path, seed: int) 
 def test_a_stream_that_begins_in_the_middle_shows_what_its_decoder_shows(
     tmp_path: Path, seed: int
 ) -> None:
-    """Pictures that no decoder shows are not counted; those that cannot be decoded are listed."""
+    """Pictures that decoders never output are not counted; undecodable ones are listed."""
     stream = make_stream(tmp_path, seed, codec=KEPT_BACK[seed % len(KEPT_BACK)], cut="start")
     try:
         linear = decode_linearly(stream)
     except SourceError:
-        return  # not even a parameter set is left
+        return  # no parameter set is left
     plain = [raw_digest(frame.frame) for frame in plain_frames(stream.path)]
     with open_media(stream.path) as media:
         has_entries = bool(media.index.entry.any())
@@ -125,7 +125,7 @@ def test_no_frame_behind_a_lost_packet_passes_for_right(tmp_path: Path, seed: in
 
 
 def test_a_picture_that_starts_the_numbers_again_is_no_lost_one(tmp_path: Path) -> None:
-    """Memory management control operation 5 is written into a stream: encoders hardly use it."""
+    """The test inserts memory management control operation 5, which encoders rarely use."""
     plain_path, reset_path = tmp_path / "plain.h264", tmp_path / "reset.h264"
     options = {"qp": "30", "x264-params": "bframes=0:ref=1:cabac=0:weightp=0:keyint=50:8x8dct=0"}
     write_raw_h264(plain_path, options, frames=24)
@@ -142,7 +142,7 @@ def test_a_picture_that_starts_the_numbers_again_is_no_lost_one(tmp_path: Path) 
 
 @pytest.mark.parametrize("references", [1, 2, 4])
 def test_a_recovery_point_that_is_none_is_no_entry(tmp_path: Path, references: int) -> None:
-    """Its picture is intra, and later ones refer to pictures from before it."""
+    """Its picture is intra, but later pictures refer to pictures before it."""
     path = tmp_path / "claims.h264"
     write_claimed_recovery_points(path, references=references)
     stream = MadeStream(path, "libx264", "h264")
@@ -155,7 +155,7 @@ def test_a_recovery_point_that_is_none_is_no_entry(tmp_path: Path, references: i
 
 @pytest.mark.parametrize("seed", range(4))
 def test_recovery_points_of_open_groups_are_entries(tmp_path: Path, seed: int) -> None:
-    """x264 keeps its promise, which headers show."""
+    """x264's recovery points are valid, as headers show."""
     path = tmp_path / "open.h264"
     pyramid, frames = ("none", "strict", "normal", "normal")[seed], (2, 3, 3, 1)[seed]
     parameters = f"open-gop=1:keyint=8:min-keyint=8:bframes={frames}:b-pyramid={pyramid}:ref=4"

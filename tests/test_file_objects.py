@@ -1,4 +1,4 @@
-"""A file object that can be read gives the file's frames; any other, a typed error."""
+"""A readable file object gives the file's frames; any other raises a typed error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Given(io.BytesIO):
-    """A file whose `read` and `seek` are what a test makes of them."""
+    """A file with `read` and `seek` replaced by a test."""
 
     def __init__(
         self, data: bytes, *, read: Callable[[bytes], Any] = bytes, after: int = 0
@@ -50,7 +50,7 @@ class Given(io.BytesIO):
 
 
 class Short(io.BytesIO):
-    """A file that gives fewer bytes than asked for, as sockets and pipes of an archive do."""
+    """A file that returns fewer bytes than requested, as sockets and archive members do."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = random.Random(self.tell()).choice([1, 7, 100, 4096])
@@ -58,7 +58,7 @@ class Short(io.BytesIO):
 
 
 class Plain:
-    """Nothing but what is needed: no `seekable`, no `readable`, no `close`; `seek` says nothing."""
+    """The minimal interface: no `seekable`, `readable` or `close`; `seek` returns `None`."""
 
     def __init__(self, data: bytes) -> None:
         self._file = io.BytesIO(data)
@@ -87,14 +87,14 @@ def closed(data: bytes) -> io.BytesIO:
 
 
 class Unseekable(io.RawIOBase):
-    """A pipe, as Python shows it."""
+    """A pipe as a Python file object."""
 
     def readable(self) -> bool:
         return True
 
 
 class Headless:
-    """It can be read and nothing else."""
+    """A file object with only `read`."""
 
     def read(self, size: int) -> bytes:
         return bytes(size)
@@ -155,7 +155,7 @@ def test_a_text_file_is_refused(tmp_path: Path) -> None:
 def test_a_read_that_fails_midway_is_the_sources_fault_wherever_it_happens(
     files: dict[str, Path], suffix: str, fault: Exception | None, match: str
 ) -> None:
-    """Never frames that pass for all of them: libavformat takes a failed read for the end."""
+    """Partial frames never pass as complete: libavformat treats a failed read as the end."""
     data = files[suffix].read_bytes()
 
     def fail(_: bytes) -> None:
@@ -174,7 +174,7 @@ def test_a_read_that_fails_midway_is_the_sources_fault_wherever_it_happens(
 def test_any_file_object_gives_the_frames_or_a_typed_error(
     files: dict[str, Path], suffix: str
 ) -> None:
-    """Reads that are short, empty, too long, of another type or raise, in any order."""
+    """Reads are short, empty, too long, of another type or raise, in any order."""
     data = files[suffix].read_bytes()
     expected = extract_frames(data, [EVERY])[EVERY]
 

@@ -144,7 +144,7 @@ def test_a_time_becomes_the_first_timestamp_at_or_after_it(
     st.sampled_from([float, np.float64, np.float32, np.longdouble]),
 )
 def test_seconds_read_off_a_frame_lead_back_to_it(tick: int, base: Fraction, kind: Any) -> None:
-    """In the precision in which they were read, as long as that tells two frames apart."""
+    """Holds at each float precision that can tell two frames apart."""
     assert ticks(kind(float(tick * base)), base) == tick
 
 

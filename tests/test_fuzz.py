@@ -45,7 +45,7 @@ def test_damage_in_packets_meets_decoders(seeds: list[Path]) -> None:
 
 
 def test_parsers_answer_whatever_they_are_given(seeds: list[Path]) -> None:
-    """`python -m fuzz.parsers` for millions of cases."""
+    """Run `python -m fuzz.parsers` for millions of cases."""
     fuzzer = parsers.Fuzzer(parsers.streams(seeds), parsers.movies(seeds), seed=1)
     assert {"h264", "hevc", "av1", "vp8", "vp9", "mpeg2video", "mpeg4", "ffv1"} < {*fuzzer.codecs}
     totals = parsers.run(fuzzer, fuzzer.codecs, 500, processes=1, seconds=0)

@@ -1,4 +1,4 @@
-"""AVIF and its relatives: the track that moves, the picture that is shown, or a refusal by name."""
+"""AVIF and related formats: the animation, the primary picture, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZE = (48, 64)
 
 
 def write_avif(path: Path, frames: int, mode: str = "RGB") -> Path:
-    """Numbered pictures, by another writer than FFmpeg."""
+    """Write numbered pictures without FFmpeg."""
     first, *rest = [
         Image.fromarray(picture(number, *SIZE)).convert(mode) for number in range(frames)
     ]
@@ -60,7 +60,7 @@ def full(kind: bytes, version: int, *parts: bytes) -> bytes:
 
 
 def write_grid(path: Path, still: Path, *, rows: int, columns: int, primary: int = 1) -> Path:
-    """A picture of `rows` x `columns` tiles (ISO/IEC 23008-12, 6.6.2.3): each is the still."""
+    """Write a grid of `rows` x `columns` tiles of the still (ISO/IEC 23008-12, 6.6.2.3)."""
     with av.open(str(still)) as container:
         tile = next(bytes(packet) for packet in container.demux(video=0))
     source = still.read_bytes()
@@ -97,7 +97,7 @@ def items_info(items: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def places(tiles: Sequence[int], start: int, size: int, grid: int) -> bytes:
-    """Where items are: the grid in `idat`, every tile at the same place of the file."""
+    """Return the item locations: the grid in `idat`, every tile at the same file offset."""
     entries = [struct.pack(">HHHHII", 1, 1, 0, 1, 0, grid)]
     entries += [struct.pack(">HHHHII", item, 0, 0, 1, start, size) for item in tiles]
     return full(b"iloc", 1, struct.pack(">BBH", 0x44, 0, len(entries)), *entries)

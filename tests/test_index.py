@@ -99,7 +99,7 @@ def test_a_streams_own_order_is_found(stream: Stream, start: int, data: st.DataO
 def test_frames_are_in_the_order_of_the_decoder_and_times_increase(
     pts: list[int], keys: set[int], random: Random
 ) -> None:
-    """The order is that of timestamps, or the one that headers tell: any, where they contradict."""
+    """The order follows timestamps or headers; if they contradict each other, either."""
     keys = {0, *(key for key in keys if key < len(pts))}
     by_pts = [int(row) for row in np.argsort(pts, kind="stable")]
     shuffled = random.sample(range(len(pts)), len(pts))
@@ -172,7 +172,7 @@ def test_a_recording_that_starts_over_continues() -> None:
 
 
 def test_a_recording_that_starts_over_a_little_keeps_its_order() -> None:
-    """No two timestamps are the same, yet the key frame is shown after all before it."""
+    """All timestamps differ, yet the key frame is shown after all earlier frames."""
     found = columns([0, 1024, 512, 2048, 1536, 1800, 2824, 2312, 3848, 3336], key=[0, 5])
     told = [0, 2, 1, 4, 3, 5, 7, 6, 9, 8]
     index = build(found, told)
@@ -201,7 +201,7 @@ def test_headers_are_asked_where_a_frame_is_shown_far_from_where_it_is_decoded()
 
 
 def test_each_edit_is_in_order_by_itself() -> None:
-    """The second edit starts at row 3, with a key frame and one more that it hides."""
+    """The second edit starts at row 3, with a hidden key frame."""
     pts, dts = [0, 1024, 512, 512, 1024, 2048, 1536], [-512, 0, 512, 0, 512, 1024, 1536]
     hidden = np.array([False, True, False, True, False, False, False])
     found = columns(pts, dts=np.array(dts), discard=hidden, key=[0, 3])

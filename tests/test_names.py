@@ -1,4 +1,4 @@
-"""Names, captions and messages that strangers chose, on their way through every command."""
+"""Untrusted names, captions and messages in the output of every command."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BROKEN = f"broken-{as_key(PAYLOADS[6])}"
 
 
 class Parrot:
-    """A captioner that says what strangers say."""
+    """A captioner that returns untrusted text."""
 
     name: ClassVar[str] = "parrot"
     revision: ClassVar[int] = 1
@@ -70,7 +70,7 @@ class Parrot:
 
 @dataclass(frozen=True)
 class Stored:
-    """A folder of videos, and everything that is made of them."""
+    """A folder of videos and a root with everything derived from them."""
 
     videos: Path
     root: Path
@@ -97,7 +97,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 def printed(*command: object, codes: tuple[int, ...] = (0,)) -> str:
-    """What a command prints, which steers nothing; it never ends with a traceback."""
+    """Return a command's output; check that it has no control characters and no traceback."""
     result = CliRunner().invoke(main, [str(part) for part in command])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert result.exit_code in codes, result.output
@@ -106,7 +106,7 @@ def printed(*command: object, codes: tuple[int, ...] = (0,)) -> str:
 
 
 def both(*command: object, codes: tuple[int, ...] = (0,)) -> tuple[str, Any]:
-    """The same as a table for people, and as a document."""
+    """Run the command for a table and for a JSON document."""
     return printed(*command, codes=codes), json.loads(printed(*command, "--json", codes=codes))
 
 
@@ -192,7 +192,7 @@ def test_housekeeping(stored: Stored, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [*PAYLOADS, "\udcff"])
 def test_what_is_wrong_is_told_legibly(stored: Stored, text: str) -> None:
-    """Arguments of no meaning: a shell may have made them of file names."""
+    """Covers invalid arguments, which a shell may have expanded from file names."""
     for command in (
         ("ls", f"{stored.root}/{text}"),
         ("ls", stored.root, text),
@@ -211,7 +211,7 @@ def test_what_is_wrong_is_told_legibly(stored: Stored, text: str) -> None:
 
 
 def test_a_terminal_gets_nothing_but_the_head_in_bold(stored: Stored) -> None:
-    """In a real one, of 80 columns."""
+    """The test uses a real terminal of 80 columns."""
     ours, theirs = pty.openpty()
     command = "from frames_pipeline.cli import main; main()"
     with subprocess.Popen(
@@ -231,14 +231,14 @@ def _read(terminal: int) -> Iterator[bytes]:
     try:
         while part := os.read(terminal, 65536):
             yield part
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # on Linux, the other end is closed
         return
     finally:
         os.close(terminal)
 
 
 def test_one_module_prints() -> None:
-    """What another prints by itself would be told as strangers wrote it."""
+    """Output printed by another module would not be escaped."""
     prints = {"echo", "secho", "print", "Console", "stdout"}
     for path in Path(frames_pipeline.cli.__file__).parent.glob("*.py"):
         if path.name != "output.py":

@@ -294,7 +294,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
 
 
 def test_a_refusal_of_http_is_told_as_such() -> None:
-    """Its file system says of every answer that there is no such object."""
+    """The HTTP file system reports every refusal as a missing object."""
     aiohttp = pytest.importorskip("aiohttp")
     objects = Objects("memory://a")
 

@@ -95,13 +95,13 @@ def test_no_frame_waits_for_the_garbage_collector(video: Path) -> None:
 
 FFMPEG = shutil.which("ffmpeg")
 ONCE, WHOLE = 1 << 16, 1 << 30
-"""One in 16.16 and in 2.30 fixed point."""
+"""The number 1 in 16.16 and in 2.30 fixed point."""
 ORIENTATIONS = [Orientation(*flags) for flags in itertools.product([False, True], repeat=3)]
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
 
 def matrix_of(turn: Orientation) -> tuple[int, int, int, int]:
-    """The numbers a, b, c, d of an orientation: a stored (x, y) goes to (ax + cy, bx + dy)."""
+    """Return a, b, c, d of an orientation: a stored (x, y) maps to (ax + cy, bx + dy)."""
     rows, columns = (-1 if turn.flip_rows else 1), (-1 if turn.flip_columns else 1)
     if turn.transpose:
         return 0, rows, columns, 0
@@ -118,7 +118,7 @@ def spelled(a: int, b: int, c: int, d: int) -> list[int]:
 @example(spelled(0, -ONCE, 0, 0))
 @example(spelled(-(2**31), -(2**31), -(2**31), -(2**31)))
 def test_any_nine_numbers_have_the_orientation_nearest_to_them(matrix: list[int]) -> None:
-    """By the inner product, once both columns are of length one."""
+    """Nearest by inner product, after both columns are scaled to length one."""
     found = nearest_orientation(matrix)
     a, b, _, c, d = matrix[:5]
     first, second = np.hypot(a, c), np.hypot(b, d)
@@ -139,7 +139,7 @@ def test_any_nine_numbers_have_the_orientation_nearest_to_them(matrix: list[int]
 def test_scale_skew_and_shift_change_no_orientation(
     turn: Orientation, scale: tuple[int, int], skew: tuple[int, ...], rest: list[int]
 ) -> None:
-    """Whatever is small beside the scale of its column is skew."""
+    """Entries that are small relative to the scale of their column are skew."""
     a, b, c, d = (
         number * size + part * size // 1000
         for number, size, part in zip(matrix_of(turn), scale * 2, skew, strict=True)
@@ -149,7 +149,7 @@ def test_scale_skew_and_shift_change_no_orientation(
 
 
 def with_matrix(source: Path, path: Path, matrix: Sequence[int]) -> Path:
-    """An MP4 whose track is shown by another matrix: the last but two fields of its header."""
+    """Copy an MP4 with another matrix in the header of its track."""
     data = bytearray(source.read_bytes())
     header = data.index(b"tkhd")
     version = data[header + 4]
@@ -169,7 +169,7 @@ def shown_by_ffmpeg(path: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def upright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One frame: which of the eight ways it is laid out can be told from it."""
+    """Make a video of one frame that shows which of the eight orientations it has."""
     folder = tmp_path_factory.mktemp("upright")
     return make_video(folder / "v.mp4", frames=1, first=0b1011, options=X264)
 
@@ -179,7 +179,7 @@ def upright(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_odd_matrices_turn_as_the_program_ffmpeg_turns(
     upright: Path, tmp_path: Path, turn: Orientation
 ) -> None:
-    """To the bit. It turns by a right angle where the angle rounds to one in degrees."""
+    """Pixels are equal bit for bit. ffmpeg rounds the angle to degrees to find right angles."""
     rng = random.Random(repr(turn))
     for number in range(3):
         scale = rng.choice([ONCE, rng.randrange(1 << 12, 1 << 20)])

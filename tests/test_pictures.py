@@ -1,4 +1,4 @@
-"""A packet counts as a frame if, and only if, a decoder gives a frame or an error for it."""
+"""A packet counts as a frame if and only if a decoder gives a frame or an error for it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENCODERS = {
     "tiff": "rgb24", "utvideo": "yuv420p", "v210": "yuv422p10le", "vc2": "yuv420p",
     "wmv1": "yuv420p", "wmv2": "yuv420p", "zmbv": "bgr0",
 }  # fmt: skip
-"""Encoders of codecs whose headers are not parsed, or hardly, and a layout that each takes."""
+"""Encoders of codecs with little or no header parsing, and a pixel format of each."""
 ODD_PACKETS = {
     "a zero": bytes(1), "zeros": bytes(64), "ones": b"\xff" * 64, "text": b"\x80theora" + bytes(40),
     "a Dirac sequence's end": b"BBCD\x10" + bytes(8), "no strips": bytes(20),
@@ -45,7 +45,7 @@ ODD_PACKETS = {
 
 
 def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
-    """An encoder, and the packets of a few pictures."""
+    """Return an encoder and the packets of a few pictures."""
     encoder = av.CodecContext.create(name, "w")
     encoder.height, encoder.width = SIZE
     encoder.pix_fmt, encoder.time_base = ENCODERS[name], Fraction(1, 25)
@@ -60,7 +60,7 @@ def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
 
 
 def rows_that_tell(encoder: VideoCodecContext, packets: Sequence[bytes]) -> set[int]:
-    """Packets for which a plain decoder gives a frame or an error."""
+    """Return the packets for which a plain decoder gives a frame or an error."""
     decoder = av.CodecContext.create(encoder.codec.canonical_name, "r")
     decoder.height, decoder.width, decoder.pix_fmt = *SIZE, encoder.pix_fmt
     decoder.extradata = encoder.extradata
@@ -81,7 +81,7 @@ def rows_that_tell(encoder: VideoCodecContext, packets: Sequence[bytes]) -> set[
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_packet_counts_if_a_decoder_says_anything_of_it(name: str) -> None:
     encoder, sound = encoded(name)
-    at = FRAMES if name == "gif" else 4  # GIF's decoder takes an extension alone for the end
+    at = FRAMES if name == "gif" else 4  # GIF's decoder treats a lone extension as the end
     for odd, data in ODD_PACKETS.items():
         packets = [*sound[:at], data, *sound[at:]]
         reader = header_reader(
@@ -97,7 +97,7 @@ def test_a_packet_counts_if_a_decoder_says_anything_of_it(name: str) -> None:
 
 
 def gif_blocks(chance: random.Random) -> bytes:
-    """Extensions that say nothing of a picture."""
+    """Return GIF extensions without a picture."""
     control = b"\x21\xf9\x04\0\x04\0\0\0"
     lengths = [chance.randrange(1, 256) for _ in range(chance.randrange(1, 4))]
     comment = b"\x21\xfe" + b"".join(bytes([n]) + chance.randbytes(n) for n in lengths)
@@ -108,7 +108,7 @@ def gif_blocks(chance: random.Random) -> bytes:
 
 
 def gif_images(data: bytes) -> list[bytes]:
-    """A GIF cut in front of the control block of every picture."""
+    """Split a GIF before the control block of every picture."""
     cuts, at = [], 0
     while (at := data.find(b"\x21\xf9\x04", at)) >= 0:
         cuts.append(at)
@@ -142,11 +142,11 @@ def test_a_gif_with_extensions_anywhere(tmp_path: Path, seed: int) -> None:
 
 
 SKIPPED_WMV2 = bytes([0b1_00010_10, 0b111_00000, 0])
-"""A predicted picture of 48 lines, all of whose rows of macroblocks are skipped."""
+"""A predicted picture of 48 lines in which all rows of macroblocks are skipped."""
 
 
 def remuxed(source: Path, path: Path, packets: Iterator[Packet]) -> Path:
-    """The stream of a video with other packets."""
+    """Remux the stream of a video with other packets."""
     with av.open(str(source)) as given, av.open(str(path), "w") as written:
         stream = written.add_stream_from_template(given.streams.video[0])
         for number, packet in enumerate(packets):

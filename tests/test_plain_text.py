@@ -1,4 +1,4 @@
-"""Text of strangers comes out as text: visible, whole, and nothing but itself."""
+"""Untrusted text is shown as text: visible, complete and without effects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_byte_that_is_no_text_is_shown_as_that() -> None:
 
 @given(TEXTS)
 def test_markdown_of_a_text_is_that_text(text: str) -> None:
-    """A renderer that nobody here wrote makes nothing else of it, wherever it stands."""
+    """An independent Markdown renderer shows it as plain text in any context."""
     for before in ("", "No contact sheet: ", "| head |\n|---|\n| "):
         tokens = MARKDOWN.parse(before + as_markdown_text(text))
         inline = [child for token in tokens for child in token.children or ()]
@@ -67,7 +67,7 @@ def _words(text: str) -> list[str]:
 
 @given(TEXTS)
 def test_no_address_in_markdown_becomes_a_link(text: str) -> None:
-    """GitHub's kind of Markdown, which the UI has, looks for these in text that is escaped."""
+    """GitHub-flavoured Markdown, which the UI renders, also links addresses in escaped text."""
     plain = html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", as_markdown_text(text)))
     assert not re.search(r"https?://|www\.|[-.\w+]@[-\w]+\.[-\w]", plain, re.IGNORECASE)
 
@@ -92,7 +92,7 @@ def test_every_message_is_fit_to_show(text: str, kind: type[FramesPipelineError]
 
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 def test_causes_are_fit_to_show(texts: list[str]) -> None:
-    """However long the chain; what was fit before is the very same."""
+    """Holds for chains of any length; presentable errors are returned unchanged."""
     cause: BaseException | None = None
     for text in texts:
         error = ValueError(text)
@@ -121,7 +121,7 @@ def test_a_cause_that_is_fit_is_kept() -> None:
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.integers()), min_size=1, max_size=3))
 @example([("x[/b]y.mp4", "[bold", 1)])
 def test_a_table_holds_text(rows: list[tuple[str, str, int]]) -> None:
-    """As it is told, without markup and emoji codes, a row a line."""
+    """Text is shown as given, without markup and emoji codes, one line per row."""
     named = [{"a": a, "b": b, "n": n} for a, b, n in rows]
     with redirect_stdout(io.StringIO()) as printed:
         output.table(named, "a", "b", "n")

@@ -185,7 +185,7 @@ def test_known_damage_anywhere_means_everything_from_the_start(
 
 
 def test_the_decoder_is_flushed_where_an_edit_starts() -> None:
-    """Two edits that show the same group: the packets of rows 0 to 2 again as rows 3 to 5."""
+    """Two edits show the same group: rows 3 to 5 repeat the packets of rows 0 to 2."""
     twice = Stream(
         refs=[set(), {0}, {0, 1}, set(), {3}, {3, 4}],
         place=[0, 2, 1, 3, 5, 4],

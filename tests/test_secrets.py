@@ -1,7 +1,7 @@
-"""Secrets are planted wherever one may be given, things go wrong, and then everything is searched.
+"""Plants secrets in every possible input, provokes failures, and searches all output.
 
-What is searched: every byte of the store and of Dagster's instance, what is printed and logged, the
-text of errors and their tracebacks; for each secret as it is, percent-encoded and in base64.
+The search covers every byte of the store and of Dagster's instance, printed and logged text, errors
+and tracebacks. It looks for each secret verbatim, percent-encoded and in base64.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ QUERIES = {
 
 @dataclass
 class Planted:
-    """Secrets, and what was seen of what happened to them."""
+    """Planted secrets, and the output seen since."""
 
     secrets: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
 
     def secret(self) -> str:
-        """A new one."""
+        """Plant a new secret."""
         self.secrets.append(f"PLANTED{len(self.secrets):03d}?secret/{'x' * 8}")
         return self.secrets[-1]
 
     def query(self, kind: str) -> str:
-        """A query that signs, in one of the ways or in all."""
+        """Return a signing URL query of one kind or of all kinds."""
         if kind == "all":
             return "&".join(map(self.query, QUERIES))
         return QUERIES[kind].format(*(quote(self.secret(), safe="") for _ in range(3)))
 
     def tried(self, do: Callable[[], object], match: str | None = None) -> None:
-        """Do what fails, and keep all that is said of it."""
+        """Run a failing call, and keep the text of its errors."""
         with pytest.raises(Exception, match=match) as caught:
             do()
         error: BaseException | None = caught.value
@@ -93,7 +93,7 @@ class Planted:
         return result.output
 
     def found_in(self, folder: Path) -> list[str]:
-        """Where any of them is, in files or in what was seen."""
+        """Return the places of secrets, in files and in the output seen."""
         forms = {form for secret in self.secrets for form in _forms(secret)}
         whole = re.compile(b"|".join(re.escape(form) for form in forms))
         told = [(str(path), bytes(path)) for path in folder.rglob("*")]
@@ -103,7 +103,7 @@ class Planted:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """As it is, encoded for a URL, and in base64 wherever it starts; the tell-tale part of each."""
+    """Yield a secret's distinctive part: verbatim, URL-encoded, and in base64 at any alignment."""
     yield secret[:10].encode()
     yield quote(secret, safe="").encode()
     for before in range(3):
@@ -113,7 +113,7 @@ def _forms(secret: str) -> Iterator[bytes]:
 
 @pytest.fixture
 def planted(caplog: pytest.LogCaptureFixture) -> Iterator[Planted]:
-    """Nothing yet; everything that is logged counts, but what other libraries tell to debug."""
+    """Record all output and logs, except other libraries' debug messages."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.INFO, "fsspec")
     for name in ("asyncio", "s3fs", "botocore", "aiobotocore", "fsspec.http"):
@@ -126,7 +126,7 @@ def planted(caplog: pytest.LogCaptureFixture) -> Iterator[Planted]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A host of videos that lets those in who have a query that signs, whatever it is."""
+    """Serves videos for any URL with a signing query."""
 
     server: Host
 
@@ -173,13 +173,13 @@ def host(video: Path) -> Iterator[str]:
 
 
 def nowhere() -> str:
-    """A host at whose port nobody listens."""
+    """Return the URL of a port without a listener."""
     with Host(("127.0.0.1", 0), Handler) as server:
         return f"http://127.0.0.1:{server.server_port}"
 
 
 def test_a_signed_video(planted: Planted, host: str, tmp_path: Path) -> None:
-    """It is read; what signs it is in no name, nor in what is said where it is not read."""
+    """It is read; its signature appears in no name and in no error."""
     kind = "all"
     for do in (probe, lambda url: extract_frames(url, [MIDDLE])):
         do(f"{host}/a.mp4?{planted.query(kind)}")
@@ -208,7 +208,7 @@ def test_a_signed_video(planted: Planted, host: str, tmp_path: Path) -> None:
 def test_the_same_video_signed_anew_is_the_same(
     planted: Planted, host: str, tmp_path: Path
 ) -> None:
-    """A signature is no part of a name: what was done is not done again."""
+    """Names exclude the signature, so work is not repeated."""
     found = [
         extract_uris(
             [f"{host}/a.mp4?{planted.query(kind)}"], [MIDDLE], str(tmp_path), workers=Workers(1)
@@ -226,7 +226,7 @@ def test_the_same_video_signed_anew_is_the_same(
 
 @pytest.mark.parametrize("kind", [*QUERIES, "user"])
 def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: str) -> None:
-    """Whatever would be kept under them would name them."""
+    """Stored objects and their names would contain the signature."""
     if kind == "user":
         url = f"https://me:{quote(planted.secret(), safe='')}@host/videos"
     else:
@@ -261,7 +261,7 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch", "InternalError"])
 def test_options_that_are_secrets(planted: Planted, s3: S3, tmp_path: Path, code: str) -> None:
-    """A bucket that says no says nothing of keys."""
+    """A bucket that refuses access reveals no keys."""
     s3.harm("error", code=code, times=float("inf"))
     options = s3.options_with(key=planted.secret(), secret=planted.secret(), token=planted.secret())
     planted.tried(lambda: Objects(s3.url, options).get("a"))
@@ -277,7 +277,7 @@ def test_options_that_are_secrets(planted: Planted, s3: S3, tmp_path: Path, code
 
 
 def test_an_endpoint_with_a_password(planted: Planted, tmp_path: Path) -> None:
-    """It is in an option, and in every error of botocore."""
+    """The password is in an option and in every botocore error."""
     pytest.importorskip("s3fs")
     where = nowhere().replace("//", f"//me:{quote(planted.secret(), safe='')}@")
     options = {"key": "a", "secret": "b", "endpoint_url": where, "config_kwargs": QUICK}
@@ -289,7 +289,7 @@ def test_dagster(
     planted: Planted, s3: S3, host: str, tmp_path: Path, video: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Runs that come out well and others, in an instance whose files are searched."""
+    """Successful and failing runs; the files of the instance are searched."""
     s3.key, s3.secret = planted.secret(), planted.secret()
     monkeypatch.setenv("A_KEY", s3.key)
     monkeypatch.setenv("A_SECRET", s3.secret)
@@ -342,14 +342,14 @@ def test_dagster(
 
 
 def s3_objects(s3: S3) -> Iterator[str]:
-    """Every object of the store with its key, byte by byte."""
+    """Yield every object of the store, with its key."""
     objects = Objects(s3.url, s3.options)
     for key, data in objects.get_many(objects.list()).items():
         yield f"{key} {data.decode('latin-1')}"
 
 
 def test_dagster_is_told_no_signed_uri(planted: Planted, host: str, tmp_path: Path) -> None:
-    """It keeps what a run is told: the run fails, and says so without repeating it."""
+    """Dagster stores a run's config, so the run fails with an error that omits the URI."""
     component = FramesComponent.model_validate(
         {"source": ".", "root": str(tmp_path / "root"), "signatures": {}}
     )
@@ -365,7 +365,7 @@ def test_dagster_is_told_no_signed_uri(planted: Planted, host: str, tmp_path: Pa
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
-    """Each form of a secret, in a file, a name and a text; it would notice."""
+    """The search finds each form of a secret in a file and in output."""
     planted = Planted()
     secret = planted.secret()
     for number, data in enumerate(

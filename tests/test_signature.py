@@ -69,11 +69,11 @@ FIRST_RELEASE = {
     "colour", "interpolation", "num_frames", "pixels", "policy", "resize_mode", "revision",
     "rotation", "target_fps", "target_res",
 }  # fmt: skip
-"""The fields that version 0.1 wrote, in every document."""
+"""The fields in every document of version 0.1."""
 
 
 def document_of_first_release(signature: FrameExtractionSignature) -> str:
-    """As version 0.1 wrote it, spelled out."""
+    """Return the document as version 0.1 wrote it."""
     rate, size = signature.target_fps, signature.target_res
     document = {
         "colour": signature.colour,
@@ -92,7 +92,7 @@ def document_of_first_release(signature: FrameExtractionSignature) -> str:
 
 @given(signatures())
 def test_documents_of_the_first_release_stand(signature: FrameExtractionSignature) -> None:
-    """A field that was added later enters where it is not the default, and changes nothing else."""
+    """A later field is written only if it is not the default, and changes nothing else."""
     old = document_of_first_release(signature)
     later = [one for one in dataclasses.fields(signature) if one.name not in FIRST_RELEASE]
     defaults = {one.name: one.default for one in later}
@@ -108,7 +108,7 @@ def test_documents_of_the_first_release_stand(signature: FrameExtractionSignatur
 
 
 def test_every_choice_of_every_field_is_another_key_but_the_default() -> None:
-    """Fields that come later are found here by their annotations."""
+    """The test finds later fields by their annotations."""
     native = FrameExtractionSignature(policy="first", target_res=(4, 6))
     for name, hint in get_type_hints(FrameExtractionSignature).items():
         if get_origin(hint) is not Literal:
@@ -230,7 +230,7 @@ def test_seed_keys_are_the_seeds() -> None:
 
 
 def key_of_the_seed(policy: str, target_fps: float) -> str:
-    """NeMo Curator's `FrameExtractionSignature.to_str`: `str` of its enum, and thousandths."""
+    """Return the key of NeMo Curator's `to_str`: `str` of its enum, and thousandths."""
     return f"FrameExtractionPolicy.{policy}-{int(target_fps * 1000)}"
 
 
@@ -239,7 +239,7 @@ def key_of_the_seed(policy: str, target_fps: float) -> str:
     st.one_of(st.integers(1, 240), st.floats(0.01, 240)),
 )
 def test_seed_keys_carry_the_rate_as_the_seed_does(policy: Any, rate: float) -> None:
-    """For all its policies, and in its arithmetic: 1.001 * 1000 is a little less than 1001."""
+    """Covers all of its policies and its float arithmetic: 1.001 * 1000 is just below 1001."""
     [signature] = signatures_from_seed(extraction_policies=[policy], target_fps=[rate])
     assert signature.seed_key() == key_of_the_seed(policy, rate)
 

@@ -1,4 +1,4 @@
-"""Sums of documents and of Parquet files: every flipped bit, every cut, and what has no sum."""
+"""Checksums of documents and Parquet files: flipped bits, truncation, missing checksums."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_document_comes_back_without_its_sum(document: dict[str, object], inde
 def test_no_document_with_a_flipped_bit_is_read(
     document: dict[str, object], indent: int, data: st.DataObject
 ) -> None:
-    """The name of the sum and its digits included."""
+    """Covers the checksum's name and digits too."""
     document = {"format": "x", **document}
     stored = bytearray(with_sum(encoded(document, indent)))
     bit = data.draw(st.integers(0, 8 * len(stored) - 1))
@@ -68,7 +68,7 @@ def test_what_is_no_json(data: bytes) -> None:
 
 
 def test_every_bit_of_a_parquet_file_counts() -> None:
-    """And the file is Parquet as before, for readers that know of no sum."""
+    """The file also stays valid Parquet for readers without checksum support."""
     rows = pa.table({"a": [1, 2]}).replace_schema_metadata({FOOTER_KEY: FOOTER_VALUE})
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)

@@ -189,7 +189,7 @@ def test_lost_bytes_are_held_against_frames_even_if_nobody_refers_to_the_packet(
 
 
 def test_damage_of_a_packet_with_parameter_sets_is_held_against_all_behind_it() -> None:
-    """A decoder that refused the packet may lack the sets, at later entry points too."""
+    """A decoder that refused the packet may lack its parameter sets at later entry points too."""
     stream = Stream(refs=[set(), set(), {1}, set(), {3}], place=[0, 1, 2, 3, 4], flagged={0, 1, 3})
     sets = np.array([False, True, False, False, False])
     plan = plan_linear(stream.index(), np.arange(5), reason="damage")

@@ -163,7 +163,7 @@ def test_read_of_what_is_no_table(tmp_path: Path, data: bytes) -> None:
 
 
 def test_tables_of_0_1_have_no_sum_and_are_read(tmp_path: Path) -> None:
-    """They are compared with the digest of their rows."""
+    """Their rows are checked against a digest."""
     tables, rows = FrameTables(str(tmp_path)), embeddings()
     path = tables.write("embeddings", "b", rows).path
     stored = pq.read_table(path)
@@ -174,7 +174,7 @@ def test_tables_of_0_1_have_no_sum_and_are_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_written_again_by_others_has_lost_its_sum(tmp_path: Path) -> None:
-    """Its footer announces one still."""
+    """The footer still announces a checksum."""
     tables = FrameTables(str(tmp_path))
     path = tables.write("embeddings", "b", embeddings()).path
     pq.write_table(pq.read_table(path), path)
@@ -197,7 +197,7 @@ def test_read_of_rows_that_were_changed(tmp_path: Path) -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0), st.integers(0, 255))
 def test_damage_is_noticed(tmp_path: Path, place: int, value: int) -> None:
-    """Whatever byte of the file changes is an error."""
+    """A change of any byte of the file raises an error."""
     tables = FrameTables(str(tmp_path))
     rows = table_of([VIDEO, VIDEO], VIDEOS)
     path = Path(tables.write("videos", "b", rows).path)

@@ -1,4 +1,4 @@
-"""Times that are good are kept; the others lie between them, and a clock that jumps continues."""
+"""Good timestamps are kept, others are interpolated, and a clock that jumps continues."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def times_of(pts: Sequence[int], *, clock_may_jump: bool = False) -> FrameTimes:
 
 
 class Faulty(NamedTuple):
-    """Times of a recording, some of which were broken."""
+    """Timestamps of a recording, some of them broken."""
 
     right: list[int]
-    """As they were."""
+    """The original timestamps."""
     given: list[int]
-    """As the container has them."""
+    """The container's timestamps."""
     broken: set[int]
-    """Positions whose times differ."""
+    """Positions at which they differ."""
     kinds: set[str]
-    """In which ways."""
+    """The kinds of faults."""
 
 
 @st.composite
 def faulty_times(draw: st.DrawFn) -> Faulty:
-    """Single times that are missing, repeated, far off, or exchanged, eight frames apart."""
+    """Draw timestamps with missing, repeated, far off or exchanged ones eight frames apart."""
     count = draw(st.integers(9, 80))
     right = list(accumulate(draw(st.lists(steps, min_size=count, max_size=count))))
     given, broken, kinds = right.copy(), set(), set()
@@ -176,13 +176,13 @@ def test_where_no_tick_is_left_between_two_times_ticks_are_divided() -> None:
 
 
 def test_the_longest_gap_of_a_slow_stream_is_a_matter_of_its_own_frames() -> None:
-    """A transport stream of stills, 15 seconds each."""
+    """The transport stream consists of stills of 15 seconds each."""
     slow = [15_000 * n for n in range(10)]
     assert times_of(slow, clock_may_jump=True).source == "container"
 
 
 def ivf(path: Path, pts: Sequence[int | None]) -> Path:
-    """VP8, which does not reorder, with these times."""
+    """Write VP8, which does not reorder, with these timestamps."""
     make_video(path, frames=len(pts), codec="libvpx", options={"deadline": "realtime"})
     data = bytearray(path.read_bytes())
     data[16:24] = struct.pack("<II", 1000, 1)  # a clock of milliseconds
@@ -195,24 +195,25 @@ def ivf(path: Path, pts: Sequence[int | None]) -> Path:
 
 
 def mkv(path: Path, pts: Sequence[int | None]) -> Path:
-    """VP8 in Matroska."""
+    """Write VP8 in Matroska with these timestamps."""
     make_video(path, frames=len(pts), codec="libvpx", options={"deadline": "realtime"})
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     for packet, tick in zip(packets, pts, strict=True):
-        at = data.index(packet)  # behind a track number, a time of 16 bits and a byte of flags
+        at = data.index(packet)  # after the track number: 16 bits of time and a byte of flags
         struct.pack_into(">h", data, at - 3, tick)
     path.write_bytes(data)
     return path
 
 
 def mp4(path: Path, pts: Sequence[int | None]) -> Path:
-    """H.264 without B-frames: durations are patched, so pts must not decrease."""
+    """Write H.264 without B-frames; durations are patched, so pts must not decrease."""
     uneven = list(accumulate([0, *([40, 80] * len(pts))]))[: len(pts)]
     options = {"bf": "0", "g": "20"}
     make_video(path, frames=len(pts), codec="libx264", options=options, pts=uneven, time_base=MS)
-    data = bytearray(path.read_bytes().replace(b"edts", b"free"))  # it would end with the old times
+    # the edit list would end at the old timestamps
+    data = bytearray(path.read_bytes().replace(b"edts", b"free"))
     at = data.index(b"stts") + 8
     (count,) = struct.unpack_from(">I", data, at)
     scale = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0] // 1000
@@ -224,7 +225,7 @@ def mp4(path: Path, pts: Sequence[int | None]) -> Path:
 
 
 SLOW_AND_FAST = list(accumulate([0, *([280] * 6), *([40] * 20), *([280] * 21)]))
-"""48 frames, 7.84 seconds: at its average rate none of them is where it should be."""
+"""48 frames in 7.84 seconds; spacing them at the average rate would move every frame."""
 
 
 def with_time(at: int, tick: int) -> list[int]:
@@ -265,7 +266,7 @@ def test_good_times_are_the_containers(tmp_path: Path) -> None:
 
 
 def check(path: Path, ticks: Sequence[int], *, timestamps: str = "repaired") -> None:
-    """Every frame is there, in the order of a plain decode, at these milliseconds."""
+    """Check that all frames are extracted, in plain decode order, at these milliseconds."""
     index = probe(path)
     batch = extract_frames(path, [EVERY])[EVERY]
     assert index.timestamps == batch.outcome.timestamps == timestamps
@@ -277,7 +278,7 @@ def check(path: Path, ticks: Sequence[int], *, timestamps: str = "repaired") -> 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], bytes]:
-    """A transport stream with B-frames, from a second of the clock on, with its first picture."""
+    """Make a transport stream with B-frames from its first picture and a start second."""
     folder = tmp_path_factory.mktemp("recordings")
 
     def made(first: int, seconds: int) -> bytes:

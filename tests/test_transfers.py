@@ -1,4 +1,4 @@
-"""A remote video arrives whole and as it was listed, or an error says that it may pass."""
+"""A remote video arrives whole and as listed, or raises an error that allows a retry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITHOUT_CHECKSUMS = {**QUICK, "request_checksum_calculation": "when_required"}
 
 @pytest.fixture
 def source(s3: S3, video: Path) -> VideoSource:
-    """Two videos in a bucket; of the second it has a checksum, too."""
+    """Return a source of two videos in a bucket; the second also has a checksum."""
     for name, config in (("a.mp4", WITHOUT_CHECKSUMS), ("b.mp4", QUICK)):
         videos = Objects(f"{s3.url}/videos", s3.options_with(config_kwargs=config))
         videos.put(name, video.read_bytes())
@@ -76,7 +76,7 @@ def test_one_that_always_comes_short_is_no_video_and_may_pass(
 def test_a_store_that_changes_in_between_is_said_to_have_changed(
     s3: S3, source: VideoSource, fresh: bool
 ) -> None:
-    """The object is replaced by one of the same size, after it was listed and before it comes."""
+    """An object of the same size replaces it between the listing and the transfer."""
     listed = source.find("a.mp4")
 
     def replace() -> bool:
@@ -95,7 +95,7 @@ def test_a_store_that_changes_in_between_is_said_to_have_changed(
 
 
 def test_a_short_transfer_is_an_outcome_until_the_next_run(s3: S3, source: VideoSource) -> None:
-    """It says nothing of the bytes, so they are not given up; the other video is not affected."""
+    """A short transfer proves no damage, so the next run retries; the other video is unaffected."""
     places = Places.at(
         source.url, f"{s3.url}/root", source_options=s3.options, root_options=s3.options
     )
@@ -118,9 +118,9 @@ class Web:
 
     data: bytes
     short: int = 0
-    """Answers that announce half of it, and give that."""
+    """Number of answers that announce and send only half of the video."""
     etags: list[str] = field(default_factory=lambda: ["one"])
-    """What the answers call it, in turn; the last one stays."""
+    """ETags of successive answers; the last one is repeated."""
     url: str = ""
 
     def etag(self) -> str:

@@ -180,14 +180,14 @@ def die_at_once(task: str) -> str:
 
 
 class UnpicklableError(Exception):
-    """As a library's that holds a lock."""
+    """An error that holds a lock, as some libraries' errors do."""
 
     def __init__(self, what: str, lock: threading.Lock) -> None:
         super().__init__(what, lock)
 
 
 class OneWayError(Exception):
-    """It pickles, and does not unpickle: what ends a pool in the parent if it is let through."""
+    """It pickles but fails to unpickle, which would end a pool in the parent."""
 
     def __init__(self, what: str, more: int) -> None:
         super().__init__(f"{what} {more}")
@@ -204,7 +204,7 @@ class UnprintableError(Exception):
 
 
 class OddArgumentsError(RuntimeError):
-    """Comparing its arguments raises."""
+    """An error with arguments that raise if compared."""
 
     def __init__(self) -> None:
         super().__init__(np.zeros(2))
@@ -310,7 +310,7 @@ def test_a_task_that_cannot_be_sent_is_refused() -> None:
 
 
 class Trap:
-    """It pickles, and raises in the process that unpickles it."""
+    """A task that pickles but raises when unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], str], tuple[str]]:
         return break_down, ("",)

@@ -60,7 +60,7 @@ WITHOUT_NETWORK = [
 ]
 FRAMES = "/assets/clip_frames/points?view=partitions"
 MARKUP = "c<img src=x onerror=alert(1)>[b]**x**.mp4"
-"""The name of a video, which a page may take for an image."""
+"""The name of a video that a page may render as an image."""
 SECONDS = 120
 
 
@@ -167,7 +167,7 @@ def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
 @pytest.mark.waits
 @pytest.mark.timeout(900)
 def test_names_that_are_markup(page: Page) -> None:
-    """In tables, and in Markdown, as metadata has them where there is no contact sheet."""
+    """Names stay text in tables, and in the Markdown of metadata without a contact sheet."""
     texts = list(PAYLOADS)
     metadata = {
         "markdown": dg.MetadataValue.md(
@@ -224,7 +224,7 @@ def look_at_the_contact_sheet(page: Page) -> None:
 
 
 def look_at_a_name_that_is_markup(page: Page) -> None:
-    """A table says it letter by letter; no image is made of it, and nothing of it is run."""
+    """The table shows the name verbatim; it becomes no image, and no script runs."""
     with nothing_run(page):
         for asset in ("clip_frames/points", "videos", "clips"):
             page.goto(f"/assets/{asset}?view=partitions")
@@ -235,7 +235,7 @@ def look_at_a_name_that_is_markup(page: Page) -> None:
 
 @contextmanager
 def nothing_run(page: Page) -> Iterator[None]:
-    """Fails where the page made a dialog or an image of a name."""
+    """Fail if the page opened a dialog or rendered an image from a name."""
     told: list[str] = []
 
     def tell(dialog: Dialog) -> None:

@@ -1,4 +1,4 @@
-"""What timestamps that are wrong in a file of the corpus become."""
+"""Expected repairs of wrong timestamps in corpus files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ Ticks = list[int]
 
 
 def between(at: int) -> Callable[[Ticks], Ticks]:
-    """One time lies in the middle between its neighbours'."""
+    """Put one timestamp in the middle between its neighbours."""
     return lambda pts: [*pts[:at], (pts[at - 1] + pts[at + 1]) // 2, *pts[at + 1 :]]
 
 
 def even(pts: Ticks) -> Ticks:
-    """A transport stream of 25 frames per second."""
+    """Space the timestamps of a transport stream of 25 frames per second evenly."""
     return [pts[0] + 3600 * n for n in range(len(pts))]
 
 
 def overlapping(pts: Ticks) -> Ticks:
-    """The second recording starts two frames before the first one ends."""
+    """Continue with the second recording, which starts two frames before the first one ends."""
     return [*pts[:50], 184_800, 186_000, *pts[52:]]

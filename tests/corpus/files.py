@@ -47,7 +47,7 @@ class Difference(NamedTuple):
     counted: bool = False
     """Frames are counted, and the container's timestamps not used."""
     repaired: Callable[[list[int]], list[int]] | None = None
-    """Timestamps that some of a plain decode's become; those of the others stay."""
+    """Maps a plain decode's timestamps to the repaired ones."""
     rate: Fraction | None = None
     """Average rate of counted frames."""
 
@@ -57,18 +57,18 @@ _JUMPS_BACK: Final = "two recordings one after the other, timestamps go back in 
 
 
 def _between(pts: list[int]) -> list[int]:
-    """The second recording starts two frames before the first one ends."""
+    """Continue with the second recording, which starts two frames before the first one ends."""
     before, after = pts[74], pts[77]
     return [*pts[:75], *(before + (after - before) * n // 3 for n in (1, 2)), *pts[77:]]
 
 
 def _one_after_the_other(pts: list[int]) -> list[int]:
-    """The second recording starts a frame after the first one."""
+    """Continue with the second recording one frame after the first."""
     return [*pts[:75], *(tick + pts[74] + 3600 - pts[75] for tick in pts[75:])]
 
 
 def _of_decoding(pts: list[int]) -> list[int]:
-    """Each frame takes the next time; the frame that is hidden is not the last."""
+    """Shift each frame to the next timestamp; the hidden frame is not the last one."""
     return [*sorted(pts)[:-1], 15184000]
 
 
@@ -166,7 +166,7 @@ LISTED_OTHERWISE: Final = {
     "vp9_svc_sizes.ivf": "every layer of a frame is listed",
     "vfr_dup.mkv": "behind a packet that is missing, decoders differ",
 }
-"""Files whose list of MD5s is of other pictures than those that the stream shows."""
+"""Files with MD5s of other pictures than the stream shows."""
 
 TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}
 """300 frames of 50 MB: its packets are counted, and its first frame is decoded."""
@@ -206,7 +206,7 @@ class CorpusFile:
 
     @property
     def timestamps(self) -> str:
-        """Where its timestamps come from."""
+        """The source of its timestamps: container, repaired or counted."""
         if self.differs.counted:
             return "counted"
         return "repaired" if self.differs.repaired else "container"

@@ -1,4 +1,4 @@
-"""Every frame of the corpus, asked alone of a decoder that has seen nothing else."""
+"""Every frame of the corpus, extracted alone by a fresh decoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.corpus.test_plans import expected_digests
 from tests.corpus.totals import Count
 
 POSITIONS: Final = int(os.environ.get("FRAMES_ALONE", "4"))
-"""How many positions of each file; `FRAMES_ALONE=1000000` takes every one."""
+"""Positions per file; `FRAMES_ALONE=1000000` tests all of them."""
 
 
 @each_file(is_decoded_often)

@@ -1,4 +1,4 @@
-"""The plain decode that plans are judged by is FFmpeg's, and finds no fault in good files."""
+"""The plain decode that checks plans equals FFmpeg's and finds no differences in good files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.oracle import corpus_md5s, raw_md5
 
 SIGNATURE = FrameExtractionSignature(target_fps=2)
 SMALL = int(os.environ.get("FRAMES_PLAIN_BYTES", "131072"))
-"""Bytes of the largest file that is decoded here; all of them take minutes."""
+"""Bytes of the largest file that is decoded here. Decoding all files takes minutes."""
 
 
 def is_small(file: CorpusFile) -> bool:

@@ -1,4 +1,4 @@
-"""Files of bug reports whose edit lists or clocks are odd: every frame, in order, and its time."""
+"""Files from bug reports with unusual edit lists or clocks: every frame, in order, and its time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.oracle import CORPUS, corpus_md5s, corpus_rows, needs_corpus, plain_f
 
 
 class Expected(NamedTuple):
-    """What is expected of a file; without anything else, a plain decode's timestamps."""
+    """The expected result for a file; by default a plain decode's timestamps."""
 
     detail: str = ""
-    """What is found wrong with its timestamps."""
+    """The reported defect of its timestamps."""
     times: Callable[[Ticks], Ticks] = lambda pts: pts
-    """The timestamps, by those of a plain decode."""
+    """Maps a plain decode's timestamps to the expected ones."""
     determined: int | None = None
-    """Frames before a packet that is not in the file; decoders make of the others what they will,
-    ffmpeg 5.1 with one thread something else than with two."""
+    """Frames before a missing packet. The frames after it differ between decoders: ffmpeg 5.1 gives
+    different ones with one thread and with two."""
 
 
 REPORTS: Final = {
@@ -88,7 +88,7 @@ def test_every_frame_is_there_in_order_and_at_its_time(name: str, count: Count) 
 @needs_corpus
 @pytest.mark.parametrize("name", REPORTS)
 def test_ffmpeg_5_decodes_the_same(name: str) -> None:
-    """The list was made by another FFmpeg than the one in PyAV."""
+    """The MD5s come from another FFmpeg than PyAV's."""
     listed = corpus_md5s(name)
     if listed is None:
         assert not int(FRAMES[name])

@@ -1,4 +1,4 @@
-"""The sensor and the assets go on, whatever lies in the folder of videos, and say what it is."""
+"""The sensor and the assets report bad entries of the folder of videos and continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.entries import GOOD, PASSED_OVER, fill, within
 
 @pytest.fixture
 def project(tmp_path: Path, video: Path) -> Iterator[Project]:
-    """A project over a folder with everything in it."""
+    """Return a project over a folder with entries of every kind."""
     videos, root = fill(tmp_path / "videos", video), tmp_path / "root"
     attributes = {
         "source": str(videos),

@@ -78,7 +78,7 @@ def test_frames_of_another_size_are_an_error(project: Project) -> None:
 
 
 def test_a_family_that_was_decoded_wrongly_is_named_and_mended(project: Project) -> None:
-    """Frames of another moment of the same video, stored as a plan that is wrong would."""
+    """Stores frames of another moment of the same video, as a wrong plan would."""
     (project.videos / "not-a-video.mp4").unlink()
     project.seal()
     assert all(one.passed for one in evaluations(project.run()).values())

@@ -103,7 +103,7 @@ def test_dg_can_scaffold_it(tmp_path: Path) -> None:
 
 
 def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
-    """With the same default, and each of its choices. The revision is not for users to choose."""
+    """Each field has the same default and the same choices. Users cannot choose the revision."""
     said = Signature.model_fields.keys() - {"preset"}
     fields = {one.name: one for one in identity_fields()}
     assert said == fields.keys() - {"revision"}

@@ -1,4 +1,4 @@
-"""What Dagster is given of names that strangers chose: text in tables, metadata and errors."""
+"""Untrusted video names reach Dagster as text in tables, metadata and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A project of videos that are called so, in one batch."""
+    """Return a project of videos with these names, in one batch."""
     videos = tmp_path / "videos"
     videos.mkdir()
     make_videos(videos, NAMES, frames=30)
@@ -48,7 +48,7 @@ def metadata_of(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, dg.Met
 
 
 def test_names_are_text_in_metadata(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    """In every table, and in Markdown, where pictures are damaged too."""
+    """Covers every table, and Markdown, also with damaged pictures."""
     caplog.set_level(logging.DEBUG)
     project.seal()
     assert project.run(selection=["videos", "clips", "clip_frames/embeddings"]).success
@@ -86,7 +86,7 @@ def test_names_are_text_in_metadata(project: Project, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_errors_are_text(payload: str) -> None:
-    """Dagster keeps and prints the text of an error, and of each of its causes."""
+    """Dagster stores and prints the text of an error and of each of its causes."""
 
     @dg.op
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""A packet of VP9 that holds a picture in several sizes gives the last one, as libvpx has it."""
+"""A VP9 packet with a picture in several sizes gives the last one, as libvpx does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def packets_of(path: Path) -> list[bytes]:
 
 
 def superframe(frames: Sequence[bytes]) -> bytes:
-    """One packet of several frames, with the index behind them (VP9, Annex B)."""
+    """Return a packet of several frames followed by their index (VP9, Annex B)."""
     marker = bytes([0b110_11_000 | len(frames) - 1])
     sizes = b"".join(struct.pack("<I", len(frame)) for frame in frames)
     return b"".join(frames) + marker + sizes + marker
@@ -40,7 +40,7 @@ def write_ivf(path: Path, packets: Sequence[bytes], *, width: int, height: int) 
 
 
 def layered(folder: Path, sizes: Sequence[tuple[int, int]]) -> Path:
-    """A video whose packets hold a picture in several sizes (height, width)."""
+    """Write a video with packets that hold a picture in several sizes (height, width)."""
     layers = []
     for number, size in enumerate(sizes):
         path = folder / f"layer{number}.webm"

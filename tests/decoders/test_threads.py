@@ -1,4 +1,4 @@
-"""What comes of a video does not depend on decoder threads, nor on the run, damaged or not."""
+"""Results do not depend on decoder threads or on the run, for damaged videos too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.corpus.files import FILES, CorpusFile, each_file
 from tests.videos import make_video
 
 RUNS = int(os.environ.get("FRAMES_THREAD_RUNS", "1"))
-"""How often to decode each file by each number of threads: 20 in the long run."""
+"""Decodes per file and number of threads: 20 in a long run."""
 DAMAGED_COPIES = int(os.environ.get("FRAMES_DAMAGED_COPIES", "2"))
-"""How many videos to damage per encoder."""
+"""Damaged videos per encoder."""
 THREADS = (1, 2, 4)
 ENCODERS = {
     "h264.mp4": ("libx264", {"preset": "veryfast", "bf": "2", "g": "10"}),
@@ -35,11 +35,11 @@ ENCODERS = {
     "ffv1.mkv": ("ffv1", {"level": "3", "slicecrc": "1"}),
 }
 WORK_NOT_COMPARED = DecodeReport("-", packets_planned=0, packets_fed=0, frames_decoded=0)
-"""How many packets were fed before damage was noticed does depend on threads."""
+"""The number of packets fed before damage is noticed does depend on threads."""
 
 
 def result(path: Path, threads: int) -> Any:
-    """Everything that is told of a video's frames, pixels included; or the error."""
+    """Return everything reported about a video's frames, pixels included; or the error."""
     try:
         signature = FrameExtractionSignature(policy="uniform", num_frames=probe(path).num_frames)
         batch = extract_frames(path, [signature], decoder=PyavDecoder(threads))[signature]
@@ -68,13 +68,13 @@ def test_damaged_files_of_the_corpus(file: CorpusFile) -> None:
 
 
 def noise(number: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A picture whose packet is long, and moves a little."""
+    """Draw a picture that moves a little and needs a long packet."""
     grain = np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
     return np.ascontiguousarray(np.roll(grain // 2 + 64, 2 * number, axis=1))
 
 
 def damaged_copy(path: Path, seed: int) -> Path:
-    """A copy in which some bits of one packet are flipped."""
+    """Copy a video with some bits of one packet flipped."""
     with av.open(str(path)) as container:
         packets = [
             (p.pos, p.size) for p in container.demux(video=0) if p.size and p.pos is not None
@@ -107,7 +107,7 @@ def test_flipped_bits(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("name", ["trunc_mdat.mp4", "trunc_frag.mp4"])
 def test_only_the_packet_that_is_cut_short_is_lost(name: str, threads: int) -> None:
-    """What a decoder still held as it met the error is not lost with it."""
+    """Frames that the decoder still holds when it meets the error are not lost."""
     file = FILES[name]
     signature = FrameExtractionSignature(policy="uniform", num_frames=file.frames)
     batch = extract_frames(file.path, [signature], decoder=PyavDecoder(threads))[signature]

@@ -1,4 +1,4 @@
-"""A batch goes on, whatever one of its videos is or becomes, and whatever bug that shows."""
+"""A batch continues past bad or changing videos, and past bugs that they trigger."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sealed(places: Places) -> Batch:
 
 
 def outcomes(batch: Batch, places: Places, **options: Any) -> dict[str, tuple[str, str]]:
-    """Status and reason by video, of one run over the batch."""
+    """Run over the batch; return status and reason by video."""
     cutting: Cutting = options.pop("cutting", WholeVideo())
     cut_clips(batch, places, cutting, workers=ONE)
     report = within(lambda: extract_batch(batch, [FIRST], places, workers=ONE, **options)[FIRST])
@@ -92,7 +92,7 @@ def test_what_a_sealed_video_becomes_is_its_outcome_and_no_other_ones(places: Pl
 
 @dataclass(frozen=True)
 class Meddler(PyavDecoder):
-    """Decodes, after something was done to one of the files, or raises."""
+    """Decodes after changing one of the files, or raises."""
 
     folder: str = ""
     name: str = ""
@@ -149,7 +149,7 @@ class BuggyCut:
     name: str
 
     def check(self) -> None:
-        """It can always be done."""
+        """Accept every video."""
 
     def cut(self, media: Media, key: str) -> Any:
         if key == self.name:
@@ -166,7 +166,7 @@ def test_a_bug_in_cutting_is_one_videos_outcome_too(places: Places) -> None:
 
 
 def test_the_same_bug_in_every_clip_does_not_hide_which_ones_are_good(places: Places) -> None:
-    """Clips of one video are decoded in one pass, and alone where that met a bug."""
+    """Clips of a video are decoded in one pass, and one by one if that pass meets a bug."""
     batch = sealed(places)
     meddler = Meddler(name="b.mp4", deed="bug")
     cut_clips(batch, places, FixedStride(1, 1, 1), workers=ONE)
@@ -176,7 +176,7 @@ def test_the_same_bug_in_every_clip_does_not_hide_which_ones_are_good(places: Pl
 
 
 def test_a_modification_time_in_2099_holds_nothing_up(places: Places) -> None:
-    """The batch is sealed a minute after the file was really written, and seen to change."""
+    """The batch is sealed a minute after the actual write, and a later change is noticed."""
     videos = Path(places.source.url)
     for path in videos.iterdir():
         os.utime(path, (IN_2099, IN_2099))
@@ -220,7 +220,7 @@ def test_more_suffixes_make_new_batches_and_leave_sealed_ones_alone(places: Plac
 
 
 def test_a_batch_of_version_0_1_keeps_a_name_that_is_no_text(places: Places) -> None:
-    """It was sealed with half a character, which no table holds."""
+    """The sealed name contains half a character, which no table can store."""
     root, name = Path(places.store.objects.url), os.fsdecode(b"caf\xe9.mp4")
     videos = Path(places.source.url)
     (videos / "a.mp4").rename(videos / name)
@@ -283,7 +283,7 @@ def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path)
 
 
 def test_names_that_are_no_text_are_told_as_text(tmp_path: Path, video: Path) -> None:
-    """As a shell gives them, which knows bytes."""
+    """A shell passes such names as bytes."""
     folder = fill(tmp_path / "videos", video)
     uris = [os.fsencode(folder) + b"/" + name for name in names_in(folder)]
     program = [sys.executable, "-c", "from frames_pipeline.cli import main; main()", "probe"]

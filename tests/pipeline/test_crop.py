@@ -1,4 +1,4 @@
-"""A container's crop goes from the probe to tables, frames, their attributes and the checks."""
+"""A container's crop reaches tables, frames, attributes and checks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CUT = FrameExtractionSignature(policy="first", crop="container")
 RESIZED = FrameExtractionSignature(policy="last", crop="container", target_res=(64, -1))
 WHOLE = FrameExtractionSignature(policy="first")
 SIZES = {CUT: (32, 24), RESIZED: (64, 48), WHOLE: (64, 48)}
-"""What frames of the video with a crop measure: it is turned by a right angle."""
+"""Sizes of the cropped video's frames; it is turned by 90 degrees."""
 
 
 @pytest.fixture
 def cropped(tmp_path: Path) -> Places:
-    """One video of 48x64, turned, of which 24x32 is to be shown; one without a crop."""
+    """Make a turned video of 48x64 with a crop of 24x32, and one without a crop."""
     (tmp_path / "videos").mkdir()
     plain = make_video(tmp_path / "plain.mp4", frames=20, rotation=90, options=X264)
     with_aperture(plain, tmp_path / "videos" / "a.mp4", (32, 1, 24, 1, 1, 1, 1, 1))

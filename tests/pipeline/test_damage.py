@@ -1,10 +1,10 @@
 """Every kind of object against every reader: flip a bit, cut it, empty it, delete it.
 
-A reader gives the right data, or an error of the family, or says what is damaged; never other data,
-never another error. Collections delete nothing. The test flips one bit of each kind of object and
-does one thing more to it, and asks the readers of its folder. With `FRAMES_DAMAGE_FLIPS=8` it flips
-ten bits, does everything, and asks every reader. Run as a module, it prints its table of kinds and
-readers.
+A reader returns the right data, raises an error of the family, or reports the damage; it never
+returns other data or raises another error. Garbage collection deletes nothing. The test flips one
+bit of each kind of object, damages it in one other way, and calls the readers of its folder. With
+`FRAMES_DAMAGE_FLIPS=8` it flips ten bits, damages in every way, and calls every reader. As a
+module, it prints its table of kinds and readers.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from tests.pipeline.test_incrementality import Reader as Captioner
 from tests.videos import X264, make_video
 
 FLIPS = int(os.environ.get("FRAMES_DAMAGE_FLIPS", "0"))
-"""Bits of each object that are flipped where every reader is asked; 0: a short test."""
+"""Bits to flip in each object, calling every reader; 0: a short test."""
 ONE = Workers(1)
 TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 DAMAGED, OTHER = "batch-000001", "batch-000002"
@@ -66,7 +66,7 @@ VIDEOS = {DAMAGED: "a.mp4", OTHER: "b.mp4"}
 
 
 def make_store(folder: Path) -> Places:
-    """Two batches of one video each with everything that is made of them, and a pack."""
+    """Make two batches of one video each with all derived objects, and a pack."""
     (folder / "videos").mkdir()
     places = Places.at(str(folder / "videos"), str(folder / "root"))
     for number, (batch, video) in enumerate(VIDEOS.items()):
@@ -80,7 +80,7 @@ def make_store(folder: Path) -> Places:
 
 
 def make_batch(batch: str, places: Places, *, repair: bool = False) -> None:
-    """Every step of a batch."""
+    """Run every step of a batch."""
     cut_clips(places.batches.read(batch), places, FixedStride(1, 1, 1), workers=ONE)
     extract_batch(batch, [TWO], places, workers=ONE, repair=repair)
     embed_batch(batch, TWO, places, PerceptualEmbedding())
@@ -92,7 +92,7 @@ def make_batch(batch: str, places: Places, *, repair: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """A reader went on, and said what is damaged."""
+    """A reader continued and reported the damage."""
 
     what: Any
 
@@ -148,7 +148,7 @@ def tables(places: Places, batch: str) -> object:
 
 
 def sheet(places: Places, batch: str) -> object:
-    """A clip that cannot be read is an empty tile, or a line without frames."""
+    """Draw the contact sheet and the timeline; an unreadable clip has an empty tile or line."""
     published = places.store.manifest(batch, TWO)
     pictures = sheet_of_batch(published, TWO, places), timeline_of_batch(published, places)
     return pictures if places.store.verify(batch, deep=True).ok else Found(pictures)
@@ -213,7 +213,7 @@ def packed_verify(places: Places) -> object:
 
 
 def command(places: Places, *args: str) -> object:
-    """What a command prints; damage ends it with 1 and a line that says what to do."""
+    """Return the output of a command. Damage ends it with status 1 and a line of advice."""
     result = CliRunner().invoke(main, [args[0], places.store.objects.url, *args[1:]])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -230,7 +230,7 @@ OF_ALL: Mapping[str, Callable[[Places], object]] = {
 
 
 def damages(data: bytes, key: str) -> Iterator[tuple[str, bytes | None]]:
-    """What may become of an object: bits at seeded places, the ends among them."""
+    """Return damaged versions of an object: bits flip at seeded places and at both ends."""
     seeded = random.Random(kind(key))
     bits = [0, 8 * len(data) - 1] if FLIPS else []
     bits += [seeded.randrange(8 * len(data)) for _ in range(FLIPS or 1)]
@@ -251,19 +251,19 @@ UNTOUCHED: Mapping[str, set[str]] = {
     "tables": {"read", "frames[i]", "open_frames", "pack", "pack verify"},
     "pack": {*OF_ONE, "views", "sql", "ls"},
 }
-"""Readers that the short test does not ask, by folder of the object: they read others."""
+"""Readers that the short test does not call, by folder: they read other objects."""
 FINDERS = {"verify deep", "repair, dry", "pack verify"}
-"""Readers that find any damage between them."""
+"""Readers that together find any damage."""
 
 
 def asked(key: str, readers: Iterable[str]) -> list[str]:
-    """The readers to ask about an object; in the short test the finders are asked beside them."""
+    """Return the readers to call for an object; the short test adds the finders."""
     left_out = UNTOUCHED.get(key.partition("/")[0], set()) | FINDERS
     return [name for name in readers if FLIPS or name not in left_out]
 
 
 def kind(key: str) -> str:
-    """What is said of an object in the table: its key without names.
+    """Return an object's row in the table: its key without names.
 
     >>> kind("frames/batch-000001/sequence-1/clips/a-1/0-1/frames/c/0/0/0/0")
     'clips/…/frames/c/…'
@@ -279,7 +279,7 @@ def kind(key: str) -> str:
 
 
 def outcome(read: Callable[[], object], right: object, how: str) -> str:
-    """`same` data, damage that was `found`, or `less` where an object is gone; else it fails."""
+    """Return `same` data, damage `found`, or `less` if an object is gone; fail otherwise."""
     try:
         found = read()
     except FramesPipelineError:
@@ -296,7 +296,7 @@ Matrix = defaultdict[tuple[str, str], set[str]]
 
 
 def damaged_objects(places: Places) -> list[str]:
-    """An object of each kind, of the first batch and the whole root."""
+    """Return an object of each kind, of the first batch and of the whole root."""
     keys = [key for key in places.store.objects.list() if OTHER not in key]
     return list({kind(key): key for key in keys}.values())
 
@@ -309,7 +309,7 @@ def right_answers(places: Places) -> dict[tuple[str, str], object]:
 
 
 def try_object(places: Places, key: str, right: Mapping[tuple[str, str], object]) -> Matrix:
-    """Damage one object in every way, and ask every reader."""
+    """Damage one object in every way, and call every reader."""
     matrix: Matrix = defaultdict(set)
     name = ""
     objects, data = places.store.objects, places.store.objects.get(key)
@@ -339,7 +339,7 @@ def try_object(places: Places, key: str, right: Mapping[tuple[str, str], object]
 
 
 def found_by_the_finders(places: Places, right: Mapping[tuple[str, str], object]) -> str:
-    """Whether `verify --deep` finds it, which asks these, or the pack's `verify`."""
+    """Whether `verify --deep`, which calls these readers, or the pack's `verify` finds it."""
     finders = {
         ("verify deep", DAMAGED): partial(verify_deep, places, DAMAGED),
         ("repair, dry", ""): partial(repair_dry, places),
@@ -363,7 +363,7 @@ def test_every_object_against_every_reader(made: Places) -> None:
 
 
 def table(matrix: Matrix) -> Iterator[str]:
-    """The matrix as Markdown."""
+    """Return the matrix as Markdown."""
     readers = [*OF_ONE, *OF_ALL]
     yield f"| object | {' | '.join(readers)} |"
     yield "|---" * (1 + len(readers)) + "|"

@@ -1,4 +1,4 @@
-"""Which videos are of one family."""
+"""Videos are grouped into families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain decode judges what plans give, and shares nothing with them."""
+"""A plain decode, independent of plans, checks the frames that plans give."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Lie = Callable[[PacketIndex], PacketIndex]
 
 
 def judged(path: Path, *, seed: int = 0, fingerprint: str | None = None) -> Judgement:
-    """What a plain decode says of a video of which nothing is stored."""
+    """Judge a video without stored frames by a plain decode."""
     source = VideoSource(str(path.parent))
     video = source.find(path.name)
     known = source.fingerprint(video) if fingerprint is None else fingerprint
@@ -109,9 +109,9 @@ def test_what_is_wrong_in_an_index_is_found(
 
 
 def wrong_positions(path: Path) -> list[int]:
-    """Positions that a call for one frame alone gets wrong, by an oracle that this is no part of.
+    """Return positions that differ from an independent oracle when extracted alone.
 
-    Every position is asked for, which `judge` cannot afford.
+    Covers every position, which is too expensive for `judge`.
     """
     plain = oracle(path)
     with media.open_media(path) as opened:
@@ -131,7 +131,7 @@ def wrong_positions(path: Path) -> list[int]:
 def test_frames_that_are_not_there_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four frames before the first edit are counted, which no player shows."""
+    """The index counts four frames before the first edit, which players hide."""
     path = make_video(tmp_path / "a.mp4", options=X264, frames=12, pts=range(-4, 8))
     right = media.build_index
 

@@ -179,7 +179,7 @@ def test_a_missing_library_is_found_before_anything_is_read(
 
 
 def test_what_an_earlier_version_counted_is_cut_again(places: Places) -> None:
-    """It read the video in other units: its spans would be others now."""
+    """It counted the video in other units, so its spans would differ now."""
     for name in ("b.mp4", "c.mp4", "d.mp4"):
         (Path(places.source.url) / name).unlink()
     make_video(Path(places.source.url) / "a.mp4", frames=25, options=X264)

@@ -127,7 +127,7 @@ def taken(batch: FrameBatch, indexes: NDArray[np.int64]) -> FrameBatch:
 def test_a_damaged_clip_is_marked_in_pictures_and_fails_what_looks_at_it(
     published: Places, name: str
 ) -> None:
-    """A picture for people fails no step; what judges the frames must not pass over them."""
+    """Damage does not fail a contact sheet, but the checks of frames must report it."""
     whole = sheet_of_batch(manifest(published, FOUR), FOUR, published)
     commit = manifest(published, FOUR).clips[CLIP]
     objects, key = published.store.objects, f"frames/{BATCH}/{FOUR.key}/{commit.path}/{name}"

@@ -1,4 +1,4 @@
-"""What is damaged is mended from the rest, by `repair` or by a run with it; else it is said."""
+"""`repair`, or a run with it, mends damaged objects from the rest, or reports them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 @pytest.fixture
 def here(original: Places, tmp_path: Path) -> Places:
-    """A copy of it, to damage."""
+    """Return a copy to damage."""
     shutil.copytree(original.store.objects.url, tmp_path / "root")
     return Places.at(original.source.url, str(tmp_path / "root"))
 
 
 def again(places: Places) -> Places:
-    """The same places, by someone who knows nothing yet."""
+    """Open the same places anew, without cached state."""
     return Places.at(places.source.url, places.store.objects.url)
 
 
 def flip(objects: Objects, *keys: str) -> None:
-    """Flip a bit in the middle of each."""
+    """Flip a bit in the middle of each object."""
     for key in keys:
         data = bytearray(objects.get(key))
         data[len(data) // 2] ^= 1
@@ -52,7 +52,7 @@ def flip(objects: Objects, *keys: str) -> None:
 
 
 def documents(objects: Objects) -> dict[str, object]:
-    """What documents say, without the times at which they were written, and which there are."""
+    """Return all documents by key, without their write times."""
     said: dict[str, object] = {}
     for key in sorted(objects.list()):
         if key.endswith(".json") and "/clips/" not in key and not key.startswith("pack/"):
@@ -63,12 +63,12 @@ def documents(objects: Objects) -> dict[str, object]:
 
 
 def only(objects: Objects, start: str) -> str:
-    """The first object with that beginning."""
+    """Return the first key with this prefix."""
     return next(key for key in objects.list() if key.startswith(start))
 
 
 def rows(places: Places) -> dict[object, object]:
-    """Every table without the time that decoding took, and the attempts that it made."""
+    """Return the rows of every table, without decode times and attempts."""
     found = tables(places, DAMAGED)
     assert isinstance(found, dict)
     return {
@@ -93,7 +93,7 @@ def test_a_document_is_rebuilt_from_the_rest(here: Places, what: str, how: str) 
     before, key = documents(objects), only(objects, MENDED[what])
     flip(objects, key) if how == "flip" else objects.delete([key])
     if (what, how) == ("manifest", "delete"):
-        assert repair_store(here).damages == ()  # it looks like one that was never published
+        assert repair_store(here).damages == ()  # it looks like a batch that was never published
         return
     found = repair_store(again(here), [DAMAGED])
     assert [(one.key, one.can_mend) for one in found.damages] == [(key, True)]
@@ -121,7 +121,7 @@ def test_every_table_is_made_again_by_its_step(original: Places, here: Places) -
 def test_a_video_that_is_gone_keeps_its_clips_though_its_table_is_damaged(
     here: Places, tmp_path: Path
 ) -> None:
-    """The table of clips has what its bytes were."""
+    """The table of clips also records the video's fingerprint."""
     (tmp_path / "empty").mkdir()
     here = Places.at(str(tmp_path / "empty"), here.store.objects.url)
     before = here.store.manifest(DAMAGED, TWO)
@@ -148,7 +148,7 @@ def test_hints_are_dropped_and_written_again(here: Places) -> None:
 def test_a_run_with_repair_mends_a_batch_of_which_everything_is_damaged(
     original: Places, here: Places
 ) -> None:
-    """Frames are decoded again where neither commit nor manifest is left."""
+    """Frames without a commit and a manifest are decoded again."""
     objects = here.store.objects
     keys = [key for key in objects.list() if DAMAGED in key and not key.startswith("batches/")]
     flip(objects, *keys)
@@ -164,7 +164,7 @@ def test_a_run_with_repair_mends_a_batch_of_which_everything_is_damaged(
 
 
 def test_what_cannot_be_mended_is_said(here: Places) -> None:
-    """A batch's document needs a table or the index; a commit the manifest."""
+    """Repair of a batch's document needs a table or the index; of a commit, the manifest."""
     objects = here.store.objects
     lost = [only(objects, "batches/"), only(objects, f"{FRAMES}/commits")]
     flip(objects, *lost, f"{FRAMES}/manifest.json")
@@ -176,7 +176,7 @@ def test_what_cannot_be_mended_is_said(here: Places) -> None:
 
 
 def test_one_damaged_batch_stops_no_other(here: Places) -> None:
-    """Nor does a batch whose signature's document, manifest and tables are damaged."""
+    """Damages the document of the signature, the manifest and the tables of one batch."""
     objects = here.store.objects
     flip(objects, *[key for key in objects.list() if DAMAGED in key])
     make_batch(OTHER, again(here))
@@ -187,7 +187,7 @@ def test_one_damaged_batch_stops_no_other(here: Places) -> None:
 
 
 def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Places) -> None:
-    """The batch is told once, by a run that fails; a touched file of another one as ever."""
+    """One failing run reports the batch; changed files of another batch are found as usual."""
     found = discover(here, Batching(), now=0)
     assert find_changes([DAMAGED, OTHER], found, here, settled=1e12) == []
     flip(here.store.objects, only(here.store.objects, f"tables/videos/{DAMAGED}"))
@@ -209,7 +209,7 @@ def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Places) -> No
 def test_a_damaged_hint_is_ignored(
     here: Places, note: bytes, spoil: Callable[[bytes], bytes]
 ) -> None:
-    """As version 0.1 wrote it, without a sum: a batch that is no key is not looked for."""
+    """The hint is as version 0.1 wrote it, without a checksum; an invalid batch key is ignored."""
     objects = here.store.objects
     for key in objects.list("origins"):
         old = b'{"batch": "batch-000001", "video_key": "a.mp4"}'

@@ -110,9 +110,9 @@ def test_where_not_all_videos_fit_those_that_do_come_once(bucket: Bucket) -> Non
 
 
 def test_a_run_again_asks_the_same_few_things_whatever_the_clips(bucket: Bucket) -> None:
-    """Tables of videos, clips and outcomes, the manifest twice, the signature; one table back.
+    """Reads three tables, the manifest twice and the signature; writes one table.
 
-    The listing of suspect families is empty, which fsspec makes sure of.
+    The tables are videos, clips and outcomes. fsspec lists an empty folder of suspects twice.
     """
     s3, places, provider = bucket.s3, bucket.places, open_embedding_provider("perceptual")
     extract_batch(BATCH, [FOUR], places, workers=ONE)

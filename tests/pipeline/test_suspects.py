@@ -1,7 +1,7 @@
-"""A family that a plan has wrong is found, named, and decoded linearly from then on.
+"""A family with wrong plans is found, reported, and decoded linearly from then on.
 
-The fault is planted in the index: it says of every MPEG-4 packet that decoding may start there.
-Plans then start at frames whose references the decoder never saw, and its frames carry no mark.
+The fault is planted in the index, where every MPEG-4 packet becomes an entry point. Plans then
+start at frames with missing references, and the frames are not marked as corrupt.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WRONG = ("a.mp4", "b.mp4")
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    """Two MPEG-4 videos and an H.264 one, in no batch yet."""
+    """Return places with two MPEG-4 videos and an H.264 one, in no batch yet."""
     videos = tmp_path / "videos"
     videos.mkdir()
     make_video(videos / "a.mp4", codec="mpeg4", options={"g": "25"}, frames=50)
@@ -56,7 +56,7 @@ def places(tmp_path: Path) -> Places:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The fault."""
+    """Plant the fault."""
     right = media.build_index
 
     def wrong(stream: object, *rest: object) -> PacketIndex:
@@ -71,14 +71,14 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def seal(places: Places) -> str:
-    """Seal what waits, and cut it."""
+    """Seal the waiting videos and cut them into clips."""
     (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
     cut_clips(batch, places, WholeVideo(), workers=ONE)
     return batch.key
 
 
 def numbers(places: Places, batch: str) -> dict[str, list[int]]:
-    """The frames that are published of each video, as their pictures number them."""
+    """Return the frame numbers in each video's published pictures."""
     commits = places.store.manifest(batch, FIVE).clips
     return {
         clip.partition("#")[0]: numbers_in(places.store.read_commit(batch, FIVE, commit).frames)
@@ -202,7 +202,7 @@ def test_a_family_that_is_cleared_is_planned_again(
 
 
 def test_frames_that_do_not_say_their_family_are_suspect_with_their_codec(places: Places) -> None:
-    """As those of version 0.1 are. What they are is known once they are made again."""
+    """Frames of version 0.1 have no family. They get one when they are extracted again."""
     batch = seal(places)
     extract_batch(batch, [FIVE], places, workers=ONE)
     for clip, commit in places.store.clips(batch, FIVE).items():
@@ -218,7 +218,7 @@ def test_frames_that_do_not_say_their_family_are_suspect_with_their_codec(places
     assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
     Suspects(places.store.objects).mark(Suspect("mpeg4-avi-0123456789abcdef"))
     assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 2
-    assert set(fallbacks(places, batch).values()) == {""}  # another family's
+    assert set(fallbacks(places, batch).values()) == {""}  # the suspect is another family
     assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
 
 
@@ -239,7 +239,7 @@ def test_a_video_that_cannot_be_judged_gives_way_to_another(places: Places) -> N
 
 
 def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
-    """As where another version tells families in another way, and made some clips again."""
+    """Happens if another version, with other families, extracts some clips again."""
     (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
     cut_clips(batch, places, FixedStride(1, 1, 0), workers=ONE)
     extract_batch(batch.key, [FIVE], places, workers=HERE)
@@ -257,7 +257,7 @@ def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
 
 
 def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
-    """However a video was cut, the plain decode starts at its first packet."""
+    """The plain decode of any clip starts at the first packet of the video."""
     (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
     cut_clips(batch, places, FixedStride(0.5, 0.5, 0), workers=ONE)
     extract_batch(batch.key, [FIVE], places, workers=ONE)
@@ -277,12 +277,12 @@ REPORTED = (
     "pps_chroma.ts",
     "stsd2_chroma.mp4",
 )
-"""Files from bug reports, all wrong by plan once: state that is set once, key flags that lie."""
+"""Files from bug reports that plans once got wrong: state set only once, wrong key flags."""
 
 
 @needs_corpus
 def test_whatever_plans_make_of_reported_files_the_next_run_is_right(tmp_path: Path) -> None:
-    """Whether a plan has them right by now or not: what is published after a check is."""
+    """Frames published after a check are right, even if the plan is wrong."""
     (tmp_path / "videos").mkdir()
     for name in REPORTED:
         shutil.copy(CORPUS / "reports" / name, tmp_path / "videos" / name)

@@ -1,4 +1,4 @@
-"""A batch that is withdrawn while a run is going on it stays withdrawn, however they interleave."""
+"""A batch that is withdrawn during a run stays withdrawn, however the two interleave."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIDDLE = FrameExtractionSignature(policy="middle", target_res=(24, 32))
 
 
 def left(places: Places, batch: str = BATCH) -> list[str]:
-    """What is published of a batch."""
+    """Return the published objects of a batch."""
     keys = [key for key in places.store.objects.list() if f"/{batch}/" in key]
     return [key for key in keys if "/clips/" not in key and not key.endswith("signature.json")] + [
         key for key in keys if key.startswith("tables/")
@@ -34,7 +34,7 @@ def left(places: Places, batch: str = BATCH) -> list[str]:
 
 
 def test_a_run_that_is_going_publishes_nothing(cut: Places) -> None:
-    """The clips that it commits after the withdrawal are taken back, of every signature."""
+    """Clips committed after the withdrawal are removed again, for every signature."""
 
     def withdraw(done: int, _total: int) -> None:
         if done == 2:
@@ -76,7 +76,7 @@ Step = Callable[[], object]
 
 
 class Interleaved(Objects):
-    """Objects that do something else before the given requests."""
+    """Objects that run an action before the given requests."""
 
     def __init__(self, url: str, before: dict[int, Step]) -> None:
         super().__init__(url, durable=False)
@@ -108,7 +108,7 @@ class Interleaved(Objects):
 def test_any_moment_of_a_withdrawal(
     tmp_path_factory: pytest.TempPathFactory, at: int, clips: int
 ) -> None:
-    """Before any request of a writer: either it fails, or it was done before, and is taken back."""
+    """Before any request of a writer: the request fails, or its effect is removed again."""
     root = tmp_path_factory.mktemp("root")
     places = Places.at(str(root), str(root))
     batch = places.batches.seal(["a.mp4"])

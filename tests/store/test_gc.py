@@ -257,7 +257,7 @@ while True:
 def test_what_a_killed_writer_leaves_is_collected(
     store: FrameStore, key: str, later: Callable[[float], None]
 ) -> None:
-    """Under any prefix, after the grace period; what it replaced stays."""
+    """Its files go after the grace period, under any prefix; the replaced objects stay."""
     url = store.objects.url
     store.objects.put(key, b"whole")
     for _ in range(100):
@@ -282,7 +282,7 @@ def test_what_a_killed_writer_leaves_is_collected(
 def test_unreadable_commit_keeps_the_attempts_of_its_clip(
     store: FrameStore, signature: FrameExtractionSignature, write: Callable[[str, int], ClipCommit]
 ) -> None:
-    """What it names is not known; what the commits of other clips name is."""
+    """The attempts of the unreadable commit are unknown, unlike those of other commits."""
     kept, old, new = write("c", 0), write("d", 0), write("d", 1)
     [key] = [key for key in store.objects.list(f"frames/b/{signature.key}/commits") if "/c-" in key]
     store.objects.put(key, b"{")
@@ -320,7 +320,7 @@ def test_a_writer_in_2099_neither_stops_it_nor_loses_anything(
     later: Callable[[float], None],
     ahead: str,
 ) -> None:
-    """What is stamped ahead is kept for one grace period from the first collection that deletes."""
+    """Objects with a future timestamp are kept for one grace period from the first deletion."""
     future = datetime(2099, 1, 1, tzinfo=UTC)
     with monkeypatch.context() as patched:
         if ahead != "files":
@@ -344,9 +344,9 @@ def test_a_writer_in_2099_neither_stops_it_nor_loses_anything(
     assert (dry.attempts, bool(dry.ahead)) == ((), ahead != "names and documents")
     assert store.collect_garbage(dry_run=False).attempts == ()
     assert unfinished.path in folders(store, signature)
-    assert store.collect_garbage(dry_run=False).ahead == ()  # they are of now since
+    assert store.collect_garbage(dry_run=False).ahead == ()  # their timestamps are set to now
     later(DAY + 60)
-    assert len(store.collect_garbage(dry_run=False).attempts) == 2  # the replaced one, and d
+    assert len(store.collect_garbage(dry_run=False).attempts) == 2  # the replaced attempt, and d
     assert store.verify("b", deep=True).ok
     assert_same(store.read("b", signature, "c"), make_frames(seed=2))
     commit = store.manifest("b", signature).clips["c"]

@@ -92,7 +92,7 @@ def masked(text: str) -> str:
 
 
 def test_documents_of_0_1_have_no_sum_and_are_read(stored: FrameStore) -> None:
-    """The same members without the last one, to the byte as 0.1 wrote them."""
+    """Documents of 0.1 have the same members except the last one, byte for byte."""
     [signature] = stored.signatures("2024-05")
     before = stored.clips("2024-05", signature), stored.manifest("2024-05", signature)
     old = [

@@ -145,7 +145,7 @@ def test_objects_that_do_not_decode(
 def test_open_of_another_document(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> None:
-    """A group's document of the right size that is another is refused when it is opened."""
+    """A document of the right size with other bytes is refused on opening."""
     for document in (b"[]", b'{"zarr_format":3,"node_type":"group"}'):
         data = document.ljust(commit.objects["zarr.json"].size)
         store.objects.put(key_of(commit, "zarr.json"), data)
@@ -263,7 +263,7 @@ def test_faults_are_of_the_family(
 def test_a_shard_that_goes_after_the_clip_was_opened_is_not_black(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> None:
-    """Zarr takes a chunk that is not there for zeros."""
+    """Zarr reads a missing chunk as zeros."""
     clip = store.open("b", signature, "c")
     store.objects.delete([key_of(commit, name) for name in commit.objects if "/c/" in name])
     for array in (clip.frames, clip.time):
@@ -275,7 +275,7 @@ def test_a_shard_that_goes_after_the_clip_was_opened_is_not_black(
 def test_xarray_reads_nothing_that_was_not_committed(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit, name: str
 ) -> None:
-    """Objects are fetched whole and hashed, so that its errors are this library's."""
+    """Objects are fetched whole and hashed, so damage raises errors of this library."""
     need("xarray")
     data = bytearray(store.objects.get(key_of(commit, name)))
     data[-1] ^= 1
@@ -287,7 +287,7 @@ def test_xarray_reads_nothing_that_was_not_committed(
 def test_an_index_that_is_out_of_range_is_no_damage(
     store: FrameStore, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> None:
-    """It is the caller's."""
+    """It is an error of the caller."""
     clip = store.open("b", signature, "c")
     with pytest.raises(IndexError, match="out of bounds"):
         clip.frames[commit.num_frames]
