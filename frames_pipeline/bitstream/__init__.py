@@ -1,4 +1,4 @@
-"""Read packet headers: which frames are shown, entry points, disposable, and in what order.
+"""Read packet headers: shown frames, entry points, disposable frames and output order.
 
     decode order     I0  P4  B2  b1  b3  P8  B6  b5  b7  I9
     entry            x                                   x     decoding may start here

@@ -618,7 +618,7 @@ def gc(
         counts = {"attempts": len(report.attempts), "unfinished_writes": len(report.temporary)}
         output.facts({**counts, **_freed(report), "stamped_in_the_future": len(report.ahead)})
         for key in report.unreadable:
-            message = f"{key} is damaged: everything that it may name was kept; run repair"
+            message = f"{key} is damaged: all objects that it may refer to were kept; run repair"
             output.complaint(message)
     if report.unreadable:
         sys.exit(FOUND)
