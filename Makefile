@@ -49,7 +49,7 @@ test-cluster: $(VENV)/.ray ## Kill everything in a Ray cluster once, with batche
 fuzz: $(VENV)/.dev ## Extract damaged videos: CASES=10000 SEED=1
 	$(BIN)/python -m fuzz --cases $(or $(CASES),10000) $(if $(SEED),--seed $(SEED))
 
-fuzz-parsers: $(VENV)/.dev ## Give damaged packets to every parser: CASES=1000000 SEED=1
+fuzz-parsers: $(VENV)/.dev ## Give damaged packets to each parser, so many per codec: CASES=1000000 SEED=1
 	$(BIN)/python -m fuzz.parsers --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED)) \
 	  --processes $$(getconf _NPROCESSORS_ONLN)
 
