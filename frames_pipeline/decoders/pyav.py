@@ -19,14 +19,11 @@ from frames_pipeline.decoders.feed import feed
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.media import Media
 
-_REPORTS_DAMAGE: Final = ("h264", "hevc", "av1", "vp9", "vp8")
+_REPORTS_DAMAGE: Final = ("hevc", "av1", "vp9", "vp8")
 """Codecs with inter prediction for which FFmpeg's decoder reports damage even with frame threads.
-The decoder of MPEG-4 and its relatives marks a picture that may already have been returned."""
-_HELD_BACK: Final = 15
-"""Extra delay of the H.264 decoder, in pictures. It marks a damaged picture once that is decoded;
-with threads it would copy the marks of pictures that are still being decoded."""
-_MOST_THREADS: Final = 8
-"""The most threads for H.264: a returned picture must be out of all threads, by the delay above."""
+
+The decoders of H.264, MPEG-4 and its relatives mark a damaged picture once it is decoded, and may
+return it before: of 171 streams of H.264 with flipped bits, 5 to 9 came out without a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,5 @@ class PyavDecoder:
         codec = context.codec
         reports = codec.intra_only or codec.canonical_name in _REPORTS_DAMAGE
         threads = self.threads if reports and not is_damaged else 1
-        if threads > 1 and codec.canonical_name == "h264":
-            threads = min(threads, _MOST_THREADS)
-            context.options = {**context.options, "has_b_frames": str(_HELD_BACK)}
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "NONE"
