@@ -53,7 +53,7 @@ class PyavDecoder:
         return feed(context, media, rows, tally, delay=max(context.thread_count, 1) - 1)
 
     def _prepare(self, context: VideoCodecContext, *, is_damaged: bool) -> None:
-        """Return the number of threads to open a decoder with."""
+        """Set the number of threads of a decoder that is not yet open."""
         codec = context.codec
         reports = codec.intra_only or codec.canonical_name in _REPORTS_DAMAGE
         threads = self.threads if reports and not is_damaged else 1
