@@ -53,7 +53,7 @@ fuzz-parsers: $(VENV)/.dev ## Give damaged packets to each parser, so many per c
 	$(BIN)/python -m fuzz.parsers --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED)) \
 	  --processes $$(getconf _NPROCESSORS_ONLN)
 
-bench: $(VENV)/.bench ## Measure against peers; writes docs/benchmarks.md
+bench: $(VENV)/.bench ## Measure against peers; writes docs/measurements/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 bench-gpu: $(VENV)/.gpu ## Measure the GPU's decoder against the CPU's; fails without a GPU

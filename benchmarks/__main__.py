@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, and write docs/benchmarks.md."""
+"""`python -m benchmarks`: measure, and write docs/measurements/benchmarks.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well shot boundaries are found, and what it costs: the tables of docs/cutting.md.
+"""How well shot boundaries are found, and what it costs: the tables of docs/guides/clipping.md.
 
     python -m benchmarks.cuts ../shared/corpus/cuts --footage ../shared/corpus/real
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readers`: what a frame costs a training loop; docs/readers-benchmark.md.
+"""`python -m benchmarks.readers`: what a frame costs a training loop; docs/measurements/readers.md.
 
 The same clips and sizes for all: from the store, from WebDataset shards of JPEG, and decoded on the
 fly by torchcodec. Every reader has a process of its own, with one thread of its own, and runs in
@@ -219,7 +219,7 @@ Made by `python -m benchmarks.readers --rounds {arguments.rounds}` on {today}; d
         with tempfile.TemporaryDirectory() as folder:
             sections.append(report(Task(Path(folder), size, 8), arguments.rounds))
     page = "\n\n".join([head.rstrip(), *sections]) + "\n"
-    (arguments.docs / "readers-benchmark.md").write_text(page)
+    (arguments.docs / "measurements" / "readers.md").write_text(page)
     print(page)
 
 

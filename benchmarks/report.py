@@ -30,7 +30,7 @@ Made by `{command}` on {date}; do not edit.
 - torchcodec and decord are told the wanted frames beforehand, and give each once. OpenCV and PyAV
   decode from the start; the longest scenarios are left out for them.
 
-![CPU time as multiples of bare](images/benchmarks.svg)
+![CPU time as multiples of bare](../images/benchmarks.svg)
 """
 
 
@@ -60,8 +60,9 @@ def write_report(
     if cores:
         sections.append(_cores(cores))
     page = "\n".join([head, *sections])
-    (docs / "images").mkdir(parents=True, exist_ok=True)
-    (docs / "benchmarks.md").write_text(page)
+    for folder in ("images", "measurements"):
+        (docs / folder).mkdir(parents=True, exist_ok=True)
+    (docs / "measurements" / "benchmarks.md").write_text(page)
     write_plot(results, docs / "images" / "benchmarks.svg")
     return page
 

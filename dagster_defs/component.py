@@ -173,7 +173,8 @@ class Signature(dg.Model, dg.Resolvable):
     """Which frames, and what becomes of their pixels."""
 
     preset: Literal["clip", "vlm", "training"] | None = Field(
-        default=None, description="Values for what is not said here: see docs/configuration.md."
+        default=None,
+        description="Values for what is not said here: see docs/reference/configuration.md.",
     )
     policy: Literal["first", "middle", "last", "sequence", "uniform", "keyframes"] = Field(
         default="sequence", description="How frames are chosen."

@@ -6,7 +6,8 @@ two paths through swscale, and which one is taken depends on the size alone:
 - same size: straight to `rgb24`, as FFmpeg's default does. 8-bit 4:2:0 and 4:2:2 of even height
   take a shortcut: fast, nearest chroma, about one level dark, and equal to the bit to OpenCV and
   to the program ffmpeg. Above 8 bits, and where the height is odd, the stream's chroma location
-  is respected, which ffmpeg 5.1 leaves out (docs/corpus.md). `colour="accurate"` always does so.
+  is respected, which ffmpeg 5.1 leaves out (docs/design/corpus.md). `colour="accurate"` always
+  does so.
 - another size: scaled to planar `gbrp`, then interleaved. Equal to the bit to scaling to `rgb24`
   with accurate rounding and full chroma, on any machine, and up to three times as fast. Scaling
   straight to `rgb24` is off by up to 60 levels.

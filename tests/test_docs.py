@@ -86,11 +86,11 @@ CONFIGURED = [
 def test_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """README's, and then those of docs/storing.md, which go on from there."""
+    """README's, and then those of docs/reference/store.md, which go on from there."""
     make_video(tmp_path / "video.mp4", frames=75)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in [*blocks("README.md", "python"), *blocks("docs/storing.md", "python")]:
+    for block in [*blocks("README.md", "python"), *blocks("docs/reference/store.md", "python")]:
         exec(compile(block, "document", "exec"), names)
     told = capsys.readouterr().out
     assert "(7, 224, 224, 3)" in told
@@ -108,7 +108,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         make_video(tmp_path / "videos" / name, frames=50, options=X264, first=100 * number)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    text = (REPOSITORY / "docs" / "tutorial.md").read_text()
+    text = (REPOSITORY / "docs" / "start" / "tutorial.md").read_text()
     names: dict[str, Any] = {}
     for language, block in re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL):
         if language == "python":
@@ -120,7 +120,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "sheet.jpg").stat().st_size > 1000
 
-    [document] = map(yaml.safe_load, blocks("docs/tutorial.md", "yaml"))
+    [document] = map(yaml.safe_load, blocks("docs/start/tutorial.md", "yaml"))
     job = FramesComponent.model_validate(document["attributes"]).definitions()
     with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions("video_batch", ["batch-000001"])
@@ -137,17 +137,18 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_components_and_run_config_are_taken() -> None:
-    """README.md's loads, and so does that of docs/configuration.md; its runs may be set up so."""
+    """README.md's loads, and so does that of docs/reference/configuration.md; its runs may be set up so."""
     [mine] = map(yaml.safe_load, blocks("README.md", "yaml"))
     assert FramesComponent.model_validate(mine["attributes"]).definitions()
-    [component, run_config] = map(yaml.safe_load, blocks("docs/configuration.md", "yaml"))
+    documents = blocks("docs/reference/configuration.md", "yaml")
+    [component, run_config] = map(yaml.safe_load, documents)
     definitions = FramesComponent.model_validate(component["attributes"]).definitions()
     assert dg.validate_run_config(definitions.resolve_job_def("process_batch"), run_config)
 
 
 def test_captionings_of_the_documents_are_taken() -> None:
-    """Those of docs/captions.md are of known providers, with parameters that they have."""
-    for block in blocks("docs/captions.md", "yaml"):
+    """Those of docs/guides/captions.md are of known providers, with parameters that they have."""
+    for block in blocks("docs/guides/captions.md", "yaml"):
         captioning = yaml.safe_load(block)["captioning"]
         opened = Captioning.model_validate(captioning).open()
         assert captioning["parameters"].items() <= vars_of(opened).items()
@@ -156,12 +157,12 @@ def test_captionings_of_the_documents_are_taken() -> None:
 def test_snippets_of_readers_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those of docs/readers.md, which go on from README's."""
+    """Those of docs/guides/readers.md, which go on from README's."""
     need("torch")
     make_video(tmp_path / "video.mp4", frames=75)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in [blocks("README.md", "python")[0], *blocks("docs/readers.md", "python")]:
+    for block in [blocks("README.md", "python")[0], *blocks("docs/guides/readers.md", "python")]:
         exec(compile(block, "document", "exec"), names)
     told = capsys.readouterr().out
     assert "1 7 ('my-batch',) ['video.mp4']" in told
@@ -175,12 +176,12 @@ def test_snippets_of_own_models_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The provider is taken by name, and the decoder decodes."""
-    provider, decoder = blocks("docs/own-models.md", "python")
+    provider, decoder = blocks("docs/guides/own-models.md", "python")
     (tmp_path / "my_models.py").write_text(provider)
     make_video(tmp_path / "video.mp4", frames=75)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    [said] = map(yaml.safe_load, blocks("docs/own-models.md", "yaml"))
+    [said] = map(yaml.safe_load, blocks("docs/guides/own-models.md", "yaml"))
     chosen = said["embedding"]
     made = open_embedding_provider(chosen["provider"], **chosen["parameters"])
     vectors = made.embed(np.zeros((2, 4, 4, 3), np.uint8))
@@ -203,8 +204,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)
 def test_every_setting_is_in_the_documents(kind: type) -> None:
-    """Each has a row in docs/configuration.md, and where its default is plain, the row has it."""
-    rows = (REPOSITORY / "docs" / "configuration.md").read_text().splitlines()
+    """Each has a row in docs/reference/configuration.md, with its default where that is plain."""
+    rows = (REPOSITORY / "docs" / "reference" / "configuration.md").read_text().splitlines()
     for name, default in settings(kind).items():
         mentions = [row for row in rows if f"`{name}`" in row]
         assert mentions, name
@@ -218,7 +219,7 @@ def test_every_reason_is_in_the_documents() -> None:
         for below in kind.__subclasses__():
             yield from family(below)
 
-    text = (REPOSITORY / "docs" / "outcomes.md").read_text()
+    text = (REPOSITORY / "docs" / "reference" / "outcomes.md").read_text()
     for kind in family(FramesPipelineError):
         if kind.__module__.startswith("frames_pipeline"):
             assert f"| `{kind.reason}` | `{kind.__name__}` |" in text

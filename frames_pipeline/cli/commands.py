@@ -182,8 +182,8 @@ def plan(
     """What an extraction will come to, from a sample.
 
     The sample is extracted and thrown away. SOURCE is a folder or bucket of videos. Two times out
-    of three the truth lies within the error. What has no price is not priced. docs/sizing.md says
-    what is counted.
+    of three the truth lies within the error. Costs appear only for items with a price.
+    docs/operations/sizing.md lists the items.
     """
     found = estimate_extraction(
         VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),

@@ -158,7 +158,7 @@ def clipping(command: F) -> F:
         callback=_cutting,
         default="whole",
         show_default=True,
-        help="How videos are cut: `whole`, by `shots` (docs/cutting.md), or the seconds of a clip.",
+        help="Clips: `whole`, `shots` (docs/guides/clipping.md), or the seconds of a clip.",
     )(command)
 
 

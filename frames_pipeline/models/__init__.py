@@ -78,7 +78,9 @@ def open_provider(
     provider = made(**parameters)
     lacking = [one for one in (*_PROVIDER, *needs) if not hasattr(provider, one)]
     if lacking:
-        message = f"{kind} provider {name!r} has no {', '.join(lacking)}; see docs/own-models.md"
+        message = (
+            f"{kind} provider {name!r} has no {', '.join(lacking)}; see docs/guides/own-models.md"
+        )
         raise ConfigError(message)
     return provider
 

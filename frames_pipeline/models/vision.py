@@ -164,7 +164,9 @@ def _loaded(
     kind = pretrained.load(transformers.AutoConfig).model_type
     if kind not in TOWERS:
         message = f"{pretrained.model} is a {kind!r}, no vision tower that is known here; choose "
-        message += f"one of {', '.join(sorted(TOWERS))}, or write a provider (docs/own-models.md)"
+        message += (
+            f"one of {', '.join(sorted(TOWERS))}, or write a provider (docs/guides/own-models.md)"
+        )
         raise ConfigError(message)
     architecture, output = TOWERS[kind]
     tower = pretrained.load_weights(

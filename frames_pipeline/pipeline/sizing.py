@@ -7,7 +7,8 @@ random, and stand for the rest: in proportion to their bytes, the ratio estimato
 (Cochran, "Sampling Techniques", 1977, chapter 6), or to their number, whichever has the smaller
 standard error in the sample. Videos that cannot be read count with nothing.
 
-Requests are counted as a run from a bucket to a bucket makes them; docs/scaling.md has the table.
+Requests are counted as a run from a bucket to a bucket makes them; the table is in
+docs/operations/scaling.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files of the corpus, and what is expected of each.
 
 What ffprobe and ffmpeg 5.1 say in ORACLE.tsv is expected of every file that is not named in
-`DIFFERENCES`. `docs/corpus.md` shows that table to people.
+`DIFFERENCES`. `docs/design/corpus.md` shows that table to people.
 """
 
 from __future__ import annotations

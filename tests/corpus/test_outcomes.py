@@ -67,7 +67,7 @@ def test_the_outcome_and_the_count_are_those_of_ffmpeg(file: CorpusFile) -> None
 
 
 def test_the_document_names_every_difference() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "corpus.md").read_text()
+    document = (Path(__file__).parents[2] / "docs" / "design" / "corpus.md").read_text()
     table = document.split("## Where the result differs")[1].split("## ")[0]
     named = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
     assert sorted(named) == sorted(DIFFERENCES)

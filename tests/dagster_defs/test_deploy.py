@@ -29,8 +29,8 @@ MINIMAL = {
 
 
 def documented() -> dict[str, Any]:
-    """The `run_tags` of docs/distributed.md."""
-    [block] = [b for b in blocks("docs/distributed.md", "yaml") if "run_tags" in b]
+    """The `run_tags` of docs/operations/distributed.md."""
+    [block] = [b for b in blocks("docs/operations/distributed.md", "yaml") if "run_tags" in b]
     return dict(yaml.safe_load(block)["attributes"]["run_tags"])
 
 
