@@ -137,7 +137,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_components_and_run_config_are_taken() -> None:
-    """README.md's loads, and so does that of docs/reference/configuration.md; its runs may be set up so."""
+    """Those of README.md and docs/reference/configuration.md load, and their runs can be set up."""
     [mine] = map(yaml.safe_load, blocks("README.md", "yaml"))
     assert FramesComponent.model_validate(mine["attributes"]).definitions()
     documents = blocks("docs/reference/configuration.md", "yaml")
