@@ -31,13 +31,13 @@ from statistics import median
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, FrameStore, PyavDecoder
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import Clip, FixedStride
+from frames_pipeline.clipping.ways import Clip, FixedStride
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.assembly import Span
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.gather import Span
-from frames_pipeline.media import open_media
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.workers.local import Workers
 
 _SIGNATURE = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
 _CUTTING = FixedStride(10, 10, 0)

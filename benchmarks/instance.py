@@ -29,8 +29,8 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.schema import create_schema
 
 from benchmarks.simulate import write_videos
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.sources.batches import Batching
 
 _PARTITIONS: Final = "video_batch"
 _TIMES: Final = 3

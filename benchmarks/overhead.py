@@ -24,8 +24,8 @@ import dagster as dg
 from benchmarks.footage import footage
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Model, Signature, Stride
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.sources.batches import Batching
 
 _STARTS: Final = {
     "import dagster": "import dagster",

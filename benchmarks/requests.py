@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.in_process import InProcess
 from benchmarks.simulate import write_videos
 from frames_pipeline import FrameExtractionSignature, open_frames
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clipping.ways import Cutting, FixedStride, WholeVideo
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.objects import Objects
-from frames_pipeline.packs import open_pack, pack_frames
 from frames_pipeline.pipeline import (
     Places,
     catalog_batch,
@@ -32,6 +30,8 @@ from frames_pipeline.pipeline import (
     find_disorder,
     observe_videos,
 )
+from frames_pipeline.readers.packs import open_pack, pack_frames
+from frames_pipeline.sources.batches import Batching
 
 if TYPE_CHECKING:
     from tests.s3 import S3

@@ -36,8 +36,7 @@ from benchmarks.footage import footage
 from benchmarks.in_process import InProcess
 from benchmarks.plot import write_curves
 from frames_pipeline import FrameExtractionSignature, FrameStore, extract_frames, open_frames
-from frames_pipeline.batches import Batching, BatchRegistry
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping.ways import WholeVideo
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.pipeline import (
     Places,
@@ -49,8 +48,9 @@ from frames_pipeline.pipeline import (
     observe_videos,
     uses_of_video,
 )
-from frames_pipeline.tables import FrameTables
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.batches import Batching, BatchRegistry
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.tables.tables import FrameTables
 
 T = TypeVar("T")
 R = TypeVar("R")

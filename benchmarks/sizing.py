@@ -19,9 +19,8 @@ from typing import Any
 
 from benchmarks.in_process import InProcess
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.objects import Objects
+from frames_pipeline.clipping.ways import FixedStride
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import (
     Places,
     cut_clips,
@@ -30,7 +29,8 @@ from frames_pipeline.pipeline import (
     extract_batch,
     observe_videos,
 )
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.videos import VideoSource
 
 _SIGNATURES = (
     FrameExtractionSignature(target_fps=2, target_res=(224, 224)),

@@ -25,10 +25,10 @@ from typing import Final, TypeVar
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, FramesPipelineError
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -49,10 +49,11 @@ from dagster_defs.resources import (
 from dagster_defs.sensors import build_batch_sensor
 from dagster_defs.traces import build_trace_job
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
-from frames_pipeline.decoders import MIN_MEGAPIXELS
-from frames_pipeline.detectors import DETECTORS
+from frames_pipeline.clipping.detectors import DETECTORS
+from frames_pipeline.clipping.shot_rules import ShotRules
+from frames_pipeline.clipping.ways import Cutting, FixedStride, Shots, WholeVideo
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
+from frames_pipeline.io.objects import check_location
 from frames_pipeline.models.captioning import (
     CAPTION_PROVIDERS,
     CaptionProvider,
@@ -62,9 +63,8 @@ from frames_pipeline.models.captioning import (
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.objects import check_location
-from frames_pipeline.shots import ShotRules
-from frames_pipeline.videos import SUFFIXES, checked_suffixes
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.videos import SUFFIXES, checked_suffixes
 
 
 class Whole(dg.Model, dg.Resolvable):

@@ -14,10 +14,10 @@ from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.addresses import without_secrets
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clipping.ways import Cutting, FixedStride, WholeVideo
 from frames_pipeline.pipeline import extract_uris, retire_batch
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.text.addresses import without_secrets
+from frames_pipeline.text.plain import fit_to_show
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `define_asset_job` gives."""

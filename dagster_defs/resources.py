@@ -9,11 +9,11 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from frames_pipeline import ConfigError, Decoder, Limits
-from frames_pipeline.decoders import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Places
-from frames_pipeline.ray_workers import RayWorkers
-from frames_pipeline.videos import SUFFIXES
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.videos import SUFFIXES
+from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.ray import RayWorkers
 
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 

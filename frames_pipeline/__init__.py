@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from frames_pipeline.collection import StoredFrames, open_frames
-from frames_pipeline.decoders import DECODERS, Decoder, PyavDecoder, open_decoder
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import DECODERS, Decoder, PyavDecoder, open_decoder
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
@@ -35,8 +36,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_frames, probe
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits
+from frames_pipeline.readers.stored_frames import StoredFrames, open_frames
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import (
     FrameExtractionPolicy,

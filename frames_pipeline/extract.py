@@ -19,9 +19,14 @@ from typing import cast
 import numpy as np
 from av.video.frame import VideoFrame
 
-from frames_pipeline.convert import Converter, orientation
-from frames_pipeline.decoders import Decoder, Tally, open_decoder
-from frames_pipeline.device import check_available
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, Media, Source, open_media
+from frames_pipeline.decoding.assembly import Batches, Collection, Converted, Span
+from frames_pipeline.decoding.backends import Decoder, Tally, open_decoder
+from frames_pipeline.decoding.convert import Converter, orientation
+from frames_pipeline.decoding.decode_pass import Arrival, PlanFailedError, Settled, Sweep
+from frames_pipeline.decoding.device import check_available
+from frames_pipeline.decoding.plan import DecodePlan, Rows, plan_decode, plan_linear
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -30,12 +35,7 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.frames import DecodeReport, Seconds, exact_seconds, ticks
-from frames_pipeline.gather import Batches, Collection, Converted, Span
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, Media, Source, open_media
-from frames_pipeline.plan import DecodePlan, Rows, plan_decode, plan_linear
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.sweep import Arrival, PlanFailedError, Settled, Sweep
 
 
 def extract_frames(

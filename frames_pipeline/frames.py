@@ -12,9 +12,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.crop import Crop
+from frames_pipeline.container.crop import Crop
+from frames_pipeline.container.times import Timestamps
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.times import Timestamps
 
 Seconds = Fraction | Decimal | int | float | np.integer | np.floating
 """A time."""

@@ -18,9 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 import frames_pipeline.cli
-from frames_pipeline.batches import Batching
 from frames_pipeline.cli import main
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping.ways import WholeVideo
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import PerceptualEmbedding
@@ -35,9 +34,10 @@ from frames_pipeline.pipeline import (
     extract_batch,
     measure_batch,
 )
-from frames_pipeline.plain_text import fit_to_show
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.text.plain import fit_to_show
+from frames_pipeline.workers.local import Workers
 from tests.payloads import PAYLOADS, as_key, random_texts, unseen
 from tests.videos import make_videos
 

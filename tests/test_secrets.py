@@ -32,13 +32,13 @@ from frames_pipeline import (
     extract_frames,
     probe,
 )
-from frames_pipeline.batches import Batching, BatchRegistry
 from frames_pipeline.cli import main
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline import Places, discover, extract_uris
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching, BatchRegistry
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.workers.local import Workers
 from tests.s3 import QUICK, S3
 
 pytest.importorskip("aiohttp")

@@ -8,10 +8,10 @@ from dagster_defs.metadata import column_lineage, column_schema, records, status
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, PlacesResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.clips import Cutting
+from frames_pipeline.clipping.ways import Cutting
 from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
-from frames_pipeline.tables import CLIPS as COLUMNS
-from frames_pipeline.tables import VIDEOS
+from frames_pipeline.tables.tables import CLIPS as COLUMNS
+from frames_pipeline.tables.tables import VIDEOS
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",

@@ -15,11 +15,9 @@ from frames_pipeline.cli import options, output
 from frames_pipeline.cli.dry_runs import changes
 from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
-from frames_pipeline.clips import Cutting
-from frames_pipeline.collection import open_frames
-from frames_pipeline.entries import as_text, key_of, said_of
+from frames_pipeline.clipping.ways import Cutting
 from frames_pipeline.errors import ConfigError, FramesPipelineError
-from frames_pipeline.export import (
+from frames_pipeline.export.export import (
     Encoding,
     export_images,
     export_lance,
@@ -27,7 +25,6 @@ from frames_pipeline.export import (
     export_webdataset,
 )
 from frames_pipeline.extract import probe as probe_source
-from frames_pipeline.packs import PruneReport, pack_frames, prune_pack
 from frames_pipeline.pipeline import (
     DERIVED,
     Amount,
@@ -49,11 +46,14 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.pipeline.extraction import Progress
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.readers.packs import PruneReport, pack_frames, prune_pack
+from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.entries import as_text, key_of, said_of
+from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.store import GarbageReport
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.text.plain import fit_to_show
+from frames_pipeline.workers.local import Workers
 
 FOUND = 1
 """Exit code: something is not as it should be."""

@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from frames_pipeline.addresses import is_secret_name
-from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
+from frames_pipeline.clipping.ways import Cutting, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Places, Prices
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.store import GRACE_SECONDS
-from frames_pipeline.videos import SUFFIXES
+from frames_pipeline.text.addresses import is_secret_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 

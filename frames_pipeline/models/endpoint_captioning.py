@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from frames_pipeline.addresses import signing_names
 from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import check_number, check_whole
@@ -33,6 +32,7 @@ from frames_pipeline.models.captioning import (
     shown_frames,
 )
 from frames_pipeline.models.pacing import MINUTE, Pace, Turn
+from frames_pipeline.text.addresses import signing_names
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
 from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
+from frames_pipeline.pipeline.content_index import COPIED
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -52,8 +53,6 @@ from frames_pipeline.pipeline.lineage import (
     uses_of_frame,
     uses_of_video,
 )
-from frames_pipeline.pipeline.origins import COPIED
-from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
 from frames_pipeline.pipeline.retirement import retire_batch
@@ -62,6 +61,7 @@ from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_ext
 from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views, view_names
+from frames_pipeline.pipeline.workspace import Places
 
 __all__ = [
     "COPIED",

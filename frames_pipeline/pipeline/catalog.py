@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
-from frames_pipeline.tables import CATALOG, TableInfo, table_of
+from frames_pipeline.tables.tables import CATALOG, TableInfo, table_of
 
 MEANS: Final = {
     "sharpness": "sharpness",

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from frames_pipeline.convert import PixelSpec, geometry
+from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.pipeline.derive import standing_clips
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
 

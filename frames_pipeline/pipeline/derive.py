@@ -19,11 +19,11 @@ from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider, concurrency_of
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.models.quality import QualityProvider
-from frames_pipeline.pipeline.at_once import results
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.bounded import results
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest
-from frames_pipeline.tables import (
+from frames_pipeline.tables.tables import (
     CAPTIONS,
     QUALITY,
     Lineage,

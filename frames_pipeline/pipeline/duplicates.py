@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
-from frames_pipeline.pipeline.places import Places
-from frames_pipeline.tables import NEAR_DUPLICATES, TableInfo, table_of, vectors_of
+from frames_pipeline.models.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
+from frames_pipeline.pipeline.workspace import Places
+from frames_pipeline.tables.tables import NEAR_DUPLICATES, TableInfo, table_of, vectors_of
 
 ALL: Final = "all"
 """What tables over all batches have for a batch."""

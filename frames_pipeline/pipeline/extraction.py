@@ -13,9 +13,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from frames_pipeline.batches import Batch
-from frames_pipeline.clips import Clip
-from frames_pipeline.decoders import Decoder, open_decoder
+from frames_pipeline.clipping.ways import Clip
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import Decoder, open_decoder
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -26,20 +26,20 @@ from frames_pipeline.errors import (
     WorkerError,
 )
 from frames_pipeline.extract import check_pixels
-from frames_pipeline.media import Limits
+from frames_pipeline.pipeline.content_index import is_copied
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
-from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.pipeline.repair import repair_store
 from frames_pipeline.pipeline.suspects import Suspects, is_suspect
 from frames_pipeline.pipeline.work import Job, Task, run_task
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batch
+from frames_pipeline.sources.videos import Video
+from frames_pipeline.sources.withdrawal import error as withdrawal_error
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.tables import OUTCOMES, table_of
-from frames_pipeline.videos import Video
-from frames_pipeline.withdrawal import error as withdrawal_error
-from frames_pipeline.workers import Workers
+from frames_pipeline.tables.tables import OUTCOMES, table_of
+from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
 """Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""

@@ -24,20 +24,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.clips import Clip
-from frames_pipeline.convert import Converter, PixelSpec
-from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.device import TOLERANCES, Tolerance
+from frames_pipeline.clipping.ways import Clip
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.assembly import Converted, Span
+from frames_pipeline.decoding.backends import PyavDecoder
+from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceChangedError, SourceError
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.gather import Converted, Span
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.families import Family, family_of
 from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
-from frames_pipeline.videos import Video, VideoSource
 
 PIXELS: Final = 1 << 30
 """The most pixels of a plain decode: 517 frames of 1920x1080, 18,641 of 320x180."""

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from frames_pipeline.clips import Clip
+from frames_pipeline.clipping.ways import Clip
+from frames_pipeline.container.media import Limits
 from frames_pipeline.errors import FramesPipelineError, SourceError, WorkerError
-from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.family_check import FamilyTask, FrameDifference, Judgement, judge
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.suspects import Suspect, Suspects, suspect_clips
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 _TRIED: Final = 3
 """Videos of a family that are tried before it stays unjudged."""

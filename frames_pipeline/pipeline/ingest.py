@@ -12,11 +12,11 @@ from typing import Final
 import pyarrow as pa
 from av.video.format import VideoFormat
 
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import Clip, Cutting
-from frames_pipeline.convert import Size, chroma_block
-from frames_pipeline.crop import Crop, window
-from frames_pipeline.entries import PassedOver
+from frames_pipeline.clipping.ways import Clip, Cutting
+from frames_pipeline.container.crop import Crop, window
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.decoding.convert import Size, chroma_block
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -30,13 +30,13 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.extract import probe_media
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, open_media
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.tables import CLIPS, VIDEOS, table_digest, table_of
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.sources.entries import PassedOver
+from frames_pipeline.sources.videos import Video, VideoSource
+from frames_pipeline.tables.tables import CLIPS, VIDEOS, table_digest, table_of
+from frames_pipeline.workers.local import Workers
 
 _CUTTING: Final = b"cutting"
 """Name under which a table of clips says how they were cut."""

@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from frames_pipeline.convert import PixelSpec, geometry
+from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.ingest import is_size_known, shown_size
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from frames_pipeline.errors import CommitNotFoundError, ConfigError
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.store import ClipCommit
 
 DERIVED: Final = ("embeddings", "clip_embeddings", "quality", "captions")

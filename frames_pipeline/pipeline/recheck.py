@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frames_pipeline.clips import Clip, check_clock
-from frames_pipeline.decoders import PyavDecoder, open_decoder
-from frames_pipeline.device import TOLERANCES, Tolerance
+from frames_pipeline.clipping.ways import Clip, check_clock
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.assembly import Span
+from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
+from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
     ClipFault,
     ConfigError,
@@ -28,16 +30,14 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.gather import Span
-from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import Colour, FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 
 @dataclass(frozen=True, slots=True)

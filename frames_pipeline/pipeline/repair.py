@@ -24,15 +24,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from frames_pipeline.batches import NUMBERED, Batch
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
-from frames_pipeline.pipeline.origins import parse_note
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.pipeline.content_index import parse_note
 from frames_pipeline.pipeline.suspects import Suspects
+from frames_pipeline.pipeline.workspace import Places, Row
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import NUMBERED, Batch
 from frames_pipeline.store import Manifest
-from frames_pipeline.sums import UNREADABLE
-from frames_pipeline.tables import FILE_KEY, ROOT, VIDEOS, table_of
+from frames_pipeline.tables.tables import FILE_KEY, ROOT, VIDEOS, table_of
 
 ASIDE: Final = "damaged"
 """Folder under the root that damaged tables are moved to, by time and former name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Places
 
 
 def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from frames_pipeline.contact_sheet import sheet_of
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pictures.contact_sheet import sheet_of
+from frames_pipeline.pictures.timeline import Lane, timeline
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest, StoredClip
-from frames_pipeline.timeline import Lane, timeline
 
 
 def sheet_of_batch(

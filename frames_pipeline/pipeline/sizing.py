@@ -21,20 +21,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, WholeVideo
-from frames_pipeline.copies import copies
-from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.entries import PassedOver, said_of
+from frames_pipeline.clipping.ways import Cutting, WholeVideo
+from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.decoding.assembly import Span
+from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
 from frames_pipeline.extract import extract_spans, probe_media
-from frames_pipeline.gather import Span
-from frames_pipeline.media import Limits, open_media
+from frames_pipeline.io.copies import copies
 from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.entries import PassedOver, said_of
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 _BATCH: Final = "sample"
 _CLIPS: Final = 4

@@ -21,11 +21,11 @@ import av
 
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import DecodeReport
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE, checked_document, with_sum
 from frames_pipeline.pipeline.families import Family, codec_prefix
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.store import ClipCommit
-from frames_pipeline.sums import UNREADABLE, checked_document, with_sum
 
 _ROOT: Final = "suspects"
 _FORMAT: Final = "suspect-family/1"

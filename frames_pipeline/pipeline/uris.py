@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from frames_pipeline.addresses import folder_and_name, without_secrets
-from frames_pipeline.batches import Batch
-from frames_pipeline.clips import Cutting, WholeVideo
-from frames_pipeline.decoders import Decoder
-from frames_pipeline.entries import key_of
+from frames_pipeline.clipping.ways import Cutting, WholeVideo
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import Decoder
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
 from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Places
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch
+from frames_pipeline.sources.entries import key_of
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.text.addresses import folder_and_name, without_secrets
+from frames_pipeline.workers.local import Workers
 
 _FOLDER: Final = "adhoc"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from frames_pipeline.errors import IntegrityError
-from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline.places import Places
-from frames_pipeline.sums import UNREADABLE
-from frames_pipeline.tables import (
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.pipeline.workspace import Places
+from frames_pipeline.tables.tables import (
     CAPTIONS,
     CATALOG,
     CLIPS,

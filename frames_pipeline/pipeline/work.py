@@ -12,8 +12,10 @@ from pathlib import Path
 
 import av
 
-from frames_pipeline.clips import Clip, check_clock
-from frames_pipeline.decoders import Decoder, driver_version
+from frames_pipeline.clipping.ways import Clip, check_clock
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.assembly import Batches, Span
+from frames_pipeline.decoding.backends import Decoder, driver_version
 from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
@@ -23,15 +25,13 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import Outcome
-from frames_pipeline.gather import Batches, Span
-from frames_pipeline.media import Limits, Media, open_media
+from frames_pipeline.pipeline.content_index import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.families import family_of
-from frames_pipeline.pipeline.origins import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
 from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import FrameStore
-from frames_pipeline.videos import Video, VideoSource
 
 
 @dataclass(frozen=True, slots=True)

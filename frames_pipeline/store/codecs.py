@@ -30,7 +30,7 @@ from zarr.buffer.cpu import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from frames_pipeline.crop import Crop
+from frames_pipeline.container.crop import Crop
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.store.commits import dump
 

@@ -22,8 +22,8 @@ import yaml
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.sources.batches import Batching
 from tests.cluster.cluster import DASHBOARD, Cluster, is_alone, running, wait_for
 from tests.dagster_defs.test_component import other_project
 from tests.postgres import postgres

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from frames_pipeline import FrameExtractionSignature, FramesPipelineError, InternalError
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.ray_workers import RayWorkers
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.ray import RayWorkers
 from tests.cluster.cluster import Cluster, is_alone, running, wait_for
 from tests.test_workers import results, walls
 from tests.videos import X264, make_video
@@ -109,7 +109,7 @@ def note_and_hang(folder: str) -> str:
 
 DRIVER = """
 import sys
-from frames_pipeline.ray_workers import RayWorkers
+from frames_pipeline.workers.ray import RayWorkers
 from tests.cluster.test_ray_workers import ADDRESS, note_and_hang
 
 if __name__ == "__main__":

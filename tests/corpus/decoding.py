@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.decoders import PyavDecoder, Tally
-from frames_pipeline.media import Media
-from frames_pipeline.plan import DecodePlan, plan_decode, plan_linear
-from frames_pipeline.sweep import Arrival, PlanFailedError, Sweep
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import PyavDecoder, Tally
+from frames_pipeline.decoding.decode_pass import Arrival, PlanFailedError, Sweep
+from frames_pipeline.decoding.plan import DecodePlan, plan_decode, plan_linear
 from tests.oracle import raw_digest
 
 Rows = NDArray[np.int64]

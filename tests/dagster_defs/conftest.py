@@ -13,8 +13,8 @@ from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Model, Signature, Stride
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.sources.batches import Batching
 from tests.videos import X264, make_video
 
 ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}

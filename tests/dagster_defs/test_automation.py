@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from dagster_defs.component import Backfill
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import discover
+from frames_pipeline.sources.batches import Batching
 from tests.dagster_defs.conftest import Project
 
 BEFORE = datetime(2026, 5, 1, 2, 50, tzinfo=UTC)

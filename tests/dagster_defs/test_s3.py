@@ -10,9 +10,9 @@ import pytest
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Signature, Stride
-from frames_pipeline.batches import Batching
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.sources.batches import Batching
 from tests.s3 import QUICK, S3
 
 ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}

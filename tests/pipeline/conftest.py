@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.pipeline import Places, cut_clips, discover
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 from tests.videos import X264, make_video
 
 BATCH = "batch-000001"

@@ -15,10 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from frames_pipeline import FrameExtractionSignature, PyavDecoder
-from frames_pipeline.batches import Batch, Batching, BatchRegistry
 from frames_pipeline.cli import main
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
-from frames_pipeline.media import Media
+from frames_pipeline.clipping.ways import Cutting, FixedStride, WholeVideo
+from frames_pipeline.container.media import Media
 from frames_pipeline.pipeline import (
     Places,
     cut_clips,
@@ -29,7 +28,8 @@ from frames_pipeline.pipeline import (
     find_changes,
     observe_videos,
 )
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching, BatchRegistry
+from frames_pipeline.workers.local import Workers
 from tests.entries import A_WHILE, GOOD, IN_2099, PASSED_OVER, fill, within
 from tests.pipeline.conftest import ONE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline import (

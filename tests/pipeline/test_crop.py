@@ -8,9 +8,8 @@ import pytest
 import zarr
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import WholeVideo
-from frames_pipeline.crop import Crop
+from frames_pipeline.clipping.ways import WholeVideo
+from frames_pipeline.container.crop import Crop
 from frames_pipeline.pipeline import (
     Places,
     clips_version,
@@ -19,7 +18,8 @@ from frames_pipeline.pipeline import (
     discover,
     extract_batch,
 )
-from frames_pipeline.tables import CLIPS
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.tables.tables import CLIPS
 from tests.containers import with_aperture
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video

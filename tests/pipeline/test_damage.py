@@ -27,12 +27,10 @@ from click.testing import CliRunner
 
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.cli import main
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.collection import open_frames
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.packs import open_pack, pack_frames
 from frames_pipeline.pipeline import (
     Places,
     caption_batch,
@@ -53,7 +51,9 @@ from frames_pipeline.pipeline import (
     timeline_of_batch,
     uses_of_video,
 )
-from frames_pipeline.workers import Workers
+from frames_pipeline.readers.packs import open_pack, pack_frames
+from frames_pipeline.readers.stored_frames import open_frames
+from frames_pipeline.workers.local import Workers
 from tests.pipeline.test_incrementality import Reader as Captioner
 from tests.videos import X264, make_video
 

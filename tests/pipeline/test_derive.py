@@ -22,7 +22,7 @@ from frames_pipeline import (
     IntegrityError,
     TransientError,
 )
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider

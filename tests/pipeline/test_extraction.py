@@ -21,12 +21,12 @@ from frames_pipeline import (
     StoreAccessError,
     TransientError,
 )
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
-from frames_pipeline.media import Media
+from frames_pipeline.clipping.ways import FixedStride
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Decoded, PyavDecoder, Tally
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
 
@@ -188,7 +188,7 @@ def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
         import time
         from frames_pipeline import FrameExtractionSignature
         from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-        from frames_pipeline.workers import Workers
+        from frames_pipeline.workers.local import Workers
 
         if __name__ == "__main__":
             places = Places.at({cut.source.url!r}, {cut.store.objects.url!r})

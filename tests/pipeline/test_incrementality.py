@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import EmbeddingProvider, PerceptualEmbedding
 from frames_pipeline.models.quality import QualityProvider, TechnicalQuality

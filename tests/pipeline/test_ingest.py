@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature, probe
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import FixedStride, Shots, WholeVideo
-from frames_pipeline.detectors import PySceneDetect, TransNetV2
-from frames_pipeline.media import Limits
+from frames_pipeline.clipping.detectors import PySceneDetect, TransNetV2
+from frames_pipeline.clipping.shot_rules import ShotRules
+from frames_pipeline.clipping.ways import FixedStride, Shots, WholeVideo
+from frames_pipeline.container.media import Limits
 from frames_pipeline.pipeline import (
     Places,
     cut_clips,
@@ -20,9 +20,9 @@ from frames_pipeline.pipeline import (
     observe_videos,
     videos_version,
 )
-from frames_pipeline.shots import ShotRules
-from frames_pipeline.tables import CLIPS, table_of
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.tables.tables import CLIPS, table_of
+from frames_pipeline.workers.local import Workers
 from tests.libraries import need
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video, scenes

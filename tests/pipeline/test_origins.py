@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
-from frames_pipeline.media import Media
+from frames_pipeline.clipping.ways import FixedStride
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Decoded, PyavDecoder, Tally
 from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
 from frames_pipeline.pipeline.extraction import FramesReport
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
 

@@ -15,8 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from frames_pipeline import CommitNotFoundError, ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping.ways import WholeVideo
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.pipeline import (
     Places,
@@ -30,6 +29,7 @@ from frames_pipeline.pipeline import (
     pool_batch,
     retire_batch,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video
 

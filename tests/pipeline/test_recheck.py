@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping.ways import WholeVideo
 from frames_pipeline.pipeline import (
     Places,
     cut_clips,
@@ -16,6 +15,7 @@ from frames_pipeline.pipeline import (
     extract_batch,
     recheck_frames,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video
 

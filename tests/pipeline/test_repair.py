@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from frames_pipeline.batches import Batching
 from frames_pipeline.cli import main
 from frames_pipeline.errors import IntegrityError
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import (
     Places,
     discover,
@@ -21,6 +20,7 @@ from frames_pipeline.pipeline import (
     mark_near_duplicates,
     repair_store,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.test_damage import DAMAGED, OTHER, TWO, make_batch, make_store, tables
 
 FRAMES = f"frames/{DAMAGED}/{TWO.key}"

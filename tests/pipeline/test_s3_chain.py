@@ -19,10 +19,9 @@ from frames_pipeline import (
     StoreAccessError,
     TransientError,
 )
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline import (
     Places,
     catalog_batch,
@@ -35,7 +34,8 @@ from frames_pipeline.pipeline import (
     observe_videos,
     recheck_frames,
 )
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.s3 import S3
 from tests.videos import numbers_in
@@ -217,7 +217,7 @@ RUN = """
 import json, os, time
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.pipeline import Places, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 if __name__ == "__main__":
     options = json.loads(os.environ["OPTIONS"])

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.pipeline import estimate_extraction
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.videos import VideoSource
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video
 

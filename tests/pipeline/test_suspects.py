@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from benchmarks.in_process import InProcess
-from frames_pipeline import CommitNotFoundError, FrameExtractionSignature, media
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride, WholeVideo
+from frames_pipeline import CommitNotFoundError, FrameExtractionSignature
+from frames_pipeline.clipping.ways import FixedStride, WholeVideo
+from frames_pipeline.container import media
+from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.frames import DecodeReport
-from frames_pipeline.index import PacketIndex
 from frames_pipeline.pipeline import (
     Places,
     RecheckReport,
@@ -34,6 +34,7 @@ from frames_pipeline.pipeline import (
     repair_store,
 )
 from frames_pipeline.pipeline.suspects import is_suspect
+from frames_pipeline.sources.batches import Batching
 from tests.oracle import CORPUS, needs_corpus, plain_decode
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video, numbers_in

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.pipeline import extract_uris
 from tests.pipeline.conftest import ONE
 from tests.videos import numbers_in

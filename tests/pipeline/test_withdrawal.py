@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping.ways import FixedStride
 from frames_pipeline.errors import CommitNotFoundError, ConflictError
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.objects import Objects
 from frames_pipeline.pipeline import Places, cut_clips, extract_batch, measure_batch, retire_batch
-from frames_pipeline.tables import VIDEOS, table_of
+from frames_pipeline.tables.tables import VIDEOS, table_of
 from tests.pipeline.conftest import BATCH, ONE
 from tests.stored import noise
 

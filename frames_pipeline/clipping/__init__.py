@@ -1,0 +1,1 @@
+"""Ways to choose the clips of a video."""

@@ -1,0 +1,1 @@
+"""Worker processes for one batch: local and killable, or on a Ray cluster."""
