@@ -19,13 +19,13 @@ from click.testing import CliRunner
 
 import frames_pipeline.cli
 from frames_pipeline.cli import main
-from frames_pipeline.clipping.ways import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     catalog_batch,
     cut_clips,
@@ -83,7 +83,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     videos.mkdir()
     make_videos(videos, NAMES, frames=4)
     (videos / BROKEN).write_text("no video")
-    here = Places.at(str(videos), str(root))
+    here = Workspace.at(str(videos), str(root))
     (batch,) = discover(here, Batching(batch_size=1000, max_wait_s=0), now=1e12).sealed
     assert len(batch.videos) == len(NAMES) + 1
     one = Workers(1)

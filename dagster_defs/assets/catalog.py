@@ -8,7 +8,7 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.selection import Selection
@@ -54,13 +54,13 @@ def build_catalog(
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_catalog(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             rows, info = catalog_batch(
                 context.partition_key,
                 signatures,
-                places.open(),
+                workspace.open(),
                 selection=selection,
                 embeddings=embeddings,
                 captions=captions,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from frames_pipeline.container.crop import Crop
+from frames_pipeline.frames import Crop
 
 ReadBytes = Callable[[int, int], bytes]
 """`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""

@@ -27,16 +27,15 @@ from frames_pipeline.bitstream import (
     SHOWN,
     starts_at_an_entry,
 )
-from frames_pipeline.container.crop import Crop
 from frames_pipeline.container.times import (
     NO_PTS,
     FrameTimes,
-    Timestamps,
     as_decode_times,
     frame_times,
     longest_gap,
 )
 from frames_pipeline.errors import UnsupportedSourceError
+from frames_pipeline.frames import Crop, Timestamps
 
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 

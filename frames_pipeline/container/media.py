@@ -34,7 +34,6 @@ from frames_pipeline.bitstream import (
     output_order,
     picture_numbers,
 )
-from frames_pipeline.container.crop import Crop
 from frames_pipeline.container.declared_sizes import Allowed, check_declared, most_referred
 from frames_pipeline.container.index import PacketIndex, StreamFacts, build_index
 from frames_pipeline.container.packets import (
@@ -54,7 +53,8 @@ from frames_pipeline.errors import (
     TransientError,
     UnsupportedSourceError,
 )
-from frames_pipeline.sources.entries import open_regular, status_of
+from frames_pipeline.frames import Crop
+from frames_pipeline.io.local import open_regular, status_of
 from frames_pipeline.sources.file_objects import CallersFile
 from frames_pipeline.sources.videos import staged_url
 

@@ -17,17 +17,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frames_pipeline.frames import Timestamps
+
 NO_PTS: Final = np.iinfo(np.int64).min
 """Stands for a timestamp that the container does not give."""
 
-Timestamps = Literal["container", "repaired", "counted"]
-"""Where times come from. `container`: all from the container. `repaired`: most of them, the others
-from their neighbours. `counted`: from positions and the average rate."""
 
 Ticks = NDArray[np.int64]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
@@ -24,18 +25,9 @@ from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import FrameExtractionSignature
 
 Positions = NDArray[np.int64]
-Batches = dict[FrameExtractionSignature, FrameBatch]
+FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
 
 _NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)
-
-
-class Span(NamedTuple):
-    """A half-open stretch of a video, [start, stop), in the index's `time_base` units."""
-
-    start: int | None = None
-    """`None`: from the first frame."""
-    stop: int | None = None
-    """`None`: to the last frame."""
 
 
 class Converted:
@@ -62,7 +54,7 @@ class Converted:
             out[...] = made
 
 
-class _Sheet:
+class _PixelBuffer:
     """The pixels that one signature asks of a clip."""
 
     def __init__(self, signature: FrameExtractionSignature, positions: Positions) -> None:
@@ -108,7 +100,7 @@ class _Sheet:
         return self._pixels[self._filled], self.positions[self._filled], missing
 
 
-class Collection:
+class ClipAssembler:
     """What the signatures ask of one clip, and what has arrived of it."""
 
     def __init__(
@@ -154,7 +146,7 @@ class Collection:
     def reset(self) -> None:
         """Forget what arrived."""
         self._sheets = [
-            _Sheet(signature, positions)
+            _PixelBuffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
         ]
         self.error: SourceError | None = None
@@ -176,7 +168,7 @@ class Collection:
 
     def finish(
         self, report: DecodeReport, *, is_suspect: Callable[[int], bool], complaint: str
-    ) -> Batches | SourceError:
+    ) -> FramesBySignature | SourceError:
         """A batch per signature, or why there is none.
 
         A signature that wants none of the clip's frames has an empty batch, whether or not other
@@ -200,7 +192,7 @@ class Collection:
 
     def _batch(
         self,
-        sheet: _Sheet,
+        sheet: _PixelBuffer,
         report: DecodeReport,
         is_suspect: Callable[[int], bool],
         complaint: str,

@@ -31,10 +31,11 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
-from frames_pipeline.container.crop import Crop, Window, window
+from frames_pipeline.decoding.crop import Window, window
 from frames_pipeline.decoding.device import scaled_rgb
 from frames_pipeline.decoding.ycbcr import SHORTCUT, correct
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
+from frames_pipeline.frames import Crop
 from frames_pipeline.signature import FrameExtractionSignature
 
 if TYPE_CHECKING:

@@ -25,14 +25,14 @@ from frames_pipeline.decoding.backends import Decoded, Decoder, Tally
 from frames_pipeline.decoding.plan import DecodePlan, Rows, entry_rows
 
 
-class Arrival(NamedTuple):
+class DecodedFrame(NamedTuple):
     """A frame came out of the decoder."""
 
     row: int
     frame: VideoFrame
 
 
-class Settled(NamedTuple):
+class GroupDone(NamedTuple):
     """Nothing more will come of the rows before this one, and their damage is known."""
 
     before: int
@@ -42,7 +42,7 @@ class PlanFailedError(Exception):
     """Damage was met while only chosen packets were fed: only a linear decode can be trusted."""
 
 
-class Sweep:
+class DecodePass:
     """A pass over a plan, and the damage that it met."""
 
     def __init__(self, media: Media, plan: DecodePlan) -> None:
@@ -62,7 +62,7 @@ class Sweep:
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
         """The first thing that went wrong, for a person; empty if nothing did."""
 
-    def frames(self, decoder: Decoder, tally: Tally) -> Iterator[Arrival | Settled]:
+    def frames(self, decoder: Decoder, tally: Tally) -> Iterator[DecodedFrame | GroupDone]:
         """What comes out of the decoder: in presentation order, one group of pictures at a time.
 
         Raises:
@@ -93,7 +93,7 @@ class Sweep:
         before = slice(0, row + 1)
         return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
-    def _judge(self, decoded: Decoded, run: Rows) -> Arrival | None:
+    def _judge(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
         """The frame, if it is one that this run is for; an error is noted."""
         row, frame, error, is_gap = decoded
         if is_gap:
@@ -110,7 +110,7 @@ class Sweep:
         if frame is None:
             return None
         self._arrived[row] = True
-        return Arrival(row, frame)
+        return DecodedFrame(row, frame)
 
     def _is_due(self, row: int, run: Rows) -> bool:
         """Whether a run can give the row's frame.
@@ -119,7 +119,7 @@ class Sweep:
         """
         return 0 <= row < len(self._entries) and bool(self._entries[row] >= run[0])
 
-    def _settle(self, run: Rows, *, before: int) -> Settled:
+    def _settle(self, run: Rows, *, before: int) -> GroupDone:
         """Hold the rows up to an entry point to account: what was due has come by now."""
         start, self._settled = self._settled, int(np.searchsorted(run, before))
         rows = run[start : self._settled]
@@ -130,7 +130,7 @@ class Sweep:
         self._damaged[absent] = True
         if not self._plan.is_linear and (len(absent) or self._first_damage < before):
             raise PlanFailedError
-        return Settled(before)
+        return GroupDone(before)
 
 
 def _lost_bytes(corrupt: NDArray[np.bool_]) -> str:

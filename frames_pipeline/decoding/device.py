@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from frames_pipeline.container.crop import Window
+from frames_pipeline.decoding.crop import Window
 from frames_pipeline.errors import ConfigError, DecoderUnsupportedError
 
 if TYPE_CHECKING:

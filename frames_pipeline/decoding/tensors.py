@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from frames_pipeline.clips import Seconds, Span, check_bounds
 from frames_pipeline.container.media import Limits, Media, Source, open_media
-from frames_pipeline.decoding.assembly import Collection
+from frames_pipeline.decoding.assembly import ClipAssembler
 from frames_pipeline.decoding.backends import Decoder, Tally, open_decoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
-from frames_pipeline.decoding.decode_pass import Arrival, PlanFailedError, Settled, Sweep
+from frames_pipeline.decoding.decode_pass import (
+    DecodedFrame,
+    DecodePass,
+    GroupDone,
+    PlanFailedError,
+)
 from frames_pipeline.decoding.device import check_available
 from frames_pipeline.decoding.plan import DecodePlan, plan_decode, plan_linear
-from frames_pipeline.extract import check_part, part_of
-from frames_pipeline.frames import Seconds
 from frames_pipeline.signature import FrameExtractionSignature
 
 if TYPE_CHECKING:
@@ -64,13 +68,13 @@ def stream_tensors(
         ConfigError: There is no torch, or no such decoder.
         SourceError: The source cannot give it.
     """
-    check_part(start, end)
+    check_bounds(start, end)
     check_available(signature.interpolation)
     backend = open_decoder(decoder)
     with open_media(source, limits) as media:
         index = media.index
-        span = part_of(index, start, end)
-        wanted = Collection(index, span, [signature], media.limits).positions
+        span = Span.between(start, end, index.time_base)
+        wanted = ClipAssembler(index, span, [signature], media.limits).positions
         positions = dict(zip(index.presentation[wanted].tolist(), wanted.tolist(), strict=True))
         rows = np.array(sorted(positions), np.int64)
 
@@ -108,14 +112,14 @@ def _pass(
     decoder: Decoder,
 ) -> Iterator[_Told]:
     """The frames of some rows, each as soon as it is known whether damage may have touched it."""
-    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
+    decode_pass, converter = DecodePass(media, plan), Converter(media.name, media.container_crop)
     spec = PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
-    for event in sweep.frames(decoder, Tally()):
+    for event in decode_pass.frames(decoder, Tally()):
         match event:
-            case Settled(before):
+            case GroupDone(before):
                 for row in [row for row in waiting if row < before]:
-                    yield _Told(row, sweep.is_suspect(row), waiting.pop(row))
-            case Arrival(row, frame):
+                    yield _Told(row, decode_pass.is_suspect(row), waiting.pop(row))
+            case DecodedFrame(row, frame):
                 if row in wanted:
                     waiting[row] = converter.tensor(frame, spec)

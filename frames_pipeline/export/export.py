@@ -29,7 +29,7 @@ from PIL import Image
 from frames_pipeline.errors import ConfigError, ConflictError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
-from frames_pipeline.readers.stored_frames import LINEAGE, StoredFrames
+from frames_pipeline.readers.stored_frames import FRAME_COLUMNS, StoredFrames
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.layout import clip_key
 
@@ -165,7 +165,7 @@ def export_webdataset(
     if sample not in ("frame", "clip"):
         message = f"no sample {sample!r}; choose one of frame, clip"
         raise ConfigError(message)
-    place = _Place.empty(to, storage_options)
+    place = _ExportTarget.empty(to, storage_options)
     shard = _Tar()
     number = 0
 
@@ -206,7 +206,7 @@ def export_images(
 ) -> Export:
     """A picture per frame at `images/{batch}/{clip}/{number}.jpg`, and `frames.parquet`.
 
-    That has a row per picture: `file` and everything of `collection.LINEAGE`.
+    That has a row per picture: `file` and everything of `collection.FRAME_COLUMNS`.
 
     Args:
         frames: Clips, from `open_frames`.
@@ -220,12 +220,12 @@ def export_images(
         IntegrityError: An object of the store is not the one committed. The export has no manifest.
     """
     suffix = encoding.suffix
-    place = _Place.empty(to, storage_options)
+    place = _ExportTarget.empty(to, storage_options)
     file_column = pa.field("file", pa.string(), nullable=False)
-    schema, tables = pa.schema([file_column, *LINEAGE]), []
+    schema, tables = pa.schema([file_column, *FRAME_COLUMNS]), []
     for clip_id, batch in _clips(frames, progress):
         rows = frames.lineage(clip_id, batch)
-        folder = f"images/{frames.places[clip_id].batch}/{clip_key(clip_id)}"
+        folder = f"images/{frames.locations[clip_id].batch}/{clip_key(clip_id)}"
         files = [f"{folder}/{number:06d}.{suffix}" for number in range(len(batch))]
         for file, pixels in zip(files, batch.frames, strict=True):
             place.put(file, encoding.encode(pixels))
@@ -243,7 +243,7 @@ def export_parquet(
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Export:
-    """Rows with pixels: everything of `collection.LINEAGE`, size, format, and `image`.
+    """Rows with pixels: everything of `collection.FRAME_COLUMNS`, size, format, and `image`.
 
     A clip is a row group.
 
@@ -259,7 +259,7 @@ def export_parquet(
         ConflictError: Something is there already.
         IntegrityError: An object of the store is not the one committed. The export has no manifest.
     """
-    place = _Place.empty(to, storage_options)
+    place = _ExportTarget.empty(to, storage_options)
     held: list[pa.Table] = []
     number = 0
     for rows in _pixel_rows(frames, encoding, progress):
@@ -345,7 +345,7 @@ def seed_frames(
 
 PIXELS: Final = pa.schema(
     [
-        *LINEAGE,
+        *FRAME_COLUMNS,
         pa.field("height", pa.int32(), nullable=False),
         pa.field("width", pa.int32(), nullable=False),
         pa.field("format", pa.string(), nullable=False),
@@ -361,7 +361,9 @@ def _pixel_rows(
 ) -> Iterator[pa.Table]:
     for clip_id, batch in _clips(frames, progress):
         n, height, width, _ = batch.frames.shape
-        columns = dict(zip(LINEAGE.names, frames.lineage(clip_id, batch).columns, strict=True))
+        columns = dict(
+            zip(FRAME_COLUMNS.names, frames.lineage(clip_id, batch).columns, strict=True)
+        )
         yield pa.Table.from_pydict(
             columns
             | {
@@ -383,14 +385,16 @@ def _clips(frames: StoredFrames, progress: Progress | None) -> Iterator[tuple[st
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ExportTarget:
     """Where an export goes, and what was put there so far."""
 
     objects: Objects
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, to: str | os.PathLike[str], storage_options: Mapping[str, Any] | None) -> _Place:
+    def empty(
+        cls, to: str | os.PathLike[str], storage_options: Mapping[str, Any] | None
+    ) -> _ExportTarget:
         """A place in which nothing is.
 
         Files are not synced one by one: after a power failure, hashes tell what is missing.

@@ -36,9 +36,9 @@ from frames_pipeline.pipeline.ingest import (
     videos_version,
 )
 from frames_pipeline.pipeline.inspection import (
+    BlankReport,
     Finding,
-    Fit,
-    Sight,
+    SignatureFit,
     compare_with_signature,
     find_disorder,
     find_repeated,
@@ -61,13 +61,14 @@ from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_ext
 from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views, view_names
-from frames_pipeline.pipeline.workspace import Places
+from frames_pipeline.pipeline.workspace import Workspace
 
 __all__ = [
     "COPIED",
     "DERIVED",
     "MEANS",
     "Amount",
+    "BlankReport",
     "Change",
     "Damage",
     "DerivedReport",
@@ -77,20 +78,19 @@ __all__ = [
     "Family",
     "FamilyReport",
     "Finding",
-    "Fit",
     "FramesOrigin",
     "FramesReport",
-    "Places",
     "Prices",
     "RecheckReport",
     "RepairReport",
     "RowOrigin",
-    "Sight",
+    "SignatureFit",
     "Sizing",
     "Suspect",
     "Suspects",
     "UriReport",
     "Uses",
+    "Workspace",
     "caption_batch",
     "catalog_batch",
     "clips_version",

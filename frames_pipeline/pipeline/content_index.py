@@ -17,7 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from frames_pipeline.clipping.ways import Clip
+from frames_pipeline.clips import Clip
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.frames import DecodeReport, FrameBatch
 from frames_pipeline.io.objects import Objects
@@ -45,7 +45,7 @@ class Origin:
     """The video's name there."""
 
 
-class Origins:
+class ContentIndex:
     """The notes under a store's root."""
 
     def __init__(self, objects: Objects) -> None:

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Workspace:
     """Where videos are found, and where what is made of them is kept."""
 
     source: VideoSource
@@ -41,7 +41,7 @@ class Places:
         root_options: Mapping[str, Any] | None = None,
         suffixes: Iterable[str] = SUFFIXES,
         follow_links: bool = False,
-    ) -> Places:
+    ) -> Workspace:
         """Videos under one path or URL, everything that is made of them under another.
 
         Args:

@@ -35,7 +35,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from frames_pipeline.clipping.ways import video_key
+from frames_pipeline.clips import video_key
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
@@ -45,7 +45,7 @@ from frames_pipeline.errors import (
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import ObjectInfo, Objects, is_unfinished
 from frames_pipeline.io.sums import UNREADABLE, checked_document, with_sum
-from frames_pipeline.readers.stored_frames import Place, StoredFrames
+from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import GRACE_SECONDS
 from frames_pipeline.store.codecs import METADATA, Shards, checked_codec, encode_stream
@@ -216,7 +216,7 @@ def pack_frames(
     named: Mapping[str, str] = {} if before is None else before["parts"]
     find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
-    for clips in _groups(frames.places, part_bytes):
+    for clips in _groups(frames.locations, part_bytes):
         key = _part_key(frames.signature_key, clips, codec)
         part = find_part(objects, key, sha256=named.get(key))
         if part is None:
@@ -484,7 +484,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
         return {clip: row for row, clip in enumerate(self.index["clip_id"].to_pylist())}
 
     @cached_property
-    def _places(self) -> dict[tuple[int, int], Sequence[tuple[int, int]]]:
+    def _chunk_offsets(self) -> dict[tuple[int, int], Sequence[tuple[int, int]]]:
         """Where the chunks of a shard are, by number of part and shard, as far as was asked."""
         return {}
 
@@ -514,22 +514,24 @@ class PackedFrames(Mapping[str, FrameBatch]):
         name = f"{_FRAMES}/c/{shard}/0/0/0"
         key, size = f"{part.path}/{name}", part.files[name][0]
         try:
-            if (number, shard) not in self._places:
+            if (number, shard) not in self._chunk_offsets:
                 index = self.objects.get_range(key, size - shards.index_bytes, size)
-                self._places[number, shard] = shards.places(index)
-            places = self._places[number, shard][chunks]
-            begin = places[0][0]
-            data = memoryview(self.objects.get_range(key, begin, sum(places[-1])))
-            for target, (offset, length) in zip(into, places, strict=False):
+                self._chunk_offsets[number, shard] = shards.offsets(index)
+            offsets = self._chunk_offsets[number, shard][chunks]
+            begin = offsets[0][0]
+            data = memoryview(self.objects.get_range(key, begin, sum(offsets[-1])))
+            for target, (offset, length) in zip(into, offsets, strict=False):
                 shards.decode_chunk(data[offset - begin : offset - begin + length], target)
         except (FileNotFoundError, *UNREADABLE) as error:
             raise _damaged_error(f"{self.objects.url}/{key}", error) from error
 
 
-def _groups(places: Mapping[str, Place], part_bytes: int) -> Iterator[list[tuple[str, Place]]]:
+def _groups(
+    locations: Mapping[str, ClipLocation], part_bytes: int
+) -> Iterator[list[tuple[str, ClipLocation]]]:
     """Clips of one size, so many that their frames fill a part, in their order."""
-    open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, Place]]]] = {}
-    for clip_id, place in places.items():
+    open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, ClipLocation]]]] = {}
+    for clip_id, place in locations.items():
         commit = place.commit
         size = (commit.height, commit.width)
         held, clips = open_groups.pop(size, (0, []))
@@ -543,7 +545,7 @@ def _groups(places: Mapping[str, Place], part_bytes: int) -> Iterator[list[tuple
         yield clips
 
 
-def _part_key(signature: str, clips: Iterable[tuple[str, Place]], codec: str) -> str:
+def _part_key(signature: str, clips: Iterable[tuple[str, ClipLocation]], codec: str) -> str:
     """The name of a part: which clips with which frames, from which attempts, and how."""
     told = [[clip, place.batch, place.commit.path, place.commit.digest] for clip, place in clips]
     content = json.dumps([PART_FORMAT, signature, codec, told]).encode()
@@ -592,7 +594,7 @@ def _write_part(
     objects: Objects,
     key: str,
     frames: StoredFrames,
-    clips: Sequence[tuple[str, Place]],
+    clips: Sequence[tuple[str, ClipLocation]],
     *,
     codec: str,
 ) -> Part:
@@ -625,7 +627,7 @@ def _write_part(
 
 
 def _stream(
-    frames: StoredFrames, clips: Iterable[tuple[str, Place]], rows: list[dict[str, Any]]
+    frames: StoredFrames, clips: Iterable[tuple[str, ClipLocation]], rows: list[dict[str, Any]]
 ) -> Iterator[NDArray[np.uint8]]:
     """The frames of clips one by one; a row for each clip is added as it comes."""
     start = 0
@@ -639,7 +641,7 @@ def _stream(
         yield from batch.frames
 
 
-def _row(clip_id: str, place: Place, batch: FrameBatch, start: int) -> dict[str, Any]:
+def _row(clip_id: str, place: ClipLocation, batch: FrameBatch, start: int) -> dict[str, Any]:
     return {
         "clip_id": clip_id,
         "start": start,

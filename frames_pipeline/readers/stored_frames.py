@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from frames_pipeline.clipping.ways import video_key
+from frames_pipeline.clips import video_key
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
@@ -78,7 +78,7 @@ class ReadableFrames(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClipLocation:
     """Where a clip is."""
 
     batch: str
@@ -97,24 +97,23 @@ class StoredFrames(Mapping[str, StoredClip]):
     """The signature's key."""
     signature_document: Mapping[str, Any] = field(repr=False)
     """The signature in full."""
-    places: Mapping[str, Place] = field(repr=False)
+    locations: Mapping[str, ClipLocation] = field(repr=False)
     """Where each clip is, by clip id, in order of batch and id."""
 
     @classmethod
     def of(cls, store: FrameStore, manifests: Iterable[Manifest]) -> StoredFrames:
         """The clips of manifests, which are all of one signature."""
         manifests = sorted(manifests, key=lambda manifest: manifest.batch_key)
-        places: dict[str, Place] = {}
+        locations: dict[str, ClipLocation] = {}
         for manifest in manifests:
             for clip_id, commit in sorted(manifest.clips.items()):
-                if clip_id in places:
-                    message = (
-                        f"batches {places[clip_id].batch!r} and {manifest.batch_key!r} both have a "
-                        f"clip {clip_id!r}; open them one by one, with batches="
-                    )
+                if clip_id in locations:
+                    both = f"batches {locations[clip_id].batch!r} and {manifest.batch_key!r}"
+                    message = f"{both} both have a clip {clip_id!r}; open them one by one, with "
+                    message += "batches="
                     raise ConflictError(message)
-                places[clip_id] = Place(manifest.batch_key, commit)
-        return cls(store, manifests[0].signature_key, manifests[0].signature, places)
+                locations[clip_id] = ClipLocation(manifest.batch_key, commit)
+        return cls(store, manifests[0].signature_key, manifests[0].signature, locations)
 
     def __getitem__(self, clip_id: str) -> StoredClip:
         """A clip, opened: every object of it is there in its size; pixels are read lazily.
@@ -123,20 +122,20 @@ class StoredFrames(Mapping[str, StoredClip]):
             KeyError: No such clip.
             IntegrityError: An object is missing, or has not the size committed.
         """
-        place = self.places[clip_id]
+        place = self.locations[clip_id]
         return self.store.open_commit(place.batch, self.signature_key, place.commit)
 
     def __contains__(self, clip_id: object) -> bool:
         """Whether there is such a clip; nothing is read."""
-        return clip_id in self.places
+        return clip_id in self.locations
 
     def __iter__(self) -> Iterator[str]:
         """Clip ids, in order of batch and id."""
-        return iter(self.places)
+        return iter(self.locations)
 
     def __len__(self) -> int:
         """Number of clips."""
-        return len(self.places)
+        return len(self.locations)
 
     @property
     def signature(self) -> FrameExtractionSignature:
@@ -150,21 +149,23 @@ class StoredFrames(Mapping[str, StoredClip]):
     @property
     def batches(self) -> tuple[str, ...]:
         """Keys of the batches that have a clip here."""
-        return tuple(sorted({place.batch for place in self.places.values()}))
+        return tuple(sorted({place.batch for place in self.locations.values()}))
 
     @property
     def num_frames(self) -> int:
         """Frames of all clips, repeats included."""
-        return sum(place.commit.num_frames for place in self.places.values())
+        return sum(place.commit.num_frames for place in self.locations.values())
 
     @property
     def digest(self) -> str:
         """What the frames are: alike for the same frames of the same clips."""
-        return digest_of_clips((clip, place.commit.digest) for clip, place in self.places.items())
+        return digest_of_clips(
+            (clip, place.commit.digest) for clip, place in self.locations.items()
+        )
 
     def length(self, clip_id: str) -> int:
         """Number of frames of a clip, repeats included."""
-        return self.places[clip_id].commit.num_frames
+        return self.locations[clip_id].commit.num_frames
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
         """Frames [start, stop) of a clip, as they are numbered where they are stored.
@@ -176,14 +177,14 @@ class StoredFrames(Mapping[str, StoredClip]):
             KeyError: No such clip.
             IntegrityError: An object is missing, or is not the one committed.
         """
-        place = self.places[clip_id]
+        place = self.locations[clip_id]
         return self.store.read_commit(
             place.batch, self.signature_key, place.commit, start=start, stop=stop
         )
 
     def lineage(self, clip_id: str, frames: FrameBatch) -> pa.Table:
-        """One row per frame that was read of a clip, which says what it is of; see `LINEAGE`."""
-        place, n = self.places[clip_id], len(frames)
+        """Return a row per frame that was read of a clip; see `FRAME_COLUMNS`."""
+        place, n = self.locations[clip_id], len(frames)
         return pa.Table.from_pydict(
             {
                 "batch": [place.batch] * n,
@@ -201,11 +202,11 @@ class StoredFrames(Mapping[str, StoredClip]):
                 "key_frame": frames.key_frame,
                 "corrupt": frames.corrupt,
             },
-            schema=LINEAGE,
+            schema=FRAME_COLUMNS,
         )
 
 
-LINEAGE: Final = pa.schema(
+FRAME_COLUMNS: Final = pa.schema(
     [
         pa.field(name, kind, nullable=False)
         for name, kind in {

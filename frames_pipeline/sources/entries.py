@@ -1,8 +1,7 @@
-r"""Entries of a folder on this machine: which are files to take, and how a file is opened.
+r"""Entries of a folder on this machine, and the keys of its files.
 
 The folder's contents are untrusted: opening a pipe blocks, a symlink leads to another disk or to
-itself, a name is not UTF-8. So each entry is checked before it is opened, and opened without
-blocking.
+itself, a name is not UTF-8. So each entry is checked before it is opened.
 
 A file's key is its path below the folder as text. File names are bytes: a byte that is not UTF-8 is
 written as `\udcXX`, as Python does. In a name that already has such an escape, the backslash is
@@ -11,7 +10,6 @@ written as `\u005c`. So every file has a key of its own that any table or docume
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -19,13 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal
 
-from frames_pipeline.errors import (
-    FramesPipelineError,
-    SourceNotFoundError,
-    SourceUnreadableError,
-)
+from frames_pipeline.io.local import NOT_THERE, is_below
 
 Reason = Literal[
     "broken link", "hidden", "link outside", "link to folder", "no regular file", "suffix",
@@ -40,9 +34,6 @@ _EXAMPLES: Final = 3
 _ESCAPE: Final = r"\\(?:u005c|udc[89a-f][0-9a-f])"
 _TO_ESCAPE: Final = re.compile(rf"(?={_ESCAPE})\\|[\udc80-\udcff]")
 _ESCAPED: Final = re.compile(_ESCAPE)
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
-_UNREADABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENXIO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +186,7 @@ def _look_behind(
     try:
         status = os.stat(entry.path)  # noqa: PTH116 - an entry has no path object
     except OSError as error:
-        return "broken link" if error.errno in _NOT_THERE else "unreadable"
+        return "broken link" if error.errno in NOT_THERE else "unreadable"
     is_outside = not is_below(entry.path, inside)
     if stat.S_ISDIR(status.st_mode):
         if is_outside and follow_links:
@@ -206,65 +197,6 @@ def _look_behind(
     if not stat.S_ISREG(status.st_mode):
         return "no regular file"
     return "link outside" if is_outside and not follow_links else status
-
-
-def is_below(path: str | os.PathLike[str], real_folder: str) -> bool:
-    """Whether the real path of a file lies below a folder, given by its real path."""
-    real = os.path.realpath(path)
-    return os.path.commonpath([real, real_folder]) == real_folder
-
-
-def status_of(path: Path) -> os.stat_result:
-    """Return the status of a regular file, following symlinks.
-
-    Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: This user may not stat it.
-    """
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        _refuse(path, error)
-    _check_regular(path, status)
-    return status
-
-
-def open_regular(path: Path) -> int:
-    """Open a regular file and return its descriptor. Its status is checked before and after.
-
-    Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: It may not be read.
-    """
-    status_of(path)  # opening a device may do things already
-    try:
-        descriptor = os.open(path, _OPEN)
-    except OSError as error:
-        _refuse(path, error)
-    try:
-        _check_regular(path, os.fstat(descriptor))
-    except FramesPipelineError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _check_regular(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        message = f"cannot read {path}: it is {kind}"
-        raise SourceNotFoundError(message)
-
-
-def _refuse(path: Path, error: OSError | ValueError) -> NoReturn:
-    """Raise the source error for a failed access; re-raise errors that are not about the file."""
-    message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-    if not isinstance(error, OSError) or error.errno in _NOT_THERE:
-        raise SourceNotFoundError(message) from error
-    if error.errno in _UNREADABLE:
-        message += "; let the user that this runs as read it"
-        raise SourceUnreadableError(message) from error
-    raise error
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

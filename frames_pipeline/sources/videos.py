@@ -19,16 +19,14 @@ from frames_pipeline.errors import (
     SourceNotFoundError,
 )
 from frames_pipeline.io.copies import copies
+from frames_pipeline.io.local import is_below, open_regular, status_of
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.sources.entries import (
     PassedOver,
     PassedOverTally,
     Reason,
-    is_below,
     key_of,
     name_of,
-    open_regular,
-    status_of,
     walk,
 )
 from frames_pipeline.text.addresses import folder_and_name, without_secrets

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from frames_pipeline.container.crop import Crop
+from frames_pipeline.clips import Seconds, ticks
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
-from frames_pipeline.frames import FrameBatch, Seconds, ticks
+from frames_pipeline.frames import Crop, FrameBatch
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames

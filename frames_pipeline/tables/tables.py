@@ -255,7 +255,7 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lineage:
+class FrameRef:
     """Which frames a provider was given."""
 
     batch: str
@@ -282,7 +282,7 @@ class Lineage:
         clip_id: str,
         signature: str,
         frames_digest: str | None = None,
-    ) -> Lineage:
+    ) -> FrameRef:
         """The lineage of what is made from these frames.
 
         Args:
@@ -304,7 +304,7 @@ class Lineage:
 
 
 def embedding_rows(
-    lineage: Lineage, vectors: NDArray[np.float32], *, provider: EmbeddingProvider
+    lineage: FrameRef, vectors: NDArray[np.float32], *, provider: EmbeddingProvider
 ) -> pa.Table:
     """One row per frame, for the table of embeddings.
 
@@ -366,7 +366,7 @@ def _pooled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return pooled.astype(np.float32)
 
 
-def quality_rows(lineage: Lineage, quality: FrameQuality, *, provider: Provider) -> pa.Table:
+def quality_rows(lineage: FrameRef, quality: FrameQuality, *, provider: Provider) -> pa.Table:
     """One row per frame, for the table of quality measures.
 
     Raises:
@@ -380,7 +380,7 @@ def quality_rows(lineage: Lineage, quality: FrameQuality, *, provider: Provider)
     return pa.Table.from_pydict(columns, schema=QUALITY)
 
 
-def caption_rows(lineage: Lineage, caption: Caption, *, provider: CaptionProvider) -> pa.Table:
+def caption_rows(lineage: FrameRef, caption: Caption, *, provider: CaptionProvider) -> pa.Table:
     """One row, for the table of captions."""
     said = {
         "positions": list(caption.positions),
@@ -395,7 +395,7 @@ def caption_rows(lineage: Lineage, caption: Caption, *, provider: CaptionProvide
 
 
 def failed_caption_rows(
-    lineage: Lineage, error: FramesPipelineError, *, provider: CaptionProvider
+    lineage: FrameRef, error: FramesPipelineError, *, provider: CaptionProvider
 ) -> pa.Table:
     """One row, for the table of captions, that says why the clip has none."""
     why = {"status": "failed", "reason": error.reason, "detail": str(error)}
@@ -645,7 +645,7 @@ def _vector(dimensions: int, description: str) -> pa.Field:
     return _column("embedding", kind, description)
 
 
-def _frame_columns(lineage: Lineage, provider: Provider) -> dict[str, Any]:
+def _frame_columns(lineage: FrameRef, provider: Provider) -> dict[str, Any]:
     """What every table of frames has, as columns."""
     same = {
         "batch": lineage.batch,
@@ -663,7 +663,7 @@ def _frame_columns(lineage: Lineage, provider: Provider) -> dict[str, Any]:
     return columns | {"position": lineage.positions, "pts": lineage.pts}
 
 
-def _caption_columns(lineage: Lineage, provider: CaptionProvider) -> dict[str, Any]:
+def _caption_columns(lineage: FrameRef, provider: CaptionProvider) -> dict[str, Any]:
     """A row of a clip without a caption."""
     return {
         "batch": lineage.batch,

@@ -22,7 +22,7 @@ _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARKDOWN: Final = re.compile(r"[!-/:-@\[-`{-~]")
 """ASCII punctuation: Markdown allows a backslash escape before each of these characters."""
 _LINKED: Final = re.compile(r"(?<=[A-Za-z])(?=://)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
-"""Places where GitHub's Markdown would autolink."""
+"""Workspace where GitHub's Markdown would autolink."""
 
 
 def shown(text: str) -> str:

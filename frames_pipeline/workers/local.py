@@ -213,7 +213,7 @@ def _pool(workers: Workers) -> Iterator[ProcessPool]:
         pool = ProcessPool(
             max_workers=workers.count,
             context=context,
-            initializer=_build_walls,
+            initializer=_set_limits,
             initargs=[workers.memory_bytes, Copies(home, workers.copies_bytes)],
         )
         try:
@@ -255,7 +255,7 @@ def _naming_after(home: Path) -> Iterator[None]:
         config.update(before)
 
 
-def _build_walls(memory_bytes: int, shared: Copies) -> None:
+def _set_limits(memory_bytes: int, shared: Copies) -> None:
     """Set up a worker process: share its parent's copies, and set its limits."""
     use_copies(shared)  # the parent owns all that a killed worker leaves there
     _go_down_with(multiprocessing.parent_process())

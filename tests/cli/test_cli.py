@@ -17,9 +17,9 @@ from frames_pipeline.cli import main
 from frames_pipeline.cli.options import storage_options
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.pipeline import (
-    Places,
     Suspect,
     Suspects,
+    Workspace,
     catalog_batch,
     embed_batch,
     extract_batch,
@@ -28,11 +28,11 @@ from frames_pipeline.readers.packs import open_pack
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 from tests.containers import with_aperture
-from tests.pipeline.conftest import BATCH, ONE, cut, footage, places
+from tests.pipeline.conftest import BATCH, ONE, cut, footage, workspace
 from tests.s3 import S3
 from tests.videos import X264, make_video
 
-__all__ = ["cut", "footage", "places"]
+__all__ = ["cut", "footage", "workspace"]
 
 TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 ONE_PROCESS = ("--processes", "1")
@@ -49,7 +49,7 @@ def parsed(*command: object) -> object:
 
 
 @pytest.fixture
-def root(cut: Places, tmp_path: Path) -> Path:
+def root(cut: Workspace, tmp_path: Path) -> Path:
     """A batch of four videos, with frames and embeddings."""
     extract_batch(BATCH, [TWO], cut, workers=ONE)
     embed_batch(BATCH, TWO, cut, PerceptualEmbedding())
@@ -126,7 +126,7 @@ def test_verify_and_collect(root: Path) -> None:
     assert parsed("ls", root)[0]["state"] == ""  # type: ignore[index]
 
 
-def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Places) -> None:
+def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspace) -> None:
     assert run("suspects", root).stderr == "nothing\n"
     (family,) = {
         commit.outcome.decode.family for commit in cut.store.manifest(BATCH, TWO).clips.values()
@@ -259,7 +259,7 @@ def test_it_is_installed_and_says_what_there_is() -> None:
         assert f"frames-pipeline {name}" in document
 
 
-def test_sql_asks_all_batches_at_once(root: Path, cut: Places) -> None:
+def test_sql_asks_all_batches_at_once(root: Path, cut: Workspace) -> None:
     """The view over all batches has what each table has, and is written as other tools read it."""
     catalog_batch(BATCH, {"two": TWO}, cut)
     (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Cutting a video into clips."""
+"""Clipping a video into clips."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError, SingleShotError, TooShortError
+from frames_pipeline.clipping import FixedStride, Shots, WholeVideo
 from frames_pipeline.clipping.detectors import PySceneDetect, TransNetV2
 from frames_pipeline.clipping.shot_rules import ShotRules
-from frames_pipeline.clipping.ways import Clip, FixedStride, Shots, WholeVideo
+from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import Media, open_media
 from tests.libraries import need
 from tests.videos import X264, make_video, scenes
@@ -89,10 +90,10 @@ def test_wrong_lengths_are_refused(fields: dict[str, object], match: str) -> Non
 ALL_OF_IT = ShotRules(min_length_s=0, max_length_s=0, crop_s=0)
 
 
-def cut(path: Path, cutting: Shots) -> tuple[Clip, ...]:
+def cut(path: Path, clipping: Shots) -> tuple[Clip, ...]:
     need("scenedetect")
     with open_media(path) as media:
-        return cutting.cut(media, "a.mp4")
+        return clipping.cut(media, "a.mp4")
 
 
 def test_shots_are_cut_by_time_where_the_rate_varies(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, extract_frames, probe
-from frames_pipeline.container.crop import Crop, window
 from frames_pipeline.container.packets import matroska_crop, mp4_crop
 from frames_pipeline.decoding.convert import Converter, PixelSpec, chroma_block
+from frames_pipeline.decoding.crop import window
+from frames_pipeline.frames import Crop
 from tests.containers import Aperture, as_matroska, with_aperture
 from tests.oracle import CORPUS, PlainFrame, needs_corpus, plain_decode
 from tests.videos import X264, make_video

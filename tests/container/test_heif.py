@@ -84,9 +84,9 @@ def write_grid(path: Path, still: Path, *, rows: int, columns: int, primary: int
         box(b"idat", grid),
     ]
     head = box(b"ftyp", b"avif", struct.pack(">I", 0), b"avifmif1miaf")
-    empty = full(b"meta", 0, *parts, places(tiles, 0, len(tile), len(grid)))
+    empty = full(b"meta", 0, *parts, workspace(tiles, 0, len(tile), len(grid)))
     start = len(head) + len(empty) + 8
-    meta = full(b"meta", 0, *parts, places(tiles, start, len(tile), len(grid)))
+    meta = full(b"meta", 0, *parts, workspace(tiles, start, len(tile), len(grid)))
     path.write_bytes(head + meta + box(b"mdat", tile))
     return path
 
@@ -96,7 +96,7 @@ def items_info(items: Sequence[tuple[int, bytes]]) -> bytes:
     return full(b"iinf", 0, struct.pack(">H", len(entries)), *entries)
 
 
-def places(tiles: Sequence[int], start: int, size: int, grid: int) -> bytes:
+def workspace(tiles: Sequence[int], start: int, size: int, grid: int) -> bytes:
     """Return the item locations: the grid in `idat`, every tile at the same file offset."""
     entries = [struct.pack(">HHHHII", 1, 1, 0, 1, 0, grid)]
     entries += [struct.pack(">HHHHII", item, 0, 0, 1, start, size) for item in tiles]

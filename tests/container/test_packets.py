@@ -17,7 +17,7 @@ from frames_pipeline.container.packets import DemuxedPackets
 from frames_pipeline.container.sampled import SampledPackets
 from frames_pipeline.decoding.backends import PyavDecoder, Tally
 from frames_pipeline.decoding.backends.base import Decoder
-from frames_pipeline.decoding.decode_pass import Arrival, Sweep
+from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass
 from frames_pipeline.decoding.plan import plan_decode, plan_linear
 from frames_pipeline.errors import FramesPipelineError
 from tests.oracle import raw_md5
@@ -179,8 +179,8 @@ def frames_of(media: Media, rows: np.ndarray, *, linear: bool = False) -> dict[i
     decoder: Decoder = PyavDecoder()
     return {
         event.row: raw_md5(event.frame)
-        for event in Sweep(media, plan).frames(decoder, Tally())
-        if isinstance(event, Arrival)
+        for event in DecodePass(media, plan).frames(decoder, Tally())
+        if isinstance(event, DecodedFrame)
     }
 
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature, SourceError, extract_frames
+from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import open_media
-from frames_pipeline.decoding.assembly import Span
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.extract import extract_spans
 from tests.corpus.files import INDEX_SETS, CorpusFile, each_file, is_decoded_often, random_numbers

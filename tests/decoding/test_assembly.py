@@ -24,8 +24,9 @@ from frames_pipeline import (
     UnsupportedSourceError,
     probe,
 )
+from frames_pipeline.clips import Span
 from frames_pipeline.container.media import Media, open_media
-from frames_pipeline.decoding.assembly import Batches, Collection, Converted, Span
+from frames_pipeline.decoding.assembly import ClipAssembler, Converted, FramesBySignature
 from frames_pipeline.decoding.backends import Decoded, Tally
 from frames_pipeline.decoding.convert import Converter, PixelSpec, Size
 from frames_pipeline.extract import extract_spans
@@ -43,12 +44,12 @@ TICK = 512
 
 def spans_of(
     path: Path, spans: list[Span], signatures: list[FrameExtractionSignature], **limits: int
-) -> dict[int, Batches | SourceError]:
+) -> dict[int, FramesBySignature | SourceError]:
     with open_media(path, Limits(**limits)) as media:
         return dict(extract_spans(media, spans, signatures, decoder=PyavDecoder()))
 
 
-def batches_of(result: Batches | SourceError) -> Batches:
+def batches_of(result: FramesBySignature | SourceError) -> FramesBySignature:
     assert not isinstance(result, SourceError), result
     return result
 
@@ -190,10 +191,10 @@ def test_one_clip_that_wants_too_many_frames_ends_alone(video: Path) -> None:
     assert isinstance(results[1], LimitExceededError)
 
 
-def collection(span: Span, *signatures: FrameExtractionSignature) -> Collection:
+def collection(span: Span, *signatures: FrameExtractionSignature) -> ClipAssembler:
     """Of a made-up stream of five frames, the second in decode order shown last."""
     stream = Stream(refs=[set()] * 5, place=[0, 4, 1, 2, 3], flagged={0})
-    return Collection(stream.index(), span, signatures, Limits())
+    return ClipAssembler(stream.index(), span, signatures, Limits())
 
 
 class OneColour:
@@ -219,12 +220,12 @@ class Unconvertible(OneColour):
         raise av.ArgumentError(22, "no such layout")
 
 
-def put(clip: Collection, *positions: int) -> None:
+def put(clip: ClipAssembler, *positions: int) -> None:
     for position in positions:
         clip.put(position, cast(Converted, OneColour(position)))
 
 
-def finish(clip: Collection, suspect: tuple[int, ...] = ()) -> Batches:
+def finish(clip: ClipAssembler, suspect: tuple[int, ...] = ()) -> FramesBySignature:
     result = clip.finish(
         DecodeReport("made up"), is_suspect=lambda row: row in suspect, complaint="it broke"
     )

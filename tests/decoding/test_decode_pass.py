@@ -25,7 +25,12 @@ from frames_pipeline import (
 )
 from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.decoding.backends import Decoded, Tally
-from frames_pipeline.decoding.decode_pass import Arrival, PlanFailedError, Settled, Sweep
+from frames_pipeline.decoding.decode_pass import (
+    DecodedFrame,
+    DecodePass,
+    GroupDone,
+    PlanFailedError,
+)
 from frames_pipeline.decoding.plan import DecodePlan, entry_rows, plan_decode, plan_linear
 from tests.streams import Stream, streams
 from tests.videos import X264, make_video
@@ -90,11 +95,11 @@ def damaged_streams(draw: st.DrawFn) -> tuple[Stream, dict[int, str]]:
     return stream, faults
 
 
-def sweep_over(stream: Stream, plan: DecodePlan, **changed: Any) -> Sweep:
+def sweep_over(stream: Stream, plan: DecodePlan, **changed: Any) -> DecodePass:
     media = SimpleNamespace(
         index=stream.index(**changed), packets=SimpleNamespace(ended_early=""), name="made up"
     )
-    return Sweep(cast(Media, media), plan)
+    return DecodePass(cast(Media, media), plan)
 
 
 @given(damaged_streams())
@@ -103,7 +108,7 @@ def test_a_frame_without_a_mark_is_exact(case: tuple[Stream, dict[int, str]]) ->
     index, decoder = stream.index(), MadeUpDecoder(stream, faults)
     sweep = sweep_over(stream, plan_linear(index, index.presentation, reason="damage"))
     shown = set(index.presentation.tolist())
-    arrived = {e.row for e in sweep.frames(decoder, Tally()) if isinstance(e, Arrival)} & shown
+    arrived = {e.row for e in sweep.frames(decoder, Tally()) if isinstance(e, DecodedFrame)} & shown
 
     absent = {row for row, fault in faults.items() if fault != "flagged"}
     assert arrived == shown - absent
@@ -146,7 +151,7 @@ def test_a_plan_either_gives_exact_frames_or_fails(
     arrived: set[int] = set()
     try:
         for item in sweep.frames(decoder, Tally()):
-            if isinstance(item, Arrival):
+            if isinstance(item, DecodedFrame):
                 arrived.add(item.row)
     except PlanFailedError:
         event("failed")
@@ -165,7 +170,7 @@ def test_what_is_settled_stays_so(case: tuple[Stream, dict[int, str]]) -> None:
     sweep = sweep_over(stream, plan_linear(index, index.presentation, reason="damage"))
     settled, marks = 0, []
     for item in sweep.frames(MadeUpDecoder(stream, faults), Tally()):
-        if isinstance(item, Settled):
+        if isinstance(item, GroupDone):
             assert item.before >= settled
             settled = item.before
             marks = [sweep.is_suspect(row) for row in range(settled)]

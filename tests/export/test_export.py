@@ -105,7 +105,7 @@ def test_images_and_their_rows(frames: StoredFrames, tmp_path: Path) -> None:
     for row, (clip, position, pixels) in zip(rows.itertuples(), expected(frames), strict=True):
         assert (row.clip_id, row.position, row.video_key) == (clip, position, clip.split("#")[0])
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / row.file)), pixels)
-        assert row.commit == frames.places[clip].commit.path
+        assert row.commit == frames.locations[clip].commit.path
     assert rows.pts.tolist() == [1001 * position for position in rows.position]
 
 

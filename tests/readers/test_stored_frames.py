@@ -92,7 +92,7 @@ def test_a_window_reads_only_its_shards(
         patch.setattr(codecs, "SHARD_BYTES", 300)
         fill(str(tmp_path))
     frames = open_frames(tmp_path, signature=SIGNATURE)
-    commit = frames.places[CLIP].commit
+    commit = frames.locations[CLIP].commit
     shard = tmp_path / f"frames/b1/{SIGNATURE.key}/{commit.path}/frames/c/3/0/0/0"
     data = shard.read_bytes()
     shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -128,7 +128,7 @@ def test_lineage(written: tuple[str, dict[str, FrameBatch]]) -> None:
         "video_key": "b1/v2.mp4",
         "fingerprint": "f",
         "signature": SIGNATURE.key,
-        "commit": frames.places[CLIP].commit.path,
+        "commit": frames.locations[CLIP].commit.path,
         "frames_digest": batches[CLIP].digest(),
         "position": 32,
         "pts": 32 * 1001,

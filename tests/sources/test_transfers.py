@@ -19,10 +19,10 @@ from frames_pipeline import (
     extract_frames,
     probe,
 )
-from frames_pipeline.clipping.ways import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.errors import ClipFault
 from frames_pipeline.io.objects import Objects
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
 from frames_pipeline.sources.batches import Batching
 from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.workers.local import Workers
@@ -96,14 +96,14 @@ def test_a_store_that_changes_in_between_is_said_to_have_changed(
 
 def test_a_short_transfer_is_an_outcome_until_the_next_run(s3: S3, source: VideoSource) -> None:
     """A short transfer proves no damage, so the next run retries; the other video is unaffected."""
-    places = Places.at(
+    workspace = Workspace.at(
         source.url, f"{s3.url}/root", source_options=s3.options, root_options=s3.options
     )
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
 
     def statuses() -> list[tuple[str, str]]:
-        cut_clips(batch, places, WholeVideo(), workers=ONE)
-        rows = extract_batch(batch, [FIRST], places, workers=ONE)[FIRST].outcomes.to_pylist()
+        cut_clips(batch, workspace, WholeVideo(), workers=ONE)
+        rows = extract_batch(batch, [FIRST], workspace, workers=ONE)[FIRST].outcomes.to_pylist()
         return [(row["status"], row["reason"]) for row in rows]
 
     s3.harm("short answer", verb="GET", inside="videos/a.mp4", times=1e9)

@@ -29,8 +29,8 @@ from frames_pipeline.tables.tables import (
     OUTCOMES,
     QUALITY,
     VIDEOS,
+    FrameRef,
     FrameTables,
-    Lineage,
     caption_rows,
     embedding_rows,
     embeddings_schema,
@@ -43,7 +43,9 @@ from tests.models.frame_batches import frame_batch, scene
 
 SIGNATURE = FrameExtractionSignature(target_fps=2).key
 FRAMES = frame_batch(np.stack([scene(seed) for seed in range(3)]), positions=[0, 12, 25])
-LINEAGE = Lineage.of(FRAMES, batch="batch-000001", clip_id="a.mp4#0-900", signature=SIGNATURE)
+FRAME_COLUMNS = FrameRef.of(
+    FRAMES, batch="batch-000001", clip_id="a.mp4#0-900", signature=SIGNATURE
+)
 SAME_FOR_ALL = {
     "batch": "batch-000001",
     "clip_id": "a.mp4#0-900",
@@ -75,7 +77,7 @@ def tables(request: pytest.FixtureRequest, tmp_path: Path) -> FrameTables:
 
 
 def embeddings() -> pa.Table:
-    return embedding_rows(LINEAGE, EMBEDDER.embed(FRAMES.frames), provider=EMBEDDER)
+    return embedding_rows(FRAME_COLUMNS, EMBEDDER.embed(FRAMES.frames), provider=EMBEDDER)
 
 
 def test_written_rows_are_read_back(tables: FrameTables) -> None:
@@ -342,7 +344,7 @@ def test_embeddings_say_which_frames_they_are_of() -> None:
 def test_quality_says_which_frames_it_is_of() -> None:
     """One row per frame, with the measures under their names."""
     quality = MEASURER.measure(FRAMES.frames)
-    rows = quality_rows(LINEAGE, quality, provider=MEASURER).to_pylist()
+    rows = quality_rows(FRAME_COLUMNS, quality, provider=MEASURER).to_pylist()
     for row, measures, position in zip(rows, quality.rows(), (0, 12, 25), strict=True):
         where = {"position": position, "pts": position * 512}
         made_by = {
@@ -356,7 +358,7 @@ def test_quality_says_which_frames_it_is_of() -> None:
 def test_caption_says_which_frames_it_is_of() -> None:
     """One row per clip, with the frames that were sent and the prompt's hash."""
     caption = Caption("A cat.", model="stub-vl-7b", positions=(0, 25), pts=(0, 12800))
-    [row] = caption_rows(LINEAGE, caption, provider=CAPTIONER).to_pylist()
+    [row] = caption_rows(FRAME_COLUMNS, caption, provider=CAPTIONER).to_pylist()
     assert row == SAME_FOR_ALL | {
         "positions": [0, 25],
         "pts": [0, 12800],
@@ -378,7 +380,7 @@ def test_caption_says_which_frames_it_is_of() -> None:
 def test_failed_caption_says_why() -> None:
     """A clip without a caption has a row too, with the kind of failure and its message."""
     error = TransientError("busy")
-    [row] = failed_caption_rows(LINEAGE, error, provider=CAPTIONER).to_pylist()
+    [row] = failed_caption_rows(FRAME_COLUMNS, error, provider=CAPTIONER).to_pylist()
     assert (row["status"], row["reason"], row["detail"]) == ("failed", "transient", "busy")
     assert (row["text"], row["positions"], row["model"]) == ("", [], "stub-vl")
 
@@ -386,7 +388,7 @@ def test_failed_caption_says_why() -> None:
 def test_clip_without_frames_has_no_rows() -> None:
     """Nothing in, nothing out, under the same schema."""
     nothing = frame_batch(np.zeros((0, 4, 4, 3), np.uint8))
-    lineage = Lineage.of(nothing, batch="b", clip_id="c", signature=SIGNATURE)
+    lineage = FrameRef.of(nothing, batch="b", clip_id="c", signature=SIGNATURE)
     vectors = embedding_rows(lineage, EMBEDDER.embed(nothing.frames), provider=EMBEDDER)
     measures = quality_rows(lineage, MEASURER.measure(nothing.frames), provider=MEASURER)
     assert (vectors.num_rows, measures.num_rows) == (0, 0)
@@ -396,23 +398,23 @@ def test_clip_without_frames_has_no_rows() -> None:
 def test_known_digest_is_taken_over() -> None:
     """Who knows the frames' digest, as a store does, need not have it computed."""
     where = {"batch": "b", "clip_id": "c", "signature": SIGNATURE}
-    assert Lineage.of(FRAMES, **where, frames_digest="0f").frames_digest == "0f"
-    assert Lineage.of(FRAMES, **where).time_base == Fraction(1, 12800)
+    assert FrameRef.of(FRAMES, **where, frames_digest="0f").frames_digest == "0f"
+    assert FrameRef.of(FRAMES, **where).time_base == Fraction(1, 12800)
 
 
 def test_results_of_other_frames() -> None:
     """Vectors and measures that are not one per frame are refused."""
     with pytest.raises(ConfigError, match=r"gave vectors of shape \(2, 96\), not \(3, 96\)"):
-        embedding_rows(LINEAGE, EMBEDDER.embed(FRAMES.frames[:2]), provider=EMBEDDER)
+        embedding_rows(FRAME_COLUMNS, EMBEDDER.embed(FRAMES.frames[:2]), provider=EMBEDDER)
     with pytest.raises(ConfigError, match="technical measured 2 frames, not 3"):
-        quality_rows(LINEAGE, MEASURER.measure(FRAMES.frames[:2]), provider=MEASURER)
+        quality_rows(FRAME_COLUMNS, MEASURER.measure(FRAMES.frames[:2]), provider=MEASURER)
 
 
 def test_text_that_is_not_unicode() -> None:
     """A file name with odd bytes is stored with escapes instead of failing the batch."""
     rows = table_of([VIDEO | {"video_key": "caf\udce9.mp4"}], VIDEOS)
     assert rows["video_key"].to_pylist() == ["caf\\udce9.mp4"]
-    lineage = Lineage.of(FRAMES, batch="b", clip_id="caf\udce9.mp4#0-1", signature=SIGNATURE)
+    lineage = FrameRef.of(FRAMES, batch="b", clip_id="caf\udce9.mp4#0-1", signature=SIGNATURE)
     found = embedding_rows(lineage, EMBEDDER.embed(FRAMES.frames), provider=EMBEDDER)
     assert found["clip_id"][0].as_py() == "caf\\udce9.mp4#0-1"
 

@@ -18,7 +18,7 @@ from frames_pipeline import (
     open_decoder,
 )
 from frames_pipeline.decoding.backends import AutoDecoder, NvdecDecoder, open_auto
-from frames_pipeline.pipeline import Places, extract_batch
+from frames_pipeline.pipeline import Workspace, extract_batch
 from tests.decoding.backends.gpu import HAS_GPU
 from tests.videos import X264, make_video
 
@@ -100,7 +100,7 @@ def test_pixels_of_a_gpu_are_refused_of_other_decoders_before_anything_is_decode
     with pytest.raises(ConfigError, match="knows no interpolation 'lanczos'"):
         extract_frames(video, [lanczos], decoder=NvdecDecoder())
     with pytest.raises(ConfigError, match="pixels='cuda' needs decoder 'nvdec'"):
-        extract_batch("batch-000001", [signature], Places.at(str(tmp_path), str(tmp_path)))
+        extract_batch("batch-000001", [signature], Workspace.at(str(tmp_path), str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-
-class Crop(NamedTuple):
-    """Pixels that a container says to cut off each edge of the coded picture."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
+from frames_pipeline.frames import Crop
 
 
 class Window(NamedTuple):
