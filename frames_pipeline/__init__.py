@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frames_pipeline import _renamed
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.backends import DECODERS, Decoder, PyavDecoder, open_decoder
@@ -45,6 +46,8 @@ from frames_pipeline.signature import (
     signatures_from_seed,
 )
 from frames_pipeline.store import FrameStore
+
+_renamed.install()
 
 __all__ = [
     "DECODERS",

@@ -11,6 +11,7 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 
 from __future__ import annotations
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
 from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
 from frames_pipeline.pipeline.content_index import COPIED
@@ -124,3 +125,7 @@ __all__ = [
     "videos_version",
     "view_names",
 ]
+
+__getattr__ = old_names(
+    __name__, {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"}
+)

@@ -9,6 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
@@ -32,6 +33,7 @@ FIRST: Final = "default"
 _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
+@old_parameters(places="workspace")
 def catalog_batch(
     batch: str,
     signatures: Mapping[str, FrameExtractionSignature],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
@@ -54,6 +55,7 @@ class Estimate:
     extracted together share what is said of their frames."""
 
 
+@old_parameters(places="workspace")
 def estimate_changes(
     batch: str, signatures: Iterable[FrameExtractionSignature], workspace: Workspace
 ) -> list[Estimate]:
@@ -87,6 +89,7 @@ def estimate_changes(
     return changes
 
 
+@old_parameters(places="workspace")
 def estimate_rows(
     batch: str,
     signature: FrameExtractionSignature,

@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
@@ -68,6 +69,7 @@ class DerivedReport:
     """Path or URL of what they are made from: the folder of the frames."""
 
 
+@old_parameters(places="workspace")
 def embed_batch(
     batch: str,
     signature: FrameExtractionSignature,
@@ -147,6 +149,7 @@ def _dimensions(before: pa.Table | None, provider: EmbeddingProvider) -> int:
     return provider.dimensions
 
 
+@old_parameters(places="workspace")
 def pool_batch(batch: str, workspace: Workspace, *, name: str = "") -> DerivedReport:
     """A vector per clip, in the table `clip_embeddings`: the mean of those of its frames.
 
@@ -166,6 +169,7 @@ def pool_batch(batch: str, workspace: Workspace, *, name: str = "") -> DerivedRe
     )
 
 
+@old_parameters(places="workspace")
 def measure_batch(
     batch: str, signature: FrameExtractionSignature, workspace: Workspace, provider: QualityProvider
 ) -> DerivedReport:
@@ -190,6 +194,7 @@ def measure_batch(
     )
 
 
+@old_parameters(places="workspace")
 def caption_batch(
     batch: str,
     signature: FrameExtractionSignature,

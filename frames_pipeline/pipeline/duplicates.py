@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.models.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
 from frames_pipeline.pipeline.workspace import Workspace
@@ -35,6 +36,7 @@ class DuplicatesReport:
     """Share of them that was found, in a sample; 1 where the search was exact."""
 
 
+@old_parameters(places="workspace")
 def mark_near_duplicates(
     workspace: Workspace,
     *,

@@ -13,6 +13,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.backends import Decoder, open_decoder
@@ -70,6 +71,7 @@ class FramesReport:
     """Wall-clock seconds that it took, likewise."""
 
 
+@old_parameters(places="workspace")
 def extract_batch(
     batch: Batch | str,
     signatures: Iterable[FrameExtractionSignature],

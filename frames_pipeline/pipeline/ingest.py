@@ -12,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 from av.video.format import VideoFormat
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.index import PacketIndex
@@ -77,6 +78,7 @@ class Change:
     """Digest of what is listed of its files now: equal for the same change."""
 
 
+@old_parameters(places="workspace")
 def discover(
     workspace: Workspace, batching: Batching, *, now: float, at_most: int | None = None
 ) -> Discovery:
@@ -98,6 +100,7 @@ def discover(
     return Discovery(tuple(sealed), left, listed, listing.passed_over)
 
 
+@old_parameters(places="workspace")
 def find_changes(
     batches: Iterable[str],
     found: Discovery,
@@ -139,6 +142,7 @@ def find_changes(
     return changes
 
 
+@old_parameters(places="workspace")
 def observe_videos(batch: Batch, workspace: Workspace) -> pa.Table:
     """Look at every video of a batch, and keep what was seen, with the columns of `VIDEOS`.
 
@@ -165,6 +169,7 @@ def videos_version(videos: pa.Table) -> str:
     return table_digest(videos.select(["video_key", "fingerprint", "status"]))
 
 
+@old_parameters(places="workspace", cutting="clipping")
 def cut_clips(
     batch: Batch,
     workspace: Workspace,

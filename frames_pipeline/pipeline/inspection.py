@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.ingest import is_size_known, shown_size
@@ -63,6 +64,7 @@ class BlankReport:
         return len(self.blank) / self.clips if self.clips else 0.0
 
 
+@old_parameters(places="workspace")
 def compare_with_signature(
     manifest: Manifest,
     signature: FrameExtractionSignature,
@@ -103,6 +105,7 @@ def compare_with_signature(
     return SignatureFit(len(manifest.clips), tuple(wrong), tuple(unlike_video))
 
 
+@old_parameters(places="workspace")
 def find_disorder(
     manifest: Manifest,
     workspace: Workspace,
@@ -136,6 +139,7 @@ def find_repeated(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
+@old_parameters(places="workspace")
 def look_at_clips(
     manifest: Manifest,
     workspace: Workspace,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, ConfigError
 from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.store import ClipCommit
@@ -77,6 +78,7 @@ class Uses:
     """Rows that were made from them."""
 
 
+@old_parameters(places="workspace")
 def origins_of_rows(
     table: str,
     batch: str,
@@ -122,6 +124,7 @@ def origins_of_rows(
         )
 
 
+@old_parameters(places="workspace")
 def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
     """Everything that was made from a video.
 
@@ -151,6 +154,7 @@ def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
     )
 
 
+@old_parameters(places="workspace")
 def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace) -> Uses:
     """Everything that was made from one shown frame of a clip.
 

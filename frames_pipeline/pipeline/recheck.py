@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip, Span
 from frames_pipeline.container.media import Limits, Media, open_media
 from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
@@ -83,6 +84,7 @@ class RecheckReport:
         return tuple(one for one in self.families if one.differences)
 
 
+@old_parameters(places="workspace")
 def recheck_frames(
     batch: str,
     signature: FrameExtractionSignature,

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.pipeline.content_index import parse_note
@@ -76,6 +77,7 @@ Mend = tuple[Damage, Callable[[], object] | None]
 """A damage, and the call that mends it."""
 
 
+@old_parameters(places="workspace")
 def repair_store(
     workspace: Workspace,
     batches: Iterable[str] = (),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.pipeline.workspace import Workspace
 
 
+@old_parameters(places="workspace")
 def retire_batch(batch: str, workspace: Workspace, *, withdraw: bool = False) -> int:
     """Have a batch no longer looked at or made. Its videos stay sealed in it.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.pictures.contact_sheet import sheet_of
@@ -18,6 +19,7 @@ from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest, StoredClip
 
 
+@old_parameters(places="workspace")
 def sheet_of_batch(
     manifest: Manifest,
     signature: FrameExtractionSignature,
@@ -39,6 +41,7 @@ def sheet_of_batch(
     return sheet_of(clips, title=title, max_tiles=max_tiles, max_bytes=max_bytes)
 
 
+@old_parameters(places="workspace")
 def timeline_of_batch(manifest: Manifest, workspace: Workspace, *, max_lanes: int = 24) -> bytes:
     """A PNG of when the frames are, for clips spread evenly over a published batch.
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
 from frames_pipeline.clips import Span
 from frames_pipeline.container.media import Limits, open_media
@@ -169,6 +170,7 @@ class Sizing:
         return costs
 
 
+@old_parameters(cutting="clipping")
 def estimate_extraction(
     source: VideoSource,
     signatures: Iterable[FrameExtractionSignature],

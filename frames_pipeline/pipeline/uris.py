@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
 from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.backends import Decoder
@@ -33,6 +34,7 @@ class UriReport(NamedTuple):
     """What was extracted, by signature."""
 
 
+@old_parameters(cutting="clipping")
 def extract_uris(
     uris: Iterable[str],
     signatures: Iterable[FrameExtractionSignature],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
@@ -39,6 +40,7 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
 }
 
 
+@old_parameters(places="workspace")
 def open_views(
     workspace: Workspace, *, names: Collection[str] | None = None, check: bool = False
 ) -> dict[str, ds.Dataset]:
@@ -76,6 +78,7 @@ def open_views(
     return {view: _dataset(objects, view, keys, parquet) for view, keys in files.items()}
 
 
+@old_parameters(places="workspace")
 def view_names(workspace: Workspace) -> list[str]:
     """Return the names of the views that `open_views` opens: one listing."""
     return list(_files(workspace))
