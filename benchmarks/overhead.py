@@ -23,7 +23,7 @@ import dagster as dg
 
 from benchmarks.footage import footage
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Model, Signature, Stride
+from dagster_defs.attributes import Embedding, Model, Signature, Stride
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
 

@@ -7,9 +7,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
-from dagster_defs.assets.frames import POOL
 from dagster_defs.metadata import of_frames
-from dagster_defs.names import Names
+from dagster_defs.names import POOL, Names
 from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+POOL = "decode"
+"""Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Names:

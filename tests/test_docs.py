@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Captioning
+from dagster_defs.attributes import Captioning
 from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider

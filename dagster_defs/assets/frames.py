@@ -5,16 +5,13 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, of_frames
-from dagster_defs.names import Names
+from dagster_defs.names import POOL, Names
 from dagster_defs.progress import Progress
 from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.pipeline import extract_batch
 from frames_pipeline.tables.tables import CLIPS, OUTCOMES
-
-POOL = "decode"
-"""Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
 
 
 def build_frames(

@@ -12,7 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Model, Signature, Stride
+from dagster_defs.attributes import Embedding, Model, Signature, Stride
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
 from tests.videos import X264, make_video

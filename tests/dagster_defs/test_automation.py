@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from dagster_defs.component import Backfill
+from dagster_defs.attributes import Backfill
 from frames_pipeline.pipeline import discover
 from frames_pipeline.sources.batches import Batching
 from tests.dagster_defs.conftest import Project

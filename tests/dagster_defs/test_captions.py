@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dagster_defs.component import Captioning
+from dagster_defs.attributes import Captioning
 from dagster_defs.metadata import of_captions
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import Caption, CaptionError

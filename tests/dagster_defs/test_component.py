@@ -11,7 +11,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import dagster as dg
 import pytest
 
-from dagster_defs.component import PRESETS, Signature
+from dagster_defs.attributes import PRESETS, Signature
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from frames_pipeline import FrameExtractionSignature

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Signature, Stride
+from dagster_defs.attributes import Embedding, Signature, Stride
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_defs.component import Model, Signature, Stride
+from dagster_defs.attributes import Model, Signature, Stride
 from tests.dagster_defs.conftest import Project, make_videos, project_of
 from tests.videos import X264, make_video
 

@@ -1,0 +1,43 @@
+"""The decoder that runs take by default, as a `defs.yaml` says it."""
+
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_defs.names import POOL
+from dagster_defs.resources import Auto, DecoderResource, Nvdec, Pyav
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
+
+
+class Decoding(dg.Model, dg.Resolvable):
+    """What decodes."""
+
+    kind: Literal["pyav", "nvdec", "auto"] = Field(
+        default="pyav", description="On the CPU, on a GPU, or on a GPU where there is one."
+    )
+    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
+    threads: int = Field(default=1, ge=1, description="Decoder threads per video, on the CPU.")
+    min_megapixels: float = Field(
+        default=MIN_MEGAPIXELS,
+        ge=0,
+        description="Megapixels to decode in a row below which `auto` takes the CPU.",
+    )
+
+    def pool(self) -> str:
+        """The Dagster pool of the steps that decode: one for the CPU, one per GPU."""
+        return POOL if self.kind == "pyav" else f"gpu_{self.gpu}"
+
+    def resource(self) -> DecoderResource:
+        """The resource that has it for a default."""
+        match self.kind:
+            case "pyav":
+                return DecoderResource(backend=Pyav(threads=self.threads))
+            case "nvdec":
+                return DecoderResource(backend=Nvdec(gpu=self.gpu))
+            case "auto":
+                return DecoderResource(
+                    backend=Auto(
+                        gpu=self.gpu, threads=self.threads, min_megapixels=self.min_megapixels
+                    )
+                )
