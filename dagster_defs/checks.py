@@ -17,7 +17,12 @@ import dagster as dg
 from dagster_defs.drift import find_drift
 from dagster_defs.metadata import records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.pipeline import (
@@ -96,18 +101,19 @@ def build_checks(
             for check_name, check in CHECKS.items()
         ]
 
-    @dg.multi_asset_check(name=names.of(f"checks_of_{name}"), specs=specs, can_subset=True)
-    def checks(
-        context: dg.AssetCheckExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
-    ) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(
+        name=names.of(f"checks_of_{name}"),
+        specs=specs,
+        can_subset=True,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
+    )
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         subject = Subject(
             asset,
             context.partition_key,
             signature,
-            workspace.open(),
-            extraction,
+            resource_of(context, names, WorkspaceResource).open(),
+            resource_of(context, names, ExtractionResource),
             context.instance,
             max_failed_share,
         )

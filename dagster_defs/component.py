@@ -21,7 +21,7 @@ from dagster_defs.assets.embeddings import (
 from dagster_defs.assets.frames import build_frames
 from dagster_defs.assets.quality import build_quality
 from dagster_defs.assets.videos import build_videos
-from dagster_defs.attributes import Captioning, ComponentAttributes
+from dagster_defs.attributes import Captioning, ComponentAttributes, check_together
 from dagster_defs.automation import build_backfill_sensor, build_duplicates_schedule
 from dagster_defs.checks import build_checks
 from dagster_defs.garbage import build_garbage_job, build_garbage_schedule
@@ -34,6 +34,8 @@ from dagster_defs.jobs import (
 )
 from dagster_defs.names import Names
 from dagster_defs.resources import (
+    KEYS,
+    DecoderResource,
     ExtractionResource,
     WorkspaceResource,
     with_defaults,
@@ -57,7 +59,14 @@ class FramesComponent(dg.Component, ComponentAttributes):
     """
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Everything that the attributes ask for."""
+        """Return the definitions of this component.
+
+        Raises:
+            ConfigError: Another component of the code location has its name or root, or an
+                attribute cannot be used.
+        """
+        if context.path != context.defs_module_path:  # outside a project there are no others
+            check_together(context.component_tree.get_all_components(FramesComponent))
         return self.definitions()
 
     def definitions(self) -> dg.Definitions:
@@ -85,7 +94,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
                 [
                     build_videos(names),
                     build_clips(names, self.clipping.clipping()),
-                    build_frames(names, signatures, pool=self.decoder.pool()),
+                    build_frames(names, signatures, pool=self.decoder.pool_of(names)),
                     *downstream.values(),
                     build_catalog(
                         names,
@@ -107,11 +116,11 @@ class FramesComponent(dg.Component, ComponentAttributes):
                 build_retire_job(names),
                 build_trace_job(names),
                 collector,
-                build_uris_job(names, pool=self.decoder.pool(), tags=self.run_tags),
+                build_uris_job(names, pool=self.decoder.pool_of(names), tags=self.run_tags),
             ],
             schedules=list(self._schedules(names, collector)),
             sensors=list(self._sensors(names, jobs, runnable)),
-            resources=self._resources(),
+            resources=self._resources(names),
             executor=dg.in_process_executor,
         )
 
@@ -122,13 +131,13 @@ class FramesComponent(dg.Component, ComponentAttributes):
             spec = spec.replace_attributes(freshness_policy=self.freshness.policy())
         return spec
 
-    def _resources(self) -> dict[str, Any]:
+    def _resources(self, names: Names) -> dict[str, Any]:
         """What runs may set, with the attributes as its defaults."""
         workspace = {name: getattr(self, name) for name in WorkspaceResource.model_fields}
         return {
-            "workspace": with_defaults(WorkspaceResource, workspace),
-            "decoder": self.decoder.resource(),
-            "extraction": with_defaults(ExtractionResource, self.extraction),
+            names.of(KEYS[WorkspaceResource]): with_defaults(WorkspaceResource, workspace),
+            names.of(KEYS[DecoderResource]): self.decoder.resource(),
+            names.of(KEYS[ExtractionResource]): with_defaults(ExtractionResource, self.extraction),
         }
 
     def _sensors(

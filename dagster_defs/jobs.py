@@ -8,9 +8,15 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import Field
 
 from dagster_defs.metadata import of_frames
-from dagster_defs.names import POOL, Names
+from dagster_defs.names import Names
 from dagster_defs.progress import Progress
-from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    DecoderResource,
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
@@ -93,7 +99,7 @@ class Uris(dg.Config):
 
 
 def build_uris_job(
-    names: Names, *, pool: str = POOL, tags: Mapping[str, Any] | None = None
+    names: Names, *, pool: str, tags: Mapping[str, Any] | None = None
 ) -> dg.JobDefinition:
     """Build a job for frames of a few videos outside any batch: type their URIs, and launch.
 
@@ -104,17 +110,21 @@ def build_uris_job(
     """
 
     @dg.op(
+        name=names.of("extract"),
         description="Extracts frames of these videos under `{root}/adhoc`. What was done before is "
         "not done again.",
         pool=pool,
+        required_resource_keys=keys_of(
+            names, WorkspaceResource, DecoderResource, ExtractionResource
+        ),
     )
     def extract(
         context: dg.OpExecutionContext,
         config: Uris,
-        workspace: WorkspaceResource,
-        decoder: DecoderResource,
-        extraction: ExtractionResource,
     ) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
+        decoder = resource_of(context, names, DecoderResource)
+        extraction = resource_of(context, names, ExtractionResource)
         with retrying_transients():
             progress = Progress(context.log)
             metadata = extract_listed(config, workspace, decoder, extraction, progress=progress)
@@ -181,10 +191,13 @@ class Retirement(dg.Config):
 def build_retire_job(names: Names) -> dg.JobDefinition:
     """Take a batch out of use: choose its partition, and launch."""
 
-    @dg.op(description="Marks the batch as retired, and removes its partition.")
-    def retire(
-        context: dg.OpExecutionContext, config: Retirement, workspace: WorkspaceResource
-    ) -> None:
+    @dg.op(
+        name=names.of("retire"),
+        description="Marks the batch as retired, and removes its partition.",
+        required_resource_keys=keys_of(names, WorkspaceResource),
+    )
+    def retire(context: dg.OpExecutionContext, config: Retirement) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
         batch = context.partition_key
         with retrying_transients():
             clips = retire_batch(batch, workspace.open(), withdraw=config.withdraw)

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping
 from copy import copy
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import dagster as dg
 from pydantic import Field, create_model
 
+from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits
 from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
 from frames_pipeline.pipeline import Workspace
@@ -16,6 +17,14 @@ from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
 
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
+
+
+class HasResources(Protocol):
+    """A context of Dagster: of an asset, a check, an op or a sensor."""
+
+    @property
+    def resources(self) -> Any:  # noqa: ANN401
+        """The resources of the step or tick, as attributes."""
 
 
 class WorkspaceResource(dg.ConfigurableResource[Workspace]):
@@ -220,6 +229,29 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             max_reuse=self.max_reuse,
             packet_memory=self.packet_memory,
         )
+
+
+KEYS: Mapping[type[dg.ConfigurableResource[Any]], str] = {
+    WorkspaceResource: "workspace",
+    DecoderResource: "decoder",
+    ExtractionResource: "extraction",
+}
+"""Keys of the resources of a component without a name."""
+
+
+def keys_of(names: Names, *kinds: type[dg.ConfigurableResource[Any]]) -> set[str]:
+    """Return the keys of a component's resources, for `required_resource_keys`."""
+    return {names.of(KEYS[kind]) for kind in kinds}
+
+
+def resource_of(context: HasResources, names: Names, kind: type[R]) -> R:
+    """Return a component's resource, as the step or tick may use it.
+
+    A parameter with a resource's type would take its key from the parameter's name, which every
+    component in a code location would share.
+    """
+    found: R = getattr(context.resources, names.of(KEYS[kind]))
+    return found
 
 
 def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:

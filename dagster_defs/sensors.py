@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
 from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.pipeline import Change, Discovery, Workspace, discover, find_changes
 from frames_pipeline.sources.batches import Batching
@@ -49,13 +49,14 @@ def build_batch_sensor(
     @dg.sensor(
         name=names.of("video_batches"),
         jobs=jobs,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         minimum_interval_seconds=interval_s,
         description="Seals new videos into batches, and requests a run for each. Batches whose "
         "files changed are observed again.",
     )
-    def video_batches(
-        context: dg.SensorEvaluationContext, workspace: WorkspaceResource
-    ) -> dg.SensorResult:
+    def video_batches(context: dg.SensorEvaluationContext, **_: object) -> dg.SensorResult:
+        # called directly, as tests do, a sensor is given its resources as arguments, too
+        workspace = resource_of(context, names, WorkspaceResource)
         here = opened.setdefault(repr(workspace), workspace.open())
         try:
             found = discover(here, batching, now=time.time(), at_most=max_batches)

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from dagster_defs.metadata import Metadata, records
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
 from frames_pipeline.pipeline import (
@@ -69,8 +69,13 @@ class Trace(dg.Config):
 def build_trace_job(names: Names) -> dg.JobDefinition:
     """Forward and backward lineage, for those who are in the UI."""
 
-    @dg.op(description="Looks up what came from what; nothing is made or changed.")
-    def trace(context: dg.OpExecutionContext, config: Trace, workspace: WorkspaceResource) -> None:
+    @dg.op(
+        name=names.of("trace"),
+        description="Looks up what came from what; nothing is made or changed.",
+        required_resource_keys=keys_of(names, WorkspaceResource),
+    )
+    def trace(context: dg.OpExecutionContext, config: Trace) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             found = config.find(workspace.open())
         context.add_output_metadata(_told(found))

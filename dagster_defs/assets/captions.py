@@ -13,7 +13,7 @@ from dagster_defs.metadata import (
     statuses,
 )
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import CaptionProvider
@@ -46,15 +46,17 @@ def build_captions(
         key=names.captions(name),
         deps=[names.frames(frames)],
         description="What a model says of each clip, with the frames that it was shown.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=version,
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_captions(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             provider = open_provider()
             report = caption_batch(

@@ -8,7 +8,7 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.selection import Selection
@@ -47,15 +47,17 @@ def build_catalog(
         deps=list(deps),
         description="One row per clip: video, span, where its frames are, how they came out, "
         "quality, embeddings, caption. What was not made yet is empty.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=hashlib.sha256(repr(selection).encode()).hexdigest()[:16],
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_catalog(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             rows, info = catalog_batch(
                 context.partition_key,

@@ -6,7 +6,12 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
@@ -28,17 +33,18 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
         description=f"Spans of the batch's videos, cut by {clipping!r}. A clip is a span of "
         "timestamps, not a file; cutting reads headers and decodes one frame per video, or all of "
         "them where it is by shots.",
-        group_name="ingest",
+        group_name=names.of("ingest"),
         kinds={"video", "parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
         code_version=hashlib.sha256(repr(clipping).encode()).hexdigest()[:16],
         metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(clipping)},
     )
     def clips(
         context: dg.AssetExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
+        extraction = resource_of(context, names, ExtractionResource)
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from dagster_defs.metadata import code_version, column_lineage, column_schema, of_rows, records
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.embedding import EmbeddingProvider
@@ -40,9 +40,10 @@ def build_embeddings(
         deps=[names.frames(frames)],
         description=f"A vector per frame, by provider `{provider.name}`. Every row says which "
         "frame it is of.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=code_version(provider, signature),
         metadata={
             "provider": provider.parameters(),
@@ -50,8 +51,9 @@ def build_embeddings(
         },
     )
     def frame_embeddings(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             report = embed_batch(
                 context.partition_key, signature, workspace.open(), provider, name=name
@@ -85,15 +87,17 @@ def build_clip_embeddings(names: Names, *, name: str = "") -> dg.AssetsDefinitio
         deps=[there],
         description="A vector per clip: the mean of those of its frames. Every row says which "
         "frames it is of.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version="mean-1",
         metadata={"dagster/column_schema": column_schema(clip_embeddings_schema())},
     )
     def clip_embeddings(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             report = pool_batch(context.partition_key, workspace.open(), name=name)
         return dg.MaterializeResult(
@@ -126,12 +130,14 @@ def build_near_duplicates(names: Names, *, name: str, min_similarity: float) -> 
         deps=[there],
         description="Clips that are nearly the same as one before them, whatever their batch: to "
         "keep one of each, leave these out. Compares all batches that there are.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=f"leaders-1-{min_similarity}",
         metadata={"dagster/column_schema": column_schema(NEAR_DUPLICATES)},
     )
-    def near_duplicates(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
+    def near_duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             report = mark_near_duplicates(
                 workspace.open(), name=name, min_similarity=min_similarity

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 
 from dagster_defs.metadata import code_version, column_lineage, column_schema, of_rows
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.quality import QualityProvider
@@ -24,9 +24,10 @@ def build_quality(
         deps=[names.frames(name)],
         description="Sharpness, exposure, contrast, colourfulness, black and duplicate frames, "
         "and motion. Every row says which frame it is of.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=code_version(provider, signature),
         metadata={
             "provider": provider.parameters(),
@@ -34,8 +35,9 @@ def build_quality(
         },
     )
     def frame_quality(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             report = measure_batch(context.partition_key, signature, workspace.open(), provider)
         rows = report.rows

@@ -4,7 +4,12 @@ import dagster as dg
 
 from dagster_defs.metadata import PASSED_OVER_TAG, column_schema, records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
 from frames_pipeline.tables.tables import VIDEOS as COLUMNS
@@ -20,16 +25,17 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         key=names.videos,
         description="The videos of a sealed batch, as they lie in their folder or bucket. A file "
         "that changes makes its batch stale, and no other.",
-        group_name="ingest",
+        group_name=names.of("ingest"),
         kinds={"video"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def videos(
         context: dg.AssetExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
+        extraction = resource_of(context, names, ExtractionResource)
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:

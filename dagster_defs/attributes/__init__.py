@@ -2,7 +2,7 @@
 
 from dagster_defs.attributes.batching import BatchingAttributes
 from dagster_defs.attributes.clipping import ByShots, Stride, Whole
-from dagster_defs.attributes.component import ComponentAttributes
+from dagster_defs.attributes.component import ComponentAttributes, check_together
 from dagster_defs.attributes.decoding import Decoding
 from dagster_defs.attributes.models import Captioning, Embedding, Model, NearDuplicates
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
@@ -24,4 +24,5 @@ __all__ = [
     "Signature",
     "Stride",
     "Whole",
+    "check_together",
 ]

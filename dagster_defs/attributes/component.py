@@ -1,8 +1,9 @@
 """All attributes of a component in a `defs.yaml`, checked together."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import dagster as dg
@@ -15,8 +16,27 @@ from dagster_defs.attributes.models import Captioning, Embedding, Model, NearDup
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
 from dagster_defs.attributes.signatures import Signature
 from dagster_defs.resources import ExtractionResource, with_defaults
+from frames_pipeline import ConfigError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.sources.videos import SUFFIXES, checked_suffixes
+from frames_pipeline.text.addresses import without_secrets
+
+
+def check_together(components: Sequence["ComponentAttributes"]) -> None:
+    """Check that no two components of a code location share a name or a root.
+
+    Raises:
+        ConfigError: Two do.
+    """
+    for one, other in itertools.combinations(components, 2):
+        sources = f"the sources {without_secrets(one.source)} and {without_secrets(other.source)}"
+        if one.name == other.name:
+            found = f"have the name {one.name!r}" if one.name else "have no `name`"
+            message = f"two components, with {sources}, {found}; give one of them another `name` "
+            raise ConfigError(message + "in its defs.yaml")
+        if one.root.rstrip("/") == other.root.rstrip("/"):
+            message = f"two components, with {sources}, have the root {without_secrets(one.root)}; "
+            raise ConfigError(message + "give one of them another `root` in its defs.yaml")
 
 
 class ComponentAttributes(dg.Model, dg.Resolvable):
@@ -25,8 +45,9 @@ class ComponentAttributes(dg.Model, dg.Resolvable):
     name: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9_]*$",
-        description="Put before the names of assets, partitions, jobs and sensors, so that several "
-        "components can share an instance.",
+        description="Put before the names of assets, groups, partitions, jobs, sensors, schedules, "
+        "resources and pools. Give each component its own, to have several in a code location or "
+        "an instance.",
     )
     source: str = Field(description="Folder or fsspec URL of the videos.")
     root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")

@@ -5,7 +5,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from dagster_defs.names import POOL
+from dagster_defs.names import POOL, Names
 from dagster_defs.resources import Auto, DecoderResource, Nvdec, Pyav
 from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
 
@@ -24,9 +24,17 @@ class Decoding(dg.Model, dg.Resolvable):
         description="Megapixels to decode in a row below which `auto` takes the CPU.",
     )
 
-    def pool(self) -> str:
-        """The Dagster pool of the steps that decode: one for the CPU, one per GPU."""
-        return POOL if self.kind == "pyav" else f"gpu_{self.gpu}"
+    pool: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Dagster pool of the steps that decode. Default: `decode` on the CPU, `gpu_0` "
+        "and so on on a GPU, after the component's name. Give several components one pool to "
+        "limit them together.",
+    )
+
+    def pool_of(self, names: Names) -> str:
+        """Return the Dagster pool of the steps that decode: one for the CPU, one per GPU."""
+        return self.pool or names.of(POOL if self.kind == "pyav" else f"gpu_{self.gpu}")
 
     def resource(self) -> DecoderResource:
         """The resource that has it for a default."""

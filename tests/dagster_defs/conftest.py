@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -84,6 +86,39 @@ class Project:
 def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
     """Three good videos and a text file that calls itself one."""
     return make_videos(tmp_path / "videos", video, video_25s)
+
+
+def requested_by(
+    definitions: dg.Definitions,
+    sensor_name: str,
+    instance: dg.DagsterInstance,
+    *,
+    time: datetime,
+    cursor: Any = None,
+) -> tuple[dict[str, list[str]], Any]:
+    """Partitions that an automation sensor requests, by asset, and its cursor then."""
+    [sensor] = [s for s in definitions.sensors or () if s.name == sensor_name]
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    keys = sensor.asset_selection.resolve(definitions.get_repository_def().asset_graph)
+    with_condition = dg.Definitions(
+        assets=[
+            asset.map_asset_specs(
+                lambda spec: (
+                    spec.replace_attributes(automation_condition=sensor.default_condition)
+                    if spec.key in keys
+                    else spec
+                )
+            )
+            for asset in definitions.assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+        ],
+        resources=definitions.resources,
+    )
+    result = dg.evaluate_automation_conditions(
+        with_condition, instance, evaluation_time=time, cursor=cursor
+    )
+    found = {key.to_user_string(): sorted(result.get_requested_partitions(key)) for key in keys}
+    return {key: partitions for key, partitions in found.items() if partitions}, result.cursor
 
 
 def make_videos(folder: Path, video: Path, video_25s: Path) -> Path:
