@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import pytest
-from tests.test_door import memory
+from tests.container.test_media import memory
 
 from frames_pipeline import (
     FrameExtractionSignature,

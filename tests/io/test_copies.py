@@ -280,7 +280,7 @@ RUN = """
 import sys
 from pathlib import Path
 from frames_pipeline.workers.local import Workers
-from tests.test_copies import sleep_beside
+from tests.io.test_copies import sleep_beside
 if __name__ == "__main__":
     list(Workers(2).map(sleep_beside, [Path(sys.argv[1]) / name for name in "ab"]))
 """
@@ -319,7 +319,7 @@ def test_a_run_that_is_killed_with_all_its_processes_leaves_nothing(tmp_path: Pa
 SCRIPT_WITH_A_HANG = """
 import pickle, sys
 from frames_pipeline.workers.local import Workers
-from tests.test_copies import _hang
+from tests.io.test_copies import _hang
 if __name__ == "__main__":
     remote = pickle.loads(bytes.fromhex(sys.argv[1]))
     [(_, found)] = Workers(1, timeout_s=3).map(_hang, [remote])

@@ -417,7 +417,7 @@ def note_and_hang(folder: str) -> None:
 HANGING = """
 import sys
 from frames_pipeline.workers.local import Workers
-from tests.test_workers import note_and_hang
+from tests.workers.test_local import note_and_hang
 
 if __name__ == "__main__":
     list(Workers(1).map(note_and_hang, sys.argv[1:]))
