@@ -13,7 +13,7 @@ from tests.videos import X264, make_video
 DEMO = Path("examples/demo.py").absolute()
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_demo_runs_twice_and_decodes_once(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     make_video(tmp_path / "videos" / "a.mp4", frames=75, options=X264)

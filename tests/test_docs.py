@@ -100,7 +100,7 @@ def test_snippets_run(
     assert names["store"].verify("my-batch").ok
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first line to its last, in a shell and in Python; then Dagster takes it up."""
     (tmp_path / "videos").mkdir()

@@ -152,8 +152,7 @@ def page(url: str) -> Iterator[Page]:
             browser.close()
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     """One story from an empty instance on: each step finds what the one before left."""
     drop_videos(page, videos)
@@ -164,8 +163,7 @@ def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     backfill_two_partitions(page)
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_names_that_are_markup(page: Page) -> None:
     """Names stay text in tables, and in the Markdown of metadata without a contact sheet."""
     texts = list(PAYLOADS)

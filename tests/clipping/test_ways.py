@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError, SingleShotError, TooShortError
@@ -52,7 +52,6 @@ def test_a_last_clip_that_is_too_short_is_left_out(media: Media) -> None:
     length=st.fractions(min_value=Fraction(1, 10), max_value=30),
     stride=st.fractions(min_value=Fraction(1, 10), max_value=30),
 )
-@settings(max_examples=50, deadline=None)
 def test_clips_hold_the_frames_of_their_span(
     media: Media, length: Fraction, stride: Fraction
 ) -> None:

@@ -20,8 +20,8 @@ from frames_pipeline.sources.batches import Batching
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
 from tests.cluster.cluster import Cluster, is_alone, running, wait_for
-from tests.workers.test_local import results, walls
 from tests.videos import X264, make_video
+from tests.workers.test_local import results, walls
 
 pytestmark = pytest.mark.cluster
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import pytest
-from tests.container.test_media import memory
 
 from frames_pipeline import (
     FrameExtractionSignature,
@@ -24,6 +23,7 @@ from frames_pipeline.container.declared_sizes import Allowed, check_declared
 from frames_pipeline.workers.local import Workers
 from fuzz.costly import COSTLY, box, fragment, full_box, movie, mp4, table, track
 from fuzz.mutate import change_a_box, flip_bits, set_number
+from tests.container.test_media import memory
 from tests.oracle import CORPUS, needs_corpus
 from tests.videos import X264, make_video
 

@@ -34,7 +34,7 @@ def test_only_what_failed_last_and_is_still_there(project: Project) -> None:
     assert failed_batches(project.instance, Names()) == []
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: Path) -> None:
     """As the documentation has it, on an instance that other processes open."""
     home = tmp_path / "home"

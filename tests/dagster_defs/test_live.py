@@ -77,8 +77,7 @@ def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 250) 
         time.sleep(1)
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_batches_and_backfills_on_a_running_daemon(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

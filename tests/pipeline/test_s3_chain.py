@@ -160,7 +160,7 @@ def test_a_check_of_the_store_reads_no_commit(bucket: Bucket) -> None:
     assert faults == workspace.store.verify(BATCH, FOUR).faults
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:
     """Throttling, server faults, resets, lost and cut answers, all over a run and its tables."""
     s3, cut = bucket.s3, bucket.workspace
@@ -229,7 +229,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
     """Kill -9 of every process of the run; the next decodes only what is not committed."""
     workspace = bucket.workspace

@@ -108,7 +108,7 @@ class Interleaved(Objects):
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(at=st.integers(1, 40), clips=st.integers(1, 2))
 def test_any_moment_of_a_withdrawal(

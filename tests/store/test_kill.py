@@ -29,8 +29,7 @@ ROUNDS_S3 = int(os.environ.get("FRAMES_KILL_ROUNDS_S3", "3"))
 ROUNDS_PER_BATCH = 5
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(120 + 20 * ROUNDS)
+@pytest.mark.live
 def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No clip is ever half there, or of two writers, and nothing committed is lost."""
     store = FrameStore(tmp_path / "store")
@@ -39,8 +38,7 @@ def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         print(f"\n{told}")  # noqa: T201  (the totals are worth seeing)
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(120 + 60 * ROUNDS_S3)
+@pytest.mark.live
 def test_kill_on_s3(tmp_path: Path, s3: S3, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor is it in a bucket."""
     options = s3.options_with(endpoint_url=s3.direct, config_kwargs={})
