@@ -16,7 +16,7 @@ from fuzz.run import Totals, run
 from fuzz.seeds import make_seeds, sorted_seeds
 from tests.oracle import needs_corpus
 
-WALLS = Workers(2, timeout_s=120, cpu_s=60, memory_bytes=1 << 30)
+WALLS = Workers(2, cpu_s=60, memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")

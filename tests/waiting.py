@@ -56,7 +56,8 @@ def processor_seconds(pid: int) -> Callable[[], float]:
 
     def used() -> float:
         try:
-            family = [(top := psutil.Process(pid)), *top.children(recursive=True)]
+            top = psutil.Process(pid)
+            family = [top, *top.children(recursive=True)]
         except psutil.NoSuchProcess:
             return 0.0
         total = 0.0

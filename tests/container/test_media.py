@@ -30,8 +30,10 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.workers.local import Workers
+from tests.entries import within
 from tests.oracle import CORPUS, needs_corpus
 from tests.playlists import linked_matroska, playlists, with_data_reference
+from tests.slowness import slowness
 from tests.videos import X264, make_video, numbers_in
 
 FIRST = FrameExtractionSignature(policy="first")
@@ -223,12 +225,10 @@ def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path: Pa
     (tmp_path / "through.mp4").symlink_to("fifo.mp4")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket.mp4"))
-    since = time.monotonic()
     others = ["/dev/zero", "/dev/random", "/dev/stdin", "/proc/self/fd/0", "a\0b.mp4", "x" * 9999]
     for source in (*sorted(tmp_path.iterdir()), tmp_path / "loop.mp4" / "x.mp4", *others, ""):
         with pytest.raises(SourceNotFoundError, match="cannot read"):
-            extract_frames(source, [FIRST])
-    assert time.monotonic() - since < 10
+            within(lambda source=source: extract_frames(source, [FIRST]))
 
 
 def test_a_decode_needs_no_network(trap: Path, video: Path) -> None:
@@ -276,7 +276,7 @@ def measured(name: str) -> dict[str, Any]:
     return {
         "result": result,
         "wall_s": round(time.monotonic() - wall, 2),
-        "cpu_s": round(time.process_time() - cpu, 2),
+        "cpu_s": round((time.process_time() - cpu) / slowness(), 2),
         "more_mb": memory("VmHWM") - before,
     }
 
@@ -289,8 +289,8 @@ def memory(field: str) -> int:
 
 @needs_corpus
 def test_hostile_files_cost_little() -> None:
-    """By processor time, which another process on this machine does not change."""
-    found = dict(Workers(1, timeout_s=60).map(measured, HOSTILE))
+    """Measures processor time, in units that are longer on a slower or busier machine."""
+    found = dict(Workers(1).map(measured, HOSTILE))
     for name, cost in sorted(found.items()):
         print(json.dumps({"file": name} | (cost if isinstance(cost, dict) else {"is": str(cost)})))  # noqa: T201 - for `pytest -s`
     for name, cost in found.items():

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from frames_pipeline.workers.local import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.s3 import S3
 from tests.videos import numbers_in
+from tests.waiting import processor_seconds, wait_for
 
 FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
 TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
@@ -241,9 +241,11 @@ def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
         start_new_session=True,
         env=os.environ | {"OPTIONS": json.dumps(bucket.s3.options)},
     )
-    deadline = time.monotonic() + 100
-    while not workspace.store.clips(BATCH, FOUR) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(
+        lambda: workspace.store.clips(BATCH, FOUR),
+        name="a committed clip",
+        progress=processor_seconds(process.pid),
+    )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     committed = workspace.store.clips(BATCH, FOUR)

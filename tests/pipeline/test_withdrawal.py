@@ -107,9 +107,7 @@ class Interleaved(Objects):
         super().put(key, data)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(1, 40), clips=st.integers(1, 2))
 def test_any_moment_of_a_withdrawal(
     tmp_path_factory: pytest.TempPathFactory, at: int, clips: int

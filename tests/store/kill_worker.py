@@ -34,8 +34,8 @@ OPTIONS = json.loads(os.environ.get("FRAMES_KILL_OPTIONS", "{}"))
 """What fsspec needs to reach the store."""
 ACKNOWLEDGED = os.environ.get("FRAMES_KILL_ACKNOWLEDGED", "")
 """The file that writers append to when a clip is committed: batch, clip, writer, turn."""
-GRACE_SECONDS = float(os.environ.get("FRAMES_KILL_GRACE", "5"))
-"""Far above what a clip here takes to be written or read, and below what the test takes."""
+GRACE_SECONDS = float(os.environ.get("FRAMES_KILL_GRACE", "20"))
+"""Far above what a clip here takes to be written or read, even on a busy machine."""
 
 
 def frames_of(clip: str, signature: FrameExtractionSignature, fingerprint: str) -> FrameBatch:

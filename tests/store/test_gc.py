@@ -182,9 +182,16 @@ def test_commit_between_listing_and_reading(
     signature: FrameExtractionSignature,
     write: Callable[[str, int], ClipCommit],
     monkeypatch: pytest.MonkeyPatch,
+    later: Callable[[float], None],
 ) -> None:
     """A clip that is replaced while garbage is looked for loses nothing that a reader may hold."""
-    old = write("c", 0)
+    long_ago = time.time() - 10 * DAY
+    with monkeypatch.context() as patched:
+        patched.setattr(layout.time, "time_ns", lambda: int(long_ago * 1e9))
+        patched.setattr(writer, "now", lambda: datetime.fromtimestamp(long_ago, UTC))
+        old = write("c", 0)
+    for path in Path(store.objects.url).rglob("*"):
+        os.utime(path, (long_ago, long_ago))
     listing = store.objects.list
 
     def list_then_replace(prefix: str) -> object:
@@ -192,12 +199,11 @@ def test_commit_between_listing_and_reading(
         write("c", 1)
         return found
 
-    time.sleep(0.2)
-    monkeypatch.setattr(store.objects, "list", list_then_replace)
-    assert store.collect_garbage("b", grace_seconds=0.1, dry_run=False).objects == 0
-    time.sleep(0.2)
-    monkeypatch.undo()
-    [path] = store.collect_garbage("b", grace_seconds=0.1, dry_run=False).attempts
+    with monkeypatch.context() as patched:
+        patched.setattr(store.objects, "list", list_then_replace)
+        assert store.collect_garbage("b", dry_run=False).objects == 0
+    later(DAY + 60)
+    [path] = store.collect_garbage("b", dry_run=False).attempts
     assert path.endswith(old.path)
 
 

@@ -94,7 +94,7 @@ def fire(
     assert [seen["bad"] for seen in after_kill] == [[]] * rounds
     assert [seen["lost"] for seen in after_kill] == [[]] * rounds
     assert live["bad"] == []
-    assert live["looks"] > rounds
+    assert live["looks"] > 0
     assert collected + len(garbage.attempts) > 0
     assert all(report.ok for report in last)
     assert attempts <= len(last) * 16
