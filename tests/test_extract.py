@@ -353,7 +353,7 @@ def test_the_answer_for_one_signature_never_depends_on_the_others(
     asked = data.draw(st.lists(st.sampled_from(kinds), min_size=1, unique=True))
     start = data.draw(st.integers(0, 46))
     end = data.draw(st.integers(start + 1, 48))
-    part = {"start": Fraction(start, 25), "end": Fraction(end, 25)}
+    part: dict[str, Any] = {"start": Fraction(start, 25), "end": Fraction(end, 25)}
     together = extract_frames(video, asked, **part)
     assert list(together) == asked
     for signature in asked:

@@ -310,7 +310,7 @@ def until(page: Page, happened: Callable[[], object], name: str) -> None:
 
 def see(page: Page, text: str) -> None:
     """Wait until runs have brought a text onto the page."""
-    until(page, lambda: page.get_by_text(text).first.is_visible(), f"{text!r}")
+    until(page, page.get_by_text(text).first.is_visible, f"{text!r}")
 
 
 def open_until(page: Page, path: str, there: Locator) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -42,7 +43,7 @@ def run(*command: object) -> Result:
     return CliRunner().invoke(main, [str(part) for part in command])
 
 
-def parsed(*command: object) -> object:
+def parsed(*command: object) -> Any:
     result = run(*command, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -107,7 +108,7 @@ def test_a_clip_that_fails_is_an_exit_code(tmp_path: Path, video: Path) -> None:
 
 
 def test_verify_and_collect(root: Path) -> None:
-    assert parsed("verify", root)["faults"] == []  # type: ignore[call-overload]
+    assert parsed("verify", root)["faults"] == []
     victim = next(root.glob("frames/*/*/clips/a-*/*/frames/c/0/0/0/0"))
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     assert run("verify", root).exit_code == 0
@@ -118,7 +119,7 @@ def test_verify_and_collect(root: Path) -> None:
     assert run("retire", root, BATCH, "--withdraw").exit_code == 0
     assert parsed("ls", root)[0]["state"] == "retired"  # type: ignore[index]
     said = parsed("gc", root, "--grace-hours", 0)
-    assert said["dry_run"]  # type: ignore[call-overload]
+    assert said["dry_run"]
     assert victim.exists()
     assert "yes" in run("gc", root, "--grace-hours", 0, "--delete").stdout
     assert not victim.exists()
@@ -152,9 +153,9 @@ def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspa
 def test_lineage(root: Path) -> None:
     clip = "b.mp4#12800-25600"
     video = parsed("lineage", "video", root, "b.mp4")
-    assert len(video["rows"]) == 6  # type: ignore[call-overload]
+    assert len(video["rows"]) == 6
     frame = parsed("lineage", "frame", root, BATCH, clip, 37)
-    assert [row["positions"] for row in frame["rows"]] == [[37]]  # type: ignore[call-overload]
+    assert [row["positions"] for row in frame["rows"]] == [[37]]
     rows = run("lineage", "rows", root, "embeddings", BATCH, "--clip", clip)
     assert rows.stdout.count("perceptual") == 3
     assert run("lineage", "video", root, "z.mp4").exit_code == 1
@@ -296,7 +297,8 @@ def test_what_would_be_made_anew(root: Path) -> None:
         *("--embeddings", "provider=perceptual,name=second"),
         *("--quality", '{"provider": "technical", "black_level": 30}', "--measure"),
     )
-    kept, middle = {}, {}
+    kept: dict[str, Any] = {}
+    middle: dict[str, Any] = {}
     for row in told:  # type: ignore[attr-defined]
         done = kept if row["signature"] == TWO.key else middle
         is_measured = row["cpu_seconds"] is not None

@@ -57,7 +57,7 @@ def settle(
 ) -> list[tuple[int, int]]:
     is_black = np.isin(np.arange(len(middle)), black)
     evidence = Evidence(np.array(middle), np.array(inside or [0.0] * len(middle)), is_black, cuts)
-    return [tuple(transition) for transition in settled_transitions(evidence, 0.4)]
+    return [(first, last) for first, last in settled_transitions(evidence, 0.4)]
 
 
 def test_the_picture_in_the_docstring_is_true() -> None:

@@ -283,7 +283,12 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
     # everything is killed once
     site.since = time.monotonic()
     backfill = site.backfill(rest)
-    site.strike("run", lambda: [one.kill() for one in processes.runs("node").values()], on="node")
+
+    def kill_runs() -> None:
+        for one in processes.runs("node").values():
+            one.kill()
+
+    site.strike("run", kill_runs, on="node")
     for name, kill in {
         "raylet of the second node": lambda: processes.kill_alone("node", "raylet"),
         "second node": lambda: processes.kill("node"),

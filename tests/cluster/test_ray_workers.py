@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -56,7 +57,7 @@ def known(found: dict[str, str | FramesPipelineError]) -> dict[str, str]:
 @pytest.mark.usefixtures("cluster")
 def test_tasks_end_as_they_do_on_one_machine() -> None:
     tasks = ["a", "crash", "segfault", "exit", "hang", "eat memory", "refuse", "b"]
-    limits = {"timeout_s": 20.0, "memory_bytes": 512 << 20}
+    limits: dict[str, Any] = {"timeout_s": 20.0, "memory_bytes": 512 << 20}
     here = results(tasks, Workers(2, **limits))
     there = results(tasks, RayWorkers(**limits, address=ADDRESS))
     assert known(there) == known(here)

@@ -73,6 +73,7 @@ def costs(task: tuple[str, str]) -> dict[str, Any]:
     path, name = task
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before, since = memory("VmRSS"), resource.getrusage(resource.RUSAGE_SELF)
+    result: str
     try:
         result = extract_frames(path, [FIRST])[FIRST].outcome.status
     except FramesPipelineError as error:

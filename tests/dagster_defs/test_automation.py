@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
 from dagster_defs.component import Backfill
 from frames_pipeline.pipeline import discover
@@ -25,7 +26,7 @@ class Clock:
     def __init__(self, project: Project, **backfill: object) -> None:
         self._project = project
         self._backfill = Backfill(cron=NIGHTLY, **backfill)  # type: ignore[arg-type]
-        self._cursor = None
+        self._cursor: AssetDaemonCursor | None = None
         self.requested_at(BEFORE)
 
     def requested_at(self, time: datetime) -> dict[str, list[str]]:
@@ -56,7 +57,10 @@ class Clock:
             cursor=self._cursor,
         )
         self._cursor = result.cursor
-        found = {key.to_user_string(): sorted(result.get_requested_partitions(key)) for key in keys}
+        found = {
+            key.to_user_string(): sorted(filter(None, result.get_requested_partitions(key)))
+            for key in keys
+        }
         return {key: partitions for key, partitions in found.items() if partitions}
 
 

@@ -54,8 +54,15 @@ def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: P
         project.run(max_failed_share=0)
         found = subprocess.run(listing, env=env, capture_output=True, text=True, check=True)
         assert found.stdout == "batch-000001\n"
-        backfill = [BIN / "dagster", "job", "backfill", "-j", "process_batch", "--noprompt"]
-        workspace = ["-w", Path("workspace.yaml").absolute()]
+        backfill: list[str | Path] = [
+            BIN / "dagster",
+            "job",
+            "backfill",
+            "-j",
+            "process_batch",
+            "--noprompt",
+        ]
+        workspace: list[str | Path] = ["-w", Path("workspace.yaml").absolute()]
         partitions = ["--partitions", found.stdout.strip()]
         said = subprocess.run(
             [*backfill, *workspace, *partitions], env=env, capture_output=True, text=True,

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -47,7 +48,7 @@ class Case:
 
     name: str
     change: Callable[[Project], None] = lambda project: None
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
     """What `defs.yaml` says from now on."""
     repair: bool = False
     stale: frozenset[str] = NOTHING

@@ -68,7 +68,7 @@ class Unreachable(FrameStore):
         super().__init__(url)
         self.video, self.error = video, error
 
-    def write_clip(self, batch, clip, frames, **kwargs):  # type: ignore[no-untyped-def]
+    def write_clip(self, batch, clip, frames, **kwargs):
         if clip.clip_id.startswith(self.video):
             message = "no answer"
             raise self.error(message)

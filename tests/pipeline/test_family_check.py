@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from frames_pipeline import (
     Limits,
     SourceChangedError,
     extract_frames,
-    media,
 )
+from frames_pipeline.container import media
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.pipeline import family_check, plain_decode
 from frames_pipeline.pipeline.family_check import FamilyTask, Judgement, judge
@@ -135,10 +136,11 @@ def test_frames_that_are_not_there_are_found(
     path = make_video(tmp_path / "a.mp4", options=X264, frames=12, pts=range(-4, 8))
     right = media.build_index
 
-    def all_shown(*asked: object) -> PacketIndex:
-        index = right(*asked)  # type: ignore[arg-type]
+    def all_shown(*asked: Any) -> PacketIndex:
+        index = right(*asked)
         shown = index.order >= 0
-        return replace(index, shown=shown, presentation=np.argsort(index.order)[-shown.sum() :])
+        presentation = np.argsort(index.order)[-shown.sum() :]
+        return replace(index, shown=shown, presentation=presentation)
 
     assert judged(path).differences == ()
     monkeypatch.setattr(media, "build_index", all_shown)

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import numpy as np
@@ -88,7 +89,7 @@ def test_the_same_frames(
 def test_plain_readers(tmp_path: Path, store: dict[str, FrameBatch]) -> None:
     """Zarr and any reader of Parquet see the same, without this library."""
     pack_frames(stored(tmp_path), tmp_path / "pack", part_bytes=10 * FRAME)
-    rows = duckdb.sql(
+    rows = duckdb.execute(
         f"SELECT filename, clip_id, start, stop, frames_digest, positions "
         f"FROM read_parquet('{tmp_path}/pack/parts/*/index.parquet', filename = true)"
     ).fetchall()
@@ -373,7 +374,7 @@ def test_torch_datasets_take_it(tmp_path: Path, store: dict[str, FrameBatch]) ->
     one, other = (WindowDataset(each, Windows(length=2, stride=2)) for each in (packed, frames))
     assert len(one) == len(other) == 12
     for number in range(12):
-        mine, theirs = one[number], other[number]
+        mine, theirs = (cast("dict[str, Any]", each[number]) for each in (one, other))
         assert mine["clip_id"] == theirs["clip_id"]
         assert np.array_equal(mine["frames"], theirs["frames"])
     samples = list(iterable_dataset(packed, Windows(length=2, stride=2), seed=None))

@@ -70,11 +70,14 @@ def fire(
         [sys.executable, script, store.objects.url, totals],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orders, answers = process.stdin, process.stdout
 
         def ask(order: str) -> Any:
-            process.stdin.write(f"{order}\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
+            orders.write(f"{order}\n")
+            orders.flush()
+            return json.loads(answers.readline())
 
         others = [ask("read reader.json"), ask("collect collector.json")]
         after_kill = [
@@ -83,7 +86,7 @@ def fire(
         for other in others:
             os.kill(other, signal.SIGTERM)
             ask(f"wait {other}")
-        process.stdin.close()
+        orders.close()
     live = json.loads((totals / "reader.json").read_text())
     collected = json.loads((totals / "collector.json").read_text())
     acknowledged = len((totals / "acknowledged").read_text().splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -111,7 +112,7 @@ def test_hash_is_that_of_signatures() -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(alphabet="0123456789abcdef")), st.randoms())
-def test_digest_of_clips_has_no_order(digests: dict[str, str], random: object) -> None:
+def test_digest_of_clips_has_no_order(digests: dict[str, str], random: Random) -> None:
     """Only which clip has which frames counts."""
     pairs = list(digests.items())
     expected = layout.digest_of_clips(pairs)

@@ -41,7 +41,7 @@ from tests.waiting import processor_seconds, wait_for
 
 
 def work(task: str) -> str:
-    return DEEDS.get(task, str.upper)(task)
+    return str(DEEDS.get(task, str.upper)(task))
 
 
 def refuse(_: str) -> str:
