@@ -63,7 +63,7 @@ def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: P
             "--noprompt",
         ]
         workspace: list[str | Path] = ["-w", Path("workspace.yaml").absolute()]
-        partitions = ["--partitions", found.stdout.strip()]
+        partitions = ["-j", "process_batch", "--partitions", found.stdout.strip()]
         said = subprocess.run(
             [*backfill, *workspace, *partitions], env=env, capture_output=True, text=True,
             check=False,
