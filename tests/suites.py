@@ -3,6 +3,7 @@
 A test is `live` if it
 
 - starts a daemon, a browser, a cluster, or a command that does a whole run,
+- does whole runs over an S3 server,
 - kills processes at random,
 - or computes for more than a few seconds.
 
@@ -24,10 +25,13 @@ ONE_IN: Final = 8
 
 def live_from(number: int, cases: Iterable[Any]) -> list[ParameterSet]:
     """Return cases as parameters; those from a number on are live."""
-    return [
-        pytest.param(case, marks=[pytest.mark.live] if n >= number else [])
-        for n, case in enumerate(cases)
-    ]
+    return [_case(case, is_quick=n < number) for n, case in enumerate(cases)]
+
+
+def _case(case: Any, *, is_quick: bool) -> ParameterSet:
+    """Return a value, or a `pytest.param`, with its mark."""
+    values, marks, name = case if isinstance(case, ParameterSet) else ((case,), (), None)
+    return pytest.param(*values, marks=[*marks, *live_unless(is_quick)], id=name)
 
 
 def live_unless(is_quick: bool) -> list[pytest.MarkDecorator]:

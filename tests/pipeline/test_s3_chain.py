@@ -40,6 +40,7 @@ from tests.s3 import S3
 from tests.videos import numbers_in
 from tests.waiting import processor_seconds, wait_for
 
+pytestmark = pytest.mark.live
 FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
 TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 
@@ -160,7 +161,6 @@ def test_a_check_of_the_store_reads_no_commit(bucket: Bucket) -> None:
     assert faults == workspace.store.verify(BATCH, FOUR).faults
 
 
-@pytest.mark.live
 def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:
     """Throttling, server faults, resets, lost and cut answers, all over a run and its tables."""
     s3, cut = bucket.s3, bucket.workspace
@@ -229,7 +229,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.live
 def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
     """Kill -9 of every process of the run; the next decodes only what is not committed."""
     workspace = bucket.workspace
