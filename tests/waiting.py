@@ -10,9 +10,11 @@ A deadline says how fast a machine has to be. Here the clock starts again with e
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,28 +50,27 @@ def wait_for(
         rest(pause_s)
 
 
-def processor_seconds(pid: int) -> Callable[[], float]:
+def processor_seconds(process: subprocess.Popen[Any]) -> Callable[[], float]:
     """Return the progress of a process and its children: the processor seconds they used.
 
-    It stands still when they hang or are gone, whatever else the machine does.
+    It stands still when they hang, whatever else the machine does; a process that ended fails
+    the wait.
     """
 
     def used() -> float:
-        try:
-            top = psutil.Process(pid)
-            family = [top, *top.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return 0.0
-        total = 0.0
-        for process in family:
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += times.user + times.system
-        return round(total, 1)
+        assert process.poll() is None, f"{process.args} ended with {process.returncode}"
+        top = psutil.Process(process.pid)
+        return round(sum(map(_seconds, [top, *top.children(recursive=True)])), 1)
 
     return used
+
+
+def _seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def bytes_in(*files: Path) -> Callable[[], int]:

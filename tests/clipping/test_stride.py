@@ -43,11 +43,9 @@ def test_clips_hold_the_frames_of_their_span(
     for clip in clips:
         assert clip.num_frames == sum(clip.start <= tick < clip.stop for tick in pts)
     assert len({clip.clip_id for clip in clips}) == len(clips)
-    starts = [clip.start * clip.time_base for clip in clips]
-    for start, planned in zip(
-        starts, (number * stride for number in range(len(clips))), strict=True
-    ):
-        assert abs(start - planned) <= media.index.time_base
+    for clip in clips:
+        start = clip.start * clip.time_base
+        assert abs(start - round(start / stride) * stride) <= clip.time_base
     if stride <= length:
         assert sum(clip.num_frames for clip in clips) >= media.index.num_frames
 

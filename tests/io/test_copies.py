@@ -306,7 +306,7 @@ def test_a_run_that_is_killed_with_all_its_processes_leaves_nothing(tmp_path: Pa
         wait_for(
             lambda: all((tmp_path / name).exists() for name in "ab"),
             name="both tasks",
-            progress=processor_seconds(run.pid),
+            progress=processor_seconds(run),
         )
         (home,) = tmp.iterdir()
         left = [*tmp.rglob("listener-*"), *Path("/dev/shm").glob(f"sem.{home.name}-*")]

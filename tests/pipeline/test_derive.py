@@ -222,7 +222,7 @@ def test_captions_stand_when_the_run_is_killed(
     )
     try:
         # the fifth clip is asked about when three have their rows
-        server.wait_for_requests(5, processor_seconds(process.pid))
+        server.wait_for_requests(5, processor_seconds(process))
     finally:
         process.kill()
         process.wait()

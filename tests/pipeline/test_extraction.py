@@ -201,7 +201,7 @@ def test_a_killed_run_resumes_where_it_was(cut: Workspace) -> None:
     wait_for(
         lambda: cut.store.clips(BATCH, FOUR),
         name="a committed clip",
-        progress=processor_seconds(process.pid),
+        progress=processor_seconds(process),
     )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -243,7 +243,7 @@ def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
     wait_for(
         lambda: workspace.store.clips(BATCH, FOUR),
         name="a committed clip",
-        progress=processor_seconds(process.pid),
+        progress=processor_seconds(process),
     )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -455,7 +455,7 @@ def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )
     notes = tmp_path / "notes"
-    wait_for(lambda: list(notes.iterdir()), name="a task", progress=processor_seconds(run.pid))
+    wait_for(lambda: list(notes.iterdir()), name="a task", progress=processor_seconds(run))
     [process] = [psutil.Process(int(path.name)) for path in notes.iterdir()]
     assert is_at_work(process)
     run.kill()
