@@ -46,7 +46,7 @@ def wait_for(
         if found != seen:
             seen, since = found, now
         still = now - since
-        assert still < PATIENCE_S, f"{name}: no progress for {still:.0f} s, at {seen!r}"
+        assert still <= PATIENCE_S, f"{name}: no progress for {still:.0f} s, at {seen!r}"
         rest(pause_s)
 
 

@@ -108,7 +108,7 @@ def test_what_nobody_needs_is_not_fed(case: tuple[Stream, NDArray[np.int64]]) ->
             assert not np.any(index.disposable[np.setdiff1d(run[1:], wanted)])
 
 
-def sure_references(stream: Stream) -> Callable[[int, int], list[set[int]]]:
+def sure_references(stream: Stream) -> Callable[[int, int], list[list[int]]]:
     """What headers tell where they name the frames that each one is predicted from."""
     return lambda start, stop: [sorted(rows) for rows in stream.refs[start:stop]]
 
