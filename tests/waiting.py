@@ -58,7 +58,7 @@ def processor_seconds(process: subprocess.Popen[Any]) -> Callable[[], float]:
     """
 
     def used() -> float:
-        assert process.poll() is None, f"{process.args} ended with {process.returncode}"
+        assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
         top = psutil.Process(process.pid)
         return round(sum(map(_seconds, [top, *top.children(recursive=True)])), 1)
 

@@ -203,8 +203,8 @@ def test_commit_between_listing_and_reading(
         patched.setattr(store.objects, "list", list_then_replace)
         assert store.collect_garbage("b", dry_run=False).objects == 0
     later(DAY + 60)
-    [path] = store.collect_garbage("b", dry_run=False).attempts
-    assert path.endswith(old.path)
+    [collected] = store.collect_garbage("b", dry_run=False).attempts
+    assert collected.endswith(old.path)
 
 
 def test_stray_temporary_files(
