@@ -135,6 +135,7 @@ def test_one_decode_serves_every_signature(project: Project) -> None:
     assert 0 < int(str(fed)) <= shown
 
 
+@pytest.mark.live
 def test_damage_in_the_store_is_found_by_a_check_and_repaired_by_a_run(project: Project) -> None:
     project.seal()
     project.run()

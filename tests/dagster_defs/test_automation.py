@@ -105,7 +105,7 @@ def test_a_cap_leaves_the_rest_to_the_next_tick(project: Project, batches: list[
     assert clock.requested_at(NEXT)["clips"] == batches[2:4]
 
 
-@pytest.mark.parametrize("stale", live_from(1, [True, False]))
+@pytest.mark.parametrize("stale", live_from(0, [True, False]))
 def test_stale_batches_are_done_again_only_if_asked(project: Project, *, stale: bool) -> None:
     [batch] = project.seal()
     assert project.run().success

@@ -90,6 +90,7 @@ def test_a_source_that_is_not_there_is_a_reason_and_no_crash(project: Project) -
     assert "nowhere is not a folder" in skipped(result)
 
 
+@pytest.mark.live
 def test_a_file_that_changes_has_its_batch_observed_and_no_other(project: Project) -> None:
     one_each = BatchingAttributes(batch_size=1, max_wait_s=60)
     for key in added(tick(project, batching=one_each)):

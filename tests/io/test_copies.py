@@ -108,6 +108,7 @@ def _hold(folder: Path, name: str) -> None:
             assert path.read_bytes() == b"whole"
 
 
+@pytest.mark.live
 def test_many_processes_at_once(tmp_path: Path) -> None:
     """With room for one of two copies, all of them always see a whole one."""
     context = multiprocessing.get_context("spawn")

@@ -203,6 +203,7 @@ def test_captions_stand_when_frames_cannot_be_read(
     assert rows == list(manifest.clips)[:5]
 
 
+@pytest.mark.live
 def test_captions_stand_when_the_run_is_killed(
     extracted: Workspace, server: VisionServer, tmp_path: Path
 ) -> None:

