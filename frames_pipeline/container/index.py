@@ -27,6 +27,7 @@ from frames_pipeline.bitstream import (
     SHOWN,
     starts_at_an_entry,
 )
+from frames_pipeline.clips import Span
 from frames_pipeline.container.times import (
     NO_PTS,
     FrameTimes,
@@ -173,6 +174,16 @@ class PacketIndex:
     def shown_key(self) -> NDArray[np.bool_]:
         """Whether each shown frame is a key frame. Shape (num_frames,)."""
         return self.key[self.presentation]
+
+    def within(self, span: Span) -> slice:
+        """Return the positions of the shown frames in a span, as a slice with both ends.
+
+        `index.presentation[index.within(span)]` are the rows of these frames.
+        """
+        pts = self.shown_pts
+        start = 0 if span.start is None else int(np.searchsorted(pts, span.start))
+        stop = len(pts) if span.stop is None else int(np.searchsorted(pts, span.stop))
+        return slice(start, max(start, stop))
 
     @property
     def duration_seconds(self) -> float:

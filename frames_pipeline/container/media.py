@@ -1,4 +1,4 @@
-"""The one hardened door through which every media file is opened.
+"""Open media files: the only way in, and a hardened one.
 
 Files come from strangers, and FFmpeg would gladly follow a playlist to the neighbour's file or to
 the network, or decode a picture of 16000x16000 while it probes. So: formats by allow-list, one
@@ -46,12 +46,14 @@ from frames_pipeline.container.packets import (
 )
 from frames_pipeline.errors import (
     ConfigError,
+    FramesPipelineError,
     LimitExceededError,
     NoVideoStreamError,
     SourceChangedError,
     StoreError,
     TransientError,
     UnsupportedSourceError,
+    typed,
 )
 from frames_pipeline.frames import Crop
 from frames_pipeline.io.local import open_regular, status_of
@@ -334,6 +336,35 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         media = Media(connect, file, name=name, limits=limits)
         stack.callback(media.close)
         yield media
+
+
+@contextlib.contextmanager
+def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
+    """Open a media file for one call of the library, which reads it to the end of the block.
+
+    Raises:
+        SourceError: As `open_media`, or it was written until the end of the block.
+        LimitExceededError: There is not enough memory for it.
+        InternalError: A bug of this library, with the error that was met.
+    """
+    try:
+        with open_media(source, limits) as media, _enough_memory(media):
+            yield media
+            media.check_unchanged()
+    except FramesPipelineError:
+        raise
+    except Exception as error:
+        raise typed(error) from error
+
+
+@contextlib.contextmanager
+def _enough_memory(media: Media) -> Iterator[None]:
+    """Raise `LimitExceededError` if memory runs out: the source is too large for this machine."""
+    try:
+        yield
+    except MemoryError as error:
+        message = f"{media.name}: there is not enough memory to decode it"
+        raise LimitExceededError(message) from error
 
 
 @contextlib.contextmanager

@@ -1,8 +1,12 @@
-"""Where decoded frames go: one collection per clip, one sheet of pixels per signature."""
+"""Where decoded frames go: an assembler per clip, and in it a buffer of pixels per signature.
+
+frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
+                                   ->  _PixelBuffer of each signature that wants it
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,8 +16,9 @@ from numpy.typing import NDArray
 
 from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.media import Limits, Media
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
+from frames_pipeline.decoding.row_decode import RowDecode
 from frames_pipeline.errors import (
     LimitExceededError,
     NoFramesError,
@@ -116,22 +121,22 @@ class ClipAssembler:
             NoFramesError: No frame is shown in the span.
             LimitExceededError: A signature asks for more frames than the limits allow.
         """
-        pts = index.shown_pts
-        start = 0 if span.start is None else int(np.searchsorted(pts, span.start))
-        stop = len(pts) if span.stop is None else int(np.searchsorted(pts, span.stop))
-        if start >= stop:
+        part = index.within(span)
+        rows = index.presentation[part]
+        if not len(rows):
             raise NoFramesError(_no_frame_in(span, index))
         self._index = index
         self._limits = limits
-        self._candidates = stop - start
+        self._candidates = len(rows)
         self._signatures = tuple(signatures)
+        pts, key_frame = index.pts[rows], index.key[rows]
         selected = [
-            start
+            part.start
             + select_frames(
                 signature,
-                pts[start:stop],
+                pts,
                 index.time_base,
-                key_frame=index.shown_key[start:stop],
+                key_frame=key_frame,
                 max_frames=limits.max_frames,
             )
             for signature in signatures
@@ -145,7 +150,7 @@ class ClipAssembler:
 
     def reset(self) -> None:
         """Forget what arrived."""
-        self._sheets = [
+        self._buffers = [
             _PixelBuffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
         ]
@@ -156,9 +161,9 @@ class ClipAssembler:
         if self.error is not None:
             return
         try:
-            for sheet in self._sheets:
-                if position in sheet.slots:
-                    sheet.put(position, frame, self._limits.max_clip_bytes)
+            for buffer in self._buffers:
+                if position in buffer.slots:
+                    buffer.put(position, frame, self._limits.max_clip_bytes)
         except SourceError as error:
             self.error = error
         except MemoryError as error:
@@ -182,8 +187,8 @@ class ClipAssembler:
         if self.error is not None:
             return self.error
         batches = {
-            signature: self._batch(sheet, report, is_suspect, complaint)
-            for signature, sheet in zip(self._signatures, self._sheets, strict=True)
+            signature: self._batch(buffer, report, is_suspect, complaint)
+            for signature, buffer in zip(self._signatures, self._buffers, strict=True)
         }
         if all(batch.outcome.missing and not len(batch) for batch in batches.values()):
             detail = f": {complaint}" if complaint else ""
@@ -192,13 +197,13 @@ class ClipAssembler:
 
     def _batch(
         self,
-        sheet: _PixelBuffer,
+        buffer: _PixelBuffer,
         report: DecodeReport,
         is_suspect: Callable[[int], bool],
         complaint: str,
     ) -> FrameBatch:
-        frames, positions, missing = sheet.finish()
-        detail = "" if len(sheet.positions) else self._no_key_frame()
+        frames, positions, missing = buffer.finish()
+        detail = "" if len(buffer.positions) else self._no_key_frame()
         rows = self._index.presentation[positions]
         corrupt = np.array([is_suspect(row) for row in rows.tolist()], np.bool_)
         outcome = Outcome(
@@ -224,6 +229,66 @@ class ClipAssembler:
     def _no_key_frame(self) -> str:
         """Why nothing is wanted of the clip, which has frames: `keyframes` alone wants none."""
         return f"none of the {self._candidates} frames of the clip is a key frame"
+
+
+class ClipSet:
+    """The clips of one video that are decoded in one pass. Each leaves the set when it is done."""
+
+    def __init__(
+        self, media: Media, spans: Sequence[Span], signatures: Sequence[FrameExtractionSignature]
+    ) -> None:
+        """Select the frames that each signature wants of each clip."""
+        self._media = media
+        self._converter = Converter(media.name, media.container_crop)
+        self._clips: dict[int, ClipAssembler] = {}
+        self.empty: list[tuple[int, SourceError]] = []
+        """Numbers of the spans without a clip, and why."""
+        for number, span in enumerate(spans):
+            try:
+                clip = ClipAssembler(media.index, span, signatures, media.limits)
+            except SourceError as error:
+                self.empty.append((number, error))
+            else:
+                self._clips[number] = clip
+        self._wanted_by = self._find_wanted()
+
+    def _find_wanted(self) -> dict[int, list[tuple[int, int]]]:
+        """Return, for each wanted row, its position and the number of each clip that wants it."""
+        wanted_by: dict[int, list[tuple[int, int]]] = {}
+        for number, clip in self._clips.items():
+            rows = self._media.index.presentation[clip.positions].tolist()
+            for row, position in zip(rows, clip.positions.tolist(), strict=True):
+                wanted_by.setdefault(row, []).append((position, number))
+        return wanted_by
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of all wanted frames, ascending."""
+        return np.array(sorted(self._wanted_by), np.int64)
+
+    def reset(self) -> None:
+        """Forget the frames of clips that are not done."""
+        self._converter = Converter(self._media.name, self._media.container_crop)
+        for clip in self._clips.values():
+            clip.reset()
+
+    def put(self, row: int, frame: VideoFrame) -> None:
+        """Convert a frame for the clips that want it."""
+        if wanted_by := self._wanted_by.get(row):
+            converted = Converted(frame, self._converter)
+            for position, number in wanted_by:
+                if number in self._clips:
+                    self._clips[number].put(position, converted)
+
+    def finish(
+        self, before: int, decode: RowDecode
+    ) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
+        """Yield the clips that want only rows before one, by number, with their batches."""
+        for number in [number for number, clip in self._clips.items() if clip.last_row < before]:
+            result = self._clips.pop(number).finish(
+                decode.report(before), is_suspect=decode.is_suspect, complaint=decode.complaint
+            )
+            yield number, result
 
 
 def _no_frame_in(span: Span, index: PacketIndex) -> str:

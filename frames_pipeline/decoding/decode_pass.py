@@ -48,7 +48,7 @@ class DecodePass:
     def __init__(self, media: Media, plan: DecodePlan) -> None:
         """Prepare a pass; nothing is decoded yet."""
         self._media = media
-        self._plan = plan
+        self.plan = plan
         self._index = media.index
         self._entries = entry_rows(media.index)
         self._damaged = media.index.corrupt.copy()
@@ -68,10 +68,10 @@ class DecodePass:
         Raises:
             PlanFailedError: Damage was met, and the plan is not linear.
         """
-        for run in self._plan.runs:
+        for run in self.plan.runs:
             entry, self._settled = int(run[0]), 0
             for decoded in decoder.decode(self._media, run.tolist(), tally):
-                arrival = self._judge(decoded, run)
+                arrival = self._take_in(decoded, run)
                 if arrival is None:
                     continue
                 if self._entries[arrival.row] > entry:
@@ -93,8 +93,8 @@ class DecodePass:
         before = slice(0, row + 1)
         return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
-    def _judge(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
-        """The frame, if it is one that this run is for; an error is noted."""
+    def _take_in(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
+        """Note damage, and return the frame if it is one that this run is for."""
         row, frame, error, is_gap = decoded
         if is_gap:
             self._gaps[row] = True
@@ -128,7 +128,7 @@ class DecodePass:
         if len(absent):
             self.complaint = self.complaint or f"packet {absent[0]}: no frame comes of it"
         self._damaged[absent] = True
-        if not self._plan.is_linear and (len(absent) or self._first_damage < before):
+        if not self.plan.is_linear and (len(absent) or self._first_damage < before):
             raise PlanFailedError
         return GroupDone(before)
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import Limits
-from frames_pipeline.decoding.backends import Decoder, open_decoder
+from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -26,7 +26,6 @@ from frames_pipeline.errors import (
     InternalError,
     WorkerError,
 )
-from frames_pipeline.extract import check_pixels
 from frames_pipeline.pipeline.content_index import is_copied
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored

@@ -149,9 +149,7 @@ def _stored(
 ) -> Iterator[_Claim]:
     """Some stored frames, undamaged ones, of clips that begin within reach."""
     reached = [
-        (clip, commit)
-        for clip, commit in task.clips
-        if np.searchsorted(index.shown_pts, clip.start) < within
+        (clip, commit) for clip, commit in task.clips if index.within(clip.span).start < within
     ]
     workspace: list[tuple[ClipCommit, int]] = []
     for _, commit in chance.sample(reached, min(_FRAMES, len(reached))):

@@ -19,6 +19,7 @@ from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import Limits, open_media
 from frames_pipeline.decoding.convert import Size, chroma_block
 from frames_pipeline.decoding.crop import window
+from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -31,7 +32,6 @@ from frames_pipeline.errors import (
     detail_of,
     typed,
 )
-from frames_pipeline.extract import probe_media
 from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature

@@ -311,18 +311,14 @@ def _opened(task: _Task) -> Iterator[Media]:
 def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
     """Whether every wanted frame is stored, and those in question have the pixels of the source."""
     index, signature = media.index, _on_cpu(task.signature)
-    first, last = np.searchsorted(index.shown_pts, (task.clip.start, task.clip.stop))
-    wanted = select_frames(
-        signature,
-        index.shown_pts[first:last],
-        index.time_base,
-        key_frame=index.shown_key[first:last],
-    )
-    if not np.array_equal(stored.pts, index.shown_pts[first:last][wanted]):
+    rows = index.presentation[index.within(task.clip.span)]
+    pts = index.pts[rows]
+    wanted = select_frames(signature, pts, index.time_base, key_frame=index.key[rows])
+    if not np.array_equal(stored.pts, pts[wanted]):
         return False
     alone = replace(signature, policy="first", target_fps=None, num_frames=None)
     moments = [int(stored.pts[i]) for i in task.indexes]
-    spans = [Span(pts, pts + 1) for pts in moments]
+    spans = [Span(moment, moment + 1) for moment in moments]
     for number, found in extract_spans(media, spans, [alone], decoder=open_decoder(None)):
         if isinstance(found, SourceError):
             return False
@@ -337,7 +333,7 @@ def _whole(task: _Task, media: Media) -> FrameBatch:
     A clip that was decoded linearly is decoded linearly again, by one thread: some damage shows
     only in that way.
     """
-    spans, signature = [Span(task.clip.start, task.clip.stop)], _on_cpu(task.signature)
+    spans, signature = [task.clip.span], _on_cpu(task.signature)
     linear = task.commit.outcome.decode.fallback
     decoded = extract_spans(media, spans, [signature], decoder=PyavDecoder(), linear=linear)
     found = dict(decoded)[0]

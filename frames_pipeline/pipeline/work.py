@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 
-from frames_pipeline.clips import Clip, Span
+from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import Limits, Media, open_media
 from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.decoding.backends import Decoder, driver_version
@@ -109,7 +109,7 @@ def _decode(task: Task) -> Results:
     ):
         for clip in task.clips:
             clip.check_time_base(media.index.time_base)
-        spans = [Span(clip.start, clip.stop) for clip in task.clips]
+        spans = [clip.span for clip in task.clips]
         since = time.monotonic()
         family = family_of(media).key
         reason = linear_reason(family, task.job.suspects)
