@@ -34,7 +34,7 @@ MODULES: Final[Mapping[str, str]] = {
     "device": "decoding.device",
     "drawing": "pictures.drawing",
     "entries": "sources.entries",
-    "file_objects": "sources.file_objects",
+    "file_objects": "io.file_objects",
     "gather": "decoding.assembly",
     "index": "container.index",
     "media": "container.media",

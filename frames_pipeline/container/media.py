@@ -56,9 +56,9 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.frames import Crop
+from frames_pipeline.io.fetch import staged_url
+from frames_pipeline.io.file_objects import CallersFile
 from frames_pipeline.io.local import open_regular, status_of
-from frames_pipeline.sources.file_objects import CallersFile
-from frames_pipeline.sources.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
 """Opens the container, for other hardware if some is given."""

@@ -63,6 +63,7 @@ from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views, view_names
 from frames_pipeline.pipeline.workspace import Workspace
+from frames_pipeline.workers.local import preload
 
 __all__ = [
     "COPIED",
@@ -125,6 +126,8 @@ __all__ = [
     "videos_version",
     "view_names",
 ]
+
+preload(__name__)
 
 __getattr__ = old_names(
     __name__, {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"}

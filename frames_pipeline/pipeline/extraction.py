@@ -20,7 +20,6 @@ from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decode
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
-    CommitNotFoundError,
     ConfigError,
     FramesPipelineError,
     InternalError,
@@ -266,10 +265,7 @@ def _commits(
 
     if readable is not None:
         return current(readable)
-    try:
-        published = current(workspace.store.manifest(batch, signature).clips)
-    except CommitNotFoundError:
-        published = {}
+    published = current(workspace.store.published(batch, signature))
     if len(published) == len(wanted):
         return published
     return current(workspace.store.clips(batch, signature))
