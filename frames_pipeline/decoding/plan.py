@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,6 @@ from frames_pipeline.container.index import PacketIndex
 Rows = NDArray[np.int64]
 References = Callable[[int, int], Sequence[Sequence[int]] | None]
 """For each row in [start, stop), the rows that its frame may be predicted from; `None`: unknown."""
-
-_LEADING_ARE_NEVER_NEEDED: Final = ("hevc",)
-"""Codecs in which no other picture may refer to a leading one (H.265, 7.4.2.2)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +125,7 @@ def _needed(
         if needed[0] >= start:
             return np.array(needed)
     drop = index.disposable[rows]
-    if index.codec in _LEADING_ARE_NEVER_NEEDED:
+    if index.codec_facts.leading_is_unneeded:
         order = index.order[rows]
         drop |= (order >= 0) & (order < index.order[start])
     drop &= ~index.sets[rows]
