@@ -62,7 +62,7 @@ class Codec:
     reports_damage: bool = False
     """Whether FFmpeg's decoder reports all damage of predicted frames with frame threads, too."""
     returns_broken: bool = False
-    """Whether FFmpeg's decoder outputs broken pictures unmarked, unless it is told to refuse them."""
+    """Whether FFmpeg's decoder outputs broken pictures unmarked, unless told to refuse them."""
 
     def open_reader(self, extradata: bytes, *, width: int = 0, height: int = 0) -> HeaderReader:
         """Return a reader of a stream's packets, for frames of a size."""
