@@ -25,7 +25,6 @@ from frames_pipeline.errors import (
     InternalError,
     WorkerError,
 )
-from frames_pipeline.pipeline.content_index import is_copied
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.repair import repair_store
@@ -352,7 +351,7 @@ def _publish(
     copied = sum(
         done_for == signature
         and result.commit is not None
-        and is_copied(result.commit.outcome.decode)
+        and bool(result.commit.outcome.decode.copied_from)
         for (done_for, _), result in now.items()
     )
     return FramesReport(
