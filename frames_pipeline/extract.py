@@ -17,8 +17,9 @@ from typing import cast
 from frames_pipeline.clips import Seconds, Span, check_bounds
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import Limits, Media, Source, open_once
-from frames_pipeline.decoding.assembly import ClipSet, FramesBySignature
+from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
+from frames_pipeline.decoding.clip_set import ClipSet
 from frames_pipeline.decoding.decode_pass import DecodedFrame, GroupDone
 from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.decoding.row_decode import Restarted, RowDecode
