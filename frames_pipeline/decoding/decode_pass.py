@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import Decoded, Decoder, Tally
-from frames_pipeline.decoding.plan import DecodePlan, Rows, entry_rows
+from frames_pipeline.decoding.plan import DecodePlan, Rows
 
 
 class DecodedFrame(NamedTuple):
@@ -50,7 +50,7 @@ class DecodePass:
         self._media = media
         self.plan = plan
         self._index = media.index
-        self._entries = entry_rows(media.index)
+        self._entries = plan.entries
         self._damaged = media.index.corrupt.copy()
         # where bytes are lost, so may be whole packets behind them, which others refer to
         self._is_harmless = media.index.disposable & ~media.index.corrupt
