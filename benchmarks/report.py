@@ -39,6 +39,16 @@ The next run replaces it, so edit `benchmarks/report.py` instead.
 ![CPU time as multiples of bare](../images/benchmarks.svg)
 """
 
+_RATIOS: Final = """\
+Medians of ratios within a round. In the first column, 1 means as fast as decoding alone. In the
+others, 2 means that the tool takes twice as long as frames-pipeline.
+"""
+
+_CORES: Final = """\
+Two minutes of 720p HEVC, at 2 fps to 224x224, as 12 clips or as one. Compare these to choose
+`processes` and `threads`. H.264 is always decoded by one thread.
+"""
+
 _NEXT: Final = """\
 ## Where to go next
 
@@ -115,18 +125,12 @@ def _ratios(results: Sequence[Result], tools: list[str]) -> str:
         rows.append(row)
     names = [f"{tool} / ours" for tool in peers if tool != FLOOR]
     table = _table(["scenario", "ours / bare", *names], rows)
-    text = (
-        "Medians of ratios within a round. In the first column, 1 means as fast as decoding alone.\n"
-        "In the others, 2 means that the tool takes twice as long as frames-pipeline."
-    )
-    return f"## CPU ratios\n\n{text}\n\n{table}"
+    return f"## CPU ratios\n\n{_RATIOS}\n{table}"
 
 
 def _cores(cores: Sequence[Spent]) -> str:
     rows = [[spent.way.name, f"{spent.wall:.2f}", f"{spent.cpu:.2f}"] for spent in cores]
-    text = "Two minutes of 720p HEVC, at 2 fps to 224x224, as 12 clips or as one. Compare these to\n"
-    text += "choose `processes` and `threads`. H.264 is always decoded by one thread."
-    return f"## Cores\n\n{text}\n\n{_table(['way', 'wall, s', 'CPU, s'], rows)}"
+    return f"## Cores\n\n{_CORES}\n{_table(['way', 'wall, s', 'CPU, s'], rows)}"
 
 
 def _absence(result: Result, tool: str) -> str:
