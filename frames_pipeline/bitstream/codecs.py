@@ -45,7 +45,8 @@ class Codec:
     """Opens a reader of packet headers, with a stream's extradata."""
     shows: Shows | None = None
     """Tells packets that hold a picture, for opaque codecs in which a sound packet may hold none.
-    In all others that FFmpeg can write, every packet gives a frame or an error."""
+    In all others that FFmpeg can write, every packet gives a frame or an error
+    (`tests/container/test_pictures.py`)."""
     output_ranks: OutputRanks | None = None
     """Reads the output order from headers, if the codec may reorder frames."""
     picture_numbers: Callable[[bytes], PictureNumbers] | None = None
