@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
@@ -29,7 +30,7 @@ class Project:
     videos: Path
     root: Path
     instance: dg.DagsterInstance
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def workspace(self) -> Workspace:
@@ -50,8 +51,8 @@ class Project:
         batch: str = "batch-000001",
         *,
         selection: list[str] | None = None,
-        config: dict[str, object] | None = None,
-        **attributes: object,
+        config: Mapping[str, object] | None = None,
+        **attributes: Any,
     ) -> dg.ExecuteInProcessResult:
         """Run the job for a batch, or a part of it."""
         job = self.definitions(**attributes).resolve_job_def("process_batch")
@@ -69,7 +70,7 @@ class Project:
         job = self.definitions().resolve_job_def("observe_videos")
         assert job.execute_in_process(partition_key=batch, instance=self.instance).success
 
-    def stale(self, batch: str = "batch-000001", **attributes: object) -> set[str]:
+    def stale(self, batch: str = "batch-000001", **attributes: Any) -> set[str]:
         """The assets that the UI calls stale for a batch."""
         graph = self.definitions(**attributes).get_repository_def().asset_graph
         resolver = CachingStaleStatusResolver(
@@ -94,8 +95,8 @@ def requested_by(
     instance: dg.DagsterInstance,
     *,
     time: datetime,
-    cursor: Any = None,
-) -> tuple[dict[str, list[str]], Any]:
+    cursor: AssetDaemonCursor | None = None,
+) -> tuple[dict[str, list[str]], AssetDaemonCursor]:
     """Partitions that an automation sensor requests, by asset, and its cursor then."""
     [sensor] = [s for s in definitions.sensors or () if s.name == sensor_name]
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
@@ -117,7 +118,10 @@ def requested_by(
     result = dg.evaluate_automation_conditions(
         with_condition, instance, evaluation_time=time, cursor=cursor
     )
-    found = {key.to_user_string(): sorted(result.get_requested_partitions(key)) for key in keys}
+    found = {
+        key.to_user_string(): sorted(filter(None, result.get_requested_partitions(key)))
+        for key in keys
+    }
     return {key: partitions for key, partitions in found.items() if partitions}, result.cursor
 
 

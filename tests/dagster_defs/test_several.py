@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,7 +129,7 @@ def run(
     instance: dg.DagsterInstance,
     *,
     partition: str | None = None,
-    **ops: dict[str, object],
+    **ops: Mapping[str, object],
 ) -> dg.ExecuteInProcessResult:
     return definitions.resolve_job_def(job).execute_in_process(
         partition_key=partition,
@@ -141,12 +141,8 @@ def run(
 
 def stored_numbers(root: Path) -> set[int]:
     """The numbers of all frames that are stored under a root, opened with plain Zarr."""
-    groups = [path.parent for path in root.glob("frames/*/*/clips/*/*/frames")]
-    return {
-        number
-        for group in groups
-        for number in numbers_in(np.asarray(zarr.open_group(group, mode="r")["frames"][:]))
-    }
+    arrays = [zarr.open_array(path, mode="r") for path in root.glob("frames/*/*/clips/*/*/frames")]
+    return {number for array in arrays for number in numbers_in(np.asarray(array[:]))}
 
 
 def test_two_components_work_side_by_side(
