@@ -24,16 +24,7 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.pipeline import (
-    Finding,
-    Workspace,
-    compare_with_signature,
-    find_disorder,
-    find_repeated,
-    look_at_clips,
-    recheck_frames,
-)
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.store import ClipDescription, Manifest
 
 RECHECKED_FRAMES = 4
@@ -51,7 +42,7 @@ class Subject:
     asset: dg.AssetKey
     batch: str
     signature: FrameExtractionSignature
-    workspace: Workspace
+    workspace: "pipeline.Workspace"
     extraction: ExtractionResource
     instance: dg.DagsterInstance
     max_failed_share: float
@@ -147,12 +138,12 @@ def _every_frame_committed(subject: Subject) -> Verdict:
 
 
 def _timestamps_increase(subject: Subject) -> Verdict:
-    wrong = find_disorder(subject.manifest, subject.workspace, described=subject.described)
+    wrong = pipeline.find_disorder(subject.manifest, subject.workspace, described=subject.described)
     return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
 
 
 def _frames_fit_signature(subject: Subject) -> Verdict:
-    fit = compare_with_signature(
+    fit = pipeline.compare_with_signature(
         subject.manifest, subject.signature, subject.workspace, described=subject.described
     )
     return Verdict(
@@ -185,7 +176,7 @@ def _few_clips_failed(subject: Subject) -> Verdict:
 
 
 def _frames_match_source(subject: Subject) -> Verdict:
-    report = recheck_frames(
+    report = pipeline.recheck_frames(
         subject.batch,
         subject.signature,
         subject.workspace,
@@ -226,7 +217,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
 
 
 def _clips_show_something(subject: Subject) -> Verdict:
-    sight = look_at_clips(subject.manifest, subject.workspace, clips=LOOKED_AT_CLIPS)
+    sight = pipeline.look_at_clips(subject.manifest, subject.workspace, clips=LOOKED_AT_CLIPS)
     return Verdict(
         sight.blank_share <= MAX_BLANK_SHARE,
         {
@@ -238,7 +229,7 @@ def _clips_show_something(subject: Subject) -> Verdict:
 
 
 def _clips_are_distinct(subject: Subject) -> Verdict:
-    groups = [{"clips": ", ".join(group)} for group in find_repeated(subject.manifest)]
+    groups = [{"clips": ", ".join(group)} for group in pipeline.find_repeated(subject.manifest)]
     listed = _listed("repeated", groups, "clips")
     return Verdict(not groups, {"clips": len(subject.manifest.clips), **listed})
 
@@ -293,7 +284,7 @@ CHECKS: Mapping[str, Check] = {
 """By name, in the order in which they are judged."""
 
 
-def _findings(name: str, found: Sequence[Finding]) -> dict[str, dg.MetadataValue]:
+def _findings(name: str, found: "Sequence[pipeline.Finding]") -> dict[str, dg.MetadataValue]:
     rows = [{"clip_id": one.clip_id, "found": one.found} for one in found]
     return _listed(name, rows, "clip_id", "found")
 

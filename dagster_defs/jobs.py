@@ -18,9 +18,8 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature
+from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
 from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
-from frames_pipeline.pipeline import extract_uris, retire_batch
 from frames_pipeline.text.addresses import without_secrets
 from frames_pipeline.text.plain import fit_to_show
 
@@ -158,7 +157,7 @@ def extract_listed(
     """
     config.check_uris()
     signatures = config.parsed_signatures()
-    reports = extract_uris(
+    reports = pipeline.extract_uris(
         config.uris,
         signatures.values(),
         workspace.root,
@@ -200,7 +199,7 @@ def build_retire_job(names: Names) -> dg.JobDefinition:
         workspace = resource_of(context, names, WorkspaceResource)
         batch = context.partition_key
         with retrying_transients():
-            clips = retire_batch(batch, workspace.open(), withdraw=config.withdraw)
+            clips = pipeline.retire_batch(batch, workspace.open(), withdraw=config.withdraw)
         context.instance.delete_dynamic_partition(names.of("video_batch"), batch)
         kept = f"{clips} stored clips withdrawn" if config.withdraw else "its frames are kept"
         context.log.info(f"{batch} is retired; {kept}")

@@ -9,17 +9,10 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from frames_pipeline import FrameExtractionSignature, IntegrityError
+from frames_pipeline import FrameExtractionSignature, IntegrityError, pipeline
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pictures.contact_sheet import as_markdown
-from frames_pipeline.pipeline import (
-    DerivedReport,
-    FramesReport,
-    Workspace,
-    sheet_of_batch,
-    timeline_of_batch,
-)
 from frames_pipeline.sources.entries import PassedOver
 from frames_pipeline.tables.tables import provider_parameters
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
@@ -111,7 +104,7 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
+def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
     """What is said of the frames of one signature, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
@@ -147,11 +140,11 @@ def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
     }
 
 
-def _pictures(report: FramesReport, workspace: Workspace) -> Metadata:
+def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
     """What the frames are, and when; where they are damaged, checks say so, and this why not."""
     try:
-        sheet = sheet_of_batch(report.manifest, report.signature, workspace)
-        times = timeline_of_batch(report.manifest, workspace)
+        sheet = pipeline.sheet_of_batch(report.manifest, report.signature, workspace)
+        times = pipeline.timeline_of_batch(report.manifest, workspace)
     except IntegrityError as error:
         return {
             "contact_sheet": dg.MetadataValue.md(
@@ -164,7 +157,7 @@ def _pictures(report: FramesReport, workspace: Workspace) -> Metadata:
     }
 
 
-def _throughput(report: FramesReport) -> Metadata:
+def _throughput(report: "pipeline.FramesReport") -> Metadata:
     """How fast it went, where enough was decoded for that to say something."""
     if report.frames_decoded < WORTH_TIMING:
         return {}
@@ -172,7 +165,7 @@ def _throughput(report: FramesReport) -> Metadata:
     return {DECODED_PER_SECOND: dg.MetadataValue.float(round(rate, 1))}
 
 
-def of_rows(report: DerivedReport) -> Metadata:
+def of_rows(report: "pipeline.DerivedReport") -> Metadata:
     """What is said of rows that were made from frames."""
     return {
         "dagster/uri": dg.MetadataValue.path(report.info.path),
@@ -187,7 +180,7 @@ def of_rows(report: DerivedReport) -> Metadata:
     }
 
 
-def of_captions(report: DerivedReport, provider: CaptionProvider) -> Metadata:
+def of_captions(report: "pipeline.DerivedReport", provider: CaptionProvider) -> Metadata:
     """Which model said what, where it ran, and what the captions that were made now cost."""
     said: Metadata = {
         "model": provider.model,

@@ -9,9 +9,8 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from dagster_defs.names import Names
-from frames_pipeline import ConfigError, Decoder, Limits
+from frames_pipeline import ConfigError, Decoder, Limits, pipeline
 from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
-from frames_pipeline.pipeline import Workspace
 from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
@@ -27,7 +26,7 @@ class HasResources(Protocol):
         """The resources of the step or tick, as attributes."""
 
 
-class WorkspaceResource(dg.ConfigurableResource[Workspace]):
+class WorkspaceResource(dg.ConfigurableResource[Any]):
     """Where videos are found, and where frames and tables are kept."""
 
     source: str = Field(description="Folder or fsspec URL of the videos.")
@@ -55,9 +54,9 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
         default=False, description="Follow symlinks that lead out of a local source."
     )
 
-    def open(self) -> Workspace:
+    def open(self) -> "pipeline.Workspace":
         """The workspace; nothing is touched yet."""
-        return Workspace.at(
+        return pipeline.Workspace.at(
             self.source,
             self.root,
             source_options=self.reach_source(),
@@ -106,7 +105,7 @@ class Auto(dg.Config):
     )
 
 
-class DecoderResource(dg.ConfigurableResource[Decoder]):
+class DecoderResource(dg.ConfigurableResource[Any]):
     """What decodes. The one that really ran is in the metadata of every materialization."""
 
     backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
@@ -128,7 +127,7 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
                 return open_auto(gpu, threads=threads, min_megapixels=least)
 
 
-class ExtractionResource(dg.ConfigurableResource[Workers]):
+class ExtractionResource(dg.ConfigurableResource[Any]):
     """How much of a machine an extraction may take."""
 
     provider: Literal["node", "ray"] = Field(

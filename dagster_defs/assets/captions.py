@@ -15,9 +15,8 @@ from dagster_defs.metadata import (
 from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.captioning import CaptionProvider
-from frames_pipeline.pipeline import caption_batch
 from frames_pipeline.tables.tables import CAPTIONS as COLUMNS
 from frames_pipeline.tables.tables import OUTCOMES
 
@@ -59,7 +58,7 @@ def build_captions(
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             provider = open_provider()
-            report = caption_batch(
+            report = pipeline.caption_batch(
                 context.partition_key, signature, workspace.open(), provider, name=name
             )
         return dg.MaterializeResult(

@@ -10,9 +10,8 @@ from dagster_defs.metadata import column_lineage, column_schema, records, status
 from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.pipeline import MEANS, catalog_batch
 from frames_pipeline.tables.tables import CATALOG as COLUMNS
 from frames_pipeline.tables.tables import CLIPS
 
@@ -59,7 +58,7 @@ def build_catalog(
     ) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            rows, info = catalog_batch(
+            rows, info = pipeline.catalog_batch(
                 context.partition_key,
                 signatures,
                 workspace.open(),
@@ -100,7 +99,7 @@ def _lineage(
     }.items():  # fmt: skip
         made_of[name] = [(names.frames(signature), column) for signature in signatures]
     if names.quality in deps:
-        made_of |= {name: [(names.quality, of)] for of, name in MEANS.items()}
+        made_of |= {name: [(names.quality, of)] for of, name in pipeline.MEANS.items()}
     made_of["embedding_counts"] = [(names.embeddings(name), "embedding") for name in embeddings]
     texts = [names.captions(name) for name in captions]
     for column in ("caption", "captions"):

@@ -13,8 +13,8 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
+from frames_pipeline import pipeline
 from frames_pipeline.clipping import Clipping
-from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
 from frames_pipeline.tables.tables import CLIPS as COLUMNS
 from frames_pipeline.tables.tables import VIDEOS
 
@@ -48,8 +48,8 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
-                repair_store(opened, [context.partition_key], dry_run=False)
-            rows = cut_clips(
+                pipeline.repair_store(opened, [context.partition_key], dry_run=False)
+            rows = pipeline.cut_clips(
                 opened.batches.read(context.partition_key),
                 opened,
                 clipping,
@@ -58,7 +58,7 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
                 retry_failed=extraction.retry_failed,
             )
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(clips_version(rows)),
+            data_version=dg.DataVersion(pipeline.clips_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
                     f"{workspace.root}/tables/clips/{context.partition_key}"

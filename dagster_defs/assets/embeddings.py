@@ -6,9 +6,8 @@ from dagster_defs.metadata import code_version, column_lineage, column_schema, o
 from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.embedding import EmbeddingProvider
-from frames_pipeline.pipeline import embed_batch, mark_near_duplicates, pool_batch
 from frames_pipeline.tables.tables import (
     NEAR_DUPLICATES,
     OUTCOMES,
@@ -55,7 +54,7 @@ def build_embeddings(
     ) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            report = embed_batch(
+            report = pipeline.embed_batch(
                 context.partition_key, signature, workspace.open(), provider, name=name
             )
         return dg.MaterializeResult(
@@ -99,7 +98,7 @@ def build_clip_embeddings(names: Names, *, name: str = "") -> dg.AssetsDefinitio
     ) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            report = pool_batch(context.partition_key, workspace.open(), name=name)
+            report = pipeline.pool_batch(context.partition_key, workspace.open(), name=name)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
@@ -139,7 +138,7 @@ def build_near_duplicates(names: Names, *, name: str, min_similarity: float) -> 
     def near_duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            report = mark_near_duplicates(
+            report = pipeline.mark_near_duplicates(
                 workspace.open(), name=name, min_similarity=min_similarity
             )
         rows = sorted(report.rows.to_pylist(), key=lambda row: -row["similarity"])

@@ -15,8 +15,7 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.pipeline import extract_batch
+from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
 from frames_pipeline.tables.tables import CLIPS, OUTCOMES
 
 
@@ -61,7 +60,7 @@ def build_frames(
         opened, batch = workspace.open(), context.partition_key
         selected = {key: by_key[key] for key in sorted(context.selected_asset_keys)}
         with retrying_transients():
-            reports = extract_batch(
+            reports = pipeline.extract_batch(
                 batch,
                 selected.values(),
                 opened,

@@ -7,9 +7,8 @@ from dagster_defs.metadata import code_version, column_lineage, column_schema, o
 from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.quality import QualityProvider
-from frames_pipeline.pipeline import measure_batch
 from frames_pipeline.tables.tables import OUTCOMES
 from frames_pipeline.tables.tables import QUALITY as COLUMNS
 
@@ -39,7 +38,9 @@ def build_quality(
     ) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            report = measure_batch(context.partition_key, signature, workspace.open(), provider)
+            report = pipeline.measure_batch(
+                context.partition_key, signature, workspace.open(), provider
+            )
         rows = report.rows
         means = {
             f"mean_{name}": float(pc.mean(rows[name]).as_py())

@@ -11,7 +11,7 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
+from frames_pipeline import pipeline
 from frames_pipeline.tables.tables import VIDEOS as COLUMNS
 
 
@@ -39,10 +39,10 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
-                repair_store(opened, [context.partition_key], dry_run=False)
-            rows = observe_videos(opened.batches.read(context.partition_key), opened)
+                pipeline.repair_store(opened, [context.partition_key], dry_run=False)
+            rows = pipeline.observe_videos(opened.batches.read(context.partition_key), opened)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(videos_version(rows)),
+            data_version=dg.DataVersion(pipeline.videos_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
                     f"{workspace.root}/tables/videos/{context.partition_key}"

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field, model_validator
 
-from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.batching import Batching
 
 
 class BatchingAttributes(dg.Model, dg.Resolvable):

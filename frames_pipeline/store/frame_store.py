@@ -15,6 +15,7 @@ from frames_pipeline.store import gc, inspect, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
+    GRACE_SECONDS,
     ROOT,
     HasClipId,
     HasKey,
@@ -310,7 +311,7 @@ class FrameStore:
         self,
         batch: Batch | None = None,
         *,
-        grace_seconds: float = gc.GRACE_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
         dry_run: bool = True,
     ) -> gc.GarbageReport:
         """Find, and unless it is a dry run delete, what no commit and no manifest names.
@@ -332,7 +333,7 @@ class FrameStore:
         return found
 
     def collect_unfinished(
-        self, *, grace_seconds: float = gc.GRACE_SECONDS, dry_run: bool = True
+        self, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = True
     ) -> gc.GarbageReport:
         """Find, and unless it is a dry run delete, unfinished writes beside the frames of batches.
 

@@ -37,8 +37,6 @@ from frames_pipeline.store.reader import find_manifest, parse_commit
 
 Listing = Mapping[str, ObjectInfo]
 
-GRACE_SECONDS: Final = 86400.0
-"""How long nobody must have named what is deleted, if nobody says: a day."""
 _NEVER: Final = float("-inf")
 _BESIDE_FRAMES: Final = ("adhoc", "batches", "origins", "suspects", "tables", "training_sets")
 """Folders under a root in which others than the store write, whole objects all of them."""
