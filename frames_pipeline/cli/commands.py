@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,7 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.errors import ConfigError, FramesPipelineError
-from frames_pipeline.export.export import (
-    Encoding,
-    export_images,
-    export_lance,
-    export_parquet,
-    export_webdataset,
-)
+from frames_pipeline.export import FORMATS, Encoding
 from frames_pipeline.extract import probe as probe_source
 from frames_pipeline.pipeline import (
     DERIVED,
@@ -396,9 +390,9 @@ def show(
 @click.option(
     "--as",
     "kind",
-    type=click.Choice(["webdataset", "images", "parquet", "lance"]),
+    type=click.Choice(list(FORMATS)),
     required=True,
-    help="Tar shards, a picture per frame, rows with pixels, or a Lance dataset.",
+    help="; ".join(f"{one.name}: {one.summary}" for one in FORMATS.values()) + ".",
 )
 @click.option("--batch", "batches", multiple=True, help="Of these batches alone.")
 @click.option("--png", "is_png", is_flag=True, help="Exact pixels; otherwise JPEG.")
@@ -425,14 +419,8 @@ def export(
         root, signature=signature, batches=batches or None, storage_options=root_options
     )
     encoding = Encoding("png") if is_png else Encoding("jpeg", quality)
-    writers: dict[str, Callable[..., object]] = {
-        "webdataset": export_webdataset,
-        "images": export_images,
-        "parquet": export_parquet,
-        "lance": export_lance,
-    }
     with _progress(quiet=False) as progress:
-        writers[kind](
+        FORMATS[kind].write(
             frames, target, encoding=encoding, storage_options=target_options, progress=progress
         )
     output.line(f"{target}: {len(frames)} clips")
