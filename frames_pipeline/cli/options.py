@@ -278,7 +278,7 @@ def decoder(command: F) -> F:
         type=click.Choice(list(DECODERS)),
         default=next(iter(DECODERS)),
         show_default=True,
-        help="Decoder backend.",
+        help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
     )(command)
 
 
