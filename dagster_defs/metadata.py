@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline import FrameExtractionSignature, IntegrityError
-from frames_pipeline.models import Provider
+from frames_pipeline.models import Provider, provider_parameters
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pictures.contact_sheet import as_markdown
 from frames_pipeline.pipeline import (
@@ -22,7 +22,6 @@ from frames_pipeline.pipeline import (
     timeline_of_batch,
 )
 from frames_pipeline.sources.entries import PassedOver
-from frames_pipeline.tables.tables import provider_parameters
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 
 Metadata = dict[str, Any]

@@ -12,9 +12,9 @@ from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.pipeline import CATALOG as COLUMNS
 from frames_pipeline.pipeline import MEANS, catalog_batch
-from frames_pipeline.tables.tables import CATALOG as COLUMNS
-from frames_pipeline.tables.tables import CLIPS
+from frames_pipeline.tables import CLIPS
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",

@@ -9,7 +9,7 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.pipeline import embed_batch, mark_near_duplicates, pool_batch
-from frames_pipeline.tables.tables import (
+from frames_pipeline.tables import (
     NEAR_DUPLICATES,
     OUTCOMES,
     clip_embeddings_schema,

@@ -20,6 +20,7 @@ from frames_pipeline.pipeline.ingest import is_size_known, shown_size
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
+from frames_pipeline.tables import ClipRow
 
 _ONE_FRAME: Final = frozenset(
     {FrameExtractionPolicy.first, FrameExtractionPolicy.middle, FrameExtractionPolicy.last}
@@ -86,7 +87,7 @@ def compare_with_signature(
     """
     if described is None:
         described = workspace.store.describe(manifest)
-    clips = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
+    clips = {row.clip_id: row for row in workspace.read(ClipRow, manifest.batch_key)}
     spec = PixelSpec.of(signature)
     is_fixed = None not in signature.resolution and signature.resize_mode != "fit"
     wrong: list[Finding] = []
