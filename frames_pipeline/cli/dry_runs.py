@@ -3,56 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import Provider
-from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.models.quality import open_quality_provider
-from frames_pipeline.pipeline import Estimate, Workspace, estimate_changes, estimate_rows
+from frames_pipeline.pipeline import (
+    KINDS,
+    DerivedKind,
+    Estimate,
+    Workspace,
+    estimate_changes,
+    estimate_rows,
+)
 
 
 class _Step(NamedTuple):
-    """A table that is made from frames, and by whom."""
+    """Rows that a provider would make from frames."""
 
-    table: str
+    kind: DerivedKind[Any, Any]
     name: str
-    """What its rows are called, where a batch has several."""
-    provider: Provider
-    ask: Callable[[FrameBatch], object]
-    """Has the provider do a clip."""
+    """Name of the definition, if a batch has several of this kind."""
+    provider: Any
+    """A provider of the kind."""
+
+    def ask(self, clip: FrameBatch) -> object:
+        """Have the provider do a clip."""
+        return self.kind.ask(self.provider, clip)
 
 
 Steps = tuple[_Step, ...]
 
 
-def _embeddings(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_embedding_provider(name, **parameters)
-    return _Step("embeddings", called, provider, lambda clip: provider.embed(clip.frames))
-
-
-def _quality(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_quality_provider(name, **parameters)
-    return _Step("quality", called, provider, lambda clip: provider.measure(clip.frames))
-
-
-def _captions(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_caption_provider(name, **parameters)
-    return _Step("captions", called, provider, provider.caption)
-
-
-_MAKE: Final = {"embeddings": _embeddings, "quality": _quality, "captions": _captions}
-
-
 def _steps(
-    context: click.Context, option: click.Parameter, texts: tuple[str, ...], *, table: str
+    context: click.Context,
+    option: click.Parameter,
+    texts: tuple[str, ...],
+    *,
+    kind: DerivedKind[Any, Any],
 ) -> Steps:
     """Each as `provider=transformers,model=…`, or as a JSON document with these fields."""
     found = []
@@ -64,75 +56,86 @@ def _steps(
                 raise click.BadParameter(f"{text!r} is no JSON document: {error}") from error
         else:
             fields = options.pairs(context, option, tuple(text.split(",")))
-        name, called = fields.pop("provider", None), fields.pop("name", "")
-        if not isinstance(name, str):
+        provider, name = fields.pop("provider", None), fields.pop("name", "")
+        if not isinstance(provider, str):
             raise click.BadParameter(f"{text!r} names no provider: give provider=NAME,…")
-        found.append(_MAKE[table](name, fields, str(called)))
+        found.append(_Step(kind, str(name), kind.open(provider, **fields)))
     return tuple(found)
 
 
-def _step_option(table: str) -> Callable[[options.F], options.F]:
-    return click.option(
-        f"--{table}",
-        callback=partial(_steps, table=table),
-        multiple=True,
-        metavar="PROVIDER",
-        help=f"Also the rows of {table} that this provider would make from these frames: "
-        "provider=NAME and its parameters, or a JSON document; name=NAME for those of a name.",
+def _kind_options(kinds: Iterable[DerivedKind[Any, Any]]) -> Callable[[options.F], options.F]:
+    """Add an option per kind, in their order."""
+
+    def decorate(command: options.F) -> options.F:
+        for kind in reversed(list(kinds)):
+            command = click.option(
+                f"--{kind.name}",
+                callback=partial(_steps, kind=kind),
+                multiple=True,
+                metavar="PROVIDER",
+                help=f"Also the rows of {kind.name} that this provider would make from these "
+                "frames: provider=NAME and its parameters, or a JSON document; name=NAME for those "
+                "of a name.",
+            )(command)
+        return command
+
+    return decorate
+
+
+def changes_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
+    """Return the command, with an option for each of these kinds of derived tables."""
+
+    @click.command()
+    @options.root
+    @click.argument("batches", metavar="BATCH...", nargs=-1)
+    @options.signatures
+    @_kind_options(kinds)
+    @click.option(
+        "--measure",
+        "measures",
+        is_flag=True,
+        help="Have each provider do a clip, to tell how long the others take. Loads models, and "
+        "asks endpoints.",
     )
+    @options.as_json
+    def changes(
+        *,
+        root: str,
+        batches: tuple[str, ...],
+        signatures: Signatures,
+        measures: bool,
+        root_options: Options,
+        as_json: bool,
+        **steps: Steps,
+    ) -> None:
+        """What these settings would make anew: a dry run.
+
+        It is told from tables alone, of every batch unless some are named. Nothing is to be done
+        for frames that are there already, from the bytes that the videos had at the last look; nor
+        for rows that were made from the same frames, by the same provider with the same parameters.
+        """
+        here = options.workspace(root, root_options)
+        asked = [step for some in steps.values() for step in some]
+        found = [
+            estimate
+            for batch in batches or here.batches.keys()
+            for estimate in _estimates(batch, signatures, here, asked, measures=measures)
+        ]
+        if as_json:
+            output.document(found)
+            return
+        rows = [_row(estimate) for estimate in found]
+        columns = ("batch", "step", "signature", "clips", "to_do", "frames", "bytes", "cpu_seconds")
+        output.table([*rows, *_totals(found)], *columns)
+
+    return changes
 
 
-@click.command()
-@options.root
-@click.argument("batches", metavar="BATCH...", nargs=-1)
-@options.signatures
-@_step_option("embeddings")
-@_step_option("quality")
-@_step_option("captions")
-@click.option(
-    "--measure",
-    "measures",
-    is_flag=True,
-    help="Have each provider do a clip, to tell how long the others take. Loads models, and asks "
-    "endpoints.",
-)
-@options.as_json
-def changes(
-    *,
-    root: str,
-    batches: tuple[str, ...],
-    signatures: Signatures,
-    embeddings: Steps,
-    quality: Steps,
-    captions: Steps,
-    measures: bool,
-    root_options: Options,
-    as_json: bool,
-) -> None:
-    """What these settings would make anew: a dry run.
-
-    It is told from tables alone, of every batch unless some are named. Nothing is to be done for
-    frames that are there already, from the bytes that the videos had at the last look; nor for rows
-    that were made from the same frames, by the same provider with the same parameters.
-    """
-    here = options.workspace(root, root_options)
-    found = [
-        estimate
-        for batch in batches or here.batches.keys()
-        for estimate in _estimates(
-            batch, signatures, here, (*embeddings, *quality, *captions), measures=measures
-        )
-    ]
-    if as_json:
-        output.document(found)
-        return
-    rows = [_row(estimate) for estimate in found]
-    columns = ("batch", "step", "signature", "clips", "to_do", "frames", "bytes", "cpu_seconds")
-    output.table([*rows, *_totals(found)], *columns)
+changes = changes_command(KINDS.values())
 
 
 def _estimates(
-    batch: str, signatures: Signatures, here: Workspace, steps: Steps, *, measures: bool
+    batch: str, signatures: Signatures, here: Workspace, steps: Iterable[_Step], *, measures: bool
 ) -> Iterator[Estimate]:
     yield from estimate_changes(batch, signatures, here)
     for signature in signatures:
@@ -141,7 +144,7 @@ def _estimates(
                 batch,
                 signature,
                 here,
-                step=step.table,
+                step=step.kind.name,
                 provider=step.provider,
                 name=step.name,
                 ask=step.ask if measures else None,

@@ -70,6 +70,10 @@ class FramesReport:
     seconds: float
     """Wall-clock seconds that it took, likewise."""
 
+    def rows(self) -> list[OutcomeRow]:
+        """Return the outcomes as rows."""
+        return OutcomeRow.from_table(self.outcomes)
+
 
 @old_parameters(places="workspace")
 def extract_batch(
