@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -200,6 +201,17 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert path.exists(), target
         if anchor:
             assert anchor in sections(str(path.relative_to(REPOSITORY))), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_and_modules_that_are_named_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        return  # of the past
+    text = document.read_text()
+    for path in re.findall(r"\b(?:tests|frames_pipeline|dagster_defs)/[\w/]+\.py", text):
+        assert (REPOSITORY / path).exists(), path
+    for dotted in re.findall(r"(?<!from )\bframes_pipeline(?:\.\w+)+", text):
+        assert pkgutil.resolve_name(dotted) is not None, dotted
 
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)
