@@ -11,6 +11,7 @@ A field is a column: its name, its type and its description.
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import (
@@ -71,8 +72,11 @@ class Row:
         A column that the table lacks, as tables of version 0.1 may, reads as the field's default,
         or else as `None`. Columns that the class lacks are left out.
         """
-        values = [_read(column, table) for column in _columns(cls)]
-        return list(map(cls, *values))
+        # Column by column: a call of the constructor per row takes three times as long.
+        rows = [cls.__new__(cls) for _ in range(table.num_rows)]
+        for column in _columns(cls) if rows else ():
+            _fill(rows, column.name, _read(column, table))
+        return rows
 
     @classmethod
     def to_table(cls, rows: Iterable[Self], *, dimensions: int = -1) -> pa.Table:
@@ -218,6 +222,12 @@ def _read(column: _Column, table: pa.Table) -> Sequence[object]:
     if get_origin(column.kind) is tuple:
         return [None if value is None else tuple(value) for value in values]
     return values
+
+
+def _fill(rows: Sequence[Row], name: str, values: Sequence[object]) -> None:
+    """Set a field of all rows that are being made."""
+    setter = getattr(type(rows[0]), name).__set__  # the slot, since the class is frozen
+    deque(map(setter, rows, values), maxlen=0)
 
 
 def vectors(column: pa.ChunkedArray) -> NDArray[np.float32]:
