@@ -12,13 +12,11 @@ from typing import Final
 import pyarrow as pa
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import KINDS, CatalogPart
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import ClipCommit
 from frames_pipeline.tables import (
     CatalogRow,
     ClipRow,
@@ -128,7 +126,7 @@ def _read_frames(
     families = Suspects(workspace.store.objects).keys()
     frames = []
     for name, signature in signatures.items():
-        commits = _commits(batch, signature, workspace)
+        commits = workspace.store.published(batch, signature)
         folder = f"frames/{batch}/{signature.key}"
         frames.append(
             _Frames(
@@ -140,15 +138,6 @@ def _read_frames(
             )
         )
     return frames
-
-
-def _commits(
-    batch: str, signature: FrameExtractionSignature, workspace: Workspace
-) -> Mapping[str, ClipCommit]:
-    try:
-        return workspace.store.manifest(batch, signature).clips
-    except CommitNotFoundError:
-        return {}
 
 
 def _by_clip(rows: Iterable[OutcomeRow]) -> dict[str, OutcomeRow]:

@@ -6,7 +6,7 @@ A clip whose frames are the same as last time, for a provider that is the same, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import (
-    CommitNotFoundError,
     ConfigError,
     SourceError,
     TransientError,
@@ -37,7 +36,7 @@ from frames_pipeline.pipeline.kinds import (
 )
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import Manifest
+from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.tables import FrameRef, TableInfo, rows_by_clip
 
 PUBLISH_EVERY_S: Final = 30.0
@@ -86,7 +85,7 @@ def derive_batch(
     manifest = workspace.store.manifest(batch, signature)
     before = workspace.table(kind.table, batch, part=name)
     columns = kind.schema(provider, before)
-    standing = _standing(before, manifest, signature, provider, columns)
+    standing = _standing(before, manifest.clips, signature, provider, columns)
     kept = set(standing)
     asker = _Asker(kind, provider, columns, max(give_up_after, 2 * kind.concurrency(provider)))
 
@@ -328,11 +327,8 @@ def standing_clips(
     before = workspace.table(kind.table, batch, part=name)
     if before is None:
         return set()
-    try:
-        manifest = workspace.store.manifest(batch, signature)
-    except CommitNotFoundError:
-        return set()
-    return set(_standing(before, manifest, signature, provider, kind.stored_schema(before)))
+    commits = workspace.store.published(batch, signature)
+    return set(_standing(before, commits, signature, provider, kind.stored_schema(before)))
 
 
 def _frames_of(
@@ -358,7 +354,7 @@ def _frames_of(
 
 def _standing(
     table: pa.Table | None,
-    manifest: Manifest,
+    commits: Mapping[str, ClipCommit],
     signature: FrameExtractionSignature,
     provider: Provider,
     schema: pa.Schema,
@@ -373,6 +369,5 @@ def _standing(
     return {
         clip_id: rows
         for clip_id, rows in rows_by_clip(table.filter(same)).items()
-        if clip_id in manifest.clips
-        and manifest.clips[clip_id].digest == rows["frames_digest"][0].as_py()
+        if clip_id in commits and commits[clip_id].digest == rows["frames_digest"][0].as_py()
     }

@@ -223,7 +223,7 @@ class _Frames:
         self._clips = {row.clip_id: row for row in workspace.read(ClipRow, batch)}
         self._workspace = workspace
         self.commits: Mapping[str, Mapping[str, ClipCommit]] = {
-            signature: _published(batch, signature, workspace)
+            signature: workspace.store.published(batch, signature)
             for signature in workspace.store.signatures(batch)
         }
 
@@ -245,10 +245,3 @@ class _Frames:
             path="" if commit is None else f"frames/{self._batch}/{signature}/{commit.path}",
             digest="" if commit is None else commit.digest,
         )
-
-
-def _published(batch: str, signature: str, workspace: Workspace) -> Mapping[str, ClipCommit]:
-    try:
-        return workspace.store.manifest(batch, signature).clips
-    except CommitNotFoundError:
-        return {}

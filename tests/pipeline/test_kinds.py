@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -113,7 +113,7 @@ TOY: DerivedKind[Brightness, list[float]] = DerivedKind(
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[DerivedKind[Brightness, list[float]]]:
+def toy(monkeypatch: pytest.MonkeyPatch) -> DerivedKind[Brightness, list[float]]:
     """The third: a line of the registry."""
     monkeypatch.setitem(KINDS, TOY.name, TOY)
     return TOY
