@@ -10,18 +10,13 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_defs.assets.captions import build_captions
 from dagster_defs.assets.catalog import build_catalog
 from dagster_defs.assets.clips import build_clips
-from dagster_defs.assets.embeddings import (
-    build_clip_embeddings,
-    build_embeddings,
-    build_near_duplicates,
-)
+from dagster_defs.assets.derived import Derivation, build_derived
+from dagster_defs.assets.duplicates import build_near_duplicates
 from dagster_defs.assets.frames import build_frames
-from dagster_defs.assets.quality import build_quality
 from dagster_defs.assets.videos import build_videos
-from dagster_defs.attributes import Captioning, ComponentAttributes, check_together
+from dagster_defs.attributes import ComponentAttributes, check_together
 from dagster_defs.automation import build_backfill_sensor, build_duplicates_schedule
 from dagster_defs.checks import build_checks
 from dagster_defs.garbage import build_garbage_job, build_garbage_schedule
@@ -43,18 +38,19 @@ from dagster_defs.resources import (
 from dagster_defs.sensors import build_batch_sensor
 from dagster_defs.traces import build_trace_job
 from frames_pipeline import FrameExtractionSignature
+from frames_pipeline._renamed import old_names
 from frames_pipeline.io.objects import check_location
-from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.pipeline.kinds import KINDS
 
 
 class FramesComponent(dg.Component, ComponentAttributes):
     """Videos in a folder or bucket become exact frames in Zarr, with rows made from them.
 
-    Assets, all partitioned by `video_batch`: `videos`, `clips`, `clip_frames/<name>` for every
-    signature, `frame_embeddings`, `frame_quality`, `clip_captions`, `clip_catalog`; on request
-    `clip_embeddings`, and `near_duplicates` over all batches. With them come blocking checks, the
+    Assets, partitioned by `video_batch`: `videos`, `clips`, `clip_frames/<name>` for every
+    signature, `frame_embeddings/<name>`, `frame_quality/<name>` and `clip_captions/<name>` for
+    every definition, and `clip_catalog`. On request, `clip_embeddings/<name>`, and over all
+    batches `near_duplicates`. With them come blocking checks, the
     sensor `video_batches` and the job `process_batch`.
     """
 
@@ -77,34 +73,32 @@ class FramesComponent(dg.Component, ComponentAttributes):
         """
         check_location(self.source)
         check_location(self.root)
-        signatures = {name: value.signature() for name, value in self.signatures.items()}
         names = Names(self.name or "")
-        downstream = self._downstream(names, signatures)
-        sources = [*map(names.frames, signatures), *downstream]
-        for name, captioning in self.all_captions().items():
-            if captioning.lacks_endpoint:
-                sources.remove(names.captions(name))  # nothing to wait for while none is set
-        pooled = {names.clip_embeddings(name) for name in self.all_embeddings()}
-        runnable = [names.videos, names.clips, *sources, names.catalog]
-        jobs = [build_batch_job(names, runnable, tags=self.run_tags), build_observe_job(names)]
+        signatures = {name: value.signature() for name, value in self.signatures.items()}
+        derived = list(self._derivations(signatures))
+        ready = [made for made in derived if not made.lacks]  # nothing waits for the others
+        rows = [*map(names.frames, signatures), *(made.key(names) for made in ready)]
+        pooled = [key for made in ready if (key := made.pooled_key(names))]
+        assets = [names.videos, names.clips, *rows, *pooled, names.catalog]
+        jobs = [build_batch_job(names, assets, tags=self.run_tags), build_observe_job(names)]
         collector = build_garbage_job(names)
+        pool = self.decoder.pool_of(names)
         return dg.Definitions(
             assets=dg.map_asset_specs(
                 self._belonging,
                 [
                     build_videos(names),
                     build_clips(names, self.clipping.clipping()),
-                    build_frames(names, signatures, pool=self.decoder.pool_of(names)),
-                    *downstream.values(),
+                    build_frames(names, signatures, pool=pool),
+                    *(asset for made in derived for asset in build_derived(names, made)),
                     build_catalog(
                         names,
                         signatures,
-                        [key for key in sources if key not in pooled],
+                        rows,
                         selection=Selection(**self.selection),
-                        embeddings=list(self.all_embeddings()),
-                        captions=list(self.all_captions()),
+                        derived=derived,
                     ),
-                    *self._over_batches(names),
+                    *self._over_batches(names, derived),
                 ],
             ),
             asset_checks=[
@@ -116,13 +110,21 @@ class FramesComponent(dg.Component, ComponentAttributes):
                 build_retire_job(names),
                 build_trace_job(names),
                 collector,
-                build_uris_job(names, pool=self.decoder.pool_of(names), tags=self.run_tags),
+                build_uris_job(names, pool=pool, tags=self.run_tags),
             ],
             schedules=list(self._schedules(names, collector)),
-            sensors=list(self._sensors(names, jobs, runnable)),
+            sensors=list(self._sensors(names, jobs, assets)),
             resources=self._resources(names),
             executor=dg.in_process_executor,
         )
+
+    def _derivations(
+        self, signatures: Mapping[str, FrameExtractionSignature]
+    ) -> Iterator[Derivation]:
+        """Every definition of every kind of derived table."""
+        for kind, definitions in self.derived().items():
+            for name, one in definitions.items():
+                yield Derivation(KINDS[kind], name, one, signatures[one.signature])
 
     def _belonging(self, spec: dg.AssetSpec) -> dg.AssetSpec:
         """What an asset is, with whose it is."""
@@ -173,45 +175,18 @@ class FramesComponent(dg.Component, ComponentAttributes):
                 names, collector, cron=rule.cron, grace_hours=rule.grace_hours
             )
 
-    def _over_batches(self, names: Names) -> list[dg.AssetsDefinition]:
+    def _over_batches(
+        self, names: Names, derived: Sequence[Derivation]
+    ) -> Iterator[dg.AssetsDefinition]:
         """The assets that are made from all batches together."""
-        if self.near_duplicates is None:
-            return []
-        return [
-            build_near_duplicates(
-                names,
-                name=self.near_duplicates.embedding or "",
-                min_similarity=self.near_duplicates.min_similarity,
-            )
-        ]
-
-    def _downstream(
-        self, names: Names, signatures: Mapping[str, FrameExtractionSignature]
-    ) -> dict[dg.AssetKey, dg.AssetsDefinition]:
-        """The assets that are made from frames."""
-        assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
-        for name, model in self.all_embeddings().items():
-            embedder = open_embedding_provider(model.provider, **model.parameters)
-            assets[names.embeddings(name)] = build_embeddings(
-                names, model.signature, signatures[model.signature], embedder, name=name
-            )
-            if model.pool is not None:
-                assets[names.clip_embeddings(name)] = build_clip_embeddings(names, name=name)
-        if (quality := self.quality) is not None:
-            measurer = open_quality_provider(quality.provider, **quality.parameters)
-            signature = signatures[quality.signature]
-            assets[names.quality] = build_quality(names, quality.signature, signature, measurer)
-        for name, captioning in self.all_captions().items():
-            signature = signatures[captioning.signature]
-            assets[names.captions(name)] = build_captions(
-                names,
-                captioning.signature,
-                signature,
-                captioning.open,
-                version=_caption_version(captioning, signature),
-                name=name,
-            )
-        return assets
+        if (rule := self.near_duplicates) is None:
+            return
+        for made in derived:
+            key = made.pooled_key(names)
+            if key is not None and (made.kind.name, made.name) == ("embeddings", self.compared):
+                yield build_near_duplicates(
+                    names, key, name=made.part, min_similarity=rule.min_similarity
+                )
 
 
 def _with_attributes(component: type[FramesComponent]) -> str:
@@ -224,8 +199,14 @@ def _with_attributes(component: type[FramesComponent]) -> str:
 
 FramesComponent.__doc__ = _with_attributes(FramesComponent)
 
-
-def _caption_version(captioning: Captioning, signature: FrameExtractionSignature) -> str:
-    """What decides the captions, told without an endpoint or a key."""
-    what = sorted(captioning.identifying.items())
-    return f"{captioning.provider}-{signature.key}-{what!r}"
+__getattr__ = old_names(
+    __name__,
+    {
+        name: f"dagster_defs.attributes:{name}"
+        for name in (
+            "PRESETS", "Backfill", "BatchingAttributes", "ByShots", "Decoding", "Freshness",
+            "GarbageCollection", "NearDuplicates", "Signature", "Stride", "Whole",
+        )
+    }
+    | dict.fromkeys(("Model", "Embedding", "Captioning"), "dagster_defs.attributes:Definition"),
+)  # fmt: skip

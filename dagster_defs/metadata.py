@@ -1,20 +1,16 @@
 """What a person at the UI sees of a step: counts, tables, pictures, workspace."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from frames_pipeline import FrameExtractionSignature, IntegrityError, pipeline
-from frames_pipeline.models import Provider
-from frames_pipeline.models.captioning import CaptionProvider
+from frames_pipeline import IntegrityError, pipeline
 from frames_pipeline.pictures.contact_sheet import as_markdown
 from frames_pipeline.sources.entries import PassedOver
-from frames_pipeline.tables.tables import provider_parameters
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 
 Metadata = dict[str, Any]
@@ -104,29 +100,36 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
+def statuses_if_any(rows: pa.Table) -> Metadata:
+    """Count the rows by status, in a table with a status per row."""
+    return statuses(rows) if "status" in rows.column_names else {}
+
+
 def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
     """What is said of the frames of one signature, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
-    outcomes = report.outcomes.to_pylist()
-    tried = [row for row in outcomes if row["status"] != "skipped"]
-    failed = [row for row in tried if row["status"] == "failed"]
+    outcomes = report.rows()
+    tried = [row for row in outcomes if row.status != "skipped"]
+    failed = [row for row in tried if row.status == "failed"]
     copied = {clip for clip, commit in manifest.clips.items() if commit.outcome.decode.copied_from}
-    decoded = [row for row in outcomes if row["clip_id"] not in copied]
-    worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
+    decoded = [row for row in outcomes if row.clip_id not in copied]
+    worst_first = sorted(outcomes, key=lambda row: row.status not in ("failed", "partial"))
     return {
         **_pictures(report, workspace),
         "dagster/uri": dg.MetadataValue.path(folder),
-        "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
+        "dagster/partition_row_count": dg.MetadataValue.int(sum(r.frames for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
         "clips": dg.MetadataValue.int(len(report.manifest.clips)),
         **statuses(report.outcomes),
         FAILED_SHARE: dg.MetadataValue.float(round(len(failed) / max(len(tried), 1), 4)),
-        "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
-        "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
-        "decoder": dg.MetadataValue.text(_each(outcomes, "decoder") or "none"),
-        "device": dg.MetadataValue.text(_each(outcomes, "device") or "none"),
-        "decoder_choice": dg.MetadataValue.text(_each(decoded, "choice") or "as configured"),
+        "frames": dg.MetadataValue.int(sum(row.frames for row in outcomes)),
+        "bytes": dg.MetadataValue.int(sum(row.bytes for row in outcomes)),
+        "decoder": dg.MetadataValue.text(_each(row.decoder for row in outcomes) or "none"),
+        "device": dg.MetadataValue.text(_each(row.device for row in outcomes) or "none"),
+        "decoder_choice": dg.MetadataValue.text(
+            _each(row.choice for row in decoded) or "as configured"
+        ),
         "clips_decoded_now": dg.MetadataValue.int(report.extracted),
         "clips_copied_now": dg.MetadataValue.int(report.copied),
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
@@ -134,7 +137,7 @@ def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
         **_throughput(report),
         "outcomes": records(
-            worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
+            map(asdict, worst_first), ("clip_id", "status", "reason", "frames", "decoder", "detail")
         ),
         "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
     }
@@ -180,40 +183,9 @@ def of_rows(report: "pipeline.DerivedReport") -> Metadata:
     }
 
 
-def of_captions(report: "pipeline.DerivedReport", provider: CaptionProvider) -> Metadata:
-    """Which model said what, where it ran, and what the captions that were made now cost."""
-    said: Metadata = {
-        "model": provider.model,
-        "prompt": provider.prompt,
-        "device": dg.MetadataValue.text(report.device),
-    }
-    made = report.new.filter(pc.equal(report.new["status"], "ok"))
-    counts = [made[name] for name in ("prompt_tokens", "completion_tokens")]
-    uncounted = max((column.null_count for column in counts), default=0)
-    said["captions_without_token_counts"] = dg.MetadataValue.int(uncounted)
-    if uncounted < len(made) or not len(made):
-        asked, answered = (pc.sum(column, min_count=0).as_py() for column in counts)
-        said["prompt_tokens"] = dg.MetadataValue.int(asked)
-        said["completion_tokens"] = dg.MetadataValue.int(answered)
-        prices = [
-            getattr(provider, f"price_per_million_{kind}_tokens", None)
-            for kind in ("prompt", "completion")
-        ]
-        if not uncounted and None not in prices:
-            cost = (asked * prices[0] + answered * prices[1]) / 1e6
-            said["cost"] = dg.MetadataValue.float(round(cost, 6))
-    return said
-
-
-def code_version(provider: Provider, signature: FrameExtractionSignature) -> str:
-    """What decides the rows that a provider makes: its parameters, and the frames it is given."""
-    text = f"{provider_parameters(provider)} {signature.canonical_json()}"
-    return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _each(rows: Iterable[Mapping[str, Any]], column: str) -> str:
-    """Every value of a column that says something, once."""
-    return ", ".join(sorted({row[column] for row in rows if row[column]}))
+def _each(values: Iterable[str]) -> str:
+    """Return every text that is not empty, once."""
+    return ", ".join(sorted(set(filter(None, values))))
 
 
 def _cell(value: object) -> str | int | float | bool | None:

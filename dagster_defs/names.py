@@ -60,27 +60,10 @@ class Names:
         """Spans of them."""
         return self.asset("clips")
 
-    def embeddings(self, name: str = "") -> dg.AssetKey:
-        """Vectors of frames, the first provider's or a named one's."""
-        return self.asset("frame_embeddings", *filter(None, [name]))
-
-    def clip_embeddings(self, name: str = "") -> dg.AssetKey:
-        """Vectors of clips."""
-        return self.asset("clip_embeddings", *filter(None, [name]))
-
     @property
     def near_duplicates(self) -> dg.AssetKey:
         """Clips of all batches that are nearly the same."""
         return self.asset("near_duplicates")
-
-    @property
-    def quality(self) -> dg.AssetKey:
-        """Measures of frames."""
-        return self.asset("frame_quality")
-
-    def captions(self, name: str = "") -> dg.AssetKey:
-        """Texts about clips, the first model's or a named one's."""
-        return self.asset("clip_captions", *filter(None, [name]))
 
     @property
     def catalog(self) -> dg.AssetKey:

@@ -9,10 +9,14 @@ import dagster as dg
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
 from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
+from dagster_defs.resources import (
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from frames_pipeline import FramesPipelineError, pipeline
 from frames_pipeline.sources.batching import Batching
-from frames_pipeline.sources.entries import said_of
+from frames_pipeline.sources.entries import describe_passed_over
 
 PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
 
@@ -73,7 +77,9 @@ def build_batch_sensor(
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
         if found.passed_over:
-            context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
+            context.log.info(
+                f"passed over under {here.source.url}: {describe_passed_over(found.passed_over)}"
+            )
         requests, partitions = _run_requests(tick, names), _partitions_requests(tick, names)
         if not requests and not partitions:
             reason = _skip_reason(tick, here.source.url, batching)
@@ -184,5 +190,5 @@ def _skip_reason(tick: Tick, source: str, batching: Batching) -> str:
         f"{len(found.listed)} videos under {source}, {found.waiting} of them wait "
         f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
         f"none changed in the {len(tick.compared)} batches looked at; passed over: "
-        f"{said_of(found.passed_over)}"
+        f"{describe_passed_over(found.passed_over)}"
     )

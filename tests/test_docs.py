@@ -20,13 +20,14 @@ import yaml
 from pydantic import BaseModel
 
 from dagster_defs import FramesComponent
-from dagster_defs.attributes import Captioning
+from dagster_defs.attributes import Definition
 from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.local_captioning import TransformersCaptioner
 from frames_pipeline.models.quality import TechnicalQuality
+from frames_pipeline.pipeline.kinds import kind_of
 from tests.libraries import need
 from tests.videos import X264, make_video
 
@@ -151,9 +152,9 @@ def test_components_and_run_config_are_taken() -> None:
 def test_captionings_of_the_documents_are_taken() -> None:
     """Those of docs/guides/captions.md are of known providers, with parameters that they have."""
     for block in blocks("docs/guides/captions.md", "yaml"):
-        captioning = yaml.safe_load(block)["captioning"]
-        opened = Captioning.model_validate(captioning).open()
-        assert captioning["parameters"].items() <= vars_of(opened).items()
+        for name, said in yaml.safe_load(block)["captions"].items():
+            opened = Definition.model_validate(said).open(kind_of("captions"), name)
+            assert said["parameters"].items() <= vars_of(opened).items()
 
 
 def test_snippets_of_readers_run(
@@ -184,7 +185,7 @@ def test_snippets_of_own_models_run(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     [said] = map(yaml.safe_load, blocks("docs/guides/own-models.md", "yaml"))
-    chosen = said["embedding"]
+    [chosen] = said["embeddings"].values()
     made = open_embedding_provider(chosen["provider"], **chosen["parameters"])
     vectors = made.embed(np.zeros((2, 4, 4, 3), np.uint8))
     assert vectors.shape == (2, made.dimensions)

@@ -246,11 +246,11 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
     ):
         planted.tried(refused, match)
     for command in (
-        ("plan", url),
+        ("estimate", url),
         ("ls", url),
         ("gc", url),
         ("verify", url),
-        ("changes", url),
+        ("dry-run", url),
         ("extract", "a.mp4", "--root", url),
         ("export", tmp_path, MIDDLE.key, url, "--as", "images"),
         ("pack", tmp_path, MIDDLE.key, url),

@@ -15,8 +15,8 @@ from dagster_defs.resources import (
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import pipeline
 from frames_pipeline.clipping import Clipping
-from frames_pipeline.tables.tables import CLIPS as COLUMNS
-from frames_pipeline.tables.tables import VIDEOS
+from frames_pipeline.tables import CLIPS as COLUMNS
+from frames_pipeline.tables import VIDEOS
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",

@@ -16,7 +16,7 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
-from frames_pipeline.tables.tables import CLIPS, OUTCOMES
+from frames_pipeline.tables import CLIPS, OUTCOMES
 
 
 def build_frames(

@@ -12,7 +12,7 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import pipeline
-from frames_pipeline.tables.tables import VIDEOS as COLUMNS
+from frames_pipeline.tables import VIDEOS as COLUMNS
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:

@@ -4,7 +4,7 @@ from dagster_defs.attributes.batching import BatchingAttributes
 from dagster_defs.attributes.clipping import ByShots, Stride, Whole
 from dagster_defs.attributes.component import ComponentAttributes, check_together
 from dagster_defs.attributes.decoding import Decoding
-from dagster_defs.attributes.models import Captioning, Embedding, Model, NearDuplicates
+from dagster_defs.attributes.derived import Definition, NearDuplicates
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
 from dagster_defs.attributes.signatures import PRESETS, Signature
 
@@ -13,13 +13,11 @@ __all__ = [
     "Backfill",
     "BatchingAttributes",
     "ByShots",
-    "Captioning",
     "ComponentAttributes",
     "Decoding",
-    "Embedding",
+    "Definition",
     "Freshness",
     "GarbageCollection",
-    "Model",
     "NearDuplicates",
     "Signature",
     "Stride",

@@ -3,21 +3,23 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from dagster_defs.attributes.batching import BatchingAttributes
 from dagster_defs.attributes.clipping import ByShots, Stride, Whole
 from dagster_defs.attributes.decoding import Decoding
-from dagster_defs.attributes.models import Captioning, Embedding, Model, NearDuplicates
+from dagster_defs.attributes.derived import Definition, NearDuplicates
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
 from dagster_defs.attributes.signatures import Signature
 from dagster_defs.resources import ExtractionResource, with_defaults
 from frames_pipeline import ConfigError
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.pipeline.kinds import DEFAULT, KINDS
 from frames_pipeline.sources.videos import SUFFIXES, checked_suffixes
 from frames_pipeline.text.addresses import without_secrets
 
@@ -39,7 +41,31 @@ def check_together(components: Sequence["ComponentAttributes"]) -> None:
             raise ConfigError(message + "give one of them another `root` in its defs.yaml")
 
 
-class ComponentAttributes(dg.Model, dg.Resolvable):
+def _of_kind(name: str) -> str:
+    key = KINDS[name].asset.key
+    return f"Definitions by name. Each becomes an asset `{key}/<name>`, and `{DEFAULT}` `{key}`."
+
+
+if TYPE_CHECKING:
+
+    class KindAttributes(dg.Model):
+        """What the class below comes to, with the kinds of today."""
+
+        embeddings: dict[str, Definition] = Field(default={})
+        captions: dict[str, Definition] = Field(default={})
+
+else:  # a kind that is added to the registry has its mapping here
+    KindAttributes = create_model(
+        "KindAttributes",
+        __base__=dg.Model,
+        **{
+            kind: (dict[str, Definition], Field(default={}, description=_of_kind(kind)))
+            for kind in KINDS
+        },
+    )
+
+
+class ComponentAttributes(KindAttributes, dg.Resolvable):
     """What a `defs.yaml` may say of a component."""
 
     name: str | None = Field(
@@ -79,17 +105,15 @@ class ComponentAttributes(dg.Model, dg.Resolvable):
     signatures: dict[str, Signature] = Field(
         description="Named signatures: each is an asset `clip_frames/<name>`."
     )
-    embedding: Embedding | None = Field(default=None, description="What makes `frame_embeddings`.")
-    embeddings: dict[str, Embedding] = Field(
-        default={}, description="Further ones by name: each is an asset `frame_embeddings/<name>`."
+    quality: dict[str, Definition] | Definition = Field(default={}, description=_of_kind("quality"))
+    embedding: Definition | None = Field(
+        default=None, description="Deprecated: write `embeddings: {default: …}`."
+    )
+    captioning: Definition | None = Field(
+        default=None, description="Deprecated: write `captions: {default: …}`."
     )
     near_duplicates: NearDuplicates | None = Field(
         default=None, description="What makes `near_duplicates`, out of clips' vectors."
-    )
-    quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
-    captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
-    captions: dict[str, Captioning] = Field(
-        default={}, description="Further ones by name: each is an asset `clip_captions/<name>`."
     )
     selection: dict[str, float | None] = Field(
         default={},
@@ -141,15 +165,6 @@ class ComponentAttributes(dg.Model, dg.Resolvable):
     def _check_suffixes(cls, suffixes: list[str]) -> list[str]:
         return list(checked_suffixes(suffixes))
 
-    @field_validator("embeddings", "captions")
-    @classmethod
-    def _check_names(cls, models: dict[str, Model]) -> dict[str, Model]:
-        for name in models:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                message = f"{name!r} cannot name an asset and a file; use a-z, 0-9 and _"
-                raise ValueError(message)
-        return models
-
     @field_validator("extraction")
     @classmethod
     def _check_extraction(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -158,35 +173,57 @@ class ComponentAttributes(dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for field, model in self.models():
-            if model.signature not in self.signatures:
-                message = f"{field}.signature: no signature {model.signature!r}; there are "
-                raise ValueError(message + ", ".join(self.signatures))
-        if self.near_duplicates is not None:
-            named = self.near_duplicates.embedding or ""
-            pooled = [
-                name for name, model in self.all_embeddings().items() if model.pool is not None
-            ]
-            if named not in pooled:
-                message = f"near_duplicates.embedding: no embedding {named!r} has a pool; set "
-                raise ValueError(message + "pool: mean where it is defined")
+        self._warn_of_old_spellings()
+        for kind, definitions in self.derived().items():
+            for name, definition in definitions.items():
+                self._check_definition(kind, name, definition)
+        if self.near_duplicates is not None and self.compared is None:
+            named = self.near_duplicates.embedding or DEFAULT
+            message = f"near_duplicates.embedding: no embeddings {named!r} with a pool; set "
+            raise ValueError(message + "pool: mean where they are defined")
         return self
 
-    def all_embeddings(self) -> dict[str, Embedding]:
-        """Embeddings by name; that without a name has an empty one."""
-        return {**({"": self.embedding} if self.embedding else {}), **self.embeddings}
+    def _check_definition(self, kind: str, name: str, definition: Definition) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            message = f"{name!r} cannot name an asset and a file; use a-z, 0-9 and _"
+            raise ValueError(message)
+        if definition.signature not in self.signatures:
+            message = f"{kind}.{name}.signature: no signature {definition.signature!r}; there are "
+            raise ValueError(message + ", ".join(self.signatures))
+        definition.check(KINDS[kind], name)
 
-    def all_captions(self) -> dict[str, Captioning]:
-        """Captions by name; that without a name has an empty one."""
-        return {**({"": self.captioning} if self.captioning else {}), **self.captions}
+    def _warn_of_old_spellings(self) -> None:
+        old = {"embedding": "embeddings", "captioning": "captions"}
+        found = {name: new for name, new in old.items() if getattr(self, name) is not None}
+        if isinstance(self.quality, Definition):
+            found["quality"] = "quality"
+        for name, new in found.items():
+            message = f"`{name}: {{signature: …}}` in defs.yaml is `{new}: {{{DEFAULT}: …}}` now, "
+            warnings.warn(message + "and goes with 0.3", DeprecationWarning, stacklevel=2)
 
-    def models(self) -> Iterator[tuple[str, Model]]:
-        """Whatever is made from frames, with what it is called in a `defs.yaml`."""
-        yield from (
-            (f"embeddings.{n}" if n else "embedding", m) for n, m in self.all_embeddings().items()
-        )
-        yield from (
-            (f"captions.{n}" if n else "captioning", m) for n, m in self.all_captions().items()
-        )
-        if self.quality is not None:
-            yield "quality", self.quality
+    def derived(self) -> dict[str, dict[str, Definition]]:
+        """Return the definitions by name, by kind of derived table.
+
+        Raises:
+            ConfigError: A definition is given in its old and its new spelling.
+        """
+        found: dict[str, dict[str, Definition]] = {}
+        olds = {"embeddings": self.embedding, "captions": self.captioning}
+        for kind in KINDS:
+            given, old = getattr(self, kind), olds.get(kind)
+            if isinstance(given, Definition):
+                given = {DEFAULT: given}
+            if old is not None and DEFAULT in given:
+                message = f"{kind}.{DEFAULT} is given twice, in its old spelling, too; leave one"
+                raise ConfigError(message)
+            found[kind] = {**({DEFAULT: old} if old is not None else {}), **given}
+        return found
+
+    @property
+    def compared(self) -> str | None:
+        """Name of the embeddings that `near_duplicates` compares; `None` if there are none."""
+        pooled = [name for name, one in self.derived()["embeddings"].items() if one.pool]
+        asked = self.near_duplicates.embedding if self.near_duplicates else None
+        if asked is None:
+            asked = pooled[0] if len(pooled) == 1 else DEFAULT
+        return asked if asked in pooled else None

@@ -17,11 +17,11 @@ from frames_pipeline._lazy import lazy_names
 from frames_pipeline._renamed import old_names
 
 if TYPE_CHECKING:
-    from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
+    from frames_pipeline.pipeline.catalog import CATALOG, catalog_batch
     from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
     from frames_pipeline.pipeline.derive import (
-        DerivedReport,
         caption_batch,
+        derive_batch,
         embed_batch,
         measure_batch,
         pool_batch,
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         find_repeated,
         look_at_clips,
     )
+    from frames_pipeline.pipeline.kinds import KINDS, DerivedKind, DerivedReport, kind_of
+    from frames_pipeline.pipeline.kinds.quality import MEANS
     from frames_pipeline.pipeline.lineage import (
         DERIVED,
         FramesOrigin,
@@ -70,12 +72,15 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "CATALOG",
     "DERIVED",
+    "KINDS",
     "MEANS",
     "Amount",
     "BlankReport",
     "Change",
     "Damage",
+    "DerivedKind",
     "DerivedReport",
     "Discovery",
     "DuplicatesReport",
@@ -101,6 +106,7 @@ __all__ = [
     "clips_version",
     "compare_with_signature",
     "cut_clips",
+    "derive_batch",
     "discover",
     "embed_batch",
     "estimate_changes",
@@ -112,6 +118,7 @@ __all__ = [
     "find_changes",
     "find_disorder",
     "find_repeated",
+    "kind_of",
     "look_at_clips",
     "mark_near_duplicates",
     "measure_batch",
@@ -132,7 +139,7 @@ __all__ = [
 
 _HOMES: Final = {
     "catalog": (
-        "MEANS",
+        "CATALOG",
         "catalog_batch",
     ),
     "changes": (
@@ -141,8 +148,8 @@ _HOMES: Final = {
         "estimate_rows",
     ),
     "derive": (
-        "DerivedReport",
         "caption_batch",
+        "derive_batch",
         "embed_batch",
         "measure_batch",
         "pool_batch",
@@ -179,6 +186,13 @@ _HOMES: Final = {
         "find_repeated",
         "look_at_clips",
     ),
+    "kinds": (
+        "KINDS",
+        "DerivedKind",
+        "DerivedReport",
+        "kind_of",
+    ),
+    "kinds.quality": ("MEANS",),
     "lineage": (
         "DERIVED",
         "FramesOrigin",

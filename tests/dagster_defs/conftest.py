@@ -15,7 +15,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
-from dagster_defs.attributes import Embedding, Model, Signature, Stride
+from dagster_defs.attributes import Definition, Signature, Stride
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
 from tests.videos import X264, make_video
@@ -156,7 +156,7 @@ def project_of(videos: Path, root: Path, instance: dg.DagsterInstance) -> Projec
                 "embeddings": Signature(target_fps=2, target_res=[24, 32]),
                 "aesthetics": Signature(target_fps=1),
             },
-            "embedding": Embedding(signature="embeddings", provider="perceptual"),
-            "quality": Model(signature="aesthetics", provider="technical"),
+            "embeddings": {"default": Definition(signature="embeddings", provider="perceptual")},
+            "quality": {"default": Definition(signature="aesthetics", provider="technical")},
         },
     )

@@ -36,7 +36,7 @@ attributes:{name}
   garbage_collection: {{cron: "0 6 * * 0"}}
   signatures:
     points: {{policy: middle}}
-  embedding: {{signature: points, provider: perceptual}}
+  embeddings: {{default: {{signature: points, provider: perceptual}}}}
 """
 ASSETS = {"videos", "clips", "clip_frames/points", "frame_embeddings", "clip_catalog"}
 BEFORE = datetime(2026, 5, 1, 2, 50, tzinfo=UTC)

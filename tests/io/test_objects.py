@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline.errors import ConfigError, StoreAccessError, StoreError, TransientError
+from frames_pipeline.io import local_objects
 from frames_pipeline.io import objects as module
 from frames_pipeline.io.objects import ObjectInfo, Objects
 
@@ -232,7 +233,7 @@ def test_failed_put_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     objects = Objects(tmp_path)
     objects.put("a", b"old")
-    monkeypatch.setattr(module, "_sync_file", fail)
+    monkeypatch.setattr(local_objects, "_sync_file", fail)
     with pytest.raises(StoreError, match=r"cannot use .*/a: .*No space left"):
         objects.put("a", b"new")
     assert list(objects.list()) == ["a"]

@@ -279,10 +279,10 @@ def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path)
     assert {row["status"] for row in rows} == {"ok", "failed"}
     (stored,) = said("ls", f"{root}/adhoc", code=0)
     assert stored["clips"] == sum(row["status"] == "ok" for row in rows)
-    planned = said("plan", str(folder), *size, code=0)
+    planned = said("estimate", str(folder), *size, code=0)
     assert planned["videos"] == len(GOOD)
     assert {one["reason"] for one in planned["passed_over"]} == set(PASSED_OVER)
-    all_of_them = said("plan", str(folder), "--suffix", ".mp4", "--follow-links", *size, code=0)
+    all_of_them = said("estimate", str(folder), "--suffix", ".mp4", "--follow-links", *size, code=0)
     assert all_of_them["videos"] == len(GOOD) + 2
 
 

@@ -30,7 +30,7 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.container.media import Media
-from frames_pipeline.sources.entries import said_of
+from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import SUFFIXES, Listing, Video, VideoSource
 from frames_pipeline.text.keys import key_of, name_of
 from tests.entries import GOOD, IN_2099, PASSED_OVER, as_nobody, fill, within
@@ -74,7 +74,9 @@ def test_what_is_no_file_is_passed_over_and_counted(folder: Path) -> None:
     }
     for one in found.passed_over:
         assert set(one.examples) <= set(PASSED_OVER[one.reason])
-    assert "6 no regular file (null.mp4, pipe, pipe.mp4, …)" in said_of(found.passed_over)
+    assert "6 no regular file (null.mp4, pipe, pipe.mp4, …)" in describe_passed_over(
+        found.passed_over
+    )
 
 
 def test_links_that_lead_outside_are_followed_if_asked(folder: Path) -> None:
@@ -141,7 +143,7 @@ def test_what_may_not_be_read_is_an_error_of_that_file(open_folder: Path, video:
         with as_nobody():
             found = source.look()
             assert names_of(found) == ["a.mp4", "b.mp4"]
-            assert said_of(found.passed_over) == "1 unreadable (closed)"
+            assert describe_passed_over(found.passed_over) == "1 unreadable (closed)"
             assert source.fingerprint(found.videos[0])
             with pytest.raises(SourceUnreadableError, match=r"b\.mp4: Permission denied; let the"):
                 source.fingerprint(found.videos[1])

@@ -1,4 +1,7 @@
-"""Decoder backends by name."""
+"""Decoder backends by name.
+
+A backend is a module here and an entry in `registry.DECODERS`; the command line reads that.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from frames_pipeline._lazy import lazy_names
 
 if TYPE_CHECKING:
     from frames_pipeline.decoding.backends.auto import AutoDecoder, open_auto
-    from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Decoded, Decoder, Tally
+    from frames_pipeline.decoding.backends.base import (
+        MIN_MEGAPIXELS,
+        Backend,
+        Decoded,
+        Decoder,
+        Setting,
+        Tally,
+    )
     from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
     from frames_pipeline.decoding.backends.pyav import PyavDecoder
     from frames_pipeline.decoding.backends.registry import DECODERS, check_pixels, open_decoder
@@ -18,10 +28,12 @@ __all__ = [
     "DECODERS",
     "MIN_MEGAPIXELS",
     "AutoDecoder",
+    "Backend",
     "Decoded",
     "Decoder",
     "NvdecDecoder",
     "PyavDecoder",
+    "Setting",
     "Tally",
     "check_pixels",
     "driver_version",
@@ -37,8 +49,10 @@ _HOMES: Final = {
     ),
     "base": (
         "MIN_MEGAPIXELS",
+        "Backend",
         "Decoded",
         "Decoder",
+        "Setting",
         "Tally",
     ),
     "nvdec": (

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from frames_pipeline.decoding.backends.auto import open_auto
-from frames_pipeline.decoding.backends.base import Decoder
-from frames_pipeline.decoding.backends.nvdec import open_nvdec
-from frames_pipeline.decoding.backends.pyav import PyavDecoder
+from frames_pipeline.decoding.backends.auto import AUTO
+from frames_pipeline.decoding.backends.base import Backend, Decoder
+from frames_pipeline.decoding.backends.nvdec import NVDEC
+from frames_pipeline.decoding.backends.pyav import PYAV, PyavDecoder
 from frames_pipeline.decoding.device import check_available
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.signature import FrameExtractionSignature
 
-DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
-    "pyav": PyavDecoder,
-    "nvdec": open_nvdec,
-    "auto": open_auto,
-}
+DECODERS: Final[Mapping[str, Backend]] = {one.name: one for one in (PYAV, NVDEC, AUTO)}
 """Backends by the name users choose them by."""
 
 
 def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
-    """A decoder by name, or the one given; `None` is the CPU's.
+    """Return a decoder by name, or the given one; `None` means `pyav`.
 
     Raises:
-        ConfigError: There is none of that name.
-        DecoderUnavailableError: It cannot run on this machine.
+        ConfigError: No backend has that name.
+        DecoderUnavailableError: The backend cannot run on this machine.
     """
     if decoder is None:
         return PyavDecoder()
