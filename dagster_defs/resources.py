@@ -10,7 +10,8 @@ from pydantic import Field, create_model
 
 from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits, pipeline
-from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
+from frames_pipeline.decoding import backends
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
 from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
@@ -120,11 +121,11 @@ class DecoderResource(dg.ConfigurableResource[Any]):
         """
         match self.backend:
             case Pyav(threads=threads):
-                return PyavDecoder(threads)
+                return backends.PyavDecoder(threads)
             case Nvdec(gpu=gpu):
-                return open_nvdec(gpu)
+                return backends.open_nvdec(gpu)
             case Auto(gpu=gpu, threads=threads, min_megapixels=least):
-                return open_auto(gpu, threads=threads, min_megapixels=least)
+                return backends.open_auto(gpu, threads=threads, min_megapixels=least)
 
 
 class ExtractionResource(dg.ConfigurableResource[Any]):

@@ -8,6 +8,7 @@ from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, pipeline
+from frames_pipeline.pipeline.kinds import derived_tables
 
 TRACE_LINEAGE = "trace_lineage"
 
@@ -24,7 +25,7 @@ class Trace(dg.Config):
         default=None, description="A frame of the clip: its index among the stream's shown frames."
     )
     table: str = Field(
-        default="", description=f"What made the rows of this table: {', '.join(pipeline.DERIVED)}."
+        default="", description=f"What made the rows of this table: {', '.join(derived_tables())}."
     )
 
     def find(self, workspace: "pipeline.Workspace") -> "pipeline.Uses":
@@ -44,7 +45,7 @@ class Trace(dg.Config):
             case False, True, True, False:
                 return pipeline.Uses(
                     (),
-                    tuple(row for name in pipeline.DERIVED for row in self._rows(name, workspace)),
+                    tuple(row for name in derived_tables() for row in self._rows(name, workspace)),
                 )
         message = "say which video; or a batch and a clip, a table, or a clip and a position"
         raise ConfigError(message)
