@@ -15,7 +15,7 @@ from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import SourceError
 from frames_pipeline.models import Provider, provider_parameters
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.tables import FrameRef, Maker, Row, TableInfo
+from frames_pipeline.tables import Maker, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from frames_pipeline.frames import FrameBatch
     from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef, TableInfo
 else:
     pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 

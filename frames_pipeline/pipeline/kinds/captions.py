@@ -24,7 +24,7 @@ from frames_pipeline.pipeline.kinds.base import (
     DerivedReport,
     maker_of,
 )
-from frames_pipeline.tables import CaptionRow, FrameRef, Row, frames_fields
+from frames_pipeline.tables import CaptionRow, Row, frames_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from frames_pipeline.frames import FrameBatch
     from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
 else:
     pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 

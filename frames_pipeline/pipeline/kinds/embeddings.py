@@ -22,7 +22,6 @@ from frames_pipeline.pipeline.kinds.base import (
 from frames_pipeline.tables import (
     ClipEmbeddingRow,
     EmbeddingRow,
-    FrameRef,
     Row,
     embeddings_schema,
     frame_columns,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from frames_pipeline.frames import FrameBatch
     from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
 else:
     np, pa, pc = lazy_module("numpy"), lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 

@@ -16,7 +16,7 @@ from frames_pipeline.pipeline.kinds.base import (
     DerivedReport,
     maker_of,
 )
-from frames_pipeline.tables import FrameRef, FrameRow, QualityRow, Row, frame_columns
+from frames_pipeline.tables import FrameRow, QualityRow, Row, frame_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from frames_pipeline.frames import FrameBatch
     from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
 else:
     pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
