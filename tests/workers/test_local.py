@@ -34,7 +34,6 @@ from frames_pipeline import (
     WorkerTimeoutError,
 )
 from frames_pipeline.errors import ClipFault, detail_of
-from frames_pipeline.workers import local
 from frames_pipeline.workers.local import Workers
 from tests.services import is_at_work
 from tests.waiting import processor_seconds, wait_for
@@ -410,7 +409,7 @@ def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
         wait_for(lambda: not pools[0].active, name="the end of the pool")
         yield ""
 
-    monkeypatch.setattr(local, "ProcessPool", opened)
+    monkeypatch.setattr("frames_pipeline.workers.local.pebble.ProcessPool", opened)
 
     with pytest.raises(TransientError, match="killed while it had no task; run it again"):
         list(Workers(1).map(write_pid, tasks()))
