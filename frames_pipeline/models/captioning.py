@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.errors import ConfigError, SourceError
 from frames_pipeline.models import Provider, open_provider
 
@@ -145,3 +146,7 @@ _BESIDE: Final = {
 }
 _BESIDE_OF_OTHERS: Final = frozenset({"base_url"})
 """Parameters that decide where, how fast and at what price, and not what the answer is."""
+
+__getattr__ = old_names(
+    __name__, {"shown_frames": "frames_pipeline.models.shown_frames:shown_frames"}
+)

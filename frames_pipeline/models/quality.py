@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.models import Provider, open_provider
 from frames_pipeline.models.technical import FrameQuality, TechnicalQuality
 
@@ -55,3 +56,8 @@ def open_quality_provider(name: str, **parameters: object) -> QualityProvider:
         parameters=parameters,
         needs=("measure",),
     )
+
+
+__getattr__ = old_names(
+    __name__, {"AestheticQuality": "frames_pipeline.models.aesthetics:AestheticQuality"}
+)

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dagster_defs import component
 from tests.dagster_defs.conftest import Project
 
 TECHNICAL = {"signature": "aesthetics", "provider": "technical"}
@@ -82,6 +83,12 @@ def test_old_spellings_make_the_same_assets_for_one_release(
     for key in after.get_all_asset_keys():
         assert before.get(key).code_version == after.get(key).code_version
         assert before.get(key).parent_keys == after.get(key).parent_keys
+
+
+@pytest.mark.parametrize("name", ["Captioning", "Embedding", "Model", "Signature", "Stride"])
+def test_models_of_a_defs_yaml_have_their_old_home_for_one_release(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{name} is dagster_defs.attributes"):
+        assert issubclass(getattr(component, name), dg.Model)
 
 
 @pytest.mark.filterwarnings("ignore:.*in defs.yaml is:DeprecationWarning")
