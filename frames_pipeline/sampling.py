@@ -1,4 +1,4 @@
-"""Which frames a signature wants, in exact arithmetic.
+"""Frame sampling: the frames that a signature selects, in exact arithmetic.
 
 A clip's shown frames have increasing integer timestamps t_0 < t_1 < … < t_n-1. A `sequence` at
 rate r lays a grid over them, and each target takes the nearest frame, an exact tie the earlier:
@@ -8,10 +8,10 @@ rate r lays a grid over them, and each target takes the nearest frame, an exact 
     targets   +0     +1/r   +2/r    +3/r    +4/r      while target < t_n-1 + 1/(2r)
     taken     t0     t1     t2      t2|t3   t3
 
-No target is ever visited. Asking each frame how many targets end at it gives the same answer in
-integers: frame i is nearest to every target up to the midpoint of t_i and t_i+1, so with the step
-between targets P/Q in ticks it takes the targets k <= Q (t_i + t_i+1 - 2 t_0) / 2P that the frames
-before it did not.
+The targets are counted rather than visited: the number of targets that end at each frame gives the
+same answer in integers. Frame i is nearest to every target up to the midpoint of t_i and t_i+1.
+With P/Q ticks between two targets, it takes the targets k <= Q (t_i + t_i+1 - 2 t_0) / 2P that
+earlier frames left.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ def select_frames(
     key_frame: ArrayLike | None = None,
     max_frames: int | None = None,
 ) -> Positions:
-    """The positions that a signature wants, ascending, repeats included.
+    """Return the positions that a signature selects, ascending, with repeats.
 
     Args:
-        signature: What is wanted.
+        signature: The selection to make.
         pts: Timestamps of the clip's shown frames in `time_base` units, increasing. Shape (n,).
         time_base: Seconds per unit.
-        key_frame: Whether each shown frame is a key frame; needed for `keyframes`. Shape (n,).
-        max_frames: The most frames that may be asked for.
+        key_frame: Whether each shown frame is a key frame; required for `keyframes`. Shape (n,).
+        max_frames: Upper limit on the number of positions.
 
     Raises:
-        ConfigError: The timestamps do not increase, or `key_frame` is needed and not given.
-        LimitExceededError: The signature wants more than `max_frames`.
+        ConfigError: The timestamps do not increase, or the policy needs `key_frame` and it is
+            missing.
+        LimitExceededError: The signature selects more than `max_frames`.
 
     >>> select_frames(FrameExtractionSignature(target_fps=2), [0, 10, 20, 30], Fraction(1, 20))
     array([0, 1, 2, 3])
@@ -56,7 +57,7 @@ def select_frames(
     ticks = np.asarray(pts, dtype=np.int64)
     n = len(ticks)
     if np.any(ticks[1:] <= ticks[:-1]):
-        message = "timestamps must increase; count frames where the container's do not"
+        message = "timestamps must increase; where the container's do not, use frame counts instead"
         raise ConfigError(message)
     if n == 0:
         return np.empty(0, np.int64)
@@ -80,7 +81,7 @@ def select_frames(
 
 
 def spread(n: int, count: int) -> Positions:
-    """Index floor((2i + 1) n / 2m) of n for each i < m: the centres of m equal stretches.
+    """Return index floor((2i + 1) n / 2m) for each i < m: the centres of m equal parts of n.
 
     >>> spread(10, 3).tolist(), spread(2, 3).tolist()
     ([1, 5, 8], [0, 1, 1])
@@ -96,7 +97,7 @@ def _key_frames(n: int, key_frame: ArrayLike | None) -> Positions:
 
 
 def _sequence(ticks: Positions, per_tick: Fraction, max_frames: int | None) -> Positions:
-    """Positions nearest to the targets t_0 + k / per_tick, for targets per tick `per_tick`."""
+    """Return the positions nearest to the targets t_0 + k / per_tick."""
     step, scale = per_tick.denominator, per_tick.numerator  # P / Q ticks between two targets
     offsets = (
         ticks - ticks[0] if _fits(ticks, scale, step) else ticks.astype(object) - int(ticks[0])
@@ -110,14 +111,14 @@ def _sequence(ticks: Positions, per_tick: Fraction, max_frames: int | None) -> P
 
 
 def _fits(ticks: Positions, scale: int, step: int) -> bool:
-    """Whether the integers of `_sequence` stay below 2^62, so that int64 can hold them."""
+    """Return whether the integers of `_sequence` stay below 2^62, so that int64 can hold them."""
     span = int(ticks[-1]) - int(ticks[0])
     return max(2 * scale * span + step, 2 * step) < 2**62
 
 
 def _check_count(count: int, max_frames: int | None) -> None:
     if max_frames is not None and count > max_frames:
-        message = f"{count} frames wanted of one clip, and the limit is {max_frames}"
+        message = f"one clip would give {count} frames, and the limit is {max_frames}"
         raise LimitExceededError(
             f"{message}; lower the rate, cut shorter clips, or raise the limit"
         )

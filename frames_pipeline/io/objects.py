@@ -1,11 +1,11 @@
-"""Whole objects under one root, on local disk or anywhere fsspec reaches.
+"""Read and write whole objects under one root, on local disk or through fsspec.
 
-An object is put whole or not at all: on disk by a temporary file and a rename, in an object store
-by one PUT. Durable local files are synced before they get their name, and the folders above them
-after it, so that a name never outlives its bytes and an object that was put stays put.
+A write is atomic: on disk a temporary file and a rename, in an object store one PUT. Durable local
+files are synced before the rename, and their folders after it, so a visible name always has its
+bytes and a finished write survives a crash.
 
-Faults come out as the family in `errors`: `TransientError` where trying again may help,
-`StoreAccessError` where it will not, `FileNotFoundError` where there is no such object.
+Faults become errors of `errors`: `TransientError` if another try may help, `StoreAccessError` if it
+cannot, `FileNotFoundError` if the object does not exist.
 """
 
 from __future__ import annotations
@@ -43,33 +43,34 @@ from frames_pipeline.text.plain import fit_to_show
 T = TypeVar("T")
 
 _TEMPORARY: Final = re.compile(r".+\.[0-9a-f]{8}\.tmp")
-"""What an unfinished local write leaves behind if its process is killed."""
+"""Name of the temporary file that a killed local writer leaves behind."""
 
 _S3_DEFAULTS: Final = {"max_concurrency": 1, "use_listings_cache": False}
-"""s3fs sends a HEAD before every whole-object GET unless it may not split the object, and caches
-listings that other writers make stale."""
+"""s3fs sends a HEAD before every whole-object GET unless it may not split the object. It also
+caches listings, which go stale when others write."""
 
 _REMOTE_REQUESTS: Final = 16
-"""Requests in flight where many objects are wanted from a remote store."""
+"""Concurrent requests for many objects of a remote store."""
 
 _CREATE_TRIES: Final = 20
-"""A folder may be pruned by a concurrent `delete` between its making and its first file."""
+"""Tries to create a file: a concurrent `delete` may prune the folder before its first file is
+there."""
 
 _CREATE_PAUSE: Final = 0.002
-"""Seconds before another try, at most."""
+"""Maximum seconds before another try."""
 
 _TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""HTTP answers that ask for another try; 409 is how S3 answers writes that ran into each other."""
+"""HTTP status codes worth another try. S3 answers 409 to conflicting writes."""
 
 _TRANSIENT_CODES: Final = frozenset(
     {"BadDigest", "IncompleteBody", "RequestTimeout", "Throttling", "XAmzContentSHA256Mismatch"}
 )
-"""S3's names for what went wrong on the way, and comes with the status of a bad request."""
+"""S3 error codes of transfer faults, which come with the status of a bad request."""
 
 _MISSING_BUCKET: Final = "NoSuchBucket"
 
 _TRANSIENT_ERRNO: Final = frozenset({errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)})
-"""What s3fs makes of 503 and 500."""
+"""Error numbers that s3fs uses for status 503 and 500."""
 
 _CHECKSUM_TYPES: Final = frozenset(
     {"botocore.exceptions.ChecksumError", "botocore.exceptions.FlexibleChecksumError"}
@@ -88,7 +89,8 @@ _TRANSIENT_TYPES: Final = _CHECKSUM_TYPES | frozenset(
         "botocore.parsers.ResponseParserError",
     }
 )
-"""Network faults that are no `OSError`, by name so that no client library is imported for them."""
+"""Network faults that are not an `OSError`. Listed by name, so that no client library is
+imported."""
 
 _CREDENTIAL_TYPES: Final = frozenset(
     {
@@ -102,23 +104,23 @@ _CLIENT_TYPES: Final = frozenset({"aiohttp.client_exceptions.ClientError"})
 """Errors that fsspec's HTTP file system does not translate. Their messages hold the full URL."""
 
 _sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
-"""macOS has no fdatasync."""
+"""Sync a file's data. macOS has no fdatasync."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One stored object, as a listing has it."""
+    """A stored object, as listed."""
 
     size: int
     """Bytes."""
     modified: float
-    """When it was written, in seconds since the epoch; 0 where the store does not say."""
+    """Time of the last write, in seconds since the epoch; 0 if the store gives none."""
     etag: str = ""
-    """What an object store calls these very bytes; empty where it does not say."""
+    """The object store's ETag of these bytes; empty if it gives none."""
 
 
 def is_unfinished(key: str) -> bool:
-    """Whether a listed key is no object, but what a killed local writer left behind.
+    """Return whether a listed key is the temporary file of a killed local writer.
 
     >>> is_unfinished("commits/a.json.0f1e2d3c.tmp"), is_unfinished("commits/a.json")
     (True, False)
@@ -129,18 +131,18 @@ def is_unfinished(key: str) -> bool:
 class Objects:
     """The objects under one URL, by key relative to it.
 
-    The connection is made where it is first needed, once per process: an instance may be pickled
-    to another process or inherited by a fork.
+    The connection is made at first use, once per process, so an instance may be pickled to another
+    process or inherited by a fork.
     """
 
     url: str
-    """The root as it was given, without a slash at its end."""
+    """The root as given, without a trailing slash."""
     local_path: Path | None
-    """The root as an absolute path where it is a local folder, else `None`."""
+    """The root as an absolute path if it is a local folder, else `None`."""
     storage_options: Mapping[str, Any]
-    """What fsspec gets to reach it."""
+    """Options for fsspec."""
     durable: bool
-    """Whether local files are synced before they become visible."""
+    """Whether to sync local files before they become visible."""
 
     def __init__(
         self,
@@ -149,16 +151,16 @@ class Objects:
         *,
         durable: bool = True,
     ) -> None:
-        """Name the root; nothing is touched yet.
+        """Set the root. Opens no connection.
 
         Args:
             url: A path or an fsspec URL, without credentials.
-            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            storage_options: fsspec options: keys, endpoint, profile.
             durable: Sync local files to disk before they become visible.
 
         Raises:
-            ConfigError: The URL carries credentials or is signed, or no fsspec package speaks its
-                protocol.
+            ConfigError: The URL contains credentials or is signed, or no installed fsspec package
+                supports its protocol.
         """
         protocol, rest = _split_url(os.fspath(url))
         filesystem = _filesystem_class(protocol)
@@ -171,19 +173,19 @@ class Objects:
         self._connection: tuple[int, fsspec.AbstractFileSystem, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the connection behind: each process makes its own."""
+        """Return the state without the connection: each process makes its own."""
         return self.__dict__ | {"_connection": None}
 
     def __repr__(self) -> str:
-        """The URL alone: options may hold secrets."""
+        """Return the URL without options, which may hold secrets."""
         return f"{type(self).__name__}({self.url!r})"
 
     def child(self, prefix: str) -> Objects:
-        """The objects under a prefix, with the same options."""
+        """Return the objects under a prefix, with the same options."""
         return Objects(f"{self.url}/{prefix}", self.storage_options, durable=self.durable)
 
     def get(self, key: str) -> bytes:
-        """The bytes of an object.
+        """Return the bytes of an object.
 
         Raises:
             FileNotFoundError: There is none.
@@ -196,7 +198,7 @@ class Objects:
             return bytes(fs.cat_file(f"{root}/{key}"))
 
     def get_range(self, key: str, start: int, stop: int) -> bytes:
-        """The bytes [start, stop) of an object.
+        """Return the bytes [start, stop) of an object.
 
         Raises:
             FileNotFoundError: There is none.
@@ -210,7 +212,7 @@ class Objects:
             return bytes(fs.cat_file(f"{root}/{key}", start=start, end=stop))
 
     def info(self, key: str) -> ObjectInfo:
-        """What a listing says of one object.
+        """Return size, time and ETag of one object.
 
         Raises:
             FileNotFoundError: There is none.
@@ -228,11 +230,11 @@ class Objects:
             return _object_info(info)
 
     def fetch(self, key: str, path: Path) -> None:
-        """Copy an object to a local file, without holding it in memory.
+        """Download an object to a local file without holding it in memory.
 
         Raises:
             FileNotFoundError: There is none.
-            IncompleteTransferError: The bytes that arrive do not fit the store's checksum.
+            IncompleteTransferError: The bytes that arrive do not match the store's checksum.
         """
         with self.faults(key):
             fs, root = self.connect()
@@ -241,20 +243,20 @@ class Objects:
             except Exception as error:
                 if not _is_one_of(error, _CHECKSUM_TYPES):
                     raise
-                message = f"the bytes that arrived of {self.url}/{key} do not fit its checksum"
+                message = f"the bytes that arrived of {self.url}/{key} do not match its checksum"
                 raise IncompleteTransferError(message) from error
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of objects by key, side by side where the store is remote.
+        """Return the bytes of objects by key, fetched concurrently from a remote store.
 
-        Those that are not there are left out.
+        Missing objects are left out.
         """
         keys = list(keys)
         found = zip(keys, self._map(self._get_or_none, keys), strict=True)
         return {key: data for key, data in found if data is not None}
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, in place of any that is there: a reader sees the old or the new one."""
+        """Write an object, replacing any existing one atomically."""
         with _with_place(self.url, key), self.faults(key):
             if self.local_path is not None:
                 _put_file(Path(self.local_path, key), data, durable=self.durable)
@@ -263,7 +265,7 @@ class Objects:
                 fs.pipe_file(f"{root}/{key}", data)
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write an object if there is none yet; say whether this call wrote it."""
+        """Write an object only if there is none; return whether this call wrote it."""
         with _with_place(self.url, key), self.faults(key):
             if self.local_path is not None:
                 return _put_new_file(Path(self.local_path, key), data, durable=self.durable)
@@ -275,9 +277,9 @@ class Objects:
             return True
 
     def list(self, prefix: str = "") -> dict[str, ObjectInfo]:
-        """Every object in the folder `prefix` and below, unfinished local writes included.
+        """Return all objects in the folder `prefix` and below, with unfinished local writes.
 
-        A folder that is not there is empty; one that may not be listed is an error.
+        A missing folder gives an empty result. A folder that cannot be listed raises an error.
         """
         with self.faults(prefix):
             if self.local_path is not None:
@@ -292,14 +294,14 @@ class Objects:
             return {path[len(root) + 1 :]: _object_info(info) for path, info in found.items()}
 
     def names(self, prefix: str = "") -> Sequence[str]:
-        """The keys that `list` has, of a folder without folders in it; nothing else is asked."""
+        """Return the keys of a folder without subfolders. Like `list`, without status requests."""
         if self.local_path is None:
             return list(self.list(prefix))
         with self.faults(prefix):
             return _list_names(self.local_path, prefix)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
-        """The names of the folders right under the folder `prefix`, sorted."""
+        """Return the names of the immediate subfolders of `prefix`, sorted."""
         with self.faults(prefix):
             if self.local_path is not None:
                 return _list_folders(Path(self.local_path, prefix))
@@ -314,17 +316,17 @@ class Objects:
             return sorted(path.rpartition("/")[2] for path in paths)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects, and local folders that this leaves empty.
+        """Delete objects, and local folders that this leaves empty.
 
-        An object that is already gone is no error.
+        Missing objects are ignored.
         """
         self._map(self._delete, list(keys))
 
     def stamp_now(self, keys: Iterable[str]) -> None:
-        """Set the modification time of existing local files to now: a writer's clock may be ahead.
+        """Set the modification time of local files to now, since a writer's clock may be ahead.
 
-        Does nothing in an object store, which stamps objects by its own clock, nor to files that
-        this process may not stamp.
+        Does nothing in an object store, which uses its own clock, nor to files that this process
+        may not change.
         """
         if self.local_path is not None:
             for key in keys:
@@ -332,7 +334,7 @@ class Objects:
                     os.utime(Path(self.local_path, key))
 
     def faults(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Let faults of others who reach for the object come out as they do here."""
+        """Convert faults of other code's access to an object, as this class does for its own."""
         return _named(self.url, key, hide=secret_values(self.storage_options))
 
     def _get_or_none(self, key: str) -> bytes | None:
@@ -358,7 +360,7 @@ class Objects:
             return list(pool.map(function, keys))
 
     def connect(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        """The file system and the root's path in it, for those who read by themselves."""
+        """Return the fsspec file system and the root's path in it, for direct access."""
         pid = os.getpid()
         if self._connection is None or self._connection[0] != pid:
             fs, root = url_to_fs(self.url, **self.storage_options)
@@ -367,16 +369,16 @@ class Objects:
 
 
 def check_location(url: str) -> None:
-    """Make sure that a location may be stored, as the folder of something; nothing is touched.
+    """Check that a location may be stored as a folder. Opens nothing.
 
     Raises:
-        ConfigError: The URL is empty, carries credentials or is signed.
+        ConfigError: The URL is empty, contains credentials or is signed.
     """
     _split_url(url)
 
 
 def _split_url(url: str) -> tuple[str, str]:
-    """Protocol and the rest without a slash at its end; a path has no protocol."""
+    """Return the protocol, empty for a path, and the rest without a trailing slash."""
     protocol, separator, rest = url.partition("://")
     if not separator:
         protocol, rest = "", url
@@ -384,11 +386,11 @@ def _split_url(url: str) -> tuple[str, str]:
         message = "the store's URL is empty; give a folder or an fsspec URL such as s3://bucket/dir"
         raise ConfigError(message)
     if protocol and "@" in rest.partition("/")[0]:
-        message = f"the {protocol} URL carries credentials; put them into storage_options"
+        message = f"the {protocol} URL contains credentials; put them into storage_options"
         raise ConfigError(message)
     if protocol and without_secrets(url) != url:
         found = ", ".join(signing_names(url)) or "a user and a password"
-        message = f"{url} is signed, by {found}, and stored objects name it; give the URL without "
+        message = f"{url} is signed, by {found}, and the URL gets stored; give the URL without "
         raise ConfigError(message + "that, and put credentials into storage_options")
     return protocol, rest.rstrip("/") or rest[:1]
 
@@ -397,7 +399,7 @@ def _filesystem_class(protocol: str) -> type[fsspec.AbstractFileSystem]:
     try:
         found: type[fsspec.AbstractFileSystem] = fsspec.get_filesystem_class(protocol or "file")
     except (ValueError, ImportError) as error:
-        message = f"cannot reach {protocol}:// URLs: {error}"
+        message = f"cannot reach {protocol}:// URLs: {error}; install the fsspec package for it"
         raise ConfigError(message) from error
     return found
 
@@ -418,7 +420,7 @@ def _object_info(info: Mapping[str, Any]) -> ObjectInfo:
 
 
 def _list_files(root: Path, prefix: str) -> dict[str, ObjectInfo]:
-    """As `fs.find`, which takes a folder that it may not read for an empty one."""
+    """Like `fs.find`, which treats an unreadable folder as empty; this raises instead."""
     found: dict[str, ObjectInfo] = {}
     folders = [prefix.strip("/")]
     while folders:
@@ -455,7 +457,7 @@ def _list_folders(folder: Path) -> Sequence[str]:
 
 
 def _open_regular(path: Path) -> BinaryIO:
-    """A file to read; a pipe or a device of its name is refused, and not waited for."""
+    """Open a regular file for reading. Refuses a pipe or a device without blocking on it."""
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - a path has no opener
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -483,7 +485,7 @@ def _put_new_file(path: Path, data: bytes, *, durable: bool) -> bool:
 
 @contextlib.contextmanager
 def _temporary_file(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
-    """A whole file beside `path`, for the caller to name; the folders are synced after that."""
+    """Yield a complete temporary file beside `path` to be renamed, then sync the folders."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     file, changed = _create_file(temporary)
     try:
@@ -501,20 +503,20 @@ def _temporary_file(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]
 
 
 def _create_file(path: Path) -> tuple[BinaryIO, Sequence[Path]]:
-    """A new file, and the folders that got a new entry by it, its own first."""
+    """Create a file; return it with the folders that got a new entry, its own folder first."""
     changed = [path.parent]
     for _ in range(_CREATE_TRIES):
         with contextlib.suppress(FileNotFoundError):
             changed += _make_folders(path.parent)
             return path.open("xb"), changed
-        # Two that run in step would go on forever.
+        # A random pause: two processes in step would go on forever.
         time.sleep(random.uniform(0, _CREATE_PAUSE))
-    message = f"folder {path.parent} is removed as fast as it is made; let one program own it"
+    message = f"another process keeps removing folder {path.parent}; let only one process manage it"
     raise StoreAccessError(message)
 
 
 def _make_folders(folder: Path) -> Sequence[Path]:
-    """Make a folder and the missing ones above it; return the parents of those that were made."""
+    """Make a folder and its missing parents; return the parent of each new folder."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -543,19 +545,19 @@ def _remove_file(path: Path, *, root: Path) -> None:
 
 @contextlib.contextmanager
 def _with_place(url: str, key: str) -> Iterator[None]:
-    """Nothing is missing where something is written, unless the place is."""
+    """Report a missing bucket or folder of a write as `StoreAccessError`."""
     try:
         yield
     except FileNotFoundError as error:
-        message = f"no place to write {url}/{key}: {error}; create the bucket or folder first"
+        message = f"cannot write {url}/{key}: {error}; create the bucket or folder first"
         raise StoreAccessError(message) from error
 
 
 @contextlib.contextmanager
 def _named(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
-    """Say which object a fault is about, and whether trying again may help.
+    """Convert a fault to an error that names the object and tells whether another try may help.
 
-    Causes are replaced by safe copies: messages of other libraries hold full URLs.
+    Replaces causes by safe copies, since messages of other libraries hold full URLs.
     """
     try:
         yield
@@ -572,7 +574,7 @@ def _named(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
 
 
 def _fault(error: Exception, where: str, text: str) -> FramesPipelineError | None:
-    """Return the fault of an object that an error means; `None` if it is missing, or no fault.
+    """Return the library's error for a fault; `None` for a missing object or another error.
 
     fsspec's HTTP file system reports every failed request as a missing object.
     """
@@ -593,7 +595,7 @@ def _fault(error: Exception, where: str, text: str) -> FramesPipelineError | Non
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from: s3fs keeps the HTTP answer there."""
+    """Yield the error and its chain of causes: s3fs keeps the HTTP response there."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -611,12 +613,12 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _is_missing_bucket(error: BaseException) -> bool:
-    """An object may well be missing; where its bucket is, nothing can be told of it."""
+    """Return whether the error is a missing bucket, as opposed to a missing object."""
     return any(_s3_code(cause) == _MISSING_BUCKET for cause in _causes(error))
 
 
 def _s3_code(error: BaseException) -> object:
-    """S3's name for what went wrong, from an error of botocore."""
+    """Return S3's error code of a botocore error."""
     response = getattr(error, "response", None)
     found = response.get("Error", {}) if isinstance(response, Mapping) else {}
     return found.get("Code")
@@ -627,7 +629,7 @@ def _is_one_of(error: BaseException, names: frozenset[str]) -> bool:
 
 
 def _http_status(error: BaseException) -> object:
-    """The answer behind an error of botocore, aiohttp, Azure or gcsfs, each in its own place."""
+    """Return the HTTP status of an error of botocore, aiohttp, Azure or gcsfs."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
