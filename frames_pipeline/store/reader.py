@@ -1,7 +1,7 @@
-"""Read commits, manifests and clips; believe no object before it is the one committed.
+"""Read commits, manifests and clips, with every object checked against its commit.
 
-Zarr takes a missing chunk for black pixels. So whole reads fetch every object that the commit
-names and compare it, and lazy ones compare a listing first.
+Zarr returns black pixels for a missing chunk. So a whole read fetches and checks every object of
+the commit, and a lazy read checks a listing first.
 """
 
 from __future__ import annotations
@@ -41,35 +41,35 @@ if TYPE_CHECKING:
     import xarray
 
 PIXELS: Final = "frames/c/"
-"""What the names of shards begin with."""
+"""Prefix of the names of shards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is not as it was committed."""
+    """A difference between an object and its commit."""
 
     key: str
-    """The object, relative to the store."""
+    """Key of the object, relative to the store."""
     found: str
-    """What is wrong with it."""
+    """Description of the fault."""
     clip_id: str = ""
-    """The clip it belongs to; empty if it is not about one."""
+    """Id of the clip; empty if the object belongs to none."""
 
     def __str__(self) -> str:
-        """The object and what is wrong with it."""
+        """Return the key and the description."""
         return f"{self.key} {self.found}"
 
     def error(self) -> IntegrityError:
-        """This fault, to be raised."""
+        """Return this fault as an error to raise."""
         return IntegrityError(f"{self}; extract clip {self.clip_id!r} again, or restore the object")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredClip:
-    """One attempt at a clip, opened: pixels are read where they are indexed."""
+    """An opened clip. Pixels are read when indexed."""
 
     commit: ClipCommit
-    """What is stored."""
+    """The commit."""
     url: str
     """Path or URL of the Zarr group, for any other reader."""
     frames: zarr.Array[Any] = field(repr=False)
@@ -83,21 +83,21 @@ class StoredClip:
     positions: NDArray[np.int64] = field(repr=False)
     """Index among the shown frames of the whole stream. Shape (n,)."""
     attributes: Document = field(repr=False)
-    """Everything that the group says about itself."""
+    """All attributes of the Zarr group."""
     attempt: CommittedObjects = field(repr=False)
-    """The objects, to be read whole."""
+    """The objects, for whole reads."""
 
     def __len__(self) -> int:
-        """Number of frames, repeats included."""
+        """Return the number of frames, with repeats."""
         return self.commit.num_frames
 
     def read(self, start: int = 0, stop: int | None = None) -> FrameBatch:
-        """Frames [start, stop) as they are numbered in `frames`, compared with the commit.
+        """Return frames [start, stop) in the order of `frames`, checked against the commit.
 
-        A shard in which one of them lies is fetched whole, to be hashed.
+        Fetches every shard with one of them whole, to hash it.
 
         Raises:
-            IntegrityError: An object is missing, or is not the one committed.
+            IntegrityError: An object is missing, or differs from the commit.
         """
         start, stop, _ = slice(start, stop).indices(len(self))
         return read_clip(
@@ -105,27 +105,27 @@ class StoredClip:
         )
 
     def by_position(self, start: int, stop: int) -> FrameBatch:
-        """The frames at positions [start, stop) of the video's stream."""
+        """Return the frames at positions [start, stop) of the video's stream."""
         return self._window(self.positions, start, stop)
 
     def by_pts(self, start: int, stop: int) -> FrameBatch:
-        """The frames with timestamps in [start, stop), in `time_base` units."""
+        """Return the frames with timestamps in [start, stop), in `time_base` units."""
         return self._window(self.pts, start, stop)
 
     def by_time(self, start: Seconds, stop: Seconds) -> FrameBatch:
-        """The frames shown in [start, stop), in seconds of the video's own clock."""
+        """Return the frames shown in [start, stop), in seconds of the video's own clock."""
         return self.by_pts(ticks(start, self.time_base), ticks(stop, self.time_base))
 
     def to_xarray(self) -> xarray.Dataset:
-        """Pixels, read where they are used, by time; `pts`, `position` and flags beside it.
+        """Return a lazy dataset of pixels by time, with `pts`, `position` and flags as coordinates.
 
         Raises:
-            ConfigError: There is no xarray.
+            ConfigError: xarray is not installed.
         """
         try:
             import xarray
         except ImportError as error:
-            message = "there is no xarray; install frames-pipeline[xarray]"
+            message = "xarray is not installed; pip install 'frames-pipeline[xarray]'"
             raise ConfigError(message) from error
         inner = _zarr_store(self.attempt.objects, self.attempt.path)
         store = CommittedStore(inner, self.attempt, whole=True)
@@ -145,10 +145,10 @@ class StoredClip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipDescription:
-    """What a clip's Zarr group says of its frames, without their pixels."""
+    """Shape, times and flags of a clip's frames, without their pixels."""
 
     shape: tuple[int, ...]
-    """Of the frames: (n, height, width, 3)."""
+    """Shape of the frames: (n, height, width, 3)."""
     pts: NDArray[np.int64]
     """Presentation timestamps in `time_base` units. Shape (n,)."""
     time_base: Fraction
@@ -156,7 +156,7 @@ class ClipDescription:
     positions: NDArray[np.int64]
     """Index among the shown frames of the whole stream. Shape (n,)."""
     corrupt: NDArray[np.bool_]
-    """Whether damage may have touched the pixels. Shape (n,)."""
+    """Whether the pixels may be damaged. Shape (n,)."""
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -166,14 +166,14 @@ class ClipDescription:
 
 @dataclass(frozen=True, slots=True)
 class CommittedObjects:
-    """The objects that a commit names, each compared with it when it is read."""
+    """The objects of a commit, each checked when it is read."""
 
     objects: Objects
     """The store."""
     folder: SignatureFolder
-    """Where the commit is."""
+    """Folder of the commit."""
     commit: ClipCommit
-    """What was written."""
+    """The commit."""
 
     @property
     def path(self) -> str:
@@ -181,24 +181,24 @@ class CommittedObjects:
         return f"{self.folder.path}/{self.commit.path}"
 
     def get(self, name: str) -> bytes:
-        """The bytes of the object `name`, relative to the attempt."""
+        """Return the checked bytes of the object `name`, relative to the attempt."""
         return self.get_many([name])[name]
 
     def get_many(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """The bytes of objects by name."""
+        """Return the checked bytes of objects by name."""
         keys = {name: f"{self.path}/{name}" for name in names}
         found = self.objects.get_many(keys.values())
         return {name: self.checked(name, found.get(key)) for name, key in keys.items()}
 
     def has(self, name: str) -> bool:
-        """Whether the commit names an object."""
+        """Return whether the commit names an object."""
         return name in self.commit.objects
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Let errors of Zarr's codecs and stores come out as this library's.
+        """Convert errors of Zarr's codecs and stores to this library's.
 
-        Errors about an invalid or out-of-range index pass through: they are the caller's.
+        Errors about an invalid or out-of-range index pass through, since the caller caused them.
         """
         try:
             with self.objects.faults(self.path):
@@ -207,7 +207,7 @@ class CommittedObjects:
             raise _undecodable(self, error) from error
 
     def faults(self, listing: Mapping[str, ObjectInfo]) -> Iterator[Fault]:
-        """What a listing shows to be missing, or not of the size committed."""
+        """Yield the objects that a listing lacks or shows in another size."""
         for name, stored in self.commit.objects.items():
             info = listing.get(f"{self.path}/{name}")
             if info is None:
@@ -216,11 +216,11 @@ class CommittedObjects:
                 yield self.fault(name, f"has {info.size} bytes, not the {stored.size} committed")
 
     def fault(self, name: str, found: str) -> Fault:
-        """A fault of one of these objects."""
+        """Return a fault of one of these objects."""
         return Fault(f"{self.path}/{name}", found, clip_id=self.commit.clip_id)
 
     def checked(self, name: str, data: bytes | None) -> bytes:
-        """These bytes, if they are those of the object `name`, which was committed."""
+        """Return the bytes of the object `name` after checking them against the commit."""
         stored = self.commit.objects.get(name)
         if stored is None:
             raise self.fault(name, "is not in the commit").error()
@@ -235,7 +235,7 @@ class CommittedObjects:
 
 
 def read_commits(objects: Objects, folder: SignatureFolder) -> dict[str, ClipCommit]:
-    """Every clip's current commit, by clip id."""
+    """Return every clip's current commit, by clip id."""
     commits = [
         parse_commit(folder, key, data)
         for key, data in objects.get_many(commit_keys(objects, folder)).items()
@@ -244,12 +244,12 @@ def read_commits(objects: Objects, folder: SignatureFolder) -> dict[str, ClipCom
 
 
 def commit_keys(objects: Objects, folder: SignatureFolder) -> list[str]:
-    """The commits that there are; unfinished ones have another suffix."""
+    """Return the keys of all commits; unfinished writes have another suffix."""
     return [key for key in objects.list(folder.commits) if key.endswith(".json")]
 
 
 def find_commit(objects: Objects, folder: SignatureFolder, clip: str) -> ClipCommit:
-    """A clip's current commit.
+    """Return a clip's current commit.
 
     Raises:
         CommitNotFoundError: It has none.
@@ -260,10 +260,10 @@ def find_commit(objects: Objects, folder: SignatureFolder, clip: str) -> ClipCom
 def find_commits(
     objects: Objects, folder: SignatureFolder, clips: Iterable[str]
 ) -> dict[str, ClipCommit]:
-    """The current commits of clips, by clip id.
+    """Return the current commits of clips, by clip id.
 
     Raises:
-        CommitNotFoundError: One of them has none.
+        CommitNotFoundError: A clip has none.
     """
     keys = {clip: folder.commit(clip_key(clip)) for clip in clips}
     found = objects.get_many(keys.values())
@@ -276,13 +276,15 @@ def find_commits(
 
 
 def parse_commit(folder: SignatureFolder, key: str, data: bytes) -> ClipCommit:
-    """The commit that the object `key` holds, which must be there for that clip and signature."""
+    """Parse the commit in the object `key`, and check its clip and signature."""
 
     def make(document: Document) -> ClipCommit:
         commit = ClipCommit.from_document(document)
         place = folder.commit(clip_key(commit.clip_id))
         if (place, folder.signature_key) != (key, commit.signature_key):
-            message = f"it is of clip {commit.clip_id!r} and signature {commit.signature_key!r}"
+            message = (
+                f"it belongs to clip {commit.clip_id!r} and signature {commit.signature_key!r}"
+            )
             raise ValueError(message)
         return commit
 
@@ -290,7 +292,7 @@ def parse_commit(folder: SignatureFolder, key: str, data: bytes) -> ClipCommit:
 
 
 def find_manifest(objects: Objects, folder: SignatureFolder) -> Manifest:
-    """The batch's current manifest.
+    """Return the batch's current manifest.
 
     Raises:
         CommitNotFoundError: It has none.
@@ -304,12 +306,12 @@ def find_manifest(objects: Objects, folder: SignatureFolder) -> Manifest:
 
 
 def parse_manifest(folder: SignatureFolder, data: bytes) -> Manifest:
-    """The manifest that bytes hold, which must be of that batch and signature."""
+    """Parse a manifest, and check its batch and signature."""
 
     def make(document: Document) -> Manifest:
         manifest = Manifest.from_document(document)
         if SignatureFolder(manifest.batch_key, manifest.signature_key) != folder:
-            message = f"it is of batch {manifest.batch_key!r}, {manifest.signature_key!r}"
+            message = f"it belongs to batch {manifest.batch_key!r}, {manifest.signature_key!r}"
             raise ValueError(message)
         return manifest
 
@@ -323,10 +325,10 @@ def read_clip(
     start: int = 0,
     stop: int | None = None,
 ) -> FrameBatch:
-    """Frames [start, stop) of a commit; every object they lie in is fetched whole and compared.
+    """Return frames [start, stop) of a commit, fetching and checking whole objects.
 
-    The group's document has a copy of the array's, and the timestamps: Zarr's documents of the
-    arrays and the array of seconds, which it has for other readers, are not asked for.
+    The group's document has a copy of the array's metadata and the timestamps. So the arrays' own
+    documents and the array of seconds, which serve other readers, are not fetched.
     """
     attempt = CommittedObjects(objects, folder, commit)
     group = attempt.get(METADATA)
@@ -349,7 +351,7 @@ def read_clip(
 def describe_clips(
     objects: Objects, folder: SignatureFolder, commits: Iterable[ClipCommit]
 ) -> dict[str, ClipDescription]:
-    """What clips say of themselves, by clip id: one object of each is read and compared."""
+    """Return descriptions of clips, by clip id: one object of each is read and checked."""
     attempts = {
         f"{folder.path}/{commit.path}/{METADATA}": CommittedObjects(objects, folder, commit)
         for commit in commits
@@ -372,7 +374,7 @@ def describe_clips(
 
 
 def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> StoredClip:
-    """The clip that a commit names, opened after one listing showed every object to be there."""
+    """Open the clip of a commit, after a listing showed every object in its size."""
     attempt = CommittedObjects(objects, folder, commit)
     for fault in attempt.faults(objects.list(attempt.path)):
         raise fault.error()
@@ -400,7 +402,10 @@ def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArr
 
 @contextlib.contextmanager
 def _decodable(attempt: CommittedObjects) -> Iterator[None]:
-    """What the objects hold must make sense too, though their sizes or hashes agree."""
+    """Convert parsing errors to `IntegrityError`.
+
+    Content can be invalid although its hash matches.
+    """
     try:
         yield
     except (*UNREADABLE, FileNotFoundError) as error:
