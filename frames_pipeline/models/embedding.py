@@ -14,28 +14,28 @@ from frames_pipeline.models.vision import VisionTower
 
 
 class EmbeddingProvider(Provider, Protocol):
-    """Turns frames into vectors whose dot product says how alike two frames are."""
+    """Turns frames into vectors with the dot product as a measure of similarity."""
 
     @property
     def dimensions(self) -> int:
-        """Length of its vectors."""
+        """Number of dimensions of the vectors."""
         ...
 
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One unit vector per frame.
+        """Return one unit vector per frame.
 
         Args:
             frames: RGB pixels. Shape (n, height, width, 3).
 
         Returns:
-            Rows of length 1, whatever the frames show. Shape (n, dimensions).
+            Vectors of length 1 for any frames, blank ones included. Shape (n, dimensions).
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PerceptualEmbedding:
-    """Layout of light and colour, for finding near-duplicates; it knows nothing of meaning.
+    """Layout of light and colour, for near-duplicates; it carries no meaning.
 
     The frame is averaged to a small grid, the grid's luma and chroma go through a cosine
     transform, and the lowest frequencies are kept, in zigzag order:
@@ -43,22 +43,22 @@ class PerceptualEmbedding:
         frame ── area mean ──▶ 32x32 grid ── YCbCr, DCT ──▶ 75 luma, 10 Cb, 10 Cr, 1 constant
         (h, w, 3)              (32, 32, 3)                  weighted, then scaled to length 1
 
-    That is the Color Layout Descriptor of MPEG-7 (ISO/IEC 15938-3) with more of the luma, as in
-    perceptual hashes (Zauner, "Implementation and Benchmarking of Perceptual Image Hash
-    Functions", 2010). A coefficient is weighted by its frequency, because amplitudes in natural
-    images fall as 1/f (Field, J. Opt. Soc. Am. A 4, 1987). Mean luma counts little, so that a
-    change of brightness does; scaling takes out a change of contrast; the constant holds flat
-    frames together, black ones included, and keeps their noise from being blown up.
+    This is the Color Layout Descriptor of MPEG-7 (ISO/IEC 15938-3) with more luma, as in perceptual
+    hashes (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010). A
+    coefficient is weighted by its frequency, because amplitudes in natural images fall as 1/f
+    (Field, J. Opt. Soc. Am. A 4, 1987). Mean luma has a low weight, so that a change of brightness
+    has little effect. Scaling removes a change of contrast. The constant keeps flat frames, black
+    ones included, close together, and limits the effect of their noise.
 
-    Measured on 443 frames of 25 kinds of footage, blank ones left out: resized to a quarter,
-    squeezed to a square, compressed to JPEG quality 20 or H.264 at rate factor 34, with noise,
-    brightness shifted by 20 levels, or contrast, gamma or saturation changed by up to a fifth, a
-    frame has a similarity of 0.955 or more to itself, and its nearest neighbour is always of its
-    own footage. Frames of different footage reach 0.60, so 0.9 tells them apart. Mirrored and
-    rotated frames are not found, and cropping 3 % off each side costs up to 0.4.
+    Measured on 443 frames of 25 kinds of footage, without blank ones. A frame has a similarity of
+    0.955 or more to a copy that was resized to a quarter, squeezed to a square, compressed to JPEG
+    quality 20 or H.264 at rate factor 34, got noise, or changed in brightness by 20 levels or in
+    contrast, gamma or saturation by up to a fifth. Its nearest neighbour is always from its own
+    footage. Frames of different footage reach 0.60, so a threshold of 0.9 separates them. Mirrored
+    and rotated frames are not found, and cropping 3 % off each side costs up to 0.4.
 
-    Every sum is over whole numbers that double precision holds exactly, so a frame's vector
-    does not depend on its neighbours in the call, on threads or on the BLAS library.
+    Every sum is over integers that double precision holds exactly. So a frame's vector does not
+    depend on the other frames of the call, on threads or on the BLAS library.
     """
 
     name: ClassVar[str] = "perceptual"
@@ -66,11 +66,11 @@ class PerceptualEmbedding:
     dimensions: ClassVar[int] = 96
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision and dimensions: there is nothing to choose."""
+        """Return name, revision and dimensions; there are no other parameters."""
         return {"name": self.name, "revision": self.revision, "dimensions": self.dimensions}
 
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One unit vector per frame."""
+        """Return one unit vector per frame."""
         check_frames(frames)
         vectors = np.empty((len(frames), self.dimensions), np.float32)
         for part in frame_slices(frames):
@@ -86,13 +86,13 @@ EMBEDDING_PROVIDERS: Final[dict[str, type[EmbeddingProvider]]] = {
 
 
 def open_embedding_provider(name: str, **parameters: object) -> EmbeddingProvider:
-    """The embedding provider of that name.
+    """Return the embedding provider of that name.
 
     >>> open_embedding_provider("perceptual").dimensions
     96
 
     Raises:
-        ConfigError: There is none of that name, or it does not take these parameters.
+        ConfigError: The name is unknown, or the parameters are invalid.
     """
     return open_provider(
         "embedding",
@@ -106,12 +106,12 @@ def open_embedding_provider(name: str, **parameters: object) -> EmbeddingProvide
 _GRID: Final = 32
 """Cells on each side of the grid."""
 _LOW: Final = 12
-"""Frequencies per side that are computed; the zigzag below takes from these."""
+"""Frequencies per side to compute; the zigzag below selects from these."""
 _LUMA_COEFFICIENTS: Final = 75
 _CHROMA_COEFFICIENTS: Final = 10
 _LUMA_MEAN_WEIGHT: Final = 0.1
 _CONSTANT: Final = 4.0
-"""The constant component, in levels of 255: contrast well below it counts as a flat frame."""
+"""The constant component, in levels of 255: a frame with much less contrast counts as flat."""
 
 _LEVEL: Final = 256
 """Fixed point of grid cells: 1/256 of a level."""
@@ -124,7 +124,7 @@ _YCBCR: Final = np.array([[77, 150, 29], [-43, -85, 128], [128, -107, -21]], np.
 
 @cache
 def _area_weights(pixels: int) -> NDArray[np.float32]:
-    """How much of each pixel lies in each cell, in 1/_GRID pixel. Shape (_GRID, pixels)."""
+    """Return the part of each pixel in each cell, in 1/_GRID pixel. Shape (_GRID, pixels)."""
     cells = np.arange(_GRID + 1) * pixels
     edges = np.arange(pixels + 1) * _GRID
     start = np.maximum(cells[:-1, None], edges[None, :-1])
@@ -134,7 +134,7 @@ def _area_weights(pixels: int) -> NDArray[np.float32]:
 
 
 def _area_grid(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean colour of each cell, in 1/_LEVEL, whole. Shape (n, 3, _GRID, _GRID)."""
+    """Return the mean colour of each cell, in whole 1/_LEVEL. Shape (n, 3, _GRID, _GRID)."""
     n, height, width, _ = frames.shape
     # Whole numbers up to 255 * height: exact in single precision up to 65,792 rows.
     rows = _area_weights(height) @ frames.reshape(n, height, width * 3).astype(np.float32)
@@ -145,7 +145,10 @@ def _area_grid(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _layout(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted low frequencies of luma and chroma, and the constant. Shape (n, dimensions)."""
+    """Return weighted low frequencies of luma and chroma, with the constant.
+
+    Shape (n, dimensions).
+    """
     planes = np.rint(np.einsum("pc,ncij->npij", _YCBCR, grid))
     planes[:, 0] -= 128 * _LEVEL
     basis = _cosines()
@@ -160,7 +163,10 @@ def _layout(grid: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def _cosines() -> NDArray[np.float64]:
-    """Lowest rows of the DCT-II in fixed point, each of mean square 1. Shape (_LOW, _GRID)."""
+    """Return the lowest rows of the DCT-II in fixed point, with mean square 1.
+
+    Shape (_LOW, _GRID).
+    """
     frequency, cell = np.ogrid[:_LOW, :_GRID]
     cosines = np.cos(np.pi * frequency * (2 * cell + 1) / (2 * _GRID))
     cosines[1:] *= np.sqrt(2)
@@ -170,7 +176,10 @@ def _cosines() -> NDArray[np.float64]:
 
 @cache
 def _weights(mean: float) -> NDArray[np.float64]:
-    """Each coefficient's weight: its frequency, and `mean` for the mean. Shape (_LOW, _LOW)."""
+    """Return each coefficient's weight: its frequency, or `mean` for the mean.
+
+    Shape (_LOW, _LOW).
+    """
     vertical, horizontal = np.ogrid[:_LOW, :_LOW]
     weights: NDArray[np.float64] = np.sqrt(vertical**2 + horizontal**2)
     weights[0, 0] = mean
@@ -179,7 +188,7 @@ def _weights(mean: float) -> NDArray[np.float64]:
 
 @cache
 def _zigzag(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the first coefficients in the zigzag order of ITU-T T.81.
+    """Return rows and columns of the first coefficients in zigzag order (ITU-T T.81).
 
     >>> [list(map(int, axis)) for axis in _zigzag(6)]
     [[0, 0, 1, 2, 1, 0], [0, 1, 0, 0, 1, 2]]

@@ -1,4 +1,4 @@
-"""What can be measured of a frame's pixels. No model, no opinion, no NaN."""
+"""Technical measures of a frame's pixels, without a model. Values are never NaN."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class FrameQuality:
     """Measures of n frames, in the order of the frames."""
 
     sharpness: NDArray[np.float64]
-    """Variance of the Laplacian of luma, in squared levels of 255; it depends on the frame size,
-    so compare frames of one signature. Shape (n,)."""
+    """Variance of the Laplacian of luma, in squared levels of 255. It depends on the frame size, so
+    compare only frames of one signature. Shape (n,)."""
     exposure: NDArray[np.float64]
     """Mean luma, 0 to 1. Shape (n,)."""
     clipped_dark: NDArray[np.float64]
@@ -34,24 +34,24 @@ class FrameQuality:
     black: NDArray[np.bool_]
     """Whether the frame counts as black. Shape (n,)."""
     motion: NDArray[np.float64]
-    """Mean absolute difference to the previous frame given, 0 to 1; 0 for the first. It grows
-    with the time between frames, so compare frames of one signature. Shape (n,)."""
+    """Mean absolute difference to the previous given frame, 0 to 1; 0 for the first. It grows with
+    the time between frames, so compare only frames of one signature. Shape (n,)."""
     duplicate: NDArray[np.bool_]
-    """Whether the frame repeats the previous one given; never the first. Shape (n,)."""
+    """Whether the frame repeats the previous given one; never the first. Shape (n,)."""
     aesthetic: NDArray[np.float64] | None = None
-    """What a model thinks of it, as it counts; `None` where none was asked. Shape (n,)."""
+    """Score of a model, on its own scale; `None` without a model. Shape (n,)."""
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return number of frames."""
         return len(self.sharpness)
 
     def columns(self) -> dict[str, list[Any]]:
-        """What was measured, by name: a plain value per frame."""
+        """Return the measures by name, one plain value per frame."""
         measured = {measure.name: getattr(self, measure.name) for measure in fields(self)}
         return {name: values.tolist() for name, values in measured.items() if values is not None}
 
     def rows(self) -> list[dict[str, float | bool]]:
-        """One dict of plain values per frame."""
+        """Return one dict of plain values per frame."""
         columns = self.columns()
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -68,36 +68,37 @@ class TechnicalQuality:
       on the full range of RGB that is (32 - 16) * 255 / 219 = 18.6.
     - Repeats: mean absolute difference, with the threshold of FFmpeg's `freezedetect` (-60 dB).
 
-    Luma is BT.601, rounded to whole levels; sums are exact, so answers are the same everywhere.
+    Luma is BT.601, rounded to whole levels. Sums are exact, so results are the same on all
+    machines.
     """
 
     name: ClassVar[str] = "technical"
     revision: ClassVar[int] = 1
 
     dark_level: int = 5
-    """Luma, 0 to 255, up to which a pixel is clipped to dark."""
+    """Luma, 0 to 255, up to which a pixel counts as clipped dark."""
     bright_level: int = 250
-    """Luma, 0 to 255, from which a pixel is clipped to bright."""
+    """Luma, 0 to 255, from which a pixel counts as clipped bright."""
     black_level: int = 19
-    """Luma, 0 to 255, below which a pixel is black."""
+    """Luma, 0 to 255, below which a pixel counts as black."""
     black_share: float = 0.98
-    """Share of black pixels, 0 to 1, from which a frame is black."""
+    """Share of black pixels, 0 to 1, from which a frame counts as black."""
     duplicate_threshold: float = 0.001
     """Mean absolute difference, 0 to 1, up to which a frame repeats the previous one."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that nothing can meet."""
+        """Check that every threshold is in its range."""
         for name in ("dark_level", "bright_level", "black_level"):
             check_whole(name, getattr(self, name), smallest=0, largest=255)
         for name in ("black_share", "duplicate_threshold"):
             check_number(name, getattr(self, name), smallest=0, largest=1)
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision and every threshold."""
+        """Return name, revision and every threshold."""
         return {"name": self.name, "revision": self.revision, **asdict(self)}
 
     def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
-        """The measures of one clip's frames."""
+        """Return the measures of one clip's frames."""
         check_frames(frames)
         parts = [self._measure_part(frames, part) for part in frame_slices(frames)]
         return FrameQuality(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
@@ -122,15 +123,18 @@ class TechnicalQuality:
 
 
 def _luma(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """BT.601 luma of full range, rounded. Shape (n, height, width)."""
+    """Return BT.601 luma of full range, rounded. Shape (n, height, width)."""
     red, green, blue = np.moveaxis(frames, 3, 0)
-    # 256 * 255 + 128 fits into 16 bits without a sign.
+    # 256 * 255 + 128 fits into unsigned 16 bits.
     total: NDArray[np.uint16] = np.uint16(77) * red + np.uint16(150) * green + np.uint16(29) * blue
     return ((total + 128) >> 8).astype(np.int16)
 
 
 def _laplacian(luma: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Sum of the four neighbours less four times the pixel. Shape (n, height, width)."""
+    """Return the sum of the four neighbours minus four times the pixel.
+
+    Shape (n, height, width).
+    """
     padded = np.pad(luma, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     above, below = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
     left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
@@ -139,7 +143,10 @@ def _laplacian(luma: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _colourfulness(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Length of the spread plus 0.3 times that of the mean, on opponent colours. Shape (n,)."""
+    """Return the length of the spread plus 0.3 times that of the mean, in opponent colours.
+
+    Shape (n,).
+    """
     red, green, blue = np.moveaxis(frames.astype(np.int16), 3, 0)
     red_green, twice_yellow_blue = red - green, red + green - 2 * blue
     spread = np.sqrt(_variance(red_green) + _variance(twice_yellow_blue) / 4)
@@ -147,7 +154,10 @@ def _colourfulness(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _motion(frames: NDArray[np.uint8], part: slice) -> NDArray[np.float64]:
-    """Mean absolute difference of each frame of the part to the one before. Shape (n,)."""
+    """Return the mean absolute difference of each frame of the part to the previous one.
+
+    Shape (n,).
+    """
     previous = np.maximum(np.arange(len(frames))[part] - 1, 0)
     now, before = frames[part], frames[previous]
     difference = np.maximum(now, before) - np.minimum(now, before)
@@ -156,12 +166,12 @@ def _motion(frames: NDArray[np.uint8], part: slice) -> NDArray[np.float64]:
 
 
 def _mean(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Mean over a frame, from an exact sum. Shape (n,)."""
+    """Return the mean over a frame, from an exact sum. Shape (n,)."""
     total: NDArray[np.int64] = np.sum(values, axis=(1, 2), dtype=np.int64)
     return total / np.prod(values.shape[1:])
 
 
 def _variance(values: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Variance over a frame, from exact sums. Shape (n,)."""
+    """Return the variance over a frame, from exact sums. Shape (n,)."""
     squares = np.square(values, dtype=np.int32)
     return np.maximum(_mean(squares) - _mean(values) ** 2, 0)
