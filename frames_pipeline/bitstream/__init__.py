@@ -5,7 +5,7 @@
     disposable               ?   x   x       ?   x   x         no other frame is predicted from it
     output order     0   4   2   1   3   8   6   5   7   9
 
-Only headers are read, a few dozen bytes of each packet. Nothing is decoded, so damage of a frame is
+Reads only headers, a few dozen bytes of each packet, and decodes nothing. So damage of a frame is
 not detected here. Each family of codecs has a module, which names its source.
 """
 
@@ -72,26 +72,26 @@ __all__ = [
 ]
 
 Shows = Callable[[memoryview, int, int], bool]
-"""Whether a packet holds a picture of some width and height."""
+"""Returns whether a packet holds a picture of some width and height."""
 
 
 class HeaderReader(Protocol):
     """Reads the packets of one stream in decode order."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
-        """The flags of one packet, with its temporal layer above `LAYER_SHIFT`.
+        """Return the flags of one packet, with its temporal layer above `LAYER_SHIFT`.
 
         Args:
             data: The packet's bytes.
-            key: Whether the container calls it a key frame.
+            key: Whether the container marks it as a key frame.
         """
 
 
 class TheoraReader:
-    """Entry points are intra frames, as the first byte of a packet says (Theora, 7.1)."""
+    """Entry points are intra frames, by the first byte of a packet (Theora, 7.1)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the three headers, which a decoder is opened with."""
+        """Take the three headers that a decoder is opened with."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         if not data or data[0] & 0x80:
@@ -103,17 +103,17 @@ class IntraReader:
     """A codec in which every frame stands alone."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         return SHOWN | ENTRY | DISPOSABLE
 
 
 class OpaqueReader:
-    """A codec that nothing is known of: its frames show, and decoding starts at the first."""
+    """A codec without a header parser: its frames show, and decoding starts at the first."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
         self._flags = SHOWN | ENTRY
 
     def read(self, data: memoryview, *, key: bool) -> int:
@@ -140,7 +140,7 @@ _SHOWS: Final[dict[str, Shows]] = {
     "cinepak": cinepak_shows,
     "wmv2": wmv2_shows,
 }
-"""Opaque codecs in which a sound packet may hold no picture. In all others that FFmpeg can write
+"""Opaque codecs in which a valid packet may hold no picture. In all others that FFmpeg can write,
 every packet gives a frame or an error (`tests/test_pictures.py`)."""
 _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
     # Entry points are pictures that reset the decoder; parameter sets and headers in force there
@@ -162,7 +162,7 @@ _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
 }
 """Readers that find entry points in the bitstream. A container's key flag alone makes none: AVI and
 Matroska set it on every packet of H.263, APNG on every packet. Other codecs are decoded from their
-start, or frame by frame if FFmpeg calls them intra-only."""
+start, or frame by frame if FFmpeg marks them as intra-only."""
 _Stateful = H264Reader | HevcReader | MpegReader | Mpeg4Reader
 """Readers that log headers and parameter sets."""
 
@@ -175,7 +175,7 @@ def header_reader(
     width: int = 0,
     height: int = 0,
 ) -> HeaderReader:
-    """The reader for a codec, by FFmpeg's canonical name of it."""
+    """Return the reader for a codec, by FFmpeg's canonical name."""
     if codec in _SHOWS:
         return PictureReader(_SHOWS[codec], width, height)
     return _READERS.get(codec, IntraReader if intra_only else OpaqueReader)(extradata)
@@ -189,16 +189,16 @@ def read_heads(
     key: NDArray[np.bool_],
     read: PacketBytes,
 ) -> NDArray[np.int64] | None:
-    """Return the flags of all packets of a stream at once, as `read` gives them one by one.
+    """Return the flags of all packets of a stream at once, equal to those of `read` one by one.
 
     `None` if this codec has no such reader, if a packet holds more than one picture with its
     parameter sets and SEI, or if the container's key flags contradict the headers.
 
     Args:
-        reader: A reader that has read nothing yet.
+        reader: A new reader.
         heads: The first bytes of each packet. Shape (packets, bytes).
         lengths: Bytes of each packet. Shape (packets,).
-        key: Whether the container calls it a key frame. Shape (packets,).
+        key: Whether the container marks it as a key frame. Shape (packets,).
         read: Reads more of a packet.
     """
     if isinstance(reader, H264Reader | HevcReader):
@@ -215,7 +215,7 @@ def packet_cutter(codec: str) -> Callable[[memoryview], list[int]] | None:
 
 
 def references(reader: HeaderReader) -> list[tuple[int, ...]] | None:
-    """Return the packets that each packet is predicted from; `None` if headers do not tell."""
+    """Return the packets that each packet is predicted from; `None` if headers lack this."""
     return reader.references if isinstance(reader, Av1Reader) else None
 
 
@@ -251,7 +251,7 @@ def discarded_pictures(reader: HeaderReader) -> list[int]:
 
 
 def refuted_entries(reader: HeaderReader) -> list[int]:
-    """Return packets that claim to be entry points, and are refuted by later ones."""
+    """Return packets marked as entry points that later packets refute."""
     return reader.refuted if isinstance(reader, H264Reader) else []
 
 
@@ -278,10 +278,11 @@ def starts_at_an_entry(codec: str) -> bool:
 def output_order(
     codec: str, extradata: bytes, packets: Iterable[memoryview], flags: Iterable[int]
 ) -> list[int] | None:
-    """The rank of each packet's frame in the decoder's output, told from headers alone.
+    """Return the rank of each packet's frame in the decoder's output, from headers alone.
 
     Returns:
-        A sort key per packet, or `None` where the headers do not tell (picture order count type
+        A sort key per packet; `None` if the headers do not contain the order (picture order count
+            type 1 of H.264) and the codec may reorder.
         1 of H.264) for a codec that may reorder.
     """
     match codec:
@@ -296,7 +297,7 @@ def output_order(
 
 
 def _after_their_references(flags: Iterable[int]) -> list[int]:
-    """Output order of I, P and B pictures: a reference waits until the next one arrives.
+    """Return the output order of I, P and B pictures: a reference waits until the next one arrives.
 
     >>> _after_their_references([SHOWN, SHOWN, BETWEEN, BETWEEN, SHOWN])
     [0, 3, 1, 2, 4]

@@ -262,8 +262,7 @@ def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
 
 
 def _gives_a_frame(codec: str, columns: PacketColumns) -> NDArray[np.bool_]:
-    """Return the rows with a frame that a decoder outputs: unhidden, from the first entry point
-    on."""
+    """Return the rows with a frame that a decoder outputs, from the first entry point on."""
     gives = columns.flags & SHOWN > 0
     entries = np.flatnonzero((columns.flags & ENTRY > 0) | columns.key)
     if starts_at_an_entry(codec) and len(entries):
