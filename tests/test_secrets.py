@@ -184,7 +184,7 @@ def test_a_signed_video(planted: Planted, host: str, tmp_path: Path) -> None:
     for do in (probe, lambda url: extract_frames(url, [MIDDLE])):
         do(f"{host}/a.mp4?{planted.query(kind)}")
         for name, match in (
-            ("gone.mp4", "nothing there"),
+            ("gone.mp4", "it does not exist"),
             ("text.mp4", r"video\.mp4 is not a video"),
             ("broken.mp4", "cannot reach"),
         ):
@@ -231,7 +231,7 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
         url = f"https://me:{quote(planted.secret(), safe='')}@host/videos"
     else:
         url = f"https://host/videos?{planted.query(kind)}"
-    match = "carries credentials|is signed, by .*; give the URL without that"
+    match = "contains credentials|is signed, by .*; give the URL without that"
     for refused in (
         lambda: Objects(url),
         lambda: VideoSource(url),

@@ -48,7 +48,7 @@ _WHOLE_HEADER: Final = 1024
 """Bytes that contain a slice header with all its weights."""
 _OLD_X264: Final = 67
 _OLD_X264_444: Final = 151
-"""First build with the usual decoding: FFmpeg decodes 4:4:4 streams of earlier builds differently
+"""Builds of x264 from which FFmpeg decodes in the usual way, for 4:2:0 and for 4:4:4
 (h264dec.h)."""
 _MOST_SETS: Final = 1024
 """Maximum number of parameter sets in the cache."""

@@ -156,7 +156,7 @@ def test_a_local_model_says_where_it_ran(
     ("parameters", "complaint"),
     [
         ({"model": "HuggingFaceTB/SmolVLM-256M-Instruct"}, "pin its commit"),
-        ({"model": "owner/name", "model_revision": "main"}, "is no commit"),
+        ({"model": "owner/name", "model_revision": "main"}, "is not a commit"),
         ({"model": "owner/name", "api_key": "k"}, "unexpected keyword argument 'api_key'"),
     ],
 )
