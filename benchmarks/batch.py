@@ -1,14 +1,14 @@
-"""`python -m benchmarks.batch`: what a batch takes beside decoding, and what a second worker gives.
+"""`python -m benchmarks.batch`: costs of a batch besides decoding, and the gain of a second worker.
 
-Videos of `--loops` clips of ten seconds, from one of the corpus; two frames per second, 224x224.
-Each figure comes from a process of its own, in turn; processor time is that of all its processes.
+Videos have `--loops` clips of ten seconds, from one video of the corpus; two frames per second,
+224x224. Each figure comes from its own process, in turn. CPU time includes all child processes.
 
-- decode: every clip is decoded, and its frames are thrown away.
-- decode and store: they are stored, too.
+- decode: decode every clip and discard its frames.
+- decode and store: store them, too.
 - batch: `cut_clips` and `extract_batch`, with worker processes.
-- run: Dagster's job, from videos to the catalog, with the checks; and with what its process takes
-  to start, which imports Dagster and loads the definitions. With one worker, what it takes beside
-  decoding and storing is its own: two that share caches take longer to decode the same.
+- run: Dagster's job, from videos to the catalog, with the checks and the start of its process,
+  which imports Dagster and loads the definitions. With one worker, the difference to decoding and
+  storing is its own cost; two workers that share caches take longer for the same decoding.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 def main() -> None:
     """Print a table, and the two figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
-    parser.add_argument("--video", default="h264_1080_g250.mp4", help="of the corpus")
+    parser.add_argument("--video", default="h264_1080_g250.mp4", help="Video of the corpus.")
     parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--loops", type=int, default=8, help="clips of a video")
+    parser.add_argument("--loops", type=int, default=8, help="Clips per video.")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--at", type=Path, help="where to work; a temporary folder")
+    parser.add_argument("--at", type=Path, help="Working folder; by default a temporary one.")
     parser.add_argument("--one", choices=list(_WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -106,7 +106,7 @@ def _report(found: dict[str, list[dict[str, float]]]) -> None:
 
 
 def _spent(prepare: Callable[[Path], Callable[[], float]], folder: Path) -> dict[str, float]:
-    """Processor and wall seconds, without and with what it takes to come to the work."""
+    """Return CPU and wall seconds, without and with the start of the process."""
     work = prepare(folder)
     start = _cpu()
     since, cpu, own = time.perf_counter(), _cpu(), time.process_time()
@@ -123,7 +123,7 @@ def _cpu() -> float:
 
 
 def _fill(folder: Path, arguments: argparse.Namespace, *, cache: Path) -> None:
-    """Videos that differ in a byte after their end."""
+    """Write videos that differ in a byte after their end."""
     folder.mkdir()
     video = footage(arguments.video, loops=arguments.loops, cache=cache).read_bytes()
     for number in range(-(-arguments.clips // arguments.loops)):
@@ -148,7 +148,7 @@ def _decode_and_store(folder: Path) -> float:
 
 
 def _batch(folder: Path, processes: int) -> float:
-    """Do it; the processor time of the worker that had most to do."""
+    """Run the batch; return the CPU time of the busiest worker."""
     workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
     batch, workers = _sealed(workspace), Workers(processes)
     cut_clips(batch, workspace, _CUTTING, workers=workers)
@@ -166,14 +166,14 @@ def _batch(folder: Path, processes: int) -> float:
 
 
 def _workers() -> list[int]:
-    """The processes that the fork server started."""
+    """Return the child processes of the fork server."""
     server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     children = Path(f"/proc/{server}/task/{server}/children").read_text()
     return [int(child) for child in children.split()]
 
 
 def _cpu_of(process: int) -> float:
-    """Processor seconds of a process, by the kernel's count."""
+    """Return the CPU seconds of a process, as counted by the kernel."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -187,7 +187,7 @@ def _sealed(workspace: Workspace) -> Batch:
 
 
 def _run(folder: Path, processes: int) -> Callable[[], float]:
-    """The job as a run of it, which says how many bytes of events it leaves."""
+    """Return a function that runs the job and returns the bytes of its events."""
     import dagster as dg  # noqa: PLC0415 - the others have no need of it
 
     from dagster_defs import FramesComponent  # noqa: PLC0415
@@ -210,7 +210,9 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
     )
 
     with dg.DagsterInstance.get() as instance:
-        instance.get_dynamic_partitions("video_batch")  # makes the tables, as once for all batches
+        instance.get_dynamic_partitions(
+            "video_batch"
+        )  # creates the tables, which happens once per instance
 
     def work() -> float:
         batch = _sealed(Workspace.at(str(folder / "videos"), str(folder / "root")))
@@ -226,7 +228,7 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
 
 
 def _logged(path: Path) -> int:
-    """Bytes of events in a database of them."""
+    """Return the bytes of events in a database."""
     with sqlite3.connect(path) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         if "event_logs" not in tables:

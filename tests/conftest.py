@@ -15,13 +15,13 @@ from tests.videos import X264, make_video
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-# how long an example takes is the machine's affair
+# the time of an example depends on the machine
 settings.register_profile("frames", deadline=None)
 settings.load_profile("frames")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait come first: a process waits while the others compute, and none at the end."""
+    """Run waiting tests first, so that other processes compute meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 
@@ -43,26 +43,26 @@ def failed_in_ci(report: Report) -> Report:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "Expected to fail"
         if "GPU" not in reason:
             report.outcome, report.longrepr = "failed", f"{reason}: a failure where CI=1"
-            vars(report).pop("wasxfail", None)  # pytest does not count failures that have it
+            vars(report).pop("wasxfail", None)  # pytest ignores failures with it
     return report
 
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 numbered frames at 25 per second, H.264 with B-frames, a key frame every 12."""
+    """Make 48 numbered frames at 25 per second: H.264, B-frames, a key frame every 12."""
     return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", options=X264)
 
 
 @pytest.fixture(scope="session")
 def video_25s(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """125 numbered frames at 5 per second, H.264 with B-frames, a key frame every 12."""
+    """Make 125 numbered frames at 5 per second: H.264, B-frames, a key frame every 12."""
     path = tmp_path_factory.mktemp("videos") / "video_25s.mp4"
     return make_video(path, frames=125, rate=5, options=X264)
 
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of an S3 server with one bucket."""
+    """Yield the port of an S3 server with one bucket."""
     pytest.importorskip("s3fs")
     pytest.importorskip("moto")
     with moto() as port:
@@ -71,6 +71,6 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture
 def s3(s3_port: int) -> Iterator[S3]:
-    """A place in the bucket that nobody else uses."""
+    """Yield a unique place in the bucket."""
     with proxied(s3_port) as s3:
         yield s3
