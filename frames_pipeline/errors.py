@@ -3,7 +3,7 @@
 ```
 FramesPipelineError
 ├── ConfigError                  the request is wrong: change it; nothing was decoded
-│   └── DecoderUnavailableError  the decoder asked for is not on this machine
+│   └── DecoderUnavailableError  the chosen decoder is not on this machine
 ├── SourceError                  these bytes cannot give the result: record it, go on
 │   ├── SourceNotFoundError      there is no such file or object
 │   ├── SourceUnreadableError    the file exists and cannot be read

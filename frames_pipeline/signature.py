@@ -310,7 +310,7 @@ def as_rate(value: Rate) -> Fraction:
     (Fraction(30000, 1001), Fraction(2997, 100))
     """
     try:
-        # a float counts as it is written, not as it is stored
+        # a float counts by its decimal text rather than its binary value
         rate = Fraction(repr(float(value)) if isinstance(value, float) else str(value))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         message = f"rate {value!r} is not a number; write it as 2, 0.5 or '30000/1001'"

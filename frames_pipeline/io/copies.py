@@ -60,17 +60,17 @@ class Copies:
 
     @contextlib.contextmanager
     def held(
-        self, what: str, suffix: str, size: int, fetch: Callable[[Path], bool]
+        self, identity: str, suffix: str, size: int, fetch: Callable[[Path], bool]
     ) -> Iterator[Path]:
         """Lend a copy for a `with` block: the existing one, or a newly fetched one.
 
         Args:
-            what: Identity of the copied bytes.
+            identity: Identity of the copied bytes.
             suffix: Suffix of the file's name.
             size: Expected bytes.
             fetch: Writes the copy to a path; returns whether other readers may share it.
         """
-        name = hashlib.sha256(what.encode()).hexdigest()[:32]
+        name = hashlib.sha256(identity.encode()).hexdigest()[:32]
         copy, part = self.folder / name, self.folder / f"{name}{_PART}"
         with _opened(self.folder / f"{name}{_LOCK}") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)

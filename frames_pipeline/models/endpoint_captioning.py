@@ -212,8 +212,8 @@ class OpenAIVisionProvider:
             message = f"cannot reach {self._endpoint}, {tries}: {error.__cause__ or error}"
             raise TransientError(message) from error
         except openai.APIStatusError as error:
-            said = self._excerpt(error.response.content)
-            message = f"{self._endpoint} answered with status {error.status_code}: {said}"
+            excerpt = self._excerpt(error.response.content)
+            message = f"{self._endpoint} answered with status {error.status_code}: {excerpt}"
             raise _status_error(error.status_code, message) from error
 
     def _read(self, body: bytes) -> _Answer:
@@ -242,9 +242,9 @@ class OpenAIVisionProvider:
 
     def _excerpt(self, body: bytes) -> str:
         """Return the start of an unexpected answer, with the API key removed."""
-        said = body.decode(errors="replace")
+        text = body.decode(errors="replace")
         return repr(
-            said.replace(self.api_key, "***")[:_EXCERPT] if self.api_key else said[:_EXCERPT]
+            text.replace(self.api_key, "***")[:_EXCERPT] if self.api_key else text[:_EXCERPT]
         )
 
 

@@ -187,7 +187,7 @@ class _Loaded:
         inputs = inputs.to(self.model.device, self.model.dtype)
         try:
             with torch.inference_mode():
-                said = self.model.generate(
+                ids = self.model.generate(
                     **inputs,
                     max_new_tokens=asked.max_new_tokens,
                     do_sample=False,
@@ -201,10 +201,10 @@ class _Loaded:
             message = f"{asked.model} does not fit on {self.model.device} with these frames: lower "
             raise ConfigError(f"{message}max_frames, or their size in the signature") from error
         start = lengths[0] - 1
-        rows = [self._unpadded(row[start:]) for row in said]
+        rows = [self._unpadded(row[start:]) for row in ids]
         ends = self.processor.tokenizer.all_special_ids
         cut = [len(row) == asked.max_new_tokens and row[-1] not in ends for row in rows]
-        return rows, any(cut), said[0][:start]
+        return rows, any(cut), ids[0][:start]
 
     def _unpadded(self, ids: list[int]) -> list[int]:
         """Return a row without the padding at its end."""

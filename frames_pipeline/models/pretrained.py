@@ -126,7 +126,7 @@ class Pretrained:
         constants = importlib.import_module("huggingface_hub.constants")
         errors = importlib.import_module("huggingface_hub.errors")
         named = self.model if self.revision is None else f"{self.model} at {self.revision}"
-        said = f"{type(error).__name__}: {str(error)[:_EXCERPT]}"
+        text = f"{type(error).__name__}: {str(error)[:_EXCERPT]}"
         for cause in _causes(error):
             offline = isinstance(cause, errors.OfflineModeIsEnabled)
             missing = isinstance(cause, errors.LocalEntryNotFoundError)
@@ -136,17 +136,17 @@ class Pretrained:
                 return ConfigError(f"{message}network, or name a folder that has its files")
             status = getattr(getattr(cause, "response", None), "status_code", None)
             if status in _BUSY or (status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                return TransientError(f"the hub answered {status} to {named}: {said}")
+                return TransientError(f"the hub answered {status} to {named}: {text}")
             if status is not None:
                 message = f"the hub answered {status} to {named}; check id and commit, "
-                return ConfigError(f"{message}and the access of HF_TOKEN: {said}")
+                return ConfigError(f"{message}and the access of HF_TOKEN: {text}")
             # httpx's errors, from either httpx that the hub's client may use
             if isinstance(cause, errors.HTTPError | ConnectionError | TimeoutError) or missing:
-                return TransientError(f"cannot reach the hub for {named}: {said}")
+                return TransientError(f"cannot reach the hub for {named}: {text}")
         if "trust_remote_code" in str(error):
             message = f"{named} comes with its own code, which is not run; choose a model that "
             return ConfigError(message + "transformers has a class for")
-        return ConfigError(f"cannot load {named}: {said}")
+        return ConfigError(f"cannot load {named}: {text}")
 
 
 def device_of(device: Device) -> Literal["cpu", "cuda"]:

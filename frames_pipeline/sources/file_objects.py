@@ -51,7 +51,7 @@ class CallersFile:
         if not isinstance(data, bytes | bytearray | memoryview):
             self._fail(f"its read() gave {type(data).__name__}, not bytes; open it with mode 'rb'")
         if len(data) > size:
-            self._fail(f"its read() gave {len(data)} bytes where {size} were asked for")
+            self._fail(f"its read() gave {len(data)} bytes for a request of {size}")
         return bytes(data)
 
     def read_fully(self, size: int) -> bytes:

@@ -4,7 +4,7 @@
     a run              … ── write ── is there a mark? then delete the write, and fail
 
 A write before the deletion is deleted by it; a write after it finds the mark. So no result of a run
-survives a withdrawal, in whatever order the two interleave.
+survives a withdrawal, in any interleaving.
 """
 
 from __future__ import annotations

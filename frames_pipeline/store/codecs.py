@@ -144,7 +144,7 @@ def _seconds_document(length: int, codec: str) -> bytes:
     )
 
 
-def _document(**described: Any) -> bytes:  # noqa: ANN401 - what Zarr takes
+def _document(**described: Any) -> bytes:  # noqa: ANN401 - Zarr's parameters
     """Let Zarr make the metadata document of an empty array."""
     objects: dict[str, Buffer] = {}
     zarr.create_array(

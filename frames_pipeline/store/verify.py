@@ -123,9 +123,9 @@ def _clip_faults(
 
 
 def _content_faults(attempt: CommittedObjects) -> list[Fault]:
-    beside = [name for name in attempt.commit.objects if not name.startswith(PIXELS)]
+    others = [name for name in attempt.commit.objects if not name.startswith(PIXELS)]
     try:
-        attempt.get_many(beside)
+        attempt.get_many(others)
         frames = read_clip(attempt.objects, attempt.folder, attempt.commit)
     except IntegrityError as error:
         return [Fault(attempt.path, str(error), clip_id=attempt.commit.clip_id)]

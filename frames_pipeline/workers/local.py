@@ -260,8 +260,8 @@ def _set_limits(memory_bytes: int, shared: Copies) -> None:
     """Set up a worker process: share its parent's copies, and set its limits."""
     use_copies(shared)  # the parent deletes the files of a killed worker
     _die_with(multiprocessing.parent_process())
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
-        os.dup2(nothing.fileno(), 0)
+    with open(os.devnull, "rb") as empty:  # noqa: PTH123 - a path has no descriptor
+        os.dup2(empty.fileno(), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_bytes and _data_bytes() < memory_bytes:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
