@@ -48,6 +48,9 @@ class DecodeReport:
     """Reason for decoding everything from the start; empty if the plan was followed."""
     family: str = ""
     """Key of the video's family (see `pipeline.families`); empty if unknown."""
+    copied_from: str = ""
+    """Batch and clip that the frames were copied from, so that nothing was decoded; empty if they
+    were decoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ ERRORS = {
 }
 """Error answers of S3 and of proxies before it, by code, with their status."""
 
-QUICK = {"retries": {"max_attempts": 0}, "connect_timeout": 2, "read_timeout": 10}
+QUICK = {"retries": {"max_attempts": 0}, "connect_timeout": 600, "read_timeout": 600}
 """Botocore options without retries: s3fs still makes five tries within two seconds."""
 
 
@@ -193,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         host, port = self.server.behind
         dropped = ("expect", "connection")
         headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
-        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=600)) as connection:
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def settings(kind: type) -> dict[str, Any]:
     """The settings of a model or provider by name, with their defaults."""
     if dataclasses.is_dataclass(kind):
         return {field.name: field.default for field in dataclasses.fields(kind)}
+    assert issubclass(kind, BaseModel)
     return {name: field.default for name, field in kind.model_fields.items()}
 
 
@@ -100,7 +102,7 @@ def test_snippets_run(
     assert names["store"].verify("my-batch").ok
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first line to its last, in a shell and in Python; then Dagster takes it up."""
     (tmp_path / "videos").mkdir()
@@ -139,7 +141,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_components_and_run_config_are_taken() -> None:
     """Those of README.md and docs/reference/configuration.md load, and their runs can be set up."""
     [mine] = map(yaml.safe_load, blocks("README.md", "yaml"))
-    assert FramesComponent.model_validate(mine["attributes"]).definitions()
+    assert FramesComponent.model_validate(mine["attributes"]).definitions().assets
     documents = blocks("docs/reference/configuration.md", "yaml")
     [component, run_config] = map(yaml.safe_load, documents)
     definitions = FramesComponent.model_validate(component["attributes"]).definitions()
@@ -200,6 +202,17 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert path.exists(), target
         if anchor:
             assert anchor in sections(str(path.relative_to(REPOSITORY))), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_and_modules_that_are_named_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        return  # of the past
+    text = document.read_text()
+    for path in re.findall(r"\b(?:tests|frames_pipeline|dagster_defs)/[\w/]+\.py", text):
+        assert (REPOSITORY / path).exists(), path
+    for dotted in re.findall(r"(?<!from )\bframes_pipeline(?:\.\w+)+", text):
+        assert pkgutil.resolve_name(dotted) is not None, dotted
 
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)

@@ -11,6 +11,7 @@ import zlib
 from typing import Final
 
 from frames_pipeline.bitstream.flags import ENTRY, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _FOOTER: Final = 8
 """Bytes after a slice with a checksum."""
@@ -22,7 +23,7 @@ _ZERO: Final = 0xFFFFFFFF
 """zlib's representation of a checksum of 0, and of a start from 0."""
 
 
-class Ffv1Reader:
+class Ffv1Reader(HeaderReader):
     """Entry points are the frames marked as key frames in the bitstream (4.4)."""
 
     def __init__(self, extradata: bytes) -> None:

@@ -1,15 +1,13 @@
-"""Read commits, manifests and clips, with every object checked against its commit.
+"""Read clips, and compare every object with its commit.
 
-Zarr returns black pixels for a missing chunk. So a whole read fetches and checks every object of
-the commit, and a lazy read checks a listing first.
+Zarr takes a missing chunk for black pixels. So a whole read fetches every object that the commit
+references and compares it, and a lazy one compares a listing first.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,55 +19,55 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from frames_pipeline.clips import Seconds, ticks
-from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
+from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import Crop, FrameBatch
-from frames_pipeline.io.objects import ObjectInfo, Objects
-from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames
-from frames_pipeline.store.commits import (
-    ClipCommit,
-    Document,
-    Manifest,
-    dump,
-    outcome_from_document,
-    parse,
-)
-from frames_pipeline.store.layout import SignatureFolder, clip_key
+from frames_pipeline.store.commits import ClipCommit, Document, dump, outcome_from_document
+from frames_pipeline.store.committed import CommittedObjects, Fault, decodable
+from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.store.lazy import CommittedStore, StoredArray
+from frames_pipeline.store.lookup import (
+    commit_keys,
+    find_commit,
+    find_commits,
+    find_manifest,
+    parse_commit,
+    parse_manifest,
+    read_commits,
+)
 
 if TYPE_CHECKING:
     import xarray
 
+__all__ = [
+    "PIXELS",
+    "ClipDescription",
+    "CommittedObjects",
+    "Fault",
+    "StoredClip",
+    "commit_keys",
+    "describe_clips",
+    "find_commit",
+    "find_commits",
+    "find_manifest",
+    "open_clip",
+    "parse_commit",
+    "parse_manifest",
+    "read_clip",
+    "read_commits",
+]
+
 PIXELS: Final = "frames/c/"
-"""Prefix of the names of shards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A difference between an object and its commit."""
-
-    key: str
-    """Key of the object, relative to the store."""
-    found: str
-    """Description of the fault."""
-    clip_id: str = ""
-    """Id of the clip; empty if the object belongs to none."""
-
-    def __str__(self) -> str:
-        """Return the key and the description."""
-        return f"{self.key} {self.found}"
-
-    def error(self) -> IntegrityError:
-        """Return this fault as an error to raise."""
-        return IntegrityError(f"{self}; extract clip {self.clip_id!r} again, or restore the object")
+"""Start of the names of shards."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredClip:
-    """An opened clip. Pixels are read when indexed."""
+    """One attempt at a clip, opened: indexing reads the pixels."""
 
     commit: ClipCommit
-    """The commit."""
+    """The commit of the attempt."""
     url: str
     """Path or URL of the Zarr group, for any other reader."""
     frames: zarr.Array[Any] = field(repr=False)
@@ -83,7 +81,7 @@ class StoredClip:
     positions: NDArray[np.int64] = field(repr=False)
     """Index among the shown frames of the whole stream. Shape (n,)."""
     attributes: Document = field(repr=False)
-    """All attributes of the Zarr group."""
+    """Attributes of the group."""
     attempt: CommittedObjects = field(repr=False)
     """The objects, for whole reads."""
 
@@ -92,9 +90,9 @@ class StoredClip:
         return self.commit.num_frames
 
     def read(self, start: int = 0, stop: int | None = None) -> FrameBatch:
-        """Return frames [start, stop) in the order of `frames`, checked against the commit.
+        """Return frames [start, stop), numbered as in `frames`, compared with the commit.
 
-        Fetches every shard with one of them whole, to hash it.
+        Fetches the shards of these frames whole, to hash them.
 
         Raises:
             IntegrityError: An object is missing, or differs from the commit.
@@ -117,7 +115,7 @@ class StoredClip:
         return self.by_pts(ticks(start, self.time_base), ticks(stop, self.time_base))
 
     def to_xarray(self) -> xarray.Dataset:
-        """Return a lazy dataset of pixels by time, with `pts`, `position` and flags as coordinates.
+        """Return the pixels by time, loaded lazily, with `pts`, `position` and flags.
 
         Raises:
             ConfigError: xarray is not installed.
@@ -125,7 +123,7 @@ class StoredClip:
         try:
             import xarray
         except ImportError as error:
-            message = "xarray is not installed; pip install 'frames-pipeline[xarray]'"
+            message = "xarray is not installed; install frames-pipeline[xarray]"
             raise ConfigError(message) from error
         inner = _zarr_store(self.attempt.objects, self.attempt.path)
         store = CommittedStore(inner, self.attempt, whole=True)
@@ -145,7 +143,7 @@ class StoredClip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipDescription:
-    """Shape, times and flags of a clip's frames, without their pixels."""
+    """A clip's frames as its Zarr group describes them, without pixels."""
 
     shape: tuple[int, ...]
     """Shape of the frames: (n, height, width, 3)."""
@@ -164,160 +162,6 @@ class ClipDescription:
         return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedObjects:
-    """The objects of a commit, each checked when it is read."""
-
-    objects: Objects
-    """The store."""
-    folder: SignatureFolder
-    """Folder of the commit."""
-    commit: ClipCommit
-    """The commit."""
-
-    @property
-    def path(self) -> str:
-        """The attempt's folder, relative to the store."""
-        return f"{self.folder.path}/{self.commit.path}"
-
-    def get(self, name: str) -> bytes:
-        """Return the checked bytes of the object `name`, relative to the attempt."""
-        return self.get_many([name])[name]
-
-    def get_many(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """Return the checked bytes of objects by name."""
-        keys = {name: f"{self.path}/{name}" for name in names}
-        found = self.objects.get_many(keys.values())
-        return {name: self.checked(name, found.get(key)) for name, key in keys.items()}
-
-    def has(self, name: str) -> bool:
-        """Return whether the commit names an object."""
-        return name in self.commit.objects
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Convert errors of Zarr's codecs and stores to this library's.
-
-        Errors about an invalid or out-of-range index pass through, since the caller caused them.
-        """
-        try:
-            with self.objects.faults(self.path):
-                yield
-        except (EOFError, RuntimeError, ValueError, FileNotFoundError) as error:
-            raise _undecodable(self, error) from error
-
-    def faults(self, listing: Mapping[str, ObjectInfo]) -> Iterator[Fault]:
-        """Yield the objects that a listing lacks or shows in another size."""
-        for name, stored in self.commit.objects.items():
-            info = listing.get(f"{self.path}/{name}")
-            if info is None:
-                yield self.fault(name, "is missing")
-            elif info.size != stored.size:
-                yield self.fault(name, f"has {info.size} bytes, not the {stored.size} committed")
-
-    def fault(self, name: str, found: str) -> Fault:
-        """Return a fault of one of these objects."""
-        return Fault(f"{self.path}/{name}", found, clip_id=self.commit.clip_id)
-
-    def checked(self, name: str, data: bytes | None) -> bytes:
-        """Return the bytes of the object `name` after checking them against the commit."""
-        stored = self.commit.objects.get(name)
-        if stored is None:
-            raise self.fault(name, "is not in the commit").error()
-        if data is None:
-            raise self.fault(name, "is missing").error()
-        if len(data) != stored.size:
-            found = f"has {len(data)} bytes, not the {stored.size} committed"
-            raise self.fault(name, found).error()
-        if hashlib.sha256(data).hexdigest() != stored.sha256:
-            raise self.fault(name, "has other bytes than those committed").error()
-        return data
-
-
-def read_commits(objects: Objects, folder: SignatureFolder) -> dict[str, ClipCommit]:
-    """Return every clip's current commit, by clip id."""
-    commits = [
-        parse_commit(folder, key, data)
-        for key, data in objects.get_many(commit_keys(objects, folder)).items()
-    ]
-    return {commit.clip_id: commit for commit in commits}
-
-
-def commit_keys(objects: Objects, folder: SignatureFolder) -> list[str]:
-    """Return the keys of all commits; unfinished writes have another suffix."""
-    return [key for key in objects.list(folder.commits) if key.endswith(".json")]
-
-
-def find_commit(objects: Objects, folder: SignatureFolder, clip: str) -> ClipCommit:
-    """Return a clip's current commit.
-
-    Raises:
-        CommitNotFoundError: It has none.
-    """
-    return find_commits(objects, folder, [clip])[clip]
-
-
-def find_commits(
-    objects: Objects, folder: SignatureFolder, clips: Iterable[str]
-) -> dict[str, ClipCommit]:
-    """Return the current commits of clips, by clip id.
-
-    Raises:
-        CommitNotFoundError: A clip has none.
-    """
-    keys = {clip: folder.commit(clip_key(clip)) for clip in clips}
-    found = objects.get_many(keys.values())
-    missing = [clip for clip, key in keys.items() if key not in found]
-    if missing:
-        more = f" (nor are {len(missing) - 1} more)" if len(missing) > 1 else ""
-        message = f"clip {missing[0]!r} is not committed in {folder.path}{more}; extract it first"
-        raise CommitNotFoundError(message)
-    return {clip: parse_commit(folder, key, found[key]) for clip, key in keys.items()}
-
-
-def parse_commit(folder: SignatureFolder, key: str, data: bytes) -> ClipCommit:
-    """Parse the commit in the object `key`, and check its clip and signature."""
-
-    def make(document: Document) -> ClipCommit:
-        commit = ClipCommit.from_document(document)
-        place = folder.commit(clip_key(commit.clip_id))
-        if (place, folder.signature_key) != (key, commit.signature_key):
-            message = (
-                f"it belongs to clip {commit.clip_id!r} and signature {commit.signature_key!r}"
-            )
-            raise ValueError(message)
-        return commit
-
-    return parse(data, make, name=key)
-
-
-def find_manifest(objects: Objects, folder: SignatureFolder) -> Manifest:
-    """Return the batch's current manifest.
-
-    Raises:
-        CommitNotFoundError: It has none.
-    """
-    try:
-        data = objects.get(folder.manifest)
-    except FileNotFoundError as error:
-        message = f"{folder.path} has no manifest; commit the batch first"
-        raise CommitNotFoundError(message) from error
-    return parse_manifest(folder, data)
-
-
-def parse_manifest(folder: SignatureFolder, data: bytes) -> Manifest:
-    """Parse a manifest, and check its batch and signature."""
-
-    def make(document: Document) -> Manifest:
-        manifest = Manifest.from_document(document)
-        if SignatureFolder(manifest.batch_key, manifest.signature_key) != folder:
-            message = f"it belongs to batch {manifest.batch_key!r}, {manifest.signature_key!r}"
-            raise ValueError(message)
-        return manifest
-
-    return parse(data, make, name=folder.manifest)
-
-
 def read_clip(
     objects: Objects,
     folder: SignatureFolder,
@@ -325,14 +169,14 @@ def read_clip(
     start: int = 0,
     stop: int | None = None,
 ) -> FrameBatch:
-    """Return frames [start, stop) of a commit, fetching and checking whole objects.
+    """Return frames [start, stop) of a commit; fetch and compare every object they lie in.
 
-    The group's document has a copy of the array's metadata and the timestamps. So the arrays' own
-    documents and the array of seconds, which serve other readers, are not fetched.
+    The group's document has the timestamps and a copy of the array's document, so this reads
+    neither the documents of the arrays nor the array of seconds, which serve other readers.
     """
     attempt = CommittedObjects(objects, folder, commit)
     group = attempt.get(METADATA)
-    with _decodable(attempt):
+    with decodable(attempt):
         document = json.loads(group)
         described = document["consolidated_metadata"]["metadata"]["frames"]
         array = dump(described)
@@ -351,7 +195,7 @@ def read_clip(
 def describe_clips(
     objects: Objects, folder: SignatureFolder, commits: Iterable[ClipCommit]
 ) -> dict[str, ClipDescription]:
-    """Return descriptions of clips, by clip id: one object of each is read and checked."""
+    """Return descriptions of clips by clip id; read and compare one object of each."""
     attempts = {
         f"{folder.path}/{commit.path}/{METADATA}": CommittedObjects(objects, folder, commit)
         for commit in commits
@@ -360,7 +204,7 @@ def describe_clips(
     described = {}
     for key, attempt in attempts.items():
         data = attempt.checked(METADATA, found.get(key))
-        with _decodable(attempt):
+        with decodable(attempt):
             document = json.loads(data)
             arrays = document["consolidated_metadata"]["metadata"]
             described[attempt.commit.clip_id] = ClipDescription(
@@ -374,11 +218,11 @@ def describe_clips(
 
 
 def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> StoredClip:
-    """Open the clip of a commit, after a listing showed every object in its size."""
+    """Open a clip, after one listing has shown every object of its commit."""
     attempt = CommittedObjects(objects, folder, commit)
     for fault in attempt.faults(objects.list(attempt.path)):
         raise fault.error()
-    with _decodable(attempt), objects.faults(attempt.path):
+    with decodable(attempt), objects.faults(attempt.path):
         store = CommittedStore(_zarr_store(objects, attempt.path), attempt)
         group = zarr.open_group(store, mode="r", zarr_format=3)
         described: Document = group.attrs.asdict()
@@ -398,23 +242,6 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
 def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArray:
     found = cast("zarr.Array[Any]", group[name])
     return StoredArray(found.async_array, attempt)
-
-
-@contextlib.contextmanager
-def _decodable(attempt: CommittedObjects) -> Iterator[None]:
-    """Convert parsing errors to `IntegrityError`.
-
-    Content can be invalid although its hash matches.
-    """
-    try:
-        yield
-    except (*UNREADABLE, FileNotFoundError) as error:
-        raise _undecodable(attempt, error) from error
-
-
-def _undecodable(attempt: CommittedObjects, error: Exception) -> IntegrityError:
-    found = f"cannot be decoded ({error!r})"
-    return Fault(attempt.path, found, clip_id=attempt.commit.clip_id).error()
 
 
 def _frame_batch(frames: NDArray[np.uint8], described: Document, part: slice) -> FrameBatch:

@@ -1,25 +1,38 @@
-"""Decoder backends by name."""
+"""Decoder backends by name.
+
+A backend is a module here and an entry in `DECODERS`; the command line reads that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from frames_pipeline.decoding.backends.auto import MIN_MEGAPIXELS, AutoDecoder, open_auto
-from frames_pipeline.decoding.backends.base import Decoded, Decoder, Tally
-from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
-from frames_pipeline.decoding.backends.pyav import PyavDecoder
+from frames_pipeline.decoding.backends.auto import AUTO, MIN_MEGAPIXELS, AutoDecoder, open_auto
+from frames_pipeline.decoding.backends.base import Backend, Decoded, Decoder, Setting, Tally
+from frames_pipeline.decoding.backends.nvdec import (
+    NVDEC,
+    NvdecDecoder,
+    driver_version,
+    open_nvdec,
+)
+from frames_pipeline.decoding.backends.pyav import PYAV, PyavDecoder
+from frames_pipeline.decoding.device import check_available
 from frames_pipeline.errors import ConfigError
+from frames_pipeline.signature import FrameExtractionSignature
 
 __all__ = [
     "DECODERS",
     "MIN_MEGAPIXELS",
     "AutoDecoder",
+    "Backend",
     "Decoded",
     "Decoder",
     "NvdecDecoder",
     "PyavDecoder",
+    "Setting",
     "Tally",
+    "check_pixels",
     "driver_version",
     "open_auto",
     "open_decoder",
@@ -27,20 +40,16 @@ __all__ = [
 ]
 
 
-DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
-    "pyav": PyavDecoder,
-    "nvdec": open_nvdec,
-    "auto": open_auto,
-}
+DECODERS: Final[Mapping[str, Backend]] = {one.name: one for one in (PYAV, NVDEC, AUTO)}
 """Backends by the name users choose them by."""
 
 
 def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
-    """A decoder by name, or the one given; `None` is the CPU's.
+    """Return a decoder by name, or the given one; `None` means `pyav`.
 
     Raises:
-        ConfigError: There is none of that name.
-        DecoderUnavailableError: It cannot run on this machine.
+        ConfigError: No backend has that name.
+        DecoderUnavailableError: The backend cannot run on this machine.
     """
     if decoder is None:
         return PyavDecoder()
@@ -50,3 +59,17 @@ def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
         message = f"no decoder {decoder!r}; choose one of {', '.join(DECODERS)}"
         raise ConfigError(message)
     return DECODERS[decoder]()
+
+
+def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
+    """Make sure that a decoder can give the pixels that signatures ask for.
+
+    Raises:
+        ConfigError: `pixels="cuda"` is asked of another decoder than `nvdec`, or without torch.
+    """
+    for signature in signatures:
+        if signature.pixels == "cuda":
+            if decoder.name != "nvdec":
+                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
+                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
+            check_available(signature.interpolation)
