@@ -62,10 +62,10 @@ def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
 
 
 def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
-    """Make sure that a decoder can give the pixels that signatures ask for.
+    """Check that a decoder supports the `pixels` of signatures.
 
     Raises:
-        ConfigError: `pixels="cuda"` is asked of another decoder than `nvdec`, or without torch.
+        ConfigError: `pixels="cuda"` with another decoder than `nvdec`, or without torch.
     """
     for signature in signatures:
         if signature.pixels == "cuda":

@@ -1,4 +1,4 @@
-"""The backend that takes a GPU where there is one, and says which it took and why."""
+"""The backend that uses a GPU if there is one, and reports its choice with the reason."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ MIN_MEGAPIXELS: Final = 50.0
 
 @dataclass(frozen=True, slots=True)
 class AutoDecoder:
-    """Decodes on the GPU what the GPU can, and everything else on the CPU."""
+    """Decodes on the GPU where it supports the stream, otherwise on the CPU."""
 
     gpu: NvdecDecoder | None
-    """The GPU's decoder, or `None` where there is none."""
+    """The GPU's decoder; `None` without a GPU."""
     cpu: PyavDecoder = field(default_factory=PyavDecoder)
     """The CPU's decoder."""
     choice: str = ""
-    """Why there is no GPU's decoder."""
+    """Reason for a missing GPU decoder."""
     min_megapixels: float = MIN_MEGAPIXELS
-    """Megapixels to decode in a row below which the CPU is taken: setting up a session costs."""
+    """Megapixels to decode in a row below which the CPU decodes: setting up a session takes time.
+    """
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class AutoDecoder:
 def open_auto(
     gpu: int = 0, *, threads: int = 1, min_megapixels: float = MIN_MEGAPIXELS
 ) -> AutoDecoder:
-    """The backend that takes a GPU if it is there and the work is large enough."""
+    """Return the backend that uses a GPU if there is one and the work is large enough."""
     cpu = PyavDecoder(threads)
     try:
         return AutoDecoder(open_nvdec(gpu), cpu, min_megapixels=min_megapixels)

@@ -1,9 +1,8 @@
 """The CPU backend: libavcodec through PyAV.
 
-With several threads libavcodec decodes several frames at once. In damaged bytes, the frames that it
-loses or conceals then differ from run to run. So threads are for sound bytes: once damage is known
-or met, one thread decodes. This relies on decoders that report every damaged packet with any number
-of threads.
+With several threads libavcodec decodes several frames at once. For damaged bytes, the lost and
+concealed frames then differ from run to run. So a video is decoded by one thread once damage is
+known or found. This relies on decoders that report every damaged packet with any number of threads.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class PyavDecoder:
     with threads, are decoded by one thread."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that means nothing."""
+        """Check the number of threads."""
         if self.threads < 1:
             message = f"threads={self.threads} must be at least 1"
             raise ConfigError(message)
