@@ -27,8 +27,7 @@ class AutoDecoder:
     choice: str = ""
     """Reason for a missing GPU decoder."""
     min_megapixels: float = MIN_MEGAPIXELS
-    """Megapixels to decode in a row below which the CPU decodes: setting up a session takes time.
-    """
+    """Fewest megapixels in a row for which the GPU decodes: setting up a session takes time."""
 
     @property
     def name(self) -> str:
