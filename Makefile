@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu clean help
+.PHONY: install demo dev check test test-live test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,9 +34,13 @@ check: $(VENV)/.dev ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One process more than there are cores: some tests wait for daemons and browsers.
-test: $(VENV)/.dev ## Run every test
-	$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
+test: $(VENV)/.dev ## Run the quick tests: minutes
+	$(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) --dist worksteal
+
+# One process more than there are cores: these tests wait for daemons and browsers.
+test-live: $(VENV)/.dev ## Run all others: daemons, browsers, whole runs, kills, and more examples
+	$(BIN)/pytest -m "live or hypothesis" --hypothesis-profile=full \
+	  -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
 
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu

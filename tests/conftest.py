@@ -15,14 +15,10 @@ from tests.videos import X264, make_video
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-# how long an example takes is the machine's affair
-settings.register_profile("frames", deadline=None)
-settings.load_profile("frames")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait come first: a process waits while the others compute, and none at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+# Examples have no deadline: a busy machine takes longer. `--hypothesis-profile=full` has more.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("full", deadline=None, max_examples=200)
+settings.load_profile("quick")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,6 +67,6 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture
 def s3(s3_port: int) -> Iterator[S3]:
-    """A place in the bucket that nobody else uses."""
+    """A folder of its own in the bucket."""
     with proxied(s3_port) as s3:
         yield s3

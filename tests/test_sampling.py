@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_uniform_takes_the_centres_of_equal_stretches(n: int, m: int) -> None:
 def test_points(n: int) -> None:
     def one(policy: str) -> list[int]:
         signature = FrameExtractionSignature(policy=policy)
-        return select_frames(signature, np.arange(n) * 7, Fraction(1, 90)).tolist()
+        return [int(row) for row in select_frames(signature, np.arange(n) * 7, Fraction(1, 90))]
 
     assert (one("first"), one("middle"), one("last")) == ([0], [(n - 1) // 2], [n - 1])
 
@@ -117,7 +118,7 @@ def test_more_than_the_limit_is_refused_before_anything_is_made() -> None:
         select_frames(many, [0, 1], Fraction(1), max_frames=1000)
 
 
-EXAMPLES = {"target_fps": Fraction(3), "num_frames": 5}
+EXAMPLES: dict[str, Any] = {"target_fps": Fraction(3), "num_frames": 5}
 
 
 @pytest.mark.parametrize("policy", FrameExtractionPolicy)
@@ -125,7 +126,7 @@ def test_every_policy_has_a_record_that_holds(policy: FrameExtractionPolicy) -> 
     """Its fields, the spelling of its key and its estimate fit what it selects."""
     record = POLICIES[policy]
     values = {one.name: EXAMPLES[one.name] for one in record.parameters}
-    signature = FrameExtractionSignature(policy, **values)  # type: ignore[arg-type]
+    signature = FrameExtractionSignature(policy, **values)
     spelled = [str(policy), *(one.spell(values[one.name]) for one in record.parameters), "native"]
     assert signature.key.startswith("-".join(spelled) + "-")
     for other in PARAMETERS.keys() - set(record.parameters):

@@ -14,7 +14,7 @@ from frames_pipeline.pipeline import (
     uses_of_frame,
     uses_of_video,
 )
-from frames_pipeline.sources.entries import as_text
+from frames_pipeline.text.keys import as_text
 
 
 @click.group()

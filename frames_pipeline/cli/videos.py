@@ -16,8 +16,9 @@ from frames_pipeline.clipping import Clipping
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.extract import probe as probe_source
 from frames_pipeline.pipeline import Amount, Prices, Sizing, estimate_extraction, extract_uris
-from frames_pipeline.sources.entries import describe_passed_over, key_of
+from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.text.keys import key_of
 from frames_pipeline.workers.local import Workers
 
 

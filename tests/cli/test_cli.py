@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -46,7 +47,7 @@ def run(*command: object) -> Result:
     return CliRunner().invoke(main, [str(part) for part in command])
 
 
-def parsed(*command: object) -> object:
+def parsed(*command: object) -> Any:
     result = run(*command, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -61,18 +62,18 @@ def root(cut: Workspace, tmp_path: Path) -> Path:
 
 
 def test_probe(tmp_path: Path, video: Path) -> None:
-    (row,) = parsed("probe", video)  # type: ignore[misc]
+    (row,) = parsed("probe", video)
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
     assert row["crop"] == ""
     cut = with_aperture(video, tmp_path / "cut.mp4", (32, 1, 24, 1, 3, 1, 0, 1))
-    (row,) = parsed("probe", cut)  # type: ignore[misc]
+    (row,) = parsed("probe", cut)
     assert (row["height"], row["width"], row["crop"]) == (48, 64, "12/12/19/13")
 
     assert (row["timestamps"], row["detail"]) == ("container", "")
 
     raw = make_video(tmp_path / "raw.h264", frames=3)
-    (row,) = parsed("probe", raw)  # type: ignore[misc]
+    (row,) = parsed("probe", raw)
     assert (row["timestamps"], row["detail"]) == ("counted", "the container gives no times")
 
     (tmp_path / "text.mp4").write_text("no")
@@ -85,13 +86,13 @@ def test_extract_and_look(tmp_path: Path, video: Path) -> None:
     command = ("extract", video, "--root", tmp_path, *ONE_PROCESS)
     chosen = ("-s", "policy=uniform,num_frames=3", "-s", '{"policy":"last","target_res":[24,-1]}')
     rows = parsed(*command, *chosen)
-    assert [row["frames"] for row in rows] == [3, 1]  # type: ignore[attr-defined]
+    assert [row["frames"] for row in rows] == [3, 1]
 
     adhoc = tmp_path / "adhoc"
     listed = parsed("ls", adhoc)
-    assert {row["signature"] for row in listed} == {row["signature"] for row in rows}  # type: ignore[attr-defined]
-    batch, signature = listed[0]["batch"], listed[0]["signature"]  # type: ignore[index]
-    (clip, *_) = parsed("ls", adhoc, batch)  # type: ignore[misc]
+    assert {row["signature"] for row in listed} == {row["signature"] for row in rows}
+    batch, signature = listed[0]["batch"], listed[0]["signature"]
+    (clip, *_) = parsed("ls", adhoc, batch)
     assert (adhoc / clip["path"] / "zarr.json").exists()
 
     sheet = tmp_path / "sheet.jpg"
@@ -111,7 +112,7 @@ def test_a_clip_that_fails_is_an_exit_code(tmp_path: Path, video: Path) -> None:
 
 
 def test_verify_and_collect(root: Path) -> None:
-    assert parsed("verify", root)["faults"] == []  # type: ignore[call-overload]
+    assert parsed("verify", root)["faults"] == []
     victim = next(root.glob("frames/*/*/clips/a-*/*/frames/c/0/0/0/0"))
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     assert run("verify", root).exit_code == 0
@@ -120,14 +121,14 @@ def test_verify_and_collect(root: Path) -> None:
     assert "has other bytes" in deep.output
 
     assert run("retire", root, BATCH, "--withdraw").exit_code == 0
-    assert parsed("ls", root)[0]["state"] == "retired"  # type: ignore[index]
+    assert parsed("ls", root)[0]["state"] == "retired"
     said = parsed("gc", root, "--grace-hours", 0)
-    assert said["dry_run"]  # type: ignore[call-overload]
+    assert said["dry_run"]
     assert victim.exists()
     assert "yes" in run("gc", root, "--grace-hours", 0, "--delete").stdout
     assert not victim.exists()
     assert "in use" in run("retire", root, BATCH, "--undo").stdout
-    assert parsed("ls", root)[0]["state"] == ""  # type: ignore[index]
+    assert parsed("ls", root)[0]["state"] == ""
 
 
 def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspace) -> None:
@@ -137,28 +138,28 @@ def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspa
     }
     suspect = Suspect(family, batch=BATCH, video="a.mp4", found=("position 3: other pixels",))
     Suspects(cut.store.objects).mark(suspect)
-    assert parsed("ls", root)[0]["suspect"] == 8  # type: ignore[index]
-    assert {row["suspect"] for row in parsed("ls", root, BATCH)} == {"yes"}  # type: ignore[attr-defined]
-    (row,) = parsed("suspects", root)  # type: ignore[misc]
+    assert parsed("ls", root)[0]["suspect"] == 8
+    assert {row["suspect"] for row in parsed("ls", root, BATCH)} == {"yes"}
+    (row,) = parsed("suspects", root)
     assert (row["key"], row["found"]) == (family, ["position 3: other pixels"])
     assert family in run("suspects", root).stdout
-    (estimate,) = parsed("dry-run", root, "-s", "target_fps=2,target_res=24x32")  # type: ignore[misc]
+    (estimate,) = parsed("dry-run", root, "-s", "target_fps=2,target_res=24x32")
     assert len(estimate["to_do"]) == 8
 
     unknown = run("suspects", root, "--clear", "h264-mov-0000000000000000")
     assert unknown.exit_code == 1
     assert f"there is {family}" in unknown.stderr
     assert "decoded by plan again" in run("suspects", root, "--clear", family).stdout
-    assert parsed("ls", root)[0]["suspect"] == 0  # type: ignore[index]
+    assert parsed("ls", root)[0]["suspect"] == 0
     assert parsed("suspects", root) == []
 
 
 def test_lineage(root: Path) -> None:
     clip = "b.mp4#12800-25600"
     video = parsed("lineage", "video", root, "b.mp4")
-    assert len(video["rows"]) == 6  # type: ignore[call-overload]
+    assert len(video["rows"]) == 6
     frame = parsed("lineage", "frame", root, BATCH, clip, 37)
-    assert [row["positions"] for row in frame["rows"]] == [[37]]  # type: ignore[call-overload]
+    assert [row["positions"] for row in frame["rows"]] == [[37]]
     rows = run("lineage", "rows", root, "embeddings", BATCH, "--clip", clip)
     assert rows.stdout.count("perceptual") == 3
     assert run("lineage", "video", root, "z.mp4").exit_code == 1
@@ -318,12 +319,12 @@ def test_help_is_in_plain_words() -> None:
 def test_sql_asks_all_batches_at_once(root: Path, cut: Workspace) -> None:
     """The view over all batches has what each table has, and is written as other tools read it."""
     catalog_batch(BATCH, {"two": TWO}, cut)
-    (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")  # type: ignore[misc]
+    (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")
     assert count == {
         "n": 8,
         "f": sum(row["frames"] for row in cut.rows("outcomes", BATCH, part=TWO.key)),
     }
-    tables = {row["table"]: row["rows"] for row in parsed("sql", root)}  # type: ignore[attr-defined]
+    tables = {row["table"]: row["rows"] for row in parsed("sql", root)}
     assert tables == {"catalog": 8, "clips": 8, "embeddings": 24, "outcomes": 8, "videos": 4}
 
     written = run(
@@ -352,8 +353,9 @@ def test_what_would_be_made_anew(root: Path) -> None:
         *("--embeddings", "provider=perceptual,name=second"),
         *("--quality", '{"provider": "technical", "black_level": 30}', "--measure"),
     )
-    kept, middle = {}, {}
-    for row in told:  # type: ignore[attr-defined]
+    kept: dict[tuple[str, str], tuple[int, int, bool]] = {}
+    middle: dict[tuple[str, str], tuple[int, int, bool]] = {}
+    for row in told:
         done = kept if row["signature"] == TWO.key else middle
         is_measured = row["cpu_seconds"] is not None
         done[row["step"], row["name"]] = (len(row["to_do"]), row["frames"], is_measured)
@@ -442,5 +444,5 @@ def test_nested_options_reach_the_store(s3: S3) -> None:
     nested = f"--root-option=client_kwargs.endpoint_url={s3.endpoint}"
     as_json = "--root-option=client_kwargs=" + json.dumps({"endpoint_url": s3.endpoint})
     for option in (nested, as_json):
-        (row,) = parsed("ls", s3.url, *plain, option)  # type: ignore[misc]
+        (row,) = parsed("ls", s3.url, *plain, option)
         assert row["batch"] == "b"

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from frames_pipeline import FrameExtractionSignature, extract_frames, probe
-from frames_pipeline.bitstream import SHOWN, header_reader
+from frames_pipeline.bitstream import SHOWN, codec_named
 from tests.oracle import plain_decode
 from tests.videos import make_video, numbers_in, picture
 
@@ -47,6 +48,7 @@ ODD_PACKETS = {
 def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
     """Return an encoder and the packets of a few pictures."""
     encoder = av.CodecContext.create(name, "w")
+    assert isinstance(encoder, VideoCodecContext)
     encoder.height, encoder.width = SIZE
     encoder.pix_fmt, encoder.time_base = ENCODERS[name], Fraction(1, 25)
     encoder.options = {"strict": "experimental"}
@@ -62,6 +64,7 @@ def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
 def rows_that_tell(encoder: VideoCodecContext, packets: Sequence[bytes]) -> set[int]:
     """Return the packets for which a plain decoder gives a frame or an error."""
     decoder = av.CodecContext.create(encoder.codec.canonical_name, "r")
+    assert isinstance(decoder, VideoCodecContext)
     decoder.height, decoder.width, decoder.pix_fmt = *SIZE, encoder.pix_fmt
     decoder.extradata = encoder.extradata
     decoder.codec_tag = encoder.codec_tag
@@ -84,13 +87,8 @@ def test_a_packet_counts_if_a_decoder_says_anything_of_it(name: str) -> None:
     at = FRAMES if name == "gif" else 4  # GIF's decoder treats a lone extension as the end
     for odd, data in ODD_PACKETS.items():
         packets = [*sound[:at], data, *sound[at:]]
-        reader = header_reader(
-            encoder.codec.canonical_name,
-            encoder.extradata or b"",
-            intra_only=encoder.codec.intra_only,
-            width=SIZE[1],
-            height=SIZE[0],
-        )
+        codec = codec_named(encoder.codec.canonical_name, intra_only=encoder.codec.intra_only)
+        reader = codec.open_reader(encoder.extradata or b"", width=SIZE[1], height=SIZE[0])
         flags = [reader.read(memoryview(data), key=False) for data in packets]
         counted = {row for row, flag in enumerate(flags) if flag & SHOWN}
         assert counted == rows_that_tell(encoder, packets), odd
@@ -145,7 +143,7 @@ SKIPPED_WMV2 = bytes([0b1_00010_10, 0b111_00000, 0])
 """A predicted picture of 48 lines in which all rows of macroblocks are skipped."""
 
 
-def remuxed(source: Path, path: Path, packets: Iterator[Packet]) -> Path:
+def remuxed(source: Path, path: Path, packets: Iterator[Packet[Any]]) -> Path:
     """Remux the stream of a video with other packets."""
     with av.open(str(source)) as given, av.open(str(path), "w") as written:
         stream = written.add_stream_from_template(given.streams.video[0])
@@ -165,7 +163,7 @@ def test_packets_that_change_nothing(tmp_path: Path, codec: str, empty: bytes, s
     layout = ENCODERS[codec]
     source = make_video(tmp_path / "a.avi", frames=FRAMES, codec=codec, pixel_format=layout)
 
-    def packets() -> Iterator[Packet]:
+    def packets() -> Iterator[Packet[Any]]:
         with av.open(str(source)) as container:
             for packet in container.demux(video=0):
                 if packet.size:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import webdataset
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from frames_pipeline import (
     ConfigError,
@@ -116,7 +117,7 @@ def test_parquet_with_pixels(frames: StoredFrames, tmp_path: Path, encoding: Enc
     query = (
         f"SELECT clip_id, position, height, width, format, image FROM '{tmp_path}/out/*.parquet'"
     )
-    rows = duckdb.sql(f"{query} ORDER BY batch, clip_id, position").fetchall()
+    rows = duckdb.execute(f"{query} ORDER BY batch, clip_id, position").fetchall()
     for row, (clip, position, pixels) in zip(rows, expected(frames), strict=True):
         assert row[:5] == (clip, position, 6, 8, encoding.format)
         found = (
@@ -148,7 +149,7 @@ def test_jpeg_is_near_and_as_asked(tmp_path: Path) -> None:
     low, high = (Encoding("jpeg", quality=q, chroma="4:4:4").encode(pixels) for q in (50, 95))
     assert len(low) < len(high)
     assert np.abs(picture(high).astype(int) - pixels).mean() < 2
-    factors = Image.open(io.BytesIO(JPEG.encode(pixels))).layer
+    factors = JpegImageFile(io.BytesIO(JPEG.encode(pixels))).layer
     assert [layer[1:3] for layer in factors] == [(2, 2), (1, 1), (1, 1)]
 
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -287,7 +288,11 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
     else:
         path.symlink_to("/dev/zero")
     objects = Objects(str(tmp_path))
-    for read in (lambda: objects.get("a"), lambda: objects.get_range("a", 0, 1)):
+    reads: list[Callable[[], bytes]] = [
+        lambda: objects.get("a"),
+        lambda: objects.get_range("a", 0, 1),
+    ]
+    for read in reads:
         with pytest.raises(StoreAccessError, match=r"a is not a regular file; remove it"):
             read()
     objects.put("a", b"whole")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.container.media import Media
-from frames_pipeline.sources.entries import describe_passed_over, key_of, name_of
+from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import SUFFIXES, Listing, Video, VideoSource
+from frames_pipeline.text.keys import key_of, name_of
 from tests.entries import GOOD, IN_2099, PASSED_OVER, as_nobody, fill, within
 from tests.videos import X264, make_video
 
@@ -110,7 +112,7 @@ def test_an_entry_that_is_passed_over_is_not_opened_by_its_name_either(
     if key != "outside.mp4":  # the library follows a path given to it
         for call in (probe, lambda path: extract_frames(path, [FIRST])):
             with pytest.raises(SourceNotFoundError, match="cannot read"):
-                within(lambda c=call: c(path))
+                within(partial(call, path))
 
 
 @pytest.mark.parametrize("key", GOOD)
