@@ -73,10 +73,6 @@ def describe_passed_over(passed_over: Iterable[PassedOver]) -> str:
     return "; ".join(map(str, passed_over)) or "nothing"
 
 
-said_of = describe_passed_over
-"""Name of version 0.1."""
-
-
 def _printable(key: str) -> str:
     r"""Return a key on one line, with control characters as escapes.
 
