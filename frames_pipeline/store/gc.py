@@ -102,8 +102,8 @@ class _Look:
         """Return the time at which an object was stored, by the store's clock."""
         return self.listing[key].modified if key in self.listing else _NEVER
 
-    def document_time(self, key: str, created: float) -> float:
-        """Return the time at which a document was written: its own, if newer than the listing.
+    def written(self, key: str, created: float) -> float:
+        """Return the time a document was stored: its own, if it is newer than the listing.
 
         If its own is in the future, the writer's clock is wrong, and the store's time is read
         again.
@@ -241,7 +241,7 @@ def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
     except IntegrityError:
         look.unreadable.append(folder.manifest)
         return None
-    if look.document_time(folder.manifest, manifest.created.timestamp()) > look.horizon:
+    if look.written(folder.manifest, manifest.created.timestamp()) > look.horizon:
         return None
     return {commit.path for commit in manifest.clips.values()}
 
@@ -263,7 +263,7 @@ def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]
         except IntegrityError:
             look.unreadable.append(key)
             continue
-        if look.document_time(key, commit.created.timestamp()) <= look.horizon:
+        if look.written(key, commit.created.timestamp()) <= look.horizon:
             paths[clip] = commit.path
     return paths
 

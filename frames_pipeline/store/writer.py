@@ -54,7 +54,7 @@ _LIBRARIES: Final = ("frames-pipeline", "zarr", "numcodecs", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class ClipWrite:
-    """One clip's frames for one signature, with their metadata."""
+    """One clip's frames for one signature, with the fields of their commit."""
 
     clip_id: str
     """Id of the clip."""

@@ -84,12 +84,14 @@ def collect(store: FrameStore, totals: Path) -> None:
 
 
 def until_stopped() -> Iterator[None]:
-    """Go on until this process gets a SIGTERM, or the test is gone."""
+    """Go on, once at least, until this process gets a SIGTERM, or the test is gone."""
     stopped: list[int] = []
     parent = os.getppid()
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    while not stopped and os.getppid() == parent:
+    while True:
         yield
+        if stopped or os.getppid() != parent:
+            return
         time.sleep(0.5 if OPTIONS else 0.02)
 
 

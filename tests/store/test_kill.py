@@ -1,7 +1,7 @@
 """kill -9 at random points: what is visible is always whole.
 
 Each round, two processes write the same clips over and over, and each is killed at a random
-moment, while a third compares everything it can see, and a fourth collects garbage.
+moment after its first clip. A third compares everything it can see, and a fourth collects garbage.
 `FRAMES_KILL_ROUNDS` and `FRAMES_KILL_ROUNDS_S3` set the numbers of rounds.
 """
 
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pytest
 from frames_pipeline.io import objects
 from frames_pipeline.store import FrameStore
 from tests.s3 import S3
+from tests.waiting import processor_seconds, wait_for
 
 ROUNDS = int(os.environ.get("FRAMES_KILL_ROUNDS", "20"))
 ROUNDS_S3 = int(os.environ.get("FRAMES_KILL_ROUNDS_S3", "3"))
@@ -79,9 +80,20 @@ def fire(
             orders.flush()
             return json.loads(answers.readline())
 
+        acknowledged, progress = totals / "acknowledged", processor_seconds(process)
+
+        def until_written(writer: int) -> None:
+            """Wait for the first clip of a writer: what follows is random."""
+            wait_for(
+                lambda: acknowledged.exists() and f" {writer} " in acknowledged.read_text(),
+                name=f"a clip of writer {writer}",
+                progress=progress,
+            )
+
         others = [ask("read reader.json"), ask("collect collector.json")]
         after_kill = [
-            kill_round(ask, random.Random(number), number, seconds) for number in range(rounds)
+            kill_round(ask, random.Random(number), number, seconds, until_written)
+            for number in range(rounds)
         ]
         for other in others:
             os.kill(other, signal.SIGTERM)
@@ -89,7 +101,7 @@ def fire(
         orders.close()
     live = json.loads((totals / "reader.json").read_text())
     collected = json.loads((totals / "collector.json").read_text())
-    acknowledged = len((totals / "acknowledged").read_text().splitlines())
+    written = len(acknowledged.read_text().splitlines())
     unfinished = count_unfinished(store)
     garbage = store.collect_garbage(grace_seconds=0, dry_run=False)
     last = [store.verify(batch, deep=True) for batch in store.objects.folders("frames")]
@@ -104,7 +116,7 @@ def fire(
     assert store.collect_garbage(grace_seconds=0).objects == 0
     return (
         f"{rounds} rounds, {2 * rounds} writers killed; "
-        f"{acknowledged} writes acknowledged, 0 lost; "
+        f"{written} writes acknowledged, 0 lost; "
         f"after kill {sum(seen['looks'] for seen in after_kill)} looks, 0 bad; "
         f"live {live['looks']} looks, 0 bad; "
         f"attempts collected {collected} live and {len(garbage.attempts)} at the end, "
@@ -112,12 +124,20 @@ def fire(
     )
 
 
-def kill_round(ask: Any, chance: random.Random, number: int, seconds: tuple[float, float]) -> Any:
+def kill_round(
+    ask: Any,
+    chance: random.Random,
+    number: int,
+    seconds: tuple[float, float],
+    until_written: Callable[[int], None],
+) -> Any:
     """Two writers, killed one after the other; then what is visible."""
     durable = number % 2 == 0
     batch = f"batch-{number // ROUNDS_PER_BATCH}"
-    writers = [ask(f"write {batch} {number * 2 + index} {durable}") for index in range(2)]
-    for writer in writers:
+    seeds = [number * 2, number * 2 + 1]
+    writers = [ask(f"write {batch} {seed} {durable}") for seed in seeds]
+    for seed, writer in zip(seeds, writers, strict=True):
+        until_written(seed)
         time.sleep(chance.uniform(*seconds))
         os.kill(writer, signal.SIGKILL)
         ask(f"wait {writer}")
