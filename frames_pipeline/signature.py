@@ -155,7 +155,7 @@ class FrameExtractionSignature:
         if parameter in policy_of(self).parameters:
             return parameter.check(value)
         if value is not None:
-            message = f"{parameter.name}={value} has no meaning for policy '{self.policy}'"
+            message = f"{parameter.name}={value} has no effect with policy '{self.policy}'"
             others = " or ".join(f"'{name}'" for name in PARAMETERS[parameter])
             raise ConfigError(f"{message}; leave it out, or use policy {others}")
         return None

@@ -59,7 +59,7 @@ class Windows:
     def __post_init__(self) -> None:
         """Check the fields."""
         if self.length is None and self.stride is not None:
-            message = f"stride={self.stride} has no meaning for whole clips; give a length, too"
+            message = f"stride={self.stride} has no effect with whole clips; give a length, too"
             raise ConfigError(message)
         for name in ("length", "stride"):
             value = getattr(self, name)

@@ -102,7 +102,7 @@ def test_clips_that_are_too_short_are_told(frames: StoredFrames) -> None:
     [
         ({"length": 0}, "length=0 must be above zero"),
         ({"length": 2, "stride": 0}, "stride=0 must be above zero"),
-        ({"stride": 2}, "stride=2 has no meaning for whole clips"),
+        ({"stride": 2}, "stride=2 has no effect with whole clips"),
     ],
 )
 def test_windows_that_cannot_be_cut(wrong: dict[str, int], why: str) -> None:

@@ -121,7 +121,7 @@ def test_a_task_that_hangs_is_killed() -> None:
     workers = Workers(1, timeout_s=0.5)
     found = dict(workers.map(work, ["hang", "a"], weight=lambda task: 1 + 999 * (task == "a")))
     assert isinstance(found["hang"], WorkerTimeoutError)
-    assert "killed after 0.5 s; raise timeout_s" in str(found["hang"])
+    assert "killed after 0.5 s; if .* raise timeout_s" in str(found["hang"])
     assert found["a"] == "A"
 
 
@@ -423,7 +423,7 @@ def test_a_worker_has_room_for_the_largest_clip_and_for_decoding_it() -> None:
 def test_numbers_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"processes=-1 must be 0 \(one per core\)"):
         Workers(-1)
-    with pytest.raises(ConfigError, match="timeout_s=0 above 0"):
+    with pytest.raises(ConfigError, match="timeout_s=0 must be above 0"):
         Workers(timeout_s=0)
     with pytest.raises(ConfigError, match=r"cpu_s=0\.5 must be at least 1"):
         Workers(cpu_s=0.5)
