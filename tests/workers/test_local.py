@@ -121,7 +121,7 @@ def test_a_task_that_hangs_is_killed() -> None:
     workers = Workers(1, timeout_s=0.5)
     found = dict(workers.map(work, ["hang", "a"], weight=lambda task: 1 + 999 * (task == "a")))
     assert isinstance(found["hang"], WorkerTimeoutError)
-    assert "killed after 0.5 s; if .* raise timeout_s" in str(found["hang"])
+    assert "killed after 0.5 s; if the task needs longer, raise timeout_s" in str(found["hang"])
     assert found["a"] == "A"
 
 
@@ -144,7 +144,7 @@ def test_a_task_that_burns_processor_time_is_killed_by_the_kernel() -> None:
     """With nobody watching the clock: the wall-clock limit is far away."""
     found = results(["burn", "a"], Workers(1, cpu_s=1))
     assert isinstance(found["burn"], WorkerTimeoutError)
-    assert "killed after 1 s of CPU time; if .* raise cpu_s" in str(found["burn"])
+    assert "killed after 1 s of CPU time; if the task needs longer, raise cpu_s" in str(found["burn"])
     assert found["a"] == "A"
 
 
