@@ -144,7 +144,7 @@ def test_a_task_that_burns_processor_time_is_killed_by_the_kernel() -> None:
     """With nobody watching the clock: the wall-clock limit is far away."""
     found = results(["burn", "a"], Workers(1, cpu_s=1))
     assert isinstance(found["burn"], WorkerTimeoutError)
-    assert "killed after 1 s of CPU time; if the task needs longer, raise cpu_s" in str(found["burn"])
+    assert "CPU time; if the task needs longer, raise cpu_s" in str(found["burn"])
     assert found["a"] == "A"
 
 
