@@ -94,7 +94,7 @@ class Av1Reader(HeaderReader):
         return self._has_sequence or self._sequence_bytes == self._configured
 
     def _note(self, frames: list[FrameHeader]) -> None:
-        """Record the packets whose frames are in the slots."""
+        """Record the packets of the frames in the slots."""
         if self.references is None:
             return
         row, needs = len(self.references), set[int]()
