@@ -1,4 +1,4 @@
-"""The catalog: one row per clip of a batch, with what is known of it and where it is.
+"""The catalog: one row per clip of a batch, with its facts and the paths of its frames.
 
 CatalogRow │ embeddings │ quality │ DecisionRow │ captions │ …      a part per kind, side by side
 """

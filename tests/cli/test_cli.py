@@ -203,9 +203,9 @@ def test_estimate_in_money(footage: list[Path]) -> None:
     assert "not measured" in said.stdout
     assert "cost" not in said.stdout
     for wrong, match in (
-        (("gpu_hour=3",), "nobody measured how fast it is"),
+        (("gpu_hour=3",), "the GPU's speed is unknown"),
         (("cpu=3",), "give NAME=NUMBER of cpu_hour"),
-        (("cpu_hour=-1",), "is no price"),
+        (("cpu_hour=-1",), "is not a price"),
     ):
         refused = run(*command, "--price", *wrong)
         assert refused.exit_code == 2
