@@ -1,0 +1,321 @@
+"""Reference tables for the documentation site, made from the code while the site is built.
+
+A Markdown extension with two directives, each on a line of its own:
+
+    ::: settings dagster_defs.FramesComponent
+    ::: settings dagster_defs.FramesComponent batching
+    ::: commands frames_pipeline.cli.main frames-pipeline
+
+`settings` is a table of the fields of a pydantic model or dataclass, or of the models that one of
+its fields takes. `commands` is a section for every command of a click group. Links to pages are
+relative to docs/reference, the folder of the pages that use this.
+
+Doctests in docstrings become code, which Markdown takes for quotations.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import annotated_types
+import click
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.preprocessors import Preprocessor
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+_DIRECTIVE: Final = re.compile(r"^::: (settings|commands) (\S+)(?: (\S+))?\s*$")
+_PAGE: Final = re.compile(r"docs/([\w/-]+\.md(?:#[\w-]+)?)")
+_PLAIN_TYPES: Final[Mapping[object, str]] = {
+    str: "text",
+    bool: "`true`, `false`",
+    int: "whole number",
+    float: "number",
+    Any: "any",
+}
+_LONGEST_LIST: Final = 4
+_LONGEST_TEXT: Final = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of a model: a row of its table."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+
+
+def settings_of(kind: type) -> Iterator[Setting]:
+    """Yield the fields that users set, in the order of the code."""
+    if issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            has_default = field.default is not PydanticUndefined
+            yield Setting(
+                name,
+                _with_bounds(_type_text(field.annotation, name), field.metadata),
+                _default_text(name, field.default) if has_default else "required",
+                field.description or "",
+            )
+        return
+    meanings = _field_docstrings(kind)
+    hints = get_type_hints(kind)
+    for attribute in dataclasses.fields(kind):
+        has_default = attribute.default is not dataclasses.MISSING
+        yield Setting(
+            attribute.name,
+            _type_text(hints[attribute.name], attribute.name),
+            _default_text(attribute.name, attribute.default) if has_default else "required",
+            meanings.get(attribute.name, ""),
+        )
+
+
+def models_of(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models that a value of this type is made of, in their order."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_of(part)
+
+
+def settings_lines(path: str, attribute: str | None = None) -> Iterator[str]:
+    """Yield the table of a class as Markdown, or those of the models that one field takes.
+
+    Raises:
+        LookupError: There is no such class or field, or the field takes no model.
+    """
+    kind = _found(path)
+    if attribute is None:
+        yield from _table(kind)
+        return
+    models = list(models_of(kind.model_fields[attribute].annotation))
+    if not models:
+        message = f"{path}.{attribute} takes no model; write its settings in the text"
+        raise LookupError(message)
+    for model in models:
+        yield from ("", _as_markdown(inspect.getdoc(model) or ""), "")
+        yield from _table(model)
+
+
+def command_lines(path: str, name: str) -> Iterator[str]:
+    """Yield a section of Markdown for each command of a group: what it does, usage, options."""
+    group = _found(path)
+    context = click.Context(group, info_name=name, show_default=True)
+    yield from _overview(group, context)
+    yield from _subcommands(group, context)
+
+
+def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        inner = click.Context(command, parent=context, info_name=name, show_default=True)
+        yield from ("", f"## `{inner.command_path}`", "", _help_text(command), "")
+        if isinstance(command, click.Group):
+            yield from _overview(command, inner)
+            yield from _subcommands(command, inner)
+            continue
+        usage = " ".join([inner.command_path, *command.collect_usage_pieces(inner)])
+        yield from ("```text", usage, "```", "", "| option | value | default | meaning |")
+        yield "|---|---|---|---|"
+        for parameter in command.get_params(inner):
+            if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
+                yield _option_row(parameter, inner)
+
+
+def _overview(group: click.Group, context: click.Context) -> Iterator[str]:
+    yield from ("| command | purpose |", "|---|---|")
+    for name, command in sorted(group.commands.items()):
+        full = f"{context.command_path} {name}"
+        purpose = _as_markdown((command.help or "").strip().split("\n\n")[0].replace("\n", " "))
+        yield f"| [`{full}`](#{full.replace(' ', '-')}) | {_cell(purpose)} |"
+
+
+def _option_row(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    extra = option.get_help_extra(context)
+    default = "required" if option.required else _shown_default(extra.get("default"))
+    if option.is_flag:
+        value = "flag"
+    elif isinstance(option.type, click.Choice):
+        value = ", ".join(f"`{choice}`" for choice in option.type.choices)
+    else:
+        value = f"`{option.make_metavar(context)}`" + (", repeatable" if option.multiple else "")
+    return _row(names, value, default, _as_markdown(option.help or ""))
+
+
+def _shown_default(default: str | None) -> str:
+    return "none" if default in (None, "", "False") else f"`{default}`"
+
+
+def _help_text(command: click.Command) -> str:
+    """Return the help of a command as Markdown; click's `\\b` begins a block of fixed lines."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(
+        textwrap.indent(paragraph.removeprefix("\b").strip("\n"), "    ")
+        if paragraph.startswith("\b")
+        else _as_markdown(paragraph)
+        for paragraph in paragraphs
+    )
+
+
+def _table(kind: type) -> Iterator[str]:
+    yield from ("| setting | type | default | meaning |", "|---|---|---|---|")
+    for setting in settings_of(kind):
+        meaning = _as_markdown(setting.meaning)
+        yield _row(f"`{setting.name}`", setting.type, setting.default, meaning)
+    yield ""
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _as_markdown(text: str) -> str:
+    """Return text of the code as Markdown: no HTML, and pages of the docs as links."""
+    return _PAGE.sub(r"[\1](../\1)", text.replace("<", "&lt;") if "`" not in text else text)
+
+
+def _type_text(annotation: object, name: str) -> str:
+    """Say in words which values a field takes; a model is a link to the heading of its field."""
+    if annotation in _PLAIN_TYPES:
+        return _PLAIN_TYPES[annotation]
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin is Annotated:
+        return _type_text(parts[0], name)
+    if origin in (Union, UnionType):
+        texts = [_type_text(part, name) for part in parts if part is not NoneType]
+        return " or ".join(dict.fromkeys(texts))
+    if origin in (list, tuple, Sequence):
+        return f"list of {_type_text(parts[0], name)}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        inner = _type_text(parts[1], name)
+        return "mapping" if parts[1] is Any else f"mapping of names to {inner}"
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return f"[mapping](#{name})"
+    return f"`{getattr(annotation, '__name__', annotation)}`"
+
+
+def _with_bounds(text: str, metadata: Sequence[object]) -> str:
+    words = {annotated_types.Ge: "from", annotated_types.Gt: "above",
+             annotated_types.Le: "up to", annotated_types.Lt: "below"}  # fmt: skip
+    bounds = [
+        f"{words[type(bound)]} {next(iter(dataclasses.astuple(bound)))}"  # type: ignore[call-overload]
+        for bound in metadata
+        if type(bound) in words
+    ]
+    return f"{text}, {' '.join(bounds)}" if bounds else text
+
+
+def _default_text(name: str, default: object) -> str:
+    if default is None or default == {} or default == []:
+        return "none"
+    if isinstance(default, BaseModel):
+        kind = getattr(default, "kind", None)
+        return f"`{kind}`" if isinstance(kind, str) else "its defaults"
+    if isinstance(default, list) and len(default) > _LONGEST_LIST:
+        shown = ", ".join(f"`{item}`" for item in default[:_LONGEST_LIST])
+        return f"{shown} and {len(default) - _LONGEST_LIST} more"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    text = " ".join(str(default).split())
+    if len(text) > _LONGEST_TEXT:
+        return f"“{textwrap.shorten(text, _LONGEST_TEXT, placeholder=' …')}”"
+    return f"`{text}`" + _in_binary_units(name, default)
+
+
+def _in_binary_units(name: str, value: object) -> str:
+    if isinstance(value, int) and "bytes" in name:
+        for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+            if value >= size and value % size == 0:
+                return f" ({value // size} {unit})"
+    return ""
+
+
+def _field_docstrings(kind: type) -> dict[str, str]:
+    """Return the texts under the fields of a dataclass and its bases."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(owner):
+            continue
+        [tree] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in zip(tree.body, tree.body[1:], strict=False):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(words))):
+                    found[name] = words
+    return found
+
+
+def _found(path: str) -> Any:  # noqa: ANN401 -- the object that a page names
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name, None)
+    if found is None:
+        message = f"{module} has no {name}, which a page of the docs names"
+        raise LookupError(message)
+    return found
+
+
+def fence_doctests(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines with a fence around each doctest that has none.
+
+    >>> list(fence_doctests(["Sum:", ">>> 1 + 1", "2", "", "End."]))
+    ['Sum:', '', '```pycon', '>>> 1 + 1', '2', '```', '', 'End.', '']
+    """
+    is_fenced = is_doctest = False
+    for line in [*lines, ""]:
+        is_fenced ^= line.lstrip().startswith("```")
+        if line.startswith(">>> ") and not is_fenced and not is_doctest:
+            is_doctest = True
+            yield from ("", "```pycon")
+        elif is_doctest and not line.strip():
+            is_doctest = False
+            yield "```"
+        yield line
+
+
+class _Doctests(Preprocessor):  # type: ignore[misc] # Markdown has no types
+    def run(self, lines: list[str]) -> list[str]:
+        return list(fence_doctests(lines))
+
+
+class _Directives(Preprocessor):  # type: ignore[misc] # Markdown has no types
+    def run(self, lines: list[str]) -> list[str]:
+        made: list[str] = []
+        for line in lines:
+            match _DIRECTIVE.match(line):
+                case None:
+                    made.append(line)
+                case found if found[1] == "settings":
+                    made += settings_lines(found[2], found[3])
+                case found:
+                    made += command_lines(found[2], found[3])
+        return made
+
+
+class ReferenceExtension(Extension):  # type: ignore[misc] # Markdown has no types
+    """Replaces the directives of this module by what they name."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 -- Markdown calls it
+        # before fenced code is taken out of the text, which is at 25, so that usages are code
+        md.preprocessors.register(_Directives(md), "frames_pipeline_reference", 40)
+        md.preprocessors.register(_Doctests(md), "frames_pipeline_doctests", 39)
+
+
+def makeExtension(**options: Any) -> ReferenceExtension:  # noqa: N802, ANN401 -- Markdown calls it
+    """Return the extension."""
+    return ReferenceExtension(**options)
