@@ -1,14 +1,16 @@
 """Reference tables for the documentation site, made from the code while the site is built.
 
-A Markdown extension with two directives, each on a line of its own:
+A Markdown extension with three directives, each on a line of its own:
 
     ::: settings dagster_defs.FramesComponent
     ::: settings dagster_defs.FramesComponent batching
     ::: commands frames_pipeline.cli.main frames-pipeline
+    ::: include CHANGELOG.md
 
 `settings` is a table of the fields of a pydantic model or dataclass, or of the models that one of
-its fields takes. `commands` is a section for every command of a click group. Links to pages are
-relative to docs/reference, the folder of the pages that use this.
+its fields takes. `commands` is a section for every command of a click group. `include` is a page
+that lies outside docs/. Links to pages are relative to a folder of docs/, as docs/reference: the
+pages that use this lie in one.
 
 Doctests in docstrings become code, which Markdown takes for quotations.
 """
@@ -22,6 +24,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -33,8 +36,9 @@ from markdown.preprocessors import Preprocessor
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-_DIRECTIVE: Final = re.compile(r"^::: (settings|commands) (\S+)(?: (\S+))?\s*$")
+_DIRECTIVE: Final = re.compile(r"^::: (settings|commands|include) (\S+)(?: (\S+))?\s*$")
 _PAGE: Final = re.compile(r"docs/([\w/-]+\.md(?:#[\w-]+)?)")
+_ROOT: Final = Path(__file__).parents[1]
 _PLAIN_TYPES: Final[Mapping[object, str]] = {
     str: "text",
     bool: "`true`, `false`",
@@ -115,6 +119,11 @@ def command_lines(path: str, name: str) -> Iterator[str]:
     yield from _subcommands(group, context)
 
 
+def included_lines(name: str) -> Iterator[str]:
+    """Yield a page of the project's root, with links that hold from a folder of docs/."""
+    yield from (_ROOT / name).read_text().replace("](docs/", "](../").splitlines()
+
+
 def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         inner = click.Context(command, parent=context, info_name=name, show_default=True)
@@ -190,7 +199,8 @@ def _as_markdown(text: str) -> str:
 
 def _type_text(annotation: object, name: str) -> str:
     """Say in words which values a field takes; a model is a link to the heading of its field."""
-    if annotation in _PLAIN_TYPES:
+    if annotation in _ROOT: Final = Path(__file__).parents[1]
+_PLAIN_TYPES:
         return _PLAIN_TYPES[annotation]
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -302,8 +312,10 @@ class _Directives(Preprocessor):  # type: ignore[misc] # Markdown has no types
                     made.append(line)
                 case found if found[1] == "settings":
                     made += settings_lines(found[2], found[3])
-                case found:
+                case found if found[1] == "commands":
                     made += command_lines(found[2], found[3])
+                case found:
+                    made += included_lines(found[2])
         return made
 
 
