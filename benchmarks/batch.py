@@ -31,13 +31,13 @@ from statistics import median
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, FrameStore, PyavDecoder
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import Clip, FixedStride
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.clips import Clip, Span
+from frames_pipeline.container.media import open_media
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.gather import Span
-from frames_pipeline.media import open_media
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.workers.local import Workers
 
 _SIGNATURE = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
 _CUTTING = FixedStride(10, 10, 0)
@@ -149,16 +149,18 @@ def _decode_and_store(folder: Path) -> float:
 
 def _batch(folder: Path, processes: int) -> float:
     """Do it; the processor time of the worker that had most to do."""
-    places = Places.at(str(folder / "videos"), str(folder / "root"))
-    batch, workers = _sealed(places), Workers(processes)
-    cut_clips(batch, places, _CUTTING, workers=workers)
+    workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
+    batch, workers = _sealed(workspace), Workers(processes)
+    cut_clips(batch, workspace, _CUTTING, workers=workers)
     longest = 0.0
 
     def look(done: int, total: int) -> None:
         nonlocal longest
         longest = max(longest, *map(_cpu_of, _workers()))
 
-    report = extract_batch(batch, [_SIGNATURE], places, workers=workers, progress=look)[_SIGNATURE]
+    report = extract_batch(batch, [_SIGNATURE], workspace, workers=workers, progress=look)[
+        _SIGNATURE
+    ]
     assert report.extracted == len(report.manifest.clips)
     return longest
 
@@ -179,8 +181,8 @@ def _cpu_of(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _sealed(places: Places) -> Batch:
-    (batch,) = discover(places, Batching(1000, max_wait_s=0), now=time.time() + 9).sealed
+def _sealed(workspace: Workspace) -> Batch:
+    (batch,) = discover(workspace, Batching(1000, max_wait_s=0), now=time.time() + 9).sealed
     return batch
 
 
@@ -211,7 +213,7 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
         instance.get_dynamic_partitions("video_batch")  # makes the tables, as once for all batches
 
     def work() -> float:
-        batch = _sealed(Places.at(str(folder / "videos"), str(folder / "root")))
+        batch = _sealed(Workspace.at(str(folder / "videos"), str(folder / "root")))
         with dg.DagsterInstance.get() as instance:
             instance.add_dynamic_partitions("video_batch", [batch.key])
             result = job.execute_in_process(

@@ -15,10 +15,9 @@ from typing import Final
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, PyavDecoder
+from frames_pipeline.clips import Span, ticks
+from frames_pipeline.container.media import open_media
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.frames import ticks
-from frames_pipeline.gather import Span
-from frames_pipeline.media import open_media
 
 _VIDEO: Final = "hevc_720.mp4"
 _LOOPS: Final = 12

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.transitions import KINDS, compose
-from frames_pipeline.detectors import HEIGHT, WIDTH, Pixels, PySceneDetect, TransNetV2
-from frames_pipeline.media import open_media
-from frames_pipeline.shots import Transition
-from frames_pipeline.thumbnails import stream_thumbnails
+from frames_pipeline.clipping.detectors import HEIGHT, WIDTH, Pixels, PySceneDetect, TransNetV2
+from frames_pipeline.clipping.shot_rules import Transition
+from frames_pipeline.clipping.thumbnails import stream_thumbnails
+from frames_pipeline.container.media import open_media
 
 TOLERANCE: Final = 1
 """Frames by which a boundary may be off."""

@@ -30,7 +30,7 @@ import av
 
 from benchmarks.footage import CORPUS
 from frames_pipeline import FrameExtractionSignature, extract_frames, probe
-from frames_pipeline.decoders import open_decoder
+from frames_pipeline.decoding.backends import open_decoder
 
 FILES: Final = (
     "h264_720_g250.mp4",

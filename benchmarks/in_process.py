@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from frames_pipeline.errors import FramesPipelineError
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")

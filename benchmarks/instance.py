@@ -29,8 +29,8 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.schema import create_schema
 
 from benchmarks.simulate import write_videos
-from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.pipeline import Workspace, discover
+from frames_pipeline.sources.batches import Batching
 
 _PARTITIONS: Final = "video_batch"
 _TIMES: Final = 3
@@ -99,18 +99,18 @@ def _measure(folder: Path, batches: int, arguments: argparse.Namespace) -> dict[
     write_videos(source, batches)
     os.environ |= {"FRAMES_SOURCE": str(source), "FRAMES_ROOT": str(root)}
     figures: dict[str, float] = {}
-    with _instance(folder) as instance, _workspace(instance) as workspace:
-        places = Places.at(str(source), str(root))
+    with _instance(folder) as instance, _workspace(instance) as context:
+        workspace = Workspace.at(str(source), str(root))
         batching = Batching(batch_size=1, max_wait_s=0)
-        keys = [batch.key for batch in discover(places, batching, now=time.time() + 9).sealed]
+        keys = [batch.key for batch in discover(workspace, batching, now=time.time() + 9).sealed]
         with _timed(figures, "register all partitions, s"):
             instance.add_dynamic_partitions(_PARTITIONS, keys)
         with _timed(figures, "list them, s"):
             assert len(instance.get_dynamic_partitions(_PARTITIONS)) == batches
-        _tick(figures, workspace, instance)
-        _materialize(figures, workspace, instance, keys[: arguments.events])
-        _ask_all(figures, workspace, keys)
-        _backfill(figures, workspace, instance, keys[-arguments.backfill :])
+        _tick(figures, context, instance)
+        _materialize(figures, context, instance, keys[: arguments.events])
+        _ask_all(figures, context, keys)
+        _backfill(figures, context, instance, keys[-arguments.backfill :])
     return figures
 
 

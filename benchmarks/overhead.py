@@ -24,8 +24,8 @@ import dagster as dg
 from benchmarks.footage import footage
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Model, Signature, Stride
-from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.pipeline import Workspace, discover
+from frames_pipeline.sources.batches import Batching
 
 _STARTS: Final = {
     "import dagster": "import dagster",
@@ -81,7 +81,7 @@ def _nothing_to_do(folder: Path, instance: dg.DagsterInstance, clips: int) -> No
     for number in range(clips // _CLIPS_PER_VIDEO):
         shutil.copy(video, source / f"{number}.mp4")
     batching = Batching(batch_size=clips, max_wait_s=0)
-    (batch,) = discover(Places.at(str(source), str(root)), batching, now=time.time() + 1).sealed
+    (batch,) = discover(Workspace.at(str(source), str(root)), batching, now=time.time() + 1).sealed
     instance.add_dynamic_partitions("video_batch", [batch.key])
     job = (
         FramesComponent(

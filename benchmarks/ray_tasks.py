@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from frames_pipeline.ray_workers import RayWorkers
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.ray import RayWorkers
 
 
 def seconds_per_task(workers: Workers, tasks: int) -> float:

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.in_process import InProcess
 from benchmarks.simulate import write_videos
 from frames_pipeline import FrameExtractionSignature, open_frames
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.objects import Objects
-from frames_pipeline.packs import open_pack, pack_frames
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     catalog_batch,
     compare_with_signature,
     cut_clips,
@@ -32,6 +30,8 @@ from frames_pipeline.pipeline import (
     find_disorder,
     observe_videos,
 )
+from frames_pipeline.readers.packs import open_pack, pack_frames
+from frames_pipeline.sources.batches import Batching
 
 if TYPE_CHECKING:
     from tests.s3 import S3
@@ -41,44 +41,44 @@ _VERBS = ("PUT", "GET", "HEAD", "LIST")
 
 
 def main() -> None:
-    """Print a table for each way of cutting."""
+    """Print a table for each way of clipping."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.requests", description=__doc__)
     parser.add_argument("--videos", type=int, default=32)
     videos = parser.parse_args().videos
     from tests.s3 import moto, proxied  # noqa: PLC0415 - beside this folder in a checkout
 
     with moto() as port:
-        for cutting in (WholeVideo(), FixedStride(0.25, 0.25, 0)):
+        for clipping in (WholeVideo(), FixedStride(0.25, 0.25, 0)):
             with proxied(port) as s3:
-                print(f"\n{cutting!r}\n")
-                _table(s3, videos, cutting)
+                print(f"\n{clipping!r}\n")
+                _table(s3, videos, clipping)
 
 
-def _table(s3: S3, videos: int, cutting: Cutting) -> None:
+def _table(s3: S3, videos: int, clipping: Clipping) -> None:
     source = Objects(f"{s3.url}/videos", s3.options)
     with tempfile.TemporaryDirectory() as folder:
         write_videos(Path(folder), videos)
         for path in sorted(Path(folder).rglob("*.mp4")):
             source.put(path.name, path.read_bytes())
     root, options = f"{s3.url}/root", s3.options
-    places = Places.at(source.url, root, source_options=options, root_options=options)
+    workspace = Workspace.at(source.url, root, source_options=options, root_options=options)
     s3.count()
     (batch,) = discover(
-        places, Batching(batch_size=videos, max_wait_s=0), now=time.time() + 9
+        workspace, Batching(batch_size=videos, max_wait_s=0), now=time.time() + 9
     ).sealed
     print(f"list and seal: {dict(s3.count())}")
     workers, provider = InProcess(), open_embedding_provider("perceptual")
-    store, key = places.store, batch.key
+    store, key = workspace.store, batch.key
     steps: dict[str, Callable[[], object]] = {
-        "observe": lambda: observe_videos(batch, places),
-        "cut": lambda: cut_clips(batch, places, cutting, workers=workers),
-        "extract": lambda: extract_batch(batch, [_SIGNATURE], places, workers=workers),
+        "observe": lambda: observe_videos(batch, workspace),
+        "cut": lambda: cut_clips(batch, workspace, clipping, workers=workers),
+        "extract": lambda: extract_batch(batch, [_SIGNATURE], workspace, workers=workers),
         "extract, nothing to do": lambda: extract_batch(
-            batch, [_SIGNATURE], places, workers=workers
+            batch, [_SIGNATURE], workspace, workers=workers
         ),
-        "checks": lambda: _checks(places, key),
-        "embed": lambda: embed_batch(key, _SIGNATURE, places, provider),
-        "catalog": lambda: catalog_batch(key, {"e": _SIGNATURE}, places),
+        "checks": lambda: _checks(workspace, key),
+        "embed": lambda: embed_batch(key, _SIGNATURE, workspace, provider),
+        "catalog": lambda: catalog_batch(key, {"e": _SIGNATURE}, workspace),
         "read all": lambda: _read(root, options),
         "verify": lambda: store.verify(key),
         "verify --deep": lambda: store.verify(key, deep=True),
@@ -99,13 +99,13 @@ def _table(s3: S3, videos: int, cutting: Cutting) -> None:
     print(f"{clips} clips of {videos} videos")
 
 
-def _checks(places: Places, key: str) -> None:
+def _checks(workspace: Workspace, key: str) -> None:
     """What the checks ask that look at every clip."""
-    manifest = places.store.manifest(key, _SIGNATURE)
-    described = places.store.describe(manifest)
-    assert places.store.verify_manifest(manifest).ok
-    assert not find_disorder(manifest, places, described=described)
-    compare_with_signature(manifest, _SIGNATURE, places, described=described)
+    manifest = workspace.store.manifest(key, _SIGNATURE)
+    described = workspace.store.describe(manifest)
+    assert workspace.store.verify_manifest(manifest).ok
+    assert not find_disorder(manifest, workspace, described=described)
+    compare_with_signature(manifest, _SIGNATURE, workspace, described=described)
 
 
 def _read(root: str, options: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import dagster as dg
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import BatchingAttributes, Signature, Whole
-from frames_pipeline.pipeline import Places, discover, observe_videos
+from frames_pipeline.pipeline import Workspace, discover, observe_videos
 
 _FOLDER = 1000
 """Files of one folder."""
@@ -45,15 +45,15 @@ def _row(folder: Path, instance: dg.DagsterInstance, videos: int, batch_size: in
     source, root = folder / "videos", folder / "root"
     _touch(source, 0, videos)
     batching = BatchingAttributes(batch_size=batch_size, max_wait_s=3600)
-    places = Places.at(str(source), str(root))
-    found = discover(places, batching.batching(), now=time.time())
+    workspace = Workspace.at(str(source), str(root))
+    found = discover(workspace, batching.batching(), now=time.time())
     instance.add_dynamic_partitions("video_batch", [batch.key for batch in found.sealed])
     for batch in found.sealed[:_OBSERVED]:
-        observe_videos(batch, places)
+        observe_videos(batch, workspace)
 
     repository = _definitions(source, root, batching).get_repository_def()
     sensor = repository.get_sensor_def("video_batches")
-    resources = {"places": repository.get_top_level_resources()["places"]}
+    resources = {"workspace": repository.get_top_level_resources()["workspace"]}
 
     def tick(cursor: str | None) -> tuple[float, dg.SensorResult]:
         context = dg.build_sensor_context(instance=instance, resources=resources, cursor=cursor)

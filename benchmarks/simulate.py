@@ -36,11 +36,10 @@ from benchmarks.footage import footage
 from benchmarks.in_process import InProcess
 from benchmarks.plot import write_curves
 from frames_pipeline import FrameExtractionSignature, FrameStore, extract_frames, open_frames
-from frames_pipeline.batches import Batching, BatchRegistry
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     catalog_batch,
     cut_clips,
     discover,
@@ -49,8 +48,9 @@ from frames_pipeline.pipeline import (
     observe_videos,
     uses_of_video,
 )
-from frames_pipeline.tables import FrameTables
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.batches import Batching, BatchRegistry
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.tables.tables import FrameTables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -195,12 +195,12 @@ class _Chain:
         self.wall: dict[str, float] = {}
         self.sizes: dict[str, float] = {}
         write_videos(self.source, videos)
-        self.places = self.opened()
+        self.workspace = self.opened()
 
-    def opened(self) -> Places:
-        """The places as a process that starts anew has them."""
+    def opened(self) -> Workspace:
+        """The workspace as a process that starts anew has them."""
         root = str(self.root)
-        return Places(
+        return Workspace(
             VideoSource(str(self.source)),
             FrameStore(root, durable=False),
             FrameTables(root),
@@ -218,7 +218,7 @@ class _Chain:
         """Do every step, and tell `beside` how much of it is done."""
         later = time.time() + 10
         with self.step("list and seal"):
-            sealed = discover(self.places, _BATCHING, now=later).sealed
+            sealed = discover(self.workspace, _BATCHING, now=later).sealed
         with self.step("look again"):
             assert not discover(self.opened(), _BATCHING, now=later).sealed
         with dg.instance_for_test() as instance, self.step("partitions"):
@@ -229,27 +229,27 @@ class _Chain:
             self.extract([batch.key for batch in sealed], beside)
 
     def extract(self, batches: list[str], beside: Callable[[float], None]) -> None:
-        places, clock = self.places, self.clock
+        workspace, clock = self.workspace, self.clock
         provider, workers = open_embedding_provider("perceptual"), InProcess()
         for number, key in enumerate(batches):
             beside(number / len(batches))
-            batch = places.batches.read(key)
+            batch = workspace.batches.read(key)
             with clock.of("observe"):
-                observe_videos(batch, places)
+                observe_videos(batch, workspace)
             with clock.of("cut"):
-                cut_clips(batch, places, WholeVideo(), workers=workers)
+                cut_clips(batch, workspace, WholeVideo(), workers=workers)
             with clock.of("extract and store"):
-                report = extract_batch(batch, [_SIGNATURE], places, workers=workers)[_SIGNATURE]
+                report = extract_batch(batch, [_SIGNATURE], workspace, workers=workers)[_SIGNATURE]
             assert report.extracted == len(batch.videos)
             with clock.of("embed"):
-                embed_batch(key, _SIGNATURE, places, provider)
+                embed_batch(key, _SIGNATURE, workspace, provider)
             with clock.of("catalog"):
-                catalog_batch(key, {"embeddings": _SIGNATURE}, places)
+                catalog_batch(key, {"embeddings": _SIGNATURE}, workspace)
             with clock.of("nothing to do"):
-                again = extract_batch(batch, [_SIGNATURE], places, workers=workers)[_SIGNATURE]
+                again = extract_batch(batch, [_SIGNATURE], workspace, workers=workers)[_SIGNATURE]
             assert not again.extracted
             with clock.of("verify"):
-                assert places.store.verify(key).ok
+                assert workspace.store.verify(key).ok
         with self.step("collect garbage"):
             assert not self.opened().store.collect_garbage(grace_seconds=0).objects
         with self.step("open all"):

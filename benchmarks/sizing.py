@@ -19,18 +19,18 @@ from typing import Any
 
 from benchmarks.in_process import InProcess
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.objects import Objects
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     cut_clips,
     discover,
     estimate_extraction,
     extract_batch,
     observe_videos,
 )
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.videos import VideoSource
 
 _SIGNATURES = (
     FrameExtractionSignature(target_fps=2, target_res=(224, 224)),
@@ -48,21 +48,21 @@ def main() -> None:
     parser.add_argument("--clip-s", type=float, default=5, help="seconds of a clip")
     parser.add_argument("--bucket", action="store_true", help="count requests")
     arguments = parser.parse_args()
-    cutting = FixedStride(arguments.clip_s, arguments.clip_s, 0)
+    clipping = FixedStride(arguments.clip_s, arguments.clip_s, 0)
     source = VideoSource(str(arguments.folder))
     runs: list[dict[str, float]] = []
     said: list[dict[str, float]] = []
     errors: dict[str, float] = {}
     for seed in range(arguments.seeds):
         found = estimate_extraction(
-            source, _SIGNATURES, cutting=cutting, sample=arguments.sample, seed=seed,
+            source, _SIGNATURES, clipping=clipping, sample=arguments.sample, seed=seed,
             workers=InProcess(),
         )  # fmt: skip
         names = ("clips", "frames", "frame_bytes", "objects", "cpu_seconds", "puts", "gets")
         said.append({name: getattr(found, name).total for name in names})
         errors = {name: getattr(found, name).error for name in names}
         if seed == 0 or not arguments.bucket:
-            runs.append(_run(arguments.folder, cutting, bucket=arguments.bucket))
+            runs.append(_run(arguments.folder, clipping, bucket=arguments.bucket))
     print("| amount | said | standard error | run | said / run |\n|---|---:|---:|---:|---:|")
     for name in runs[0]:
         guess, real = median(one[name] for one in said), median(one[name] for one in runs)
@@ -70,7 +70,7 @@ def main() -> None:
         print(f"| {name} | {guess:,.1f} | {error:,.1f} | {real:,.1f} | {guess / real:.2f} |")
 
 
-def _run(folder: Path, cutting: FixedStride, *, bucket: bool) -> dict[str, float]:
+def _run(folder: Path, clipping: FixedStride, *, bucket: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as here, _requests(bucket=bucket) as s3:
         where, root, options = str(folder), here, None
         if s3 is not None:
@@ -79,14 +79,14 @@ def _run(folder: Path, cutting: FixedStride, *, bucket: bool) -> dict[str, float
                 videos.put(path.name, path.read_bytes())
             where, root = videos.url, f"{s3.url}/root"
             s3.count()
-        places = Places.at(where, root, source_options=options, root_options=options)
+        workspace = Workspace.at(where, root, source_options=options, root_options=options)
         since = time.process_time()
         batching = Batching(batch_size=32, max_wait_s=0)
         workers, commits = InProcess(), []
-        for batch in discover(places, batching, now=time.time() + 9).sealed:
-            observe_videos(batch, places)
-            cut_clips(batch, places, cutting, workers=workers)
-            reports = extract_batch(batch, _SIGNATURES, places, workers=workers)
+        for batch in discover(workspace, batching, now=time.time() + 9).sealed:
+            observe_videos(batch, workspace)
+            cut_clips(batch, workspace, clipping, workers=workers)
+            reports = extract_batch(batch, _SIGNATURES, workspace, workers=workers)
             commits += [c for one in reports.values() for c in one.manifest.clips.values()]
         spent = time.process_time() - since
         amounts: dict[str, float] = {

@@ -15,9 +15,9 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.detectors import HEIGHT, WIDTH
-from frames_pipeline.media import open_media
-from frames_pipeline.thumbnails import stream_thumbnails
+from frames_pipeline.clipping.detectors import HEIGHT, WIDTH
+from frames_pipeline.clipping.thumbnails import stream_thumbnails
+from frames_pipeline.container.media import open_media
 
 Kind = Literal["cuts", "dissolves", "fades"]
 KINDS: Final[Mapping[Kind, int]] = {"cuts": 120, "dissolves": 100, "fades": 60}

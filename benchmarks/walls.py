@@ -25,10 +25,10 @@ from typing import Final, TypeVar
 
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, FramesPipelineError
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,16 +108,16 @@ def _prepare(folder: Path, cache: Path) -> None:
         for copy in range(_COPIES):
             data = made.read_bytes() + copy * _EMPTY_BOX  # equal bytes are decoded once
             (folder / "videos" / f"{copy}-{made.name}").write_bytes(data)
-    places = _places(folder)
-    (batch,) = discover(places, Batching(max_wait_s=0), now=time.time() + 1).sealed
-    cut_clips(batch, places, FixedStride(10, 10, 5))
+    workspace = _workspace(folder)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=time.time() + 1).sealed
+    cut_clips(batch, workspace, FixedStride(10, 10, 5))
 
 
 def _extract(kind: str, folder: Path, processes: int) -> Cost:
-    places = _places(folder)
-    (batch,) = places.batches.keys()
+    workspace = _workspace(folder)
+    (batch,) = workspace.batches.keys()
     since = time.monotonic(), _cpu_seconds()
-    reports = extract_batch(batch, _SIGNATURES, places, workers=_KINDS[kind](processes))
+    reports = extract_batch(batch, _SIGNATURES, workspace, workers=_KINDS[kind](processes))
     wall_s, cpu_s = time.monotonic() - since[0], _cpu_seconds() - since[1]
     (clips,) = {report.extracted for report in reports.values()}
     return Cost(wall_s, cpu_s, clips)
@@ -144,8 +144,8 @@ def _cpu_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _places(folder: Path) -> Places:
-    return Places.at(str(folder / "videos"), str(folder / "root"))
+def _workspace(folder: Path) -> Workspace:
+    return Workspace.at(str(folder / "videos"), str(folder / "root"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,12 +17,12 @@ import dagster as dg
 from dagster_defs.drift import find_drift
 from dagster_defs.metadata import records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, PlacesResource
+from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.pipeline import (
     Finding,
-    Places,
+    Workspace,
     compare_with_signature,
     find_disorder,
     find_repeated,
@@ -46,7 +46,7 @@ class Subject:
     asset: dg.AssetKey
     batch: str
     signature: FrameExtractionSignature
-    places: Places
+    workspace: Workspace
     extraction: ExtractionResource
     instance: dg.DagsterInstance
     max_failed_share: float
@@ -54,12 +54,12 @@ class Subject:
     @functools.cached_property
     def manifest(self) -> Manifest:
         """The published frames, read once for all checks."""
-        return self.places.store.manifest(self.batch, self.signature)
+        return self.workspace.store.manifest(self.batch, self.signature)
 
     @functools.cached_property
     def described(self) -> Mapping[str, ClipDescription]:
         """What its clips say of themselves, read once likewise."""
-        return self.places.store.describe(self.manifest)
+        return self.workspace.store.describe(self.manifest)
 
 
 class Verdict(NamedTuple):
@@ -99,14 +99,14 @@ def build_checks(
     @dg.multi_asset_check(name=names.of(f"checks_of_{name}"), specs=specs, can_subset=True)
     def checks(
         context: dg.AssetCheckExecutionContext,
-        places: PlacesResource,
+        workspace: WorkspaceResource,
         extraction: ExtractionResource,
     ) -> Iterator[dg.AssetCheckResult]:
         subject = Subject(
             asset,
             context.partition_key,
             signature,
-            places.open(),
+            workspace.open(),
             extraction,
             context.instance,
             max_failed_share,
@@ -123,8 +123,8 @@ def build_checks(
 
 def _every_frame_committed(subject: Subject) -> Verdict:
     batch, signature = subject.batch, subject.signature
-    report = subject.places.store.verify_manifest(subject.manifest)
-    rows = subject.places.rows("outcomes", batch, part=signature.key)
+    report = subject.workspace.store.verify_manifest(subject.manifest)
+    rows = subject.workspace.rows("outcomes", batch, part=signature.key)
     clips = subject.manifest.clips
     promised = {row["clip_id"] for row in rows if row["frames"]}
     faults = [{"fault": str(fault)} for fault in report.faults]
@@ -141,13 +141,13 @@ def _every_frame_committed(subject: Subject) -> Verdict:
 
 
 def _timestamps_increase(subject: Subject) -> Verdict:
-    wrong = find_disorder(subject.manifest, subject.places, described=subject.described)
+    wrong = find_disorder(subject.manifest, subject.workspace, described=subject.described)
     return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
 
 
 def _frames_fit_signature(subject: Subject) -> Verdict:
     fit = compare_with_signature(
-        subject.manifest, subject.signature, subject.places, described=subject.described
+        subject.manifest, subject.signature, subject.workspace, described=subject.described
     )
     return Verdict(
         not fit.wrong and not fit.unlike_video,
@@ -162,7 +162,7 @@ def _frames_fit_signature(subject: Subject) -> Verdict:
 
 
 def _few_clips_failed(subject: Subject) -> Verdict:
-    rows = subject.places.rows("outcomes", subject.batch, part=subject.signature.key)
+    rows = subject.workspace.rows("outcomes", subject.batch, part=subject.signature.key)
     tried = [row for row in rows if row["status"] != "skipped"]
     failed = [row for row in tried if row["status"] == "failed"]
     share = len(failed) / len(tried) if tried else 0.0
@@ -182,7 +182,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
     report = recheck_frames(
         subject.batch,
         subject.signature,
-        subject.places,
+        subject.workspace,
         frames=RECHECKED_FRAMES,
         limits=subject.extraction.limits,
         workers=subject.extraction.workers,
@@ -220,7 +220,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
 
 
 def _clips_show_something(subject: Subject) -> Verdict:
-    sight = look_at_clips(subject.manifest, subject.places, clips=LOOKED_AT_CLIPS)
+    sight = look_at_clips(subject.manifest, subject.workspace, clips=LOOKED_AT_CLIPS)
     return Verdict(
         sight.blank_share <= MAX_BLANK_SHARE,
         {

@@ -1,7 +1,7 @@
 """FramesComponent: what a `defs.yaml` says, as assets, checks, a sensor and a job.
 
-What decides an asset's identity (sources, cutting, signatures, models) is said here. What a run may
-choose (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
+Declare here what decides an asset's identity: sources, clipping, signatures, models. The choices of
+a run (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
 """
 
 import dataclasses
@@ -42,17 +42,18 @@ from dagster_defs.resources import (
     DecoderResource,
     ExtractionResource,
     Nvdec,
-    PlacesResource,
     Pyav,
+    WorkspaceResource,
     with_defaults,
 )
 from dagster_defs.sensors import build_batch_sensor
 from dagster_defs.traces import build_trace_job
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
-from frames_pipeline.decoders import MIN_MEGAPIXELS
-from frames_pipeline.detectors import DETECTORS
+from frames_pipeline.clipping import Clipping, FixedStride, Shots, WholeVideo
+from frames_pipeline.clipping.detectors import DETECTORS
+from frames_pipeline.clipping.shot_rules import ShotRules
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
+from frames_pipeline.io.objects import check_location
 from frames_pipeline.models.captioning import (
     CAPTION_PROVIDERS,
     CaptionProvider,
@@ -62,9 +63,8 @@ from frames_pipeline.models.captioning import (
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.objects import check_location
-from frames_pipeline.shots import ShotRules
-from frames_pipeline.videos import SUFFIXES, checked_suffixes
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.videos import SUFFIXES, checked_suffixes
 
 
 class Whole(dg.Model, dg.Resolvable):
@@ -72,8 +72,8 @@ class Whole(dg.Model, dg.Resolvable):
 
     kind: Literal["whole"]
 
-    def cutting(self) -> Cutting:
-        """The way of cutting."""
+    def clipping(self) -> Clipping:
+        """The way of clipping."""
         return WholeVideo()
 
 
@@ -88,15 +88,15 @@ class Stride(dg.Model, dg.Resolvable):
     )
     limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
 
-    def cutting(self) -> Cutting:
-        """The way of cutting."""
+    def clipping(self) -> Clipping:
+        """The way of clipping."""
         return FixedStride(
             self.clip_len_s, self.clip_stride_s, self.min_clip_length_s, self.limit_clips
         )
 
     @model_validator(mode="after")
     def _check(self) -> "Stride":
-        self.cutting()
+        self.clipping()
         return self
 
 
@@ -138,8 +138,8 @@ class ByShots(dg.Model, dg.Resolvable):
     )
     limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
 
-    def cutting(self) -> Cutting:
-        """The way of cutting."""
+    def clipping(self) -> Clipping:
+        """The way of clipping."""
         said: dict[str, Any] = {} if self.threshold is None else {"threshold": self.threshold}
         if not self.refine:
             said["refine"] = False
@@ -157,7 +157,7 @@ class ByShots(dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _check(self) -> "ByShots":
-        self.cutting()
+        self.clipping()
         return self
 
 
@@ -602,7 +602,7 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
                 self._belonging,
                 [
                     build_videos(names),
-                    build_clips(names, self.clipping.cutting()),
+                    build_clips(names, self.clipping.clipping()),
                     build_frames(names, signatures, pool=self.decoder.pool()),
                     *downstream.values(),
                     build_catalog(
@@ -642,9 +642,9 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def _resources(self) -> dict[str, Any]:
         """What runs may set, with the attributes as its defaults."""
-        places = {name: getattr(self, name) for name in PlacesResource.model_fields}
+        workspace = {name: getattr(self, name) for name in WorkspaceResource.model_fields}
         return {
-            "places": with_defaults(PlacesResource, places),
+            "workspace": with_defaults(WorkspaceResource, workspace),
             "decoder": self.decoder.resource(),
             "extraction": with_defaults(ExtractionResource, self.extraction),
         }

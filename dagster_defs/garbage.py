@@ -7,7 +7,7 @@ from pydantic import Field
 
 from dagster_defs.metadata import Metadata, records
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
 from frames_pipeline.store import GRACE_SECONDS, GarbageReport
@@ -37,9 +37,11 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
     @dg.op(
         description="Goes through the store, a batch at a time. What is in use is never touched."
     )
-    def collect(context: dg.OpExecutionContext, config: Garbage, places: PlacesResource) -> None:
+    def collect(
+        context: dg.OpExecutionContext, config: Garbage, workspace: WorkspaceResource
+    ) -> None:
         with retrying_transients():
-            store = places.open().store
+            store = workspace.open().store
             there = store.batches()
             if unknown := sorted(set(config.batches) - set(there)):
                 message = f"no frames of {', '.join(unknown)}; there are {len(there)} batches"

@@ -11,13 +11,13 @@ from dagster_defs.assets.frames import POOL
 from dagster_defs.metadata import of_frames
 from dagster_defs.names import Names
 from dagster_defs.progress import Progress
-from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.addresses import without_secrets
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
+from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
 from frames_pipeline.pipeline import extract_uris, retire_batch
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.text.addresses import without_secrets
+from frames_pipeline.text.plain import fit_to_show
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `define_asset_job` gives."""
@@ -86,7 +86,7 @@ class Uris(dg.Config):
             for name, values in self.signatures.items()
         }
 
-    def cutting(self) -> Cutting:
+    def clipping(self) -> Clipping:
         """How the videos are cut."""
         if not self.clip_len_s:
             return WholeVideo()
@@ -112,13 +112,13 @@ def build_uris_job(
     def extract(
         context: dg.OpExecutionContext,
         config: Uris,
-        places: PlacesResource,
+        workspace: WorkspaceResource,
         decoder: DecoderResource,
         extraction: ExtractionResource,
     ) -> None:
         with retrying_transients():
             progress = Progress(context.log)
-            metadata = extract_listed(config, places, decoder, extraction, progress=progress)
+            metadata = extract_listed(config, workspace, decoder, extraction, progress=progress)
         context.add_output_metadata(metadata)
 
     @dg.job(
@@ -135,7 +135,7 @@ def build_uris_job(
 
 def extract_listed(
     config: Uris,
-    places: PlacesResource,
+    workspace: WorkspaceResource,
     decoder: DecoderResource,
     extraction: ExtractionResource,
     *,
@@ -152,20 +152,20 @@ def extract_listed(
     reports = extract_uris(
         config.uris,
         signatures.values(),
-        places.root,
-        cutting=config.cutting(),
-        source_options=places.reach_source(),
-        root_options=places.reach_root(),
+        workspace.root,
+        clipping=config.clipping(),
+        source_options=workspace.reach_source(),
+        root_options=workspace.reach_root(),
         decoder=decoder.open(),
         limits=extraction.limits,
         workers=extraction.workers,
         progress=progress,
     )
     return {
-        fit_to_show(f"{report.places.source.url} {name}: {entry}"): value
+        fit_to_show(f"{report.workspace.source.url} {name}: {entry}"): value
         for report in reports
         for name, signature in signatures.items()
-        for entry, value in of_frames(report.frames[signature], report.places).items()
+        for entry, value in of_frames(report.frames[signature], report.workspace).items()
     }
 
 
@@ -183,10 +183,12 @@ def build_retire_job(names: Names) -> dg.JobDefinition:
     """Take a batch out of use: choose its partition, and launch."""
 
     @dg.op(description="Marks the batch as retired, and removes its partition.")
-    def retire(context: dg.OpExecutionContext, config: Retirement, places: PlacesResource) -> None:
+    def retire(
+        context: dg.OpExecutionContext, config: Retirement, workspace: WorkspaceResource
+    ) -> None:
         batch = context.partition_key
         with retrying_transients():
-            clips = retire_batch(batch, places.open(), withdraw=config.withdraw)
+            clips = retire_batch(batch, workspace.open(), withdraw=config.withdraw)
         context.instance.delete_dynamic_partition(names.of("video_batch"), batch)
         kept = f"{clips} stored clips withdrawn" if config.withdraw else "its frames are kept"
         context.log.info(f"{batch} is retired; {kept}")

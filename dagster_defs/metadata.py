@@ -1,4 +1,4 @@
-"""What a person at the UI sees of a step: counts, tables, pictures, places."""
+"""What a person at the UI sees of a step: counts, tables, pictures, workspace."""
 
 import hashlib
 from collections import Counter
@@ -10,20 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline import FrameExtractionSignature, IntegrityError
-from frames_pipeline.contact_sheet import as_markdown
-from frames_pipeline.entries import PassedOver
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider
+from frames_pipeline.pictures.contact_sheet import as_markdown
 from frames_pipeline.pipeline import (
     COPIED,
     DerivedReport,
     FramesReport,
-    Places,
+    Workspace,
     sheet_of_batch,
     timeline_of_batch,
 )
-from frames_pipeline.plain_text import as_markdown_text, fit_to_show
-from frames_pipeline.tables import provider_parameters
+from frames_pipeline.sources.entries import PassedOver
+from frames_pipeline.tables.tables import provider_parameters
+from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 
 Metadata = dict[str, Any]
 
@@ -112,17 +112,17 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def of_frames(report: FramesReport, places: Places) -> Metadata:
+def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
     """What is said of the frames of one signature, a picture first."""
     manifest = report.manifest
-    folder = places.store.url(manifest.batch_key, manifest.signature_key)
+    folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
     outcomes = report.outcomes.to_pylist()
     tried = [row for row in outcomes if row["status"] != "skipped"]
     failed = [row for row in tried if row["status"] == "failed"]
     decoded = [row for row in outcomes if not row["choice"].startswith(COPIED)]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
-        **_pictures(report, places),
+        **_pictures(report, workspace),
         "dagster/uri": dg.MetadataValue.path(folder),
         "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
@@ -147,11 +147,11 @@ def of_frames(report: FramesReport, places: Places) -> Metadata:
     }
 
 
-def _pictures(report: FramesReport, places: Places) -> Metadata:
+def _pictures(report: FramesReport, workspace: Workspace) -> Metadata:
     """What the frames are, and when; where they are damaged, checks say so, and this why not."""
     try:
-        sheet = sheet_of_batch(report.manifest, report.signature, places)
-        times = timeline_of_batch(report.manifest, places)
+        sheet = sheet_of_batch(report.manifest, report.signature, workspace)
+        times = timeline_of_batch(report.manifest, workspace)
     except IntegrityError as error:
         return {
             "contact_sheet": dg.MetadataValue.md(

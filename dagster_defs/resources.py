@@ -9,16 +9,16 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from frames_pipeline import ConfigError, Decoder, Limits
-from frames_pipeline.decoders import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
-from frames_pipeline.pipeline import Places
-from frames_pipeline.ray_workers import RayWorkers
-from frames_pipeline.videos import SUFFIXES
-from frames_pipeline.workers import Workers
+from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
+from frames_pipeline.pipeline import Workspace
+from frames_pipeline.sources.videos import SUFFIXES
+from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.ray import RayWorkers
 
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
-class PlacesResource(dg.ConfigurableResource[Places]):
+class WorkspaceResource(dg.ConfigurableResource[Workspace]):
     """Where videos are found, and where frames and tables are kept."""
 
     source: str = Field(description="Folder or fsspec URL of the videos.")
@@ -46,9 +46,9 @@ class PlacesResource(dg.ConfigurableResource[Places]):
         default=False, description="Follow symlinks that lead out of a local source."
     )
 
-    def open(self) -> Places:
-        """The places; nothing is touched yet."""
-        return Places.at(
+    def open(self) -> Workspace:
+        """The workspace; nothing is touched yet."""
+        return Workspace.at(
             self.source,
             self.root,
             source_options=self.reach_source(),

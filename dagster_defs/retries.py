@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from frames_pipeline import FramesPipelineError, TransientError
-from frames_pipeline.causes import presentable
+from frames_pipeline.io.causes import presentable
 
 MAX_RETRIES = 3
 SECONDS_TO_WAIT = 30

@@ -9,11 +9,11 @@ import dagster as dg
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
 from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from frames_pipeline import FramesPipelineError
-from frames_pipeline.batches import Batching
-from frames_pipeline.entries import said_of
-from frames_pipeline.pipeline import Change, Discovery, Places, discover, find_changes
+from frames_pipeline.pipeline import Change, Discovery, Workspace, discover, find_changes
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.entries import said_of
 
 PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
 
@@ -44,7 +44,7 @@ def build_batch_sensor(
         max_batches: The most batches that are sealed and started at a tick.
         look_at: The most batches that are compared at a tick.
     """
-    opened: dict[str, Places] = {}  # stays with the code server: batches are read once
+    opened: dict[str, Workspace] = {}  # stays with the code server: batches are read once
 
     @dg.sensor(
         name=names.of("video_batches"),
@@ -54,9 +54,9 @@ def build_batch_sensor(
         "files changed are observed again.",
     )
     def video_batches(
-        context: dg.SensorEvaluationContext, places: PlacesResource
+        context: dg.SensorEvaluationContext, workspace: WorkspaceResource
     ) -> dg.SensorResult:
-        here = opened.setdefault(repr(places), places.open())
+        here = opened.setdefault(repr(workspace), workspace.open())
         try:
             found = discover(here, batching, now=time.time(), at_most=max_batches)
             known = set(context.instance.get_dynamic_partitions(names.of("video_batch")))
@@ -105,7 +105,7 @@ class Tick:
 def compare_batches(
     found: Discovery,
     known: Collection[str],
-    here: Places,
+    here: Workspace,
     *,
     after: str | None,
     settled: float,

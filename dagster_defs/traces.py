@@ -5,15 +5,15 @@ from pydantic import Field
 
 from dagster_defs.metadata import Metadata, records
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
 from frames_pipeline.pipeline import (
     DERIVED,
     FramesOrigin,
-    Places,
     RowOrigin,
     Uses,
+    Workspace,
     origins_of_rows,
     uses_of_frame,
     uses_of_video,
@@ -37,7 +37,7 @@ class Trace(dg.Config):
         default="", description=f"What made the rows of this table: {', '.join(DERIVED)}."
     )
 
-    def find(self, places: Places) -> Uses:
+    def find(self, workspace: Workspace) -> Uses:
         """What there is to say.
 
         Raises:
@@ -46,20 +46,22 @@ class Trace(dg.Config):
         """
         match bool(self.video), bool(self.batch), bool(self.clip), bool(self.table):
             case True, False, False, False:
-                return uses_of_video(self.video, places)
+                return uses_of_video(self.video, workspace)
             case False, True, True, False if self.position is not None:
-                return uses_of_frame(self.batch, self.clip, self.position, places)
+                return uses_of_frame(self.batch, self.clip, self.position, workspace)
             case False, True, _, True:
-                return Uses((), self._rows(self.table, places))
+                return Uses((), self._rows(self.table, workspace))
             case False, True, True, False:
-                return Uses((), tuple(row for name in DERIVED for row in self._rows(name, places)))
+                return Uses(
+                    (), tuple(row for name in DERIVED for row in self._rows(name, workspace))
+                )
         message = "say which video; or a batch and a clip, a table, or a clip and a position"
         raise ConfigError(message)
 
-    def _rows(self, table: str, places: Places) -> tuple[RowOrigin, ...]:
+    def _rows(self, table: str, workspace: Workspace) -> tuple[RowOrigin, ...]:
         return tuple(
             origins_of_rows(
-                table, self.batch, places, clip_id=self.clip or None, position=self.position
+                table, self.batch, workspace, clip_id=self.clip or None, position=self.position
             )
         )
 
@@ -68,9 +70,9 @@ def build_trace_job(names: Names) -> dg.JobDefinition:
     """Forward and backward lineage, for those who are in the UI."""
 
     @dg.op(description="Looks up what came from what; nothing is made or changed.")
-    def trace(context: dg.OpExecutionContext, config: Trace, places: PlacesResource) -> None:
+    def trace(context: dg.OpExecutionContext, config: Trace, workspace: WorkspaceResource) -> None:
         with retrying_transients():
-            found = config.find(places.open())
+            found = config.find(workspace.open())
         context.add_output_metadata(_told(found))
 
     @dg.job(

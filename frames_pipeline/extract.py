@@ -2,7 +2,7 @@
 
     open   ->  index    ->  select    ->  plan  ->  decode     ->  convert
     media      packets      sampling      plan      decoders       convert
-               index        gather                  sweep          gather
+               index        gather                  decode_pass          gather
 
 The file is opened once and its packets are read once. Every signature, for every clip, says which
 positions it wants; one plan covers them all; one pass decodes; a frame is converted once per size
@@ -19,9 +19,20 @@ from typing import cast
 import numpy as np
 from av.video.frame import VideoFrame
 
-from frames_pipeline.convert import Converter, orientation
-from frames_pipeline.decoders import Decoder, Tally, open_decoder
-from frames_pipeline.device import check_available
+from frames_pipeline.clips import Seconds, Span, check_bounds
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, Media, Source, open_media
+from frames_pipeline.decoding.assembly import ClipAssembler, Converted, FramesBySignature
+from frames_pipeline.decoding.backends import Decoder, Tally, open_decoder
+from frames_pipeline.decoding.convert import Converter, orientation
+from frames_pipeline.decoding.decode_pass import (
+    DecodedFrame,
+    DecodePass,
+    GroupDone,
+    PlanFailedError,
+)
+from frames_pipeline.decoding.device import check_available
+from frames_pipeline.decoding.plan import DecodePlan, Rows, plan_decode, plan_linear
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -29,13 +40,8 @@ from frames_pipeline.errors import (
     SourceError,
     typed,
 )
-from frames_pipeline.frames import DecodeReport, Seconds, exact_seconds, ticks
-from frames_pipeline.gather import Batches, Collection, Converted, Span
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, Media, Source, open_media
-from frames_pipeline.plan import DecodePlan, Rows, plan_decode, plan_linear
+from frames_pipeline.frames import DecodeReport
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.sweep import Arrival, PlanFailedError, Settled, Sweep
 
 
 def extract_frames(
@@ -46,7 +52,7 @@ def extract_frames(
     end: Seconds | None = None,
     decoder: Decoder | str | None = None,
     limits: Limits | None = None,
-) -> Batches:
+) -> FramesBySignature:
     """The frames that each signature asks of a video, or of a part of it.
 
     Args:
@@ -73,10 +79,10 @@ def extract_frames(
     """
     wanted = _checked(signatures)
     backend = open_decoder(decoder)
-    check_part(start, end)
+    check_bounds(start, end)
     check_pixels(wanted, backend)
     with _bugs_typed(), open_media(source, limits) as media, _enough_memory(media):
-        span = part_of(media.index, start, end)
+        span = Span.between(start, end, media.index.time_base)
         [(_, result)] = extract_spans(media, [span], wanted, decoder=backend)
         media.check_unchanged()
         if isinstance(result, SourceError):
@@ -91,7 +97,7 @@ def extract_spans(
     *,
     decoder: Decoder,
     linear: str = "",
-) -> Iterator[tuple[int, Batches | SourceError]]:
+) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
     """The frames of several clips of one video, in one pass.
 
     Args:
@@ -104,10 +110,10 @@ def extract_spans(
     Yields:
         The number of a span, as soon as it is done, with its batches or why there are none.
     """
-    clips: dict[int, Collection] = {}
+    clips: dict[int, ClipAssembler] = {}
     for number, span in enumerate(spans):
         try:
-            clips[number] = Collection(media.index, span, signatures, media.limits)
+            clips[number] = ClipAssembler(media.index, span, signatures, media.limits)
         except SourceError as error:
             yield number, error
     rows = _wanted_rows(media.index, clips)
@@ -126,29 +132,6 @@ def extract_spans(
         rows = _wanted_rows(media.index, clips)
         plan = plan_linear(media.index, rows, reason="damage was met")
         yield from _decode(media, plan, clips, decoder, ledger)
-
-
-def check_part(start: Seconds | None, end: Seconds | None) -> None:
-    """Make sure that a part of a video can be asked for.
-
-    Raises:
-        ConfigError: A bound is not a finite number, or the part is empty.
-    """
-    bounds = {"start": start, "end": end}
-    exact = {
-        name: exact_seconds(value, name=name) for name, value in bounds.items() if value is not None
-    }
-    if len(exact) == len(bounds) and exact["end"] <= exact["start"]:
-        message = f"the part from {start} s to {end} s is empty; end must be after start"
-        raise ConfigError(message)
-
-
-def part_of(index: PacketIndex, start: Seconds | None, end: Seconds | None) -> Span:
-    """The part of a video between two times, in units of its index."""
-    return Span(
-        None if start is None else ticks(start, index.time_base),
-        None if end is None else ticks(end, index.time_base),
-    )
 
 
 def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
@@ -218,28 +201,28 @@ def _bugs_typed() -> Iterator[None]:
 def _decode(
     media: Media,
     plan: DecodePlan,
-    clips: dict[int, Collection],
+    clips: dict[int, ClipAssembler],
     decoder: Decoder,
     ledger: _Ledger,
-) -> Iterator[tuple[int, Batches | SourceError]]:
+) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
     """One pass: every frame goes to the clips that want it; those that are done are taken out."""
-    sweep, converter = Sweep(media, plan), Converter(media.name, media.container_crop)
+    decode_pass, converter = DecodePass(media, plan), Converter(media.name, media.container_crop)
     takers = _takers(media.index, clips)
 
-    def finish(before: int) -> Iterator[tuple[int, Batches | SourceError]]:
+    def finish(before: int) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
         for number in [number for number, clip in clips.items() if clip.last_row < before]:
             result = clips.pop(number).finish(
                 ledger.report(plan, before),
-                is_suspect=sweep.is_suspect,
-                complaint=sweep.complaint,
+                is_suspect=decode_pass.is_suspect,
+                complaint=decode_pass.complaint,
             )
             yield number, result
 
-    for event in sweep.frames(decoder, ledger.tally):
+    for event in decode_pass.frames(decoder, ledger.tally):
         match event:
-            case Settled(before):
+            case GroupDone(before):
                 yield from finish(before)
-            case Arrival(row, frame):
+            case DecodedFrame(row, frame):
                 converted = Converted(frame, converter)
                 for position, clip in takers.get(row, ()):
                     clip.put(position, converted)
@@ -272,16 +255,16 @@ class _Ledger:
         )
 
 
-def _wanted_rows(index: PacketIndex, clips: dict[int, Collection]) -> Rows:
+def _wanted_rows(index: PacketIndex, clips: dict[int, ClipAssembler]) -> Rows:
     positions = [clip.positions for clip in clips.values()]
     return np.unique(index.presentation[np.concatenate([np.empty(0, np.int64), *positions])])
 
 
 def _takers(
-    index: PacketIndex, clips: dict[int, Collection]
-) -> dict[int, list[tuple[int, Collection]]]:
+    index: PacketIndex, clips: dict[int, ClipAssembler]
+) -> dict[int, list[tuple[int, ClipAssembler]]]:
     """Who wants the frame of a row, and at which position."""
-    takers: dict[int, list[tuple[int, Collection]]] = {}
+    takers: dict[int, list[tuple[int, ClipAssembler]]] = {}
     for clip in clips.values():
         rows = index.presentation[clip.positions].tolist()
         for row, position in zip(rows, clip.positions.tolist(), strict=True):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.crop import Crop
-from frames_pipeline.errors import ConfigError
-from frames_pipeline.times import Timestamps
+Timestamps = Literal["container", "repaired", "counted"]
+"""Where times come from. `container`: all from the container. `repaired`: most of them, the others
+from their neighbours. `counted`: from positions and the average rate."""
 
-Seconds = Fraction | Decimal | int | float | np.integer | np.floating
-"""A time."""
 
-_CLOCK: Final = np.iinfo(np.int64)
-"""Range of a timestamp."""
+class Crop(NamedTuple):
+    """Pixels that a container says to cut off each edge of the coded picture."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,54 +149,3 @@ class FrameBatch:
         for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
-
-
-def exact_seconds(seconds: Seconds, *, name: str = "a time") -> Fraction:
-    """A time as an exact number.
-
-    Raises:
-        ConfigError: It is not a finite number. Text and truth values are none.
-
-    >>> exact_seconds(0.5), exact_seconds(Decimal("0.1"))
-    (Fraction(1, 2), Fraction(1, 10))
-    """
-    is_number = isinstance(seconds, Fraction | Decimal | int | float | np.integer | np.floating)
-    if not is_number or isinstance(seconds, bool | np.timedelta64):
-        message = f"{name}={seconds!r} is not a number of seconds; "
-        raise ConfigError(message + "give an int, a float, a Fraction or a Decimal")
-    try:
-        if isinstance(seconds, np.integer):
-            return Fraction(int(seconds))
-        return Fraction(*seconds.as_integer_ratio())
-    except (ValueError, OverflowError) as error:
-        message = f"{name}={seconds!r} is not a finite number of seconds; leave {name} out"
-        raise ConfigError(f"{message} where there is no bound") from error
-
-
-def ticks(seconds: Seconds, time_base: Fraction) -> int:
-    """The first timestamp at or after a time; times beyond 64 bits are the ends of the clock.
-
-    A float that is the nearest one to a timestamp means that timestamp, so that seconds which
-    were read off a frame lead back to it. So does one of NumPy's, in its own precision.
-
-    Raises:
-        ConfigError: The time is not a finite number.
-
-    >>> ticks(0.1, Fraction(1, 30)), ticks(Fraction(1, 10), Fraction(1, 30))
-    (3, 3)
-    >>> ticks(0.11, Fraction(1, 30))
-    4
-    """
-    exact = exact_seconds(seconds) / time_base
-    nearest = round(exact)
-    if isinstance(seconds, float | np.floating) and _nearest(nearest * time_base, seconds):
-        exact = Fraction(nearest)
-    return min(max(math.ceil(exact), int(_CLOCK.min) + 1), int(_CLOCK.max))
-
-
-def _nearest(exact: Fraction, given: float | np.floating) -> bool:
-    """Whether a float is the one of its type that an exact number becomes."""
-    try:
-        return bool(type(given)(float(exact)) == given)
-    except OverflowError:
-        return False

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 from fuzz.cases import make_cases
 from fuzz.run import run
 from fuzz.seeds import make_seeds, sorted_seeds

@@ -34,9 +34,9 @@ from frames_pipeline.bitstream import (
     references,
 )
 from frames_pipeline.bitstream.nal import START_CODE, sized_units
+from frames_pipeline.container.declared_sizes import Allowed, check_declared
+from frames_pipeline.container.sample_table import read_sample_table
 from frames_pipeline.errors import LimitExceededError
-from frames_pipeline.packets.declared import Allowed, check_declared
-from frames_pipeline.packets.sample_table import read_sample_table
 from fuzz.mutate import (
     change_a_box,
     delete_run,

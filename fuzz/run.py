@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from frames_pipeline import FramesPipelineError, InternalError
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 from fuzz.cases import Case, Report, differences, extracted
 
 

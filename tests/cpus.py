@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from frames_pipeline import FrameExtractionSignature, extract_frames
-from frames_pipeline.convert import Converter, PixelSpec
+from frames_pipeline.decoding.convert import Converter, PixelSpec
 
 CASES: Final = int(os.environ.get("FRAMES_CPU_CASES", "600"))
 """Number of pictures to convert. Raise it for a longer run."""

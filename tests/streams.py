@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from frames_pipeline.index import PacketIndex
+from frames_pipeline.container.index import PacketIndex
 
 
 @dataclass

@@ -17,9 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from frames_pipeline.convert import Converter, PixelSpec
-from frames_pipeline.media import open_media
-from frames_pipeline.ycbcr import SHORTCUT, apply_formula
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.ycbcr import SHORTCUT, apply_formula
 from tests.corpus.decoding import decode_planned
 from tests.cpus import COLOUR_SPACES, library, random_frame
 from tests.oracle import plain_decode

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Captioning
-from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
@@ -76,7 +76,7 @@ CONFIGURED = [
     *models_in(FramesComponent),
     *models_in(DecoderResource),
     ExtractionResource,
-    PlacesResource,
+    WorkspaceResource,
     OpenAIVisionProvider,
     TransformersCaptioner,
     TechnicalQuality,

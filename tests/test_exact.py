@@ -18,8 +18,8 @@ import pytest
 
 from frames_pipeline import SourceError
 from frames_pipeline.bitstream import OPEN
-from frames_pipeline.media import open_media
-from frames_pipeline.plan import plan_linear
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.plan import plan_linear
 from tests.corpus.decoding import Decode, decode_by, decode_planned
 from tests.made_streams import (
     CONTAINERS,

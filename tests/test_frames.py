@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError, DecodeReport, FrameBatch, Outcome
-from frames_pipeline.frames import exact_seconds, ticks
+from frames_pipeline.clips import exact_seconds, ticks
 
 OUTCOME = Outcome(DecodeReport("pyav"), candidates=9)
 

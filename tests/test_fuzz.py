@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 from fuzz import parsers
 from fuzz.cases import Case, make_cases
 from fuzz.mutate import mutated

@@ -18,15 +18,14 @@ import pytest
 from click.testing import CliRunner
 
 import frames_pipeline.cli
-from frames_pipeline.batches import Batching
 from frames_pipeline.cli import main
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import open_quality_provider
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     catalog_batch,
     cut_clips,
@@ -35,9 +34,10 @@ from frames_pipeline.pipeline import (
     extract_batch,
     measure_batch,
 )
-from frames_pipeline.plain_text import fit_to_show
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.text.plain import fit_to_show
+from frames_pipeline.workers.local import Workers
 from tests.payloads import PAYLOADS, as_key, random_texts, unseen
 from tests.videos import make_videos
 
@@ -83,7 +83,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     videos.mkdir()
     make_videos(videos, NAMES, frames=4)
     (videos / BROKEN).write_text("no video")
-    here = Places.at(str(videos), str(root))
+    here = Workspace.at(str(videos), str(root))
     (batch,) = discover(here, Batching(batch_size=1000, max_wait_s=0), now=1e12).sealed
     assert len(batch.videos) == len(NAMES) + 1
     one = Workers(1)

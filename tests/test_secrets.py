@@ -32,13 +32,13 @@ from frames_pipeline import (
     extract_frames,
     probe,
 )
-from frames_pipeline.batches import Batching, BatchRegistry
 from frames_pipeline.cli import main
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline import Places, discover, extract_uris
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.pipeline import Workspace, discover, extract_uris
+from frames_pipeline.sources.batches import Batching, BatchRegistry
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.workers.local import Workers
 from tests.s3 import QUICK, S3
 
 pytest.importorskip("aiohttp")
@@ -237,7 +237,7 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
         lambda: VideoSource(url),
         lambda: FrameStore(url),
         lambda: BatchRegistry(url),
-        lambda: Places.at(".", url),
+        lambda: Workspace.at(".", url),
         lambda: extract_uris(["a.mp4"], [MIDDLE], url),
         lambda: FramesComponent(source=url, root=".", signatures={}).definitions(),
         lambda: FramesComponent(source=".", root=url, signatures={}).definitions(),
@@ -306,7 +306,7 @@ def test_dagster(
             "signatures": {"few": {"policy": "middle", "target_res": [24, 32]}},
         }
     )
-    here = Places.at(str(videos), s3.url, root_options=s3.options)
+    here = Workspace.at(str(videos), s3.url, root_options=s3.options)
     discover(here, Batching(max_wait_s=0), now=1e12)
     home = tmp_path / "home"
     home.mkdir()

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenarios import Scenario
-from frames_pipeline.frames import ticks
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import open_media
-from frames_pipeline.plan import DecodePlan, plan_decode
+from frames_pipeline.clips import ticks
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.plan import DecodePlan, plan_decode
 from frames_pipeline.sampling import select_frames
 
 

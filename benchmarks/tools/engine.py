@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.tools.base import Request
 from frames_pipeline import SourceError, extract_frames, open_decoder
+from frames_pipeline.clips import Span, ticks
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.frames import ticks
-from frames_pipeline.gather import Batches, Span
-from frames_pipeline.media import open_media
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
         return len(positions)
 
 
-def _clips(request: Request) -> list[Batches]:
+def _clips(request: Request) -> list[FramesBySignature]:
     with open_media(request.path) as media:
         time_base = media.index.time_base
         spans = [

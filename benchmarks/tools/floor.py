@@ -15,9 +15,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from benchmarks.tools.base import Request
-from frames_pipeline.convert import Converter, PixelSpec
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.plan import DecodePlan
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.plan import DecodePlan
 
 _SEEK_OVER: Final = 100
 """Packets that are rather sought over than read."""

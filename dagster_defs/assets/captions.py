@@ -13,13 +13,13 @@ from dagster_defs.metadata import (
     statuses,
 )
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pipeline import caption_batch
-from frames_pipeline.tables import CAPTIONS as COLUMNS
-from frames_pipeline.tables import OUTCOMES
+from frames_pipeline.tables.tables import CAPTIONS as COLUMNS
+from frames_pipeline.tables.tables import OUTCOMES
 
 
 def build_captions(
@@ -53,12 +53,12 @@ def build_captions(
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_captions(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             provider = open_provider()
             report = caption_batch(
-                context.partition_key, signature, places.open(), provider, name=name
+                context.partition_key, signature, workspace.open(), provider, name=name
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),

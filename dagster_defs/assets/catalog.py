@@ -8,13 +8,13 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline import MEANS, catalog_batch
-from frames_pipeline.tables import CATALOG as COLUMNS
-from frames_pipeline.tables import CLIPS
+from frames_pipeline.tables.tables import CATALOG as COLUMNS
+from frames_pipeline.tables.tables import CLIPS
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
@@ -54,13 +54,13 @@ def build_catalog(
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def clip_catalog(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             rows, info = catalog_batch(
                 context.partition_key,
                 signatures,
-                places.open(),
+                workspace.open(),
                 selection=selection,
                 embeddings=embeddings,
                 captions=captions,

@@ -6,12 +6,12 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, PlacesResource
+from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.clips import Cutting
+from frames_pipeline.clipping import Clipping
 from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
-from frames_pipeline.tables import CLIPS as COLUMNS
-from frames_pipeline.tables import VIDEOS
+from frames_pipeline.tables.tables import CLIPS as COLUMNS
+from frames_pipeline.tables.tables import VIDEOS
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",
@@ -19,32 +19,34 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
-    """The asset that cuts. Its code version is the way of cutting."""
+def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
+    """The asset that cuts. Its code version is the way of clipping."""
 
     @dg.asset(
         key=names.clips,
         deps=[names.videos],
-        description=f"Spans of the batch's videos, cut by {cutting!r}. A clip is a span of "
+        description=f"Spans of the batch's videos, cut by {clipping!r}. A clip is a span of "
         "timestamps, not a file; cutting reads headers and decodes one frame per video, or all of "
         "them where it is by shots.",
         group_name="ingest",
         kinds={"video", "parquet"},
         partitions_def=names.partitions,
-        code_version=hashlib.sha256(repr(cutting).encode()).hexdigest()[:16],
-        metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(cutting)},
+        code_version=hashlib.sha256(repr(clipping).encode()).hexdigest()[:16],
+        metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(clipping)},
     )
     def clips(
-        context: dg.AssetExecutionContext, places: PlacesResource, extraction: ExtractionResource
+        context: dg.AssetExecutionContext,
+        workspace: WorkspaceResource,
+        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
-        opened = places.open()
+        opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
                 repair_store(opened, [context.partition_key], dry_run=False)
             rows = cut_clips(
                 opened.batches.read(context.partition_key),
                 opened,
-                cutting,
+                clipping,
                 limits=extraction.limits,
                 workers=extraction.workers,
                 retry_failed=extraction.retry_failed,
@@ -53,7 +55,7 @@ def build_clips(names: Names, cutting: Cutting) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(clips_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
-                    f"{places.root}/tables/clips/{context.partition_key}"
+                    f"{workspace.root}/tables/clips/{context.partition_key}"
                 ),
                 "dagster/partition_row_count": rows.num_rows,
                 "dagster/column_lineage": column_lineage(COLUMNS, {names.videos: VIDEOS}),

@@ -4,12 +4,12 @@ import dagster as dg
 
 from dagster_defs.metadata import code_version, column_lineage, column_schema, of_rows, records
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.pipeline import embed_batch, mark_near_duplicates, pool_batch
-from frames_pipeline.tables import (
+from frames_pipeline.tables.tables import (
     NEAR_DUPLICATES,
     OUTCOMES,
     clip_embeddings_schema,
@@ -50,11 +50,11 @@ def build_embeddings(
         },
     )
     def frame_embeddings(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
             report = embed_batch(
-                context.partition_key, signature, places.open(), provider, name=name
+                context.partition_key, signature, workspace.open(), provider, name=name
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
@@ -92,10 +92,10 @@ def build_clip_embeddings(names: Names, *, name: str = "") -> dg.AssetsDefinitio
         metadata={"dagster/column_schema": column_schema(clip_embeddings_schema())},
     )
     def clip_embeddings(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
-            report = pool_batch(context.partition_key, places.open(), name=name)
+            report = pool_batch(context.partition_key, workspace.open(), name=name)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
@@ -131,9 +131,11 @@ def build_near_duplicates(names: Names, *, name: str, min_similarity: float) -> 
         code_version=f"leaders-1-{min_similarity}",
         metadata={"dagster/column_schema": column_schema(NEAR_DUPLICATES)},
     )
-    def near_duplicates(places: PlacesResource) -> dg.MaterializeResult[None]:
+    def near_duplicates(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
         with retrying_transients():
-            report = mark_near_duplicates(places.open(), name=name, min_similarity=min_similarity)
+            report = mark_near_duplicates(
+                workspace.open(), name=name, min_similarity=min_similarity
+            )
         rows = sorted(report.rows.to_pylist(), key=lambda row: -row["similarity"])
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),

@@ -7,11 +7,11 @@ import dagster as dg
 from dagster_defs.metadata import column_lineage, column_schema, of_frames
 from dagster_defs.names import Names
 from dagster_defs.progress import Progress
-from dagster_defs.resources import DecoderResource, ExtractionResource, PlacesResource
+from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.pipeline import extract_batch
-from frames_pipeline.tables import CLIPS, OUTCOMES
+from frames_pipeline.tables.tables import CLIPS, OUTCOMES
 
 POOL = "decode"
 """Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
@@ -48,11 +48,11 @@ def build_frames(
     )
     def clip_frames(
         context: dg.AssetExecutionContext,
-        places: PlacesResource,
+        workspace: WorkspaceResource,
         decoder: DecoderResource,
         extraction: ExtractionResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        opened, batch = places.open(), context.partition_key
+        opened, batch = workspace.open(), context.partition_key
         selected = {key: by_key[key] for key in sorted(context.selected_asset_keys)}
         with retrying_transients():
             reports = extract_batch(

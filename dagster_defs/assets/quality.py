@@ -5,13 +5,13 @@ import pyarrow.compute as pc
 
 from dagster_defs.metadata import code_version, column_lineage, column_schema, of_rows
 from dagster_defs.names import Names
-from dagster_defs.resources import PlacesResource
+from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.quality import QualityProvider
 from frames_pipeline.pipeline import measure_batch
-from frames_pipeline.tables import OUTCOMES
-from frames_pipeline.tables import QUALITY as COLUMNS
+from frames_pipeline.tables.tables import OUTCOMES
+from frames_pipeline.tables.tables import QUALITY as COLUMNS
 
 
 def build_quality(
@@ -34,10 +34,10 @@ def build_quality(
         },
     )
     def frame_quality(
-        context: dg.AssetExecutionContext, places: PlacesResource
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
     ) -> dg.MaterializeResult[None]:
         with retrying_transients():
-            report = measure_batch(context.partition_key, signature, places.open(), provider)
+            report = measure_batch(context.partition_key, signature, workspace.open(), provider)
         rows = report.rows
         means = {
             f"mean_{name}": float(pc.mean(rows[name]).as_py())

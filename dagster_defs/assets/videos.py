@@ -4,10 +4,10 @@ import dagster as dg
 
 from dagster_defs.metadata import PASSED_OVER_TAG, column_schema, records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, PlacesResource
+from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
-from frames_pipeline.tables import VIDEOS as COLUMNS
+from frames_pipeline.tables.tables import VIDEOS as COLUMNS
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:
@@ -26,9 +26,11 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def videos(
-        context: dg.AssetExecutionContext, places: PlacesResource, extraction: ExtractionResource
+        context: dg.AssetExecutionContext,
+        workspace: WorkspaceResource,
+        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
-        opened = places.open()
+        opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
                 repair_store(opened, [context.partition_key], dry_run=False)
@@ -37,7 +39,7 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(videos_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
-                    f"{places.root}/tables/videos/{context.partition_key}"
+                    f"{workspace.root}/tables/videos/{context.partition_key}"
                 ),
                 "dagster/partition_row_count": rows.num_rows,
                 "videos": rows.num_rows,

@@ -15,11 +15,9 @@ from frames_pipeline.cli import options, output
 from frames_pipeline.cli.dry_runs import changes
 from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.cli.queries import sql
-from frames_pipeline.clips import Cutting
-from frames_pipeline.collection import open_frames
-from frames_pipeline.entries import as_text, key_of, said_of
+from frames_pipeline.clipping import Clipping
 from frames_pipeline.errors import ConfigError, FramesPipelineError
-from frames_pipeline.export import (
+from frames_pipeline.export.export import (
     Encoding,
     export_images,
     export_lance,
@@ -27,17 +25,16 @@ from frames_pipeline.export import (
     export_webdataset,
 )
 from frames_pipeline.extract import probe as probe_source
-from frames_pipeline.packs import PruneReport, pack_frames, prune_pack
 from frames_pipeline.pipeline import (
     DERIVED,
     Amount,
     Damage,
-    Places,
     Prices,
     RepairReport,
     RowOrigin,
     Sizing,
     Uses,
+    Workspace,
     estimate_extraction,
     extract_uris,
     origins_of_rows,
@@ -49,11 +46,14 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.pipeline.extraction import Progress
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.readers.packs import PruneReport, pack_frames, prune_pack
+from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.entries import as_text, key_of, said_of
+from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.store import GarbageReport
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.text.plain import fit_to_show
+from frames_pipeline.workers.local import Workers
 
 FOUND = 1
 """Exit code: something is not as it should be."""
@@ -167,7 +167,7 @@ def plan(
     *,
     source: str,
     signatures: Signatures,
-    cutting: Cutting,
+    clipping: Clipping,
     sample: int,
     seed: int,
     processes: int,
@@ -188,7 +188,7 @@ def plan(
     found = estimate_extraction(
         VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
         signatures,
-        cutting=cutting,
+        clipping=clipping,
         sample=sample,
         seed=seed,
         batch_size=batch_size,
@@ -242,7 +242,7 @@ def extract(
     uris: tuple[str, ...],
     root: str,
     signatures: Signatures,
-    cutting: Cutting,
+    clipping: Clipping,
     decoder: str,
     processes: int,
     source_options: Options,
@@ -258,7 +258,7 @@ def extract(
             uris,
             signatures,
             root,
-            cutting=cutting,
+            clipping=clipping,
             source_options=source_options,
             root_options=root_options,
             decoder=decoder,
@@ -306,7 +306,7 @@ def _progress(*, quiet: bool) -> Iterator[Progress]:
 @options.as_json
 def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) -> None:
     """Batches and what is stored of them; or the clips of one BATCH."""
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     rows = list(_batches(here) if batch is None else _clips(here, batch))
     if as_json:
         output.document(rows)
@@ -316,7 +316,7 @@ def ls(*, root: str, batch: str | None, root_options: Options, as_json: bool) ->
         output.complaint("nothing")
 
 
-def _batches(here: Places) -> Iterator[dict[str, Any]]:
+def _batches(here: Workspace) -> Iterator[dict[str, Any]]:
     retired, suspects = set(here.batches.retired()), Suspects(here.store.objects).keys()
     stored = set(here.store.batches())
     for batch in sorted(stored | set(here.batches.keys()) | retired):
@@ -335,7 +335,7 @@ def _batches(here: Places) -> Iterator[dict[str, Any]]:
             }
 
 
-def _clips(here: Places, batch: str) -> Iterator[dict[str, Any]]:
+def _clips(here: Workspace, batch: str) -> Iterator[dict[str, Any]]:
     suspects = Suspects(here.store.objects).keys()
     for signature in here.store.signatures(batch):
         state = here.store.inspect(batch, signature)
@@ -377,7 +377,7 @@ def show(
 
     It goes to the terminal, or to a file. SIGNATURE is a key, as `ls` prints it.
     """
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     manifest = here.store.manifest(batch, signature)
     sheet = sheet_of_batch(
         manifest, FrameExtractionSignature.from_mapping(manifest.signature), here, max_tiles=tiles
@@ -522,7 +522,7 @@ def verify(
 
     With --deep, also compare tables, batches and notes with their checksums.
     """
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     rows, faults = [], []
     for one in [batch] if batch is not None else here.store.batches():
         report = here.store.verify(one, deep=deep)
@@ -551,7 +551,7 @@ def verify(
         sys.exit(FOUND)
 
 
-def _besides(here: Places, batch: str | None, known: set[str]) -> Iterator[dict[str, str]]:
+def _besides(here: Workspace, batch: str | None, known: set[str]) -> Iterator[dict[str, str]]:
     """Yield damage of documents, tables and notes that is not known yet."""
     for one in repair_store(here, [batch] if batch else []).damages:
         if one.key not in known:
@@ -572,7 +572,7 @@ def repair(
     Checks every batch unless you name some. To mend frames, run a batch with `extraction.repair`.
     Exit code 1 means that damage is left.
     """
-    report = repair_store(options.places(root, root_options), batches, dry_run=not apply)
+    report = repair_store(options.workspace(root, root_options), batches, dry_run=not apply)
     if as_json:
         output.document(report)
     else:
@@ -609,7 +609,7 @@ def gc(
 
     That is what no commit and no manifest names. It is deleted if that is asked for.
     """
-    report = options.places(root, root_options).store.collect_garbage(
+    report = options.workspace(root, root_options).store.collect_garbage(
         batch, grace_seconds=3600 * grace_hours, dry_run=not delete
     )
     if as_json:
@@ -631,7 +631,7 @@ def gc(
 @click.option("--undo", is_flag=True, help="Bring it back into use.")
 def retire(*, root: str, batch: str, root_options: Options, withdraw: bool, undo: bool) -> None:
     """Take a BATCH out of use. Its videos stay sealed in it."""
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     if undo:
         here.batches.restore(batch)
         output.line(f"{batch} is in use")
@@ -650,7 +650,7 @@ def suspects(*, root: str, root_options: Options, clear: str | None, as_json: bo
 
     Their videos are decoded linearly, and the next run of a batch makes their frames again.
     """
-    here = Suspects(options.places(root, root_options).store.objects)
+    here = Suspects(options.workspace(root, root_options).store.objects)
     if clear is not None:
         here.clear(clear)
         output.line(f"{clear} is decoded by plan again")
@@ -689,7 +689,9 @@ def lineage() -> None:
 @options.as_json
 def lineage_of_video(*, root: str, video: str, root_options: Options, as_json: bool) -> None:
     """What was made from a VIDEO, named relative to its source."""
-    _print_uses(uses_of_video(as_text(video), options.places(root, root_options)), as_json=as_json)
+    _print_uses(
+        uses_of_video(as_text(video), options.workspace(root, root_options)), as_json=as_json
+    )
 
 
 @lineage.command("frame")
@@ -702,7 +704,7 @@ def lineage_of_frame(
     *, root: str, batch: str, clip: str, position: int, root_options: Options, as_json: bool
 ) -> None:
     """What was made from one frame: POSITION counts the stream's shown frames."""
-    found = uses_of_frame(batch, clip, position, options.places(root, root_options))
+    found = uses_of_frame(batch, clip, position, options.workspace(root, root_options))
     _print_uses(found, as_json=as_json)
 
 
@@ -716,7 +718,7 @@ def lineage_of_rows(
     *, root: str, table: str, batch: str, clip: str | None, root_options: Options, as_json: bool
 ) -> None:
     """What made the rows of a TABLE: frames, video, provider."""
-    rows = tuple(origins_of_rows(table, batch, options.places(root, root_options), clip_id=clip))
+    rows = tuple(origins_of_rows(table, batch, options.workspace(root, root_options), clip_id=clip))
     _print_uses(Uses((), rows), as_json=as_json)
 
 

@@ -16,7 +16,7 @@ from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import open_caption_provider
 from frames_pipeline.models.embedding import open_embedding_provider
 from frames_pipeline.models.quality import open_quality_provider
-from frames_pipeline.pipeline import Estimate, Places, estimate_changes, estimate_rows
+from frames_pipeline.pipeline import Estimate, Workspace, estimate_changes, estimate_rows
 
 
 class _Step(NamedTuple):
@@ -115,7 +115,7 @@ def changes(
     frames that are there already, from the bytes that the videos had at the last look; nor for rows
     that were made from the same frames, by the same provider with the same parameters.
     """
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     found = [
         estimate
         for batch in batches or here.batches.keys()
@@ -132,7 +132,7 @@ def changes(
 
 
 def _estimates(
-    batch: str, signatures: Signatures, here: Places, steps: Steps, *, measures: bool
+    batch: str, signatures: Signatures, here: Workspace, steps: Steps, *, measures: bool
 ) -> Iterator[Estimate]:
     yield from estimate_changes(batch, signatures, here)
     for signature in signatures:

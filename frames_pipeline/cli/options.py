@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from frames_pipeline.addresses import is_secret_name
-from frames_pipeline.clips import Cutting, FixedStride, Shots, WholeVideo
+from frames_pipeline.clipping import Clipping, FixedStride, Shots, WholeVideo
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.pipeline import Places, Prices
+from frames_pipeline.pipeline import Prices, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.store import GRACE_SECONDS
-from frames_pipeline.videos import SUFFIXES
+from frames_pipeline.text.addresses import is_secret_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def _signatures(
         raise click.BadParameter(str(error)) from error
 
 
-def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Cutting:
+def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Clipping:
     """`whole`, `shots`, or seconds of a clip."""
     if text in ("whole", "shots"):
         return WholeVideo() if text == "whole" else Shots()
@@ -256,9 +256,9 @@ def as_json(command: F) -> F:
     )
 
 
-def places(root: str, options: Options) -> Places:
+def workspace(root: str, options: Options) -> Workspace:
     """What lies under a root; there is no source."""
-    return Places.at(".", root, root_options=options)
+    return Workspace.at(".", root, root_options=options)
 
 
 def _field(text: str) -> tuple[str, object]:

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frames_pipeline.addresses import without_secrets
-from frames_pipeline.plain_text import as_json, fit_to_show
+from frames_pipeline.text.addresses import without_secrets
+from frames_pipeline.text.plain import as_json, fit_to_show
 
 
 def line(text: str = "") -> None:

@@ -55,7 +55,7 @@ def sql(
     if out is not None and out.suffix not in _WRITERS:
         message = f"{out} must end in {' or '.join(_WRITERS)}"
         raise ConfigError(message)
-    here = options.places(root, root_options)
+    here = options.workspace(root, root_options)
     if query is None:
         _tell_tables(open_views(here, check=not unchecked), as_json=as_json)
         return

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from frames_pipeline.addresses import signing_names
 from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import check_number, check_whole
@@ -32,7 +31,8 @@ from frames_pipeline.models.captioning import (
     check_prompt,
     shown_frames,
 )
-from frames_pipeline.models.pacing import MINUTE, Pace, Turn
+from frames_pipeline.models.pacing import MINUTE, Permit, RateLimiter
+from frames_pipeline.text.addresses import signing_names
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam
@@ -149,7 +149,7 @@ class OpenAIVisionProvider:
             "temperature": self.temperature,
             "seed": self.seed,
         }
-        turns: list[Turn] = []
+        permits: list[Permit] = []
         client = openai.OpenAI(
             base_url=self.base_url,
             api_key=self.api_key or _NO_KEY,
@@ -158,8 +158,8 @@ class OpenAIVisionProvider:
             # They see every request that is sent, the client's retries included.
             http_client=openai.DefaultHttpxClient(
                 event_hooks={
-                    "request": [lambda _: turns.append(self._pace.wait())],
-                    "response": [lambda response: self._heed(response, turns[-1])],
+                    "request": [lambda _: permits.append(self._pace.wait())],
+                    "response": [lambda response: self._heed(response, permits[-1])],
                 }
             ),
         )
@@ -172,11 +172,11 @@ class OpenAIVisionProvider:
                 **{name: value for name, value in choices.items() if value is not None},
             )
             body = bytes(response.http_response.content)
-        self._pace.settle(turns[-1], _tokens_in(body))
+        self._pace.settle(permits[-1], _tokens_in(body))
         return body
 
     @property
-    def _pace(self) -> Pace:
+    def _pace(self) -> RateLimiter:
         """One for all who ask that endpoint for that model with that key from this process."""
         with _PACES:
             return _pace_of(
@@ -187,10 +187,10 @@ class OpenAIVisionProvider:
                 tokens=self.tokens_per_minute,
             )
 
-    def _heed(self, response: Any, turn: Turn) -> None:  # noqa: ANN401 - of httpx or httpx2
+    def _heed(self, response: Any, permit: Permit) -> None:  # noqa: ANN401 - of httpx or httpx2
         """Hold everybody back for as long as a busy endpoint asks for, up to a minute."""
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            self._pace.settle(turn, 0)
+            self._pace.settle(permit, 0)
         wanted = response.headers.get("Retry-After", "")
         if response.status_code in _BUSY and wanted.isascii() and wanted.isdigit():
             self._pace.hold(min(int(wanted), MINUTE))
@@ -272,8 +272,8 @@ class _Answer:
 
 
 @lru_cache(maxsize=64)
-def _pace_of(*_endpoint: str | None, requests: int | None, tokens: int | None) -> Pace:
-    return Pace(requests, tokens)
+def _pace_of(*_endpoint: str | None, requests: int | None, tokens: int | None) -> RateLimiter:
+    return RateLimiter(requests, tokens)
 
 
 def _text(content: object) -> str:

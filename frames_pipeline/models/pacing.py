@@ -16,7 +16,7 @@ MINUTE: Final = 60.0
 
 
 @dataclass(slots=True)
-class Turn:
+class Permit:
     """A request that was let through."""
 
     at: float
@@ -25,7 +25,7 @@ class Turn:
     """What it cost; until that is known, what the dearest so far did."""
 
 
-class Pace:
+class RateLimiter:
     """Lets requests through one by one, each once there is room for it in the minute before."""
 
     def __init__(
@@ -41,27 +41,27 @@ class Pace:
         """
         self._limits = requests, tokens
         self._window = window_s
-        self._turns: deque[Turn] = deque()
+        self._permits: deque[Permit] = deque()
         self._dearest = 0
         self._held_until = 0.0
         self._lock = threading.Lock()
 
-    def wait(self) -> Turn:
+    def wait(self) -> Permit:
         """Wait until one more request may be sent, and count it."""
         while True:
             with self._lock:
                 now = time.monotonic()
                 seconds = self._seconds_left(now)
                 if seconds <= 0:
-                    turn = Turn(now, self._dearest)
-                    self._turns.append(turn)
-                    return turn
+                    permit = Permit(now, self._dearest)
+                    self._permits.append(permit)
+                    return permit
             time.sleep(seconds)
 
-    def settle(self, turn: Turn, tokens: int) -> None:
+    def settle(self, permit: Permit, tokens: int) -> None:
         """Say what a request cost."""
         with self._lock:
-            turn.tokens = tokens
+            permit.tokens = tokens
             self._dearest = max(self._dearest, tokens)
 
     def hold(self, seconds: float) -> None:
@@ -71,17 +71,17 @@ class Pace:
 
     def _seconds_left(self, now: float) -> float:
         """How long until there is room, as far as is known."""
-        while self._turns and self._turns[0].at <= now - self._window:
-            self._turns.popleft()
+        while self._permits and self._permits[0].at <= now - self._window:
+            self._permits.popleft()
         requests, tokens = self._limits
         until = self._held_until
-        if requests is not None and len(self._turns) >= requests:
-            until = max(until, self._turns[-requests].at + self._window)
+        if requests is not None and len(self._permits) >= requests:
+            until = max(until, self._permits[-requests].at + self._window)
         if tokens is not None:
             spent = 0
-            for turn in reversed(self._turns):
-                spent += turn.tokens
+            for permit in reversed(self._permits):
+                spent += permit.tokens
                 if spent >= tokens:
-                    until = max(until, turn.at + self._window)
+                    until = max(until, permit.at + self._window)
                     break
         return until - now

@@ -11,8 +11,10 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 
 from __future__ import annotations
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
 from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
+from frames_pipeline.pipeline.content_index import COPIED
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -35,9 +37,9 @@ from frames_pipeline.pipeline.ingest import (
     videos_version,
 )
 from frames_pipeline.pipeline.inspection import (
+    BlankReport,
     Finding,
-    Fit,
-    Sight,
+    SignatureFit,
     compare_with_signature,
     find_disorder,
     find_repeated,
@@ -52,8 +54,6 @@ from frames_pipeline.pipeline.lineage import (
     uses_of_frame,
     uses_of_video,
 )
-from frames_pipeline.pipeline.origins import COPIED
-from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
 from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
 from frames_pipeline.pipeline.retirement import retire_batch
@@ -62,12 +62,14 @@ from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_ext
 from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views, view_names
+from frames_pipeline.pipeline.workspace import Workspace
 
 __all__ = [
     "COPIED",
     "DERIVED",
     "MEANS",
     "Amount",
+    "BlankReport",
     "Change",
     "Damage",
     "DerivedReport",
@@ -77,20 +79,19 @@ __all__ = [
     "Family",
     "FamilyReport",
     "Finding",
-    "Fit",
     "FramesOrigin",
     "FramesReport",
-    "Places",
     "Prices",
     "RecheckReport",
     "RepairReport",
     "RowOrigin",
-    "Sight",
+    "SignatureFit",
     "Sizing",
     "Suspect",
     "Suspects",
     "UriReport",
     "Uses",
+    "Workspace",
     "caption_batch",
     "catalog_batch",
     "clips_version",
@@ -124,3 +125,7 @@ __all__ = [
     "videos_version",
     "view_names",
 ]
+
+__getattr__ = old_names(
+    __name__, {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"}
+)

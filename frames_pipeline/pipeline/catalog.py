@@ -9,13 +9,14 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
-from frames_pipeline.tables import CATALOG, TableInfo, table_of
+from frames_pipeline.tables.tables import CATALOG, TableInfo, table_of
 
 MEANS: Final = {
     "sharpness": "sharpness",
@@ -32,10 +33,11 @@ FIRST: Final = "default"
 _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
+@old_parameters(places="workspace")
 def catalog_batch(
     batch: str,
     signatures: Mapping[str, FrameExtractionSignature],
-    places: Places,
+    workspace: Workspace,
     *,
     selection: Selection | None = None,
     embeddings: Sequence[str] = ("",),
@@ -48,19 +50,19 @@ def catalog_batch(
     Args:
         batch: Key of the batch.
         signatures: Its named signatures.
-        places: Workspace of the batch.
+        workspace: Workspace of the batch.
         selection: Rules for clips to keep; by default `Selection()`.
         embeddings: Names of the embeddings; the first one's is empty.
         captions: Names of the captions; the first one's is empty.
     """
     selection = selection or Selection()
-    frames = _read_frames(batch, signatures, places)
-    uris = {row["video_key"]: row["uri"] for row in places.rows("videos", batch)}
-    measures = _means(places.table("quality", batch))
-    vectors = [_read_vectors(batch, name, places) for name in embeddings]
-    texts = [(name, _by_clip(places.rows("captions", batch, part=name))) for name in captions]
+    frames = _read_frames(batch, signatures, workspace)
+    uris = {row["video_key"]: row["uri"] for row in workspace.rows("videos", batch)}
+    measures = _means(workspace.table("quality", batch))
+    vectors = [_read_vectors(batch, name, workspace) for name in embeddings]
+    texts = [(name, _by_clip(workspace.rows("captions", batch, part=name))) for name in captions]
     rows = []
-    for clip in places.rows("clips", batch):
+    for clip in workspace.rows("clips", batch):
         clip_id = clip["clip_id"]
         measured = measures.get(clip_id)
         outcome = _worst([clip, *_outcomes(clip_id, frames)])
@@ -75,7 +77,7 @@ def catalog_batch(
             | (measured or dict.fromkeys(MEANS.values()))
         )
     table = table_of(rows, CATALOG)
-    return table, places.tables.write("catalog", batch, table)
+    return table, workspace.tables.write("catalog", batch, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,37 +109,37 @@ class _Vectors:
 
 
 def _read_frames(
-    batch: str, signatures: Mapping[str, FrameExtractionSignature], places: Places
+    batch: str, signatures: Mapping[str, FrameExtractionSignature], workspace: Workspace
 ) -> list[_Frames]:
-    families = Suspects(places.store.objects).keys()
+    families = Suspects(workspace.store.objects).keys()
     frames = []
     for name, signature in signatures.items():
-        commits = _commits(batch, signature, places)
+        commits = _commits(batch, signature, workspace)
         folder = f"frames/{batch}/{signature.key}"
         frames.append(
             _Frames(
                 name=name,
                 key=signature.key,
-                outcomes=_by_clip(places.rows("outcomes", batch, part=signature.key)),
+                outcomes=_by_clip(workspace.rows("outcomes", batch, part=signature.key)),
                 paths={clip_id: f"{folder}/{commit.path}" for clip_id, commit in commits.items()},
-                suspect=suspect_clips(batch, commits.values(), places, families),
+                suspect=suspect_clips(batch, commits.values(), workspace, families),
             )
         )
     return frames
 
 
 def _commits(
-    batch: str, signature: FrameExtractionSignature, places: Places
+    batch: str, signature: FrameExtractionSignature, workspace: Workspace
 ) -> Mapping[str, ClipCommit]:
     try:
-        return places.store.manifest(batch, signature).clips
+        return workspace.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
 
 
-def _read_vectors(batch: str, name: str, places: Places) -> _Vectors:
-    counts = _counts(places.table("embeddings", batch, part=name))
-    return _Vectors(name, places.tables.path("embeddings", batch, part=name), counts)
+def _read_vectors(batch: str, name: str, workspace: Workspace) -> _Vectors:
+    counts = _counts(workspace.table("embeddings", batch, part=name))
+    return _Vectors(name, workspace.tables.path("embeddings", batch, part=name), counts)
 
 
 def _by_clip(rows: Iterable[Row]) -> dict[str, Row]:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from frames_pipeline.convert import PixelSpec, geometry
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.pipeline.derive import standing_clips
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
 
@@ -54,21 +55,22 @@ class Estimate:
     extracted together share what is said of their frames."""
 
 
+@old_parameters(places="workspace")
 def estimate_changes(
-    batch: str, signatures: Iterable[FrameExtractionSignature], places: Places
+    batch: str, signatures: Iterable[FrameExtractionSignature], workspace: Workspace
 ) -> list[Estimate]:
     """What an extraction of a batch would do, if it were asked for these signatures now.
 
     Args:
         batch: A batch whose clips are cut.
         signatures: What would be asked for.
-        places: Where tables and frames are.
+        workspace: Where tables and frames are.
     """
-    cut = places.rows("clips", batch)
-    before = _before(batch, cut, places)
+    cut = workspace.rows("clips", batch)
+    before = _before(batch, cut, workspace)
     changes = []
     for signature in dict.fromkeys(signatures):
-        lacking = clips_to_extract(batch, signature, places)
+        lacking = clips_to_extract(batch, signature, workspace)
         amounts = [_amount(signature, clip, before) for clip in lacking]
         seconds = sum(float(clip["duration_seconds"]) for clip in lacking)
         changes.append(
@@ -87,10 +89,11 @@ def estimate_changes(
     return changes
 
 
+@old_parameters(places="workspace")
 def estimate_rows(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     step: str,
     provider: Provider,
@@ -102,23 +105,23 @@ def estimate_rows(
     Args:
         batch: A batch whose clips are cut.
         signature: Whose frames the rows are made from, extracted or not.
-        places: Where tables and frames are.
+        workspace: Where tables and frames are.
         step: `embeddings`, `quality` or `captions`.
         provider: What would make the rows.
         name: What the rows are called, where a batch has several tables of them.
         ask: Has the provider do a clip, to be timed on one that is to be done: twice, since the
             first time loads its model. `None`: it stays unknown how long the rows take.
     """
-    cut = places.rows("clips", batch)
-    lacking = {clip["clip_id"] for clip in clips_to_extract(batch, signature, places)}
-    commits = _commits(batch, signature, places)
-    stand = standing_clips(batch, signature, places, table=step, provider=provider, name=name)
+    cut = workspace.rows("clips", batch)
+    lacking = {clip["clip_id"] for clip in clips_to_extract(batch, signature, workspace)}
+    commits = _commits(batch, signature, workspace)
+    stand = standing_clips(batch, signature, workspace, table=step, provider=provider, name=name)
     to_do = [
         clip
         for clip in cut
         if clip["clip_id"] in lacking or clip["clip_id"] in commits.keys() - stand
     ]
-    before = _before(batch, cut, places)
+    before = _before(batch, cut, workspace)
     amounts = [
         (commit.num_frames, commit.bytes)
         if (commit := commits.get(clip["clip_id"])) and clip["clip_id"] not in lacking
@@ -130,7 +133,7 @@ def estimate_rows(
     tried = next((commit for commit in sample if commit.num_frames), None) if ask else None
     seconds = None if frames else 0.0
     if ask and tried:
-        clip_frames = places.store.read_commit(batch, signature, tried)
+        clip_frames = workspace.store.read_commit(batch, signature, tried)
         seconds = frames * _cpu_seconds(ask, clip_frames) / len(clip_frames)
     return Estimate(
         batch=batch,
@@ -154,10 +157,10 @@ def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float
 
 
 def _commits(
-    batch: str, signature: FrameExtractionSignature, places: Places
+    batch: str, signature: FrameExtractionSignature, workspace: Workspace
 ) -> Mapping[str, ClipCommit]:
     try:
-        return places.store.manifest(batch, signature).clips
+        return workspace.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
 
@@ -172,20 +175,20 @@ class _Before:
     """Seconds of a core for a second of video, at the signature that took longest."""
 
 
-def _before(batch: str, cut: Iterable[Row], places: Places) -> _Before:
+def _before(batch: str, cut: Iterable[Row], workspace: Workspace) -> _Before:
     lengths = {clip["clip_id"]: clip["duration_seconds"] or 0.0 for clip in cut}
     stored = raw = 0
     costs = []
-    for signature in places.store.signatures(batch):
+    for signature in workspace.store.signatures(batch):
         try:
-            commits = places.store.manifest(batch, signature).clips.values()
+            commits = workspace.store.manifest(batch, signature).clips.values()
         except CommitNotFoundError:
             continue
         stored += sum(commit.bytes for commit in commits)
         raw += sum(3 * commit.num_frames * commit.height * commit.width for commit in commits)
         done = [
             (row["seconds"], lengths.get(row["clip_id"], 0.0))
-            for row in places.rows("outcomes", batch, part=signature)
+            for row in workspace.rows("outcomes", batch, part=signature)
             if row["frames_decoded"]
         ]
         if length := sum(length for _, length in done):

@@ -13,20 +13,21 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider, concurrency_of
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.models.quality import QualityProvider
-from frames_pipeline.pipeline.at_once import results
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.bounded import results
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import Manifest
-from frames_pipeline.tables import (
+from frames_pipeline.tables.tables import (
     CAPTIONS,
     QUALITY,
-    Lineage,
+    FrameRef,
     TableInfo,
     caption_rows,
     embedding_rows,
@@ -44,7 +45,7 @@ PUBLISH_EVERY_S: Final = 30.0
 GIVE_UP_AFTER: Final = 8
 """Clips in a row without an answer after which the others are not asked about."""
 
-RowsOf = Callable[[Lineage, FrameBatch], pa.Table]
+RowsOf = Callable[[FrameRef, FrameBatch], pa.Table]
 """Makes the rows of one clip."""
 
 
@@ -68,10 +69,11 @@ class DerivedReport:
     """Path or URL of what they are made from: the folder of the frames."""
 
 
+@old_parameters(places="workspace")
 def embed_batch(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     provider: EmbeddingProvider,
     *,
     name: str = "",
@@ -81,7 +83,7 @@ def embed_batch(
     Args:
         batch: Key of the batch.
         signature: Whose frames the provider is given.
-        places: Where everything is.
+        workspace: Where everything is.
         provider: What makes the vectors.
         name: What these embeddings are called, where a batch has several.
 
@@ -90,13 +92,13 @@ def embed_batch(
         IntegrityError: They are not what was committed.
     """
 
-    def rows_of(lineage: Lineage, frames: FrameBatch) -> pa.Table:
+    def rows_of(lineage: FrameRef, frames: FrameBatch) -> pa.Table:
         return embedding_rows(lineage, provider.embed(frames.frames), provider=provider)
 
     return _derive(
         batch,
         signature,
-        places,
+        workspace,
         table="embeddings",
         provider=provider,
         name=name,
@@ -108,7 +110,7 @@ def embed_batch(
 def standing_clips(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     table: str,
     provider: Provider,
@@ -119,12 +121,12 @@ def standing_clips(
     Args:
         batch: Key of the batch.
         signature: Whose frames the rows are made from.
-        places: Where everything is.
+        workspace: Where everything is.
         table: `embeddings`, `quality` or `captions`.
         provider: What would make the rows. It is asked who it is, and loads nothing.
         name: What the rows are called, where a batch has several tables.
     """
-    before = places.table(table, batch, part=name)
+    before = workspace.table(table, batch, part=name)
     if before is None:
         return set()
     if table == "embeddings":
@@ -132,7 +134,7 @@ def standing_clips(
     else:
         columns = {"quality": QUALITY, "captions": CAPTIONS}[table]
     try:
-        manifest = places.store.manifest(batch, signature)
+        manifest = workspace.store.manifest(batch, signature)
     except CommitNotFoundError:
         return set()
     return set(_standing(before, manifest, signature, provider, columns))
@@ -147,27 +149,29 @@ def _dimensions(before: pa.Table | None, provider: EmbeddingProvider) -> int:
     return provider.dimensions
 
 
-def pool_batch(batch: str, places: Places, *, name: str = "") -> DerivedReport:
+@old_parameters(places="workspace")
+def pool_batch(batch: str, workspace: Workspace, *, name: str = "") -> DerivedReport:
     """A vector per clip, in the table `clip_embeddings`: the mean of those of its frames.
 
     Args:
         batch: Key of the batch.
-        places: Where everything is.
+        workspace: Where everything is.
         name: What the embeddings of its frames are called.
 
     Raises:
         CommitNotFoundError: The batch has no embeddings of that name.
     """
-    rows = pooled_rows(places.tables.read("embeddings", batch, part=name), pool="mean")
-    info = places.tables.write("clip_embeddings", batch, rows, part=name)
-    made_from = places.tables.url("embeddings", batch, part=name)
+    rows = pooled_rows(workspace.tables.read("embeddings", batch, part=name), pool="mean")
+    info = workspace.tables.write("clip_embeddings", batch, rows, part=name)
+    made_from = workspace.tables.url("embeddings", batch, part=name)
     return DerivedReport(
         info, rows, made=len(rows), kept=0, new=rows, device="cpu", made_from=made_from
     )
 
 
+@old_parameters(places="workspace")
 def measure_batch(
-    batch: str, signature: FrameExtractionSignature, places: Places, provider: QualityProvider
+    batch: str, signature: FrameExtractionSignature, workspace: Workspace, provider: QualityProvider
 ) -> DerivedReport:
     """Quality measures per frame, in the table `quality`.
 
@@ -176,13 +180,13 @@ def measure_batch(
         IntegrityError: They are not what was committed.
     """
 
-    def rows_of(lineage: Lineage, frames: FrameBatch) -> pa.Table:
+    def rows_of(lineage: FrameRef, frames: FrameBatch) -> pa.Table:
         return quality_rows(lineage, provider.measure(frames.frames), provider=provider)
 
     return _derive(
         batch,
         signature,
-        places,
+        workspace,
         table="quality",
         provider=provider,
         schema=QUALITY,
@@ -190,10 +194,11 @@ def measure_batch(
     )
 
 
+@old_parameters(places="workspace")
 def caption_batch(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     provider: CaptionProvider,
     *,
     name: str = "",
@@ -210,7 +215,7 @@ def caption_batch(
     Args:
         batch: Key of the batch.
         signature: Whose frames the model is shown.
-        places: Where everything is.
+        workspace: Where everything is.
         provider: What asks it.
         name: What these captions are called, where a batch has several.
         publish_every_s: Seconds after which what was made so far is published.
@@ -226,7 +231,7 @@ def caption_batch(
     unanswered: dict[str, TransientError | None] = {}
     silences, most = 0, max(give_up_after, 2 * concurrency_of(provider))
 
-    def rows_of(lineage: Lineage, frames: FrameBatch) -> pa.Table:
+    def rows_of(lineage: FrameRef, frames: FrameBatch) -> pa.Table:
         nonlocal silences
         if silences >= most:
             unanswered[lineage.clip_id] = None
@@ -245,7 +250,7 @@ def caption_batch(
     report = _derive(
         batch,
         signature,
-        places,
+        workspace,
         table="captions",
         provider=provider,
         name=name,
@@ -267,7 +272,7 @@ def caption_batch(
 def _derive(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     table: str,
     provider: Provider,
@@ -278,8 +283,8 @@ def _derive(
     publish_every_s: float = PUBLISH_EVERY_S,
 ) -> DerivedReport:
     """Keep the rows that stand, make the others; publish them every so often, and at the end."""
-    manifest = places.store.manifest(batch, signature)
-    before = places.table(table, batch, part=name)
+    manifest = workspace.store.manifest(batch, signature)
+    before = workspace.table(table, batch, part=name)
     columns = schema(before) if callable(schema) else schema
     standing = _standing(before, manifest, signature, provider, columns)
     kept = set(standing)
@@ -289,13 +294,13 @@ def _derive(
 
     def publish() -> TableInfo:
         done = rows(clip for clip in manifest.clips if clip in standing)
-        return places.tables.write(table, batch, done, part=name)
+        return workspace.tables.write(table, batch, done, part=name)
 
-    def made_of(clip: tuple[Lineage, FrameBatch]) -> tuple[str, pa.Table]:
+    def made_of(clip: tuple[FrameRef, FrameBatch]) -> tuple[str, pa.Table]:
         return clip[0].clip_id, rows_of(*clip)
 
     missing = [clip for clip in manifest.clips if clip not in kept]
-    owed = _frames_of(missing, manifest, places, signature)
+    owed = _frames_of(missing, manifest, workspace, signature)
     published = time.monotonic()
     try:
         for clip_id, made in results(made_of, owed, at_once):
@@ -316,19 +321,22 @@ def _derive(
         kept=len(kept),
         new=rows(missing),
         device=str(getattr(provider, "device_name", "cpu")) if missing else "none",
-        made_from=places.store.url(batch, signature),
+        made_from=workspace.store.url(batch, signature),
     )
 
 
 def _frames_of(
-    clips: Iterable[str], manifest: Manifest, places: Places, signature: FrameExtractionSignature
-) -> Iterator[tuple[Lineage, FrameBatch]]:
+    clips: Iterable[str],
+    manifest: Manifest,
+    workspace: Workspace,
+    signature: FrameExtractionSignature,
+) -> Iterator[tuple[FrameRef, FrameBatch]]:
     """The frames of some clips, one after the other."""
     batch = manifest.batch_key
     for clip_id in clips:
         commit = manifest.clips[clip_id]
-        frames = places.store.read_commit(batch, signature, commit)
-        lineage = Lineage.of(
+        frames = workspace.store.read_commit(batch, signature, commit)
+        lineage = FrameRef.of(
             frames,
             batch=batch,
             clip_id=clip_id,

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
-from frames_pipeline.pipeline.places import Places
-from frames_pipeline.tables import NEAR_DUPLICATES, TableInfo, table_of, vectors_of
+from frames_pipeline.models.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
+from frames_pipeline.pipeline.workspace import Workspace
+from frames_pipeline.tables.tables import NEAR_DUPLICATES, TableInfo, table_of, vectors_of
 
 ALL: Final = "all"
 """What tables over all batches have for a batch."""
@@ -35,8 +36,9 @@ class DuplicatesReport:
     """Share of them that was found, in a sample; 1 where the search was exact."""
 
 
+@old_parameters(places="workspace")
 def mark_near_duplicates(
-    places: Places,
+    workspace: Workspace,
     *,
     name: str = "",
     min_similarity: float = 0.95,
@@ -49,7 +51,7 @@ def mark_near_duplicates(
     not. Later batches change nothing of what was said of earlier ones. Nothing is deleted.
 
     Args:
-        places: Where everything is.
+        workspace: Where everything is.
         name: What the embeddings are called whose clips' vectors are compared.
         min_similarity: The least cosine of what is nearly the same.
         exact_up_to: Clips up to which each is compared with every kept one.
@@ -58,7 +60,7 @@ def mark_near_duplicates(
         ConfigError: Vectors of several lengths, a similarity that cannot be, or FAISS is not
             installed.
     """
-    read = places.tables.read_many("clip_embeddings", places.batches.keys(), part=name)
+    read = workspace.tables.read_many("clip_embeddings", workspace.batches.keys(), part=name)
     tables = [(batch, rows) for batch, rows in read if len(rows)]
     _check_comparable(tables, name)
     clips = [(batch, clip_id) for batch, rows in tables for clip_id in rows["clip_id"].to_pylist()]
@@ -69,7 +71,7 @@ def mark_near_duplicates(
         exact_up_to=exact_up_to,
     )
     rows = table_of(_rows(clips, found), NEAR_DUPLICATES)
-    info = places.tables.write("near_duplicates", ALL, rows, part=name)
+    info = workspace.tables.write("near_duplicates", ALL, rows, part=name)
     return DuplicatesReport(info, rows, len(tables), len(clips), found.search, found.recall)
 
 

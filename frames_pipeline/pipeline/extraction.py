@@ -13,9 +13,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from frames_pipeline.batches import Batch
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip
-from frames_pipeline.decoders import Decoder, open_decoder
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import Decoder, open_decoder
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -26,20 +27,20 @@ from frames_pipeline.errors import (
     WorkerError,
 )
 from frames_pipeline.extract import check_pixels
-from frames_pipeline.media import Limits
+from frames_pipeline.pipeline.content_index import is_copied
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.origins import is_copied
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
-from frames_pipeline.pipeline.places import Places, Row
 from frames_pipeline.pipeline.repair import repair_store
 from frames_pipeline.pipeline.suspects import Suspects, is_suspect
 from frames_pipeline.pipeline.work import Job, Task, run_task
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batch
+from frames_pipeline.sources.videos import Video
+from frames_pipeline.sources.withdrawal import error as withdrawal_error
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.tables import OUTCOMES, table_of
-from frames_pipeline.videos import Video
-from frames_pipeline.withdrawal import error as withdrawal_error
-from frames_pipeline.workers import Workers
+from frames_pipeline.tables.tables import OUTCOMES, table_of
+from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
 """Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
@@ -70,10 +71,11 @@ class FramesReport:
     """Wall-clock seconds that it took, likewise."""
 
 
+@old_parameters(places="workspace")
 def extract_batch(
     batch: Batch | str,
     signatures: Iterable[FrameExtractionSignature],
-    places: Places,
+    workspace: Workspace,
     *,
     decoder: Decoder | str | None = None,
     limits: Limits | None = None,
@@ -90,7 +92,7 @@ def extract_batch(
     Args:
         batch: A batch with clips.
         signatures: Signatures to extract, all from one decode.
-        places: Workspace of the batch.
+        workspace: Workspace of the batch.
         decoder: A decoder or its name; by default the CPU's.
         limits: Resource limits for one source and one clip of it.
         workers: Number of processes, and time limit for one clip.
@@ -108,25 +110,25 @@ def extract_batch(
     since = time.monotonic()
     wanted = tuple(dict.fromkeys(signatures))
     key = batch if isinstance(batch, str) else batch.key
-    job = _checked_job(key, wanted, places, open_decoder(decoder), limits or Limits())
-    if places.batches.is_withdrawn(key):
+    job = _checked_job(key, wanted, workspace, open_decoder(decoder), limits or Limits())
+    if workspace.batches.is_withdrawn(key):
         raise withdrawal_error(key)
     if repair:
-        repair_store(places, [key], signatures=wanted, dry_run=False)
-    cut = places.rows("clips", key)
+        repair_store(workspace, [key], signatures=wanted, dry_run=False)
+    cut = workspace.rows("clips", key)
     find_done = _whole_before if repair else _done_before
     before: Results = {}
     for signature in wanted:
         before |= find_done(
-            signature, key, cut, places, retry_failed=retry_failed, suspects=job.suspects
+            signature, key, cut, workspace, retry_failed=retry_failed, suspects=job.suspects
         )
-    tasks = _tasks(job, cut, places, wanted, done=before)
+    tasks = _tasks(job, cut, workspace, wanted, done=before)
     for signature in {signature for task in tasks for signature in task.signatures}:
-        places.store.claim(key, signature)  # workers get the store with this done
+        workspace.store.claim(key, signature)  # workers get the store with this done
     now = _run(tasks, workers or Workers(), progress)
     seconds = time.monotonic() - since
     return {
-        signature: _publish(signature, key, cut, places, before=before, now=now, seconds=seconds)
+        signature: _publish(signature, key, cut, workspace, before=before, now=now, seconds=seconds)
         for signature in wanted
     }
 
@@ -134,7 +136,7 @@ def extract_batch(
 def _checked_job(
     batch: str,
     signatures: Sequence[FrameExtractionSignature],
-    places: Places,
+    workspace: Workspace,
     decoder: Decoder,
     limits: Limits,
 ) -> Job:
@@ -147,16 +149,22 @@ def _checked_job(
         message = "no signature given; say which frames are wanted"
         raise ConfigError(message)
     check_pixels(signatures, decoder)
-    suspects = Suspects(places.store.objects).keys()
-    return Job(places.source, places.store, batch, decoder, limits, suspects)
+    suspects = Suspects(workspace.store.objects).keys()
+    return Job(workspace.source, workspace.store, batch, decoder, limits, suspects)
 
 
 def clips_to_extract(
-    batch: str, signature: FrameExtractionSignature, places: Places, *, retry_failed: bool = False
+    batch: str,
+    signature: FrameExtractionSignature,
+    workspace: Workspace,
+    *,
+    retry_failed: bool = False,
 ) -> list[Row]:
     """Return the clips that `extract_batch` would decode: neither committed nor known to fail."""
-    cut, suspects = places.rows("clips", batch), Suspects(places.store.objects).keys()
-    done = _done_before(signature, batch, cut, places, retry_failed=retry_failed, suspects=suspects)
+    cut, suspects = workspace.rows("clips", batch), Suspects(workspace.store.objects).keys()
+    done = _done_before(
+        signature, batch, cut, workspace, retry_failed=retry_failed, suspects=suspects
+    )
     return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
 
 
@@ -164,23 +172,23 @@ def _whole_before(
     signature: FrameExtractionSignature,
     batch: str,
     cut: Sequence[Row],
-    places: Places,
+    workspace: Workspace,
     *,
     retry_failed: bool,
     suspects: Collection[str],
 ) -> Results:
     """Return the results of `_done_before` without damaged clips; read every stored object."""
-    readable = places.store.inspect(batch, signature).commits
+    readable = workspace.store.inspect(batch, signature).commits
     done = _done_before(
         signature,
         batch,
         cut,
-        places,
+        workspace,
         retry_failed=retry_failed,
         suspects=suspects,
         readable=readable,
     )
-    damaged = _damaged(signature, batch, places)
+    damaged = _damaged(signature, batch, workspace)
     return {name: result for name, result in done.items() if name[1] not in damaged}
 
 
@@ -188,15 +196,15 @@ def _done_before(
     signature: FrameExtractionSignature,
     batch: str,
     cut: Sequence[Row],
-    places: Places,
+    workspace: Workspace,
     *,
     retry_failed: bool,
     suspects: Collection[str],
     readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """Return results to keep: commits from the same bytes, not suspect, and lasting failures."""
-    told = {row["clip_id"]: row for row in _told_before(signature, batch, places)}
-    commits = _commits(signature, batch, cut, places, suspects, readable=readable)
+    told = {row["clip_id"]: row for row in _told_before(signature, batch, workspace)}
+    commits = _commits(signature, batch, cut, workspace, suspects, readable=readable)
     done: Results = {}
     for clip in cut:
         clip_id = clip["clip_id"]
@@ -216,25 +224,27 @@ def _done_before(
     return done
 
 
-def _told_before(signature: FrameExtractionSignature, batch: str, places: Places) -> list[Row]:
+def _told_before(
+    signature: FrameExtractionSignature, batch: str, workspace: Workspace
+) -> list[Row]:
     """Outcomes of the last run, unless a version with other columns wrote them.
 
     What that version committed stands by the commits; what failed then is tried again.
     """
-    table = places.table("outcomes", batch, part=signature.key)
+    table = workspace.table("outcomes", batch, part=signature.key)
     return table.to_pylist() if table is not None and table.schema.equals(OUTCOMES) else []
 
 
-def _damaged(signature: FrameExtractionSignature, batch: str, places: Places) -> set[str]:
+def _damaged(signature: FrameExtractionSignature, batch: str, workspace: Workspace) -> set[str]:
     """Clips of which something is missing, cut short or changed in the store."""
-    return {fault.clip_id for fault in places.store.verify(batch, signature, deep=True).faults}
+    return {fault.clip_id for fault in workspace.store.verify(batch, signature, deep=True).faults}
 
 
 def _commits(
     signature: FrameExtractionSignature,
     batch: str,
     cut: Sequence[Row],
-    places: Places,
+    workspace: Workspace,
     suspects: Collection[str],
     *,
     readable: Mapping[str, ClipCommit] | None,
@@ -258,24 +268,24 @@ def _commits(
     if readable is not None:
         return current(readable)
     try:
-        published = current(places.store.manifest(batch, signature).clips)
+        published = current(workspace.store.manifest(batch, signature).clips)
     except CommitNotFoundError:
         published = {}
     if len(published) == len(wanted):
         return published
-    return current(places.store.clips(batch, signature))
+    return current(workspace.store.clips(batch, signature))
 
 
 def _tasks(
     job: Job,
     cut: Sequence[Row],
-    places: Places,
+    workspace: Workspace,
     signatures: Sequence[FrameExtractionSignature],
     *,
     done: Results,
 ) -> list[Task]:
     """Return the remaining work in the order to do it."""
-    videos = {row["video_key"]: video_of(row) for row in places.rows("videos", job.batch)}
+    videos = {row["video_key"]: video_of(row) for row in workspace.rows("videos", job.batch)}
     tasks = list(_passes(job, cut, videos, signatures, done=done))
     if job.source.is_copied:
         tasks.reverse()  # where not all copies fit on this machine, the last ones cut are there
@@ -329,7 +339,7 @@ def _publish(
     signature: FrameExtractionSignature,
     batch: str,
     cut: Sequence[Row],
-    places: Places,
+    workspace: Workspace,
     *,
     before: Results,
     now: Results,
@@ -338,9 +348,9 @@ def _publish(
     """Publish the manifest and the table of outcomes."""
     results = {clip["clip_id"]: (before | now)[signature, clip["clip_id"]] for clip in cut}
     committed = [result.commit for result in results.values() if result.commit]
-    manifest = places.store.commit_batch(batch, signature, committed)
+    manifest = workspace.store.commit_batch(batch, signature, committed)
     outcomes = table_of([result.row for result in results.values()], OUTCOMES)
-    places.tables.write("outcomes", batch, outcomes, part=signature.key)
+    workspace.tables.write("outcomes", batch, outcomes, part=signature.key)
     decoded = {
         clip: result.commit.outcome.decode for (_, clip), result in now.items() if result.commit
     }

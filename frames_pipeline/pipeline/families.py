@@ -18,8 +18,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Media
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Media
 
 _FORMAT: Final = b"video-family/1\n"
 _LONGEST_NAME: Final = 64

@@ -24,20 +24,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.clips import Clip
-from frames_pipeline.convert import Converter, PixelSpec
-from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.device import TOLERANCES, Tolerance
+from frames_pipeline.clips import Clip, Span
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.assembly import Converted
+from frames_pipeline.decoding.backends import PyavDecoder
+from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceChangedError, SourceError
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.gather import Converted, Span
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.families import Family, family_of
 from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
-from frames_pipeline.videos import Video, VideoSource
 
 PIXELS: Final = 1 << 30
 """The most pixels of a plain decode: 517 frames of 1920x1080, 18,641 of 320x180."""
@@ -153,15 +153,15 @@ def _stored(
         for clip, commit in task.clips
         if np.searchsorted(index.shown_pts, clip.start) < within
     ]
-    places: list[tuple[ClipCommit, int]] = []
+    workspace: list[tuple[ClipCommit, int]] = []
     for _, commit in chance.sample(reached, min(_FRAMES, len(reached))):
         try:
             clip = task.store.open_commit(task.batch, task.signature, commit)
         except IntegrityError:
             continue  # `verify` and the other half of the check find damaged clips
         usable = (clip.positions < within) & ~np.array(clip.attributes["corrupt"], np.bool_)
-        places += [(commit, number) for number in np.flatnonzero(usable).tolist()]
-    for commit, number in chance.sample(places, min(_FRAMES, len(places))):
+        workspace += [(commit, number) for number in np.flatnonzero(usable).tolist()]
+    for commit, number in chance.sample(workspace, min(_FRAMES, len(workspace))):
         try:
             yield _stored_claim(task, commit, number)
         except IntegrityError:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from frames_pipeline.clips import Clip
+from frames_pipeline.container.media import Limits
 from frames_pipeline.errors import FramesPipelineError, SourceError, WorkerError
-from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.family_check import FamilyTask, FrameDifference, Judgement, judge
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.places import Places
 from frames_pipeline.pipeline.suspects import Suspect, Suspects, suspect_clips
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 _TRIED: Final = 3
 """Videos of a family that are tried before it stays unjudged."""
@@ -52,7 +52,7 @@ class FamilyReport:
 def check_families(
     manifest: Manifest,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     chance: random.Random,
     limits: Limits | None = None,
@@ -66,7 +66,7 @@ def check_families(
     Args:
         manifest: The batch's frames.
         signature: The signature of these frames.
-        places: Where videos and frames are.
+        workspace: Where videos and frames are.
         chance: Chooses videos and frames.
         limits: Limits on one source.
         workers: How many processes, and how long one video may take.
@@ -74,8 +74,8 @@ def check_families(
     Raises:
         FramesPipelineError: The fault is not a video's.
     """
-    suspects = Suspects(places.store.objects)
-    tasks = _tasks(manifest, signature, places, suspects=suspects.keys())
+    suspects = Suspects(workspace.store.objects)
+    tasks = _tasks(manifest, signature, workspace, suspects=suspects.keys())
     tasks = _drawn(tasks, chance, limits or Limits())
     reports: dict[str, FamilyReport] = {}
     while tasks:
@@ -92,7 +92,7 @@ def check_families(
         replace(
             report,
             suspect_clips=suspect_clips(
-                manifest.batch_key, commits, places, known & {report.family}
+                manifest.batch_key, commits, workspace, known & {report.family}
             ),
         )
         for _, report in sorted(reports.items())
@@ -102,7 +102,7 @@ def check_families(
 def _tasks(
     manifest: Manifest,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     suspects: frozenset[str],
 ) -> dict[str, list[FamilyTask]]:
@@ -110,9 +110,9 @@ def _tasks(
 
     Frames of version 0.1 do not name their family; all such frames of one codec count as a family.
     """
-    videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
+    videos = {row["video_key"]: row for row in workspace.rows("videos", manifest.batch_key)}
     of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
-    for row in places.rows("clips", manifest.batch_key):
+    for row in workspace.rows("clips", manifest.batch_key):
         commit = manifest.clips.get(row["clip_id"])
         if commit is not None and row["video_key"] in videos:
             family = commit.outcome.decode.family or row["codec"]
@@ -122,8 +122,8 @@ def _tasks(
     for (family, key, fingerprint), stored in of_video.items():
         task = FamilyTask(
             family=family,
-            source=places.source,
-            store=places.store,
+            source=workspace.source,
+            store=workspace.store,
             batch=manifest.batch_key,
             signature=signature,
             video=video_of(videos[key]),

@@ -12,11 +12,13 @@ from typing import Final
 import pyarrow as pa
 from av.video.format import VideoFormat
 
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import Clip, Cutting
-from frames_pipeline.convert import Size, chroma_block
-from frames_pipeline.crop import Crop, window
-from frames_pipeline.entries import PassedOver
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.clipping import Clipping
+from frames_pipeline.clips import Clip
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.decoding.convert import Size, chroma_block
+from frames_pipeline.decoding.crop import window
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -30,13 +32,14 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.extract import probe_media
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Limits, open_media
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.frames import Crop
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.tables import CLIPS, VIDEOS, table_digest, table_of
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.sources.entries import PassedOver
+from frames_pipeline.sources.videos import Video, VideoSource
+from frames_pipeline.tables.tables import CLIPS, VIDEOS, table_digest, table_of
+from frames_pipeline.workers.local import Workers
 
 _CUTTING: Final = b"cutting"
 """Name under which a table of clips says how they were cut."""
@@ -75,31 +78,33 @@ class Change:
     """Digest of what is listed of its files now: equal for the same change."""
 
 
+@old_parameters(places="workspace")
 def discover(
-    places: Places, batching: Batching, *, now: float, at_most: int | None = None
+    workspace: Workspace, batching: Batching, *, now: float, at_most: int | None = None
 ) -> Discovery:
     """List the source, and seal the videos that are due into batches.
 
     Args:
-        places: Where they are found, and where batches are kept.
+        workspace: Where they are found, and where batches are kept.
         batching: When videos become a batch.
         now: Seconds since the epoch.
         at_most: The most batches to seal now; the rest waits.
     """
-    listing = places.source.look()
+    listing = workspace.source.look()
     listed = {video.key: video for video in listing.videos}
-    known = places.batches.sealed_videos()
+    known = workspace.batches.sealed_videos()
     waiting = [video for key, video in listed.items() if key not in known]
     groups = batching.groups(waiting, now=now)[:at_most]
-    sealed = places.batches.seal_all(groups, source=places.source.url)
+    sealed = workspace.batches.seal_all(groups, source=workspace.source.url)
     left = len(waiting) - sum(len(batch.videos) for batch in sealed)
     return Discovery(tuple(sealed), left, listed, listing.passed_over)
 
 
+@old_parameters(places="workspace")
 def find_changes(
     batches: Iterable[str],
     found: Discovery,
-    places: Places,
+    workspace: Workspace,
     *,
     settled: float,
     now: float | None = None,
@@ -112,7 +117,7 @@ def find_changes(
     Args:
         batches: Keys of sealed batches.
         found: What a look at the source found.
-        places: Where the batches and what was observed of them are.
+        workspace: Where the batches and what was observed of them are.
         settled: A batch with a file written after this, in seconds since the epoch, is passed
             over: it may still be being written.
         now: Seconds since the epoch, if not by this machine's clock: a file that claims to be from
@@ -120,7 +125,7 @@ def find_changes(
     """
     moment, changes = time.time() if now is None else now, []
     for batch in batches:
-        before = _rows_before(batch, places)
+        before = _rows_before(batch, workspace)
         if before is None:
             changes.append(Change(batch, "damaged"))
             continue
@@ -137,23 +142,24 @@ def find_changes(
     return changes
 
 
-def observe_videos(batch: Batch, places: Places) -> pa.Table:
+@old_parameters(places="workspace")
+def observe_videos(batch: Batch, workspace: Workspace) -> pa.Table:
     """Look at every video of a batch, and keep what was seen, with the columns of `VIDEOS`.
 
     Bytes are read only where a file was written since the last look. A video that is gone, or
     cannot be read, stays in the table, and says so.
     """
-    known = {row["video_key"]: row for row in _rows_before(batch.key, places) or ()}
-    rows = [_observed(places.source, key, known.get(key)) for key in batch.videos]
+    known = {row["video_key"]: row for row in _rows_before(batch.key, workspace) or ()}
+    rows = [_observed(workspace.source, key, known.get(key)) for key in batch.videos]
     table = table_of(rows, VIDEOS)
-    places.tables.write("videos", batch.key, table)
+    workspace.tables.write("videos", batch.key, table)
     return table
 
 
-def _rows_before(batch: str, places: Places) -> list[Row] | None:
+def _rows_before(batch: str, workspace: Workspace) -> list[Row] | None:
     """Return the rows last observed, or `None` if their table is damaged and will be replaced."""
     try:
-        return places.rows("videos", batch)
+        return workspace.rows("videos", batch)
     except IntegrityError:
         return None
 
@@ -163,10 +169,11 @@ def videos_version(videos: pa.Table) -> str:
     return table_digest(videos.select(["video_key", "fingerprint", "status"]))
 
 
+@old_parameters(places="workspace", cutting="clipping")
 def cut_clips(
     batch: Batch,
-    places: Places,
-    cutting: Cutting,
+    workspace: Workspace,
+    clipping: Clipping,
     *,
     limits: Limits | None = None,
     workers: Workers | None = None,
@@ -179,8 +186,8 @@ def cut_clips(
 
     Args:
         batch: The batch.
-        places: Where videos and tables are.
-        cutting: How clips are cut.
+        workspace: Where videos and tables are.
+        clipping: How clips are cut.
         limits: What one source may take.
         workers: How many processes, and how long one video may take.
         retry_failed: Try videos again that failed with the same bytes.
@@ -188,15 +195,17 @@ def cut_clips(
     Raises:
         ConfigError: They cannot be cut so here. Raised before anything is read.
     """
-    cutting.check()
-    videos = observe_videos(batch, places).to_pylist()
-    before = places.table("clips", batch.key)
-    known, outdated = _known_clips(before, cutting), _counted_by_an_earlier_version(before)
+    clipping.check()
+    videos = observe_videos(batch, workspace).to_pylist()
+    before = workspace.table("clips", batch.key)
+    known, outdated = _known_clips(before, clipping), _counted_by_an_earlier_version(before)
     if retry_failed:
         known = {video: rows for video, rows in known.items() if rows[0]["status"] != "failed"}
     known = {video: rows for video, rows in known.items() if rows[0]["reason"] not in RETRIED}
     tasks = [
-        _ProbeTask(places.source, video_of(row), row["fingerprint"], cutting, limits or Limits())
+        _ProbeTask(
+            workspace.source, video_of(row), row["fingerprint"], clipping, limits or Limits()
+        )
         for row in videos
         if row["status"] == "ok"
         and (row["video_key"], row["fingerprint"]) not in known.keys() - outdated
@@ -210,9 +219,9 @@ def cut_clips(
         else:
             known[key] = found
     rows = [row for video in videos for row in _clips_of(video, known)]
-    metadata = {_CUTTING: repr(cutting), _TIMES: _TIMES_RULE}
+    metadata = {_CUTTING: repr(clipping), _TIMES: _TIMES_RULE}
     table = table_of(rows, CLIPS).replace_schema_metadata(metadata)
-    places.tables.write("clips", batch.key, table)
+    workspace.tables.write("clips", batch.key, table)
     return table
 
 
@@ -237,7 +246,7 @@ class _ProbeTask:
     source: VideoSource
     video: Video
     fingerprint: str
-    cutting: Cutting
+    clipping: Clipping
     limits: Limits
 
 
@@ -248,7 +257,7 @@ def _probe(task: _ProbeTask) -> list[Row]:
         open_media(path, task.limits) as media,
     ):
         index = probe_media(media)
-        clips = task.cutting.cut(media, task.video.key)
+        clips = task.clipping.cut(media, task.video.key)
         if not task.source.is_copied:
             task.source.check_unchanged(task.video)
     return [_clip_row(clip, index, task.fingerprint) for clip in clips]
@@ -324,11 +333,11 @@ def clips_version(clips: pa.Table) -> str:
     return table_digest(clips.drop_columns(list(_BESIDE_CLIPS)))
 
 
-def _known_clips(table: pa.Table | None, cutting: Cutting) -> dict[tuple[str, str], list[Row]]:
+def _known_clips(table: pa.Table | None, clipping: Clipping) -> dict[tuple[str, str], list[Row]]:
     """Rows by video and fingerprint, as far as they were cut in this way."""
     known: dict[tuple[str, str], list[Row]] = {}
     nothing: Row = dict.fromkeys(CLIPS.names)
-    if table is None or (table.schema.metadata or {}).get(_CUTTING) != repr(cutting).encode():
+    if table is None or (table.schema.metadata or {}).get(_CUTTING) != repr(clipping).encode():
         return known
     for row in table.to_pylist():
         known.setdefault((row["video_key"], row["fingerprint"]), []).append(nothing | row)

@@ -13,10 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from frames_pipeline.convert import PixelSpec, geometry
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.ingest import is_size_known, shown_size
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
 
@@ -36,7 +37,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class SignatureFit:
     """Whether frames are what their signature asks for."""
 
     clips: int
@@ -49,7 +50,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class BlankReport:
     """What is to be seen in a sample of a batch's clips."""
 
     clips: int
@@ -63,19 +64,20 @@ class Sight:
         return len(self.blank) / self.clips if self.clips else 0.0
 
 
+@old_parameters(places="workspace")
 def compare_with_signature(
     manifest: Manifest,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     described: Mapping[str, ClipDescription] | None = None,
-) -> Fit:
+) -> SignatureFit:
     """Compare the number and the size of a published batch's frames with what was asked for.
 
     Args:
         manifest: A batch's published frames.
         signature: What was asked for.
-        places: Where they are.
+        workspace: Where they are.
         described: What `FrameStore.describe` says of them, if the caller has it: it is a request
             per clip.
 
@@ -83,8 +85,8 @@ def compare_with_signature(
         IntegrityError: The store is damaged.
     """
     if described is None:
-        described = places.store.describe(manifest)
-    clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
+        described = workspace.store.describe(manifest)
+    clips = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
     spec = PixelSpec.of(signature)
     is_fixed = None not in signature.resolution and signature.resize_mode != "fit"
     wrong: list[Finding] = []
@@ -100,12 +102,13 @@ def compare_with_signature(
         if expected is not None and expected != (commit.height, commit.width):
             text = f"{commit.height}x{commit.width} pixels, not {expected.height}x{expected.width}"
             (wrong if is_fixed else unlike_video).append(Finding(clip_id, text))
-    return Fit(len(manifest.clips), tuple(wrong), tuple(unlike_video))
+    return SignatureFit(len(manifest.clips), tuple(wrong), tuple(unlike_video))
 
 
+@old_parameters(places="workspace")
 def find_disorder(
     manifest: Manifest,
-    places: Places,
+    workspace: Workspace,
     *,
     described: Mapping[str, ClipDescription] | None = None,
 ) -> tuple[Finding, ...]:
@@ -113,14 +116,14 @@ def find_disorder(
 
     Args:
         manifest: A batch's published frames.
-        places: Where they are.
+        workspace: Where they are.
         described: What `FrameStore.describe` says of them, if the caller has it.
 
     Raises:
         IntegrityError: The store is damaged.
     """
     if described is None:
-        described = places.store.describe(manifest)
+        described = workspace.store.describe(manifest)
     return tuple(
         Finding(clip_id, f"pts {clip.pts.tolist()} of positions {clip.positions.tolist()}")
         for clip_id, clip in described.items()
@@ -136,20 +139,21 @@ def find_repeated(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
+@old_parameters(places="workspace")
 def look_at_clips(
     manifest: Manifest,
-    places: Places,
+    workspace: Workspace,
     *,
     clips: int = 32,
     seed: int | None = None,
-) -> Sight:
+) -> BlankReport:
     """Look at the first, middle and last frame of some clips: are they black, do they differ?
 
     What counts as black, and what as the same, is as `TechnicalQuality` has it.
 
     Args:
         manifest: A batch's published frames.
-        places: Where they are.
+        workspace: Where they are.
         clips: How many clips, chosen at random.
         seed: Chooses the same clips again.
 
@@ -160,7 +164,7 @@ def look_at_clips(
     blank = []
     for clip_id in sorted(chosen):
         commit = manifest.clips[clip_id]
-        stored = places.store.open_commit(manifest.batch_key, manifest.signature_key, commit)
+        stored = workspace.store.open_commit(manifest.batch_key, manifest.signature_key, commit)
         indexes = sorted({0, (len(stored.pts) - 1) // 2, len(stored.pts) - 1})
         frames = np.stack([np.asarray(stored.frames[index]) for index in indexes])
         measured = TechnicalQuality().measure(frames)
@@ -169,7 +173,7 @@ def look_at_clips(
             blank.append(Finding(clip_id, "black"))
         elif not moves:
             blank.append(Finding(clip_id, "frozen"))
-    return Sight(len(chosen), tuple(blank))
+    return BlankReport(len(chosen), tuple(blank))
 
 
 def _misfits(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, ConfigError
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.store import ClipCommit
 
 DERIVED: Final = ("embeddings", "clip_embeddings", "quality", "captions")
@@ -77,10 +78,11 @@ class Uses:
     """Rows that were made from them."""
 
 
+@old_parameters(places="workspace")
 def origins_of_rows(
     table: str,
     batch: str,
-    places: Places,
+    workspace: Workspace,
     *,
     clip_id: str | None = None,
     position: int | None = None,
@@ -90,7 +92,7 @@ def origins_of_rows(
     Args:
         table: One of `DERIVED`.
         batch: Key of the batch.
-        places: Where everything is.
+        workspace: Where everything is.
         clip_id: Rows of one clip alone.
         position: Rows that one frame went into alone.
 
@@ -100,8 +102,8 @@ def origins_of_rows(
     if table not in DERIVED:
         message = f"table {table!r} is not made from frames; choose one of {', '.join(DERIVED)}"
         raise ConfigError(message)
-    frames = _Frames(batch, places)
-    for name, row in _named_rows(table, batch, places):
+    frames = _Frames(batch, workspace)
+    for name, row in _named_rows(table, batch, workspace):
         positions, pts = _frames_of(row)
         if clip_id not in (None, row["clip_id"]) or (
             position is not None and position not in positions
@@ -122,18 +124,21 @@ def origins_of_rows(
         )
 
 
-def uses_of_video(video_key: str, places: Places) -> Uses:
+@old_parameters(places="workspace")
+def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
     """Everything that was made from a video.
 
     Raises:
         CommitNotFoundError: It is in no batch.
     """
-    batch = places.batches.batch_of(video_key)
+    batch = workspace.batches.batch_of(video_key)
     if batch is None:
-        message = f"video {video_key!r} is in no batch under {places.store.objects.url}"
+        message = f"video {video_key!r} is in no batch under {workspace.store.objects.url}"
         raise CommitNotFoundError(message)
-    clips = {row["clip_id"] for row in places.rows("clips", batch) if row["video_key"] == video_key}
-    frames = _Frames(batch, places)
+    clips = {
+        row["clip_id"] for row in workspace.rows("clips", batch) if row["video_key"] == video_key
+    }
+    frames = _Frames(batch, workspace)
     return Uses(
         frames=tuple(
             frames.of(clip_id, signature)
@@ -143,31 +148,35 @@ def uses_of_video(video_key: str, places: Places) -> Uses:
         rows=tuple(
             row
             for table in DERIVED
-            for row in origins_of_rows(table, batch, places)
+            for row in origins_of_rows(table, batch, workspace)
             if row.frames.clip_id in clips
         ),
     )
 
 
-def uses_of_frame(batch: str, clip_id: str, position: int, places: Places) -> Uses:
+@old_parameters(places="workspace")
+def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace) -> Uses:
     """Everything that was made from one shown frame of a clip.
 
     Args:
         batch: Key of the batch.
         clip_id: The clip.
         position: Index among the shown frames of the whole stream.
-        places: Where everything is.
+        workspace: Where everything is.
     """
-    frames = _Frames(batch, places)
+    frames = _Frames(batch, workspace)
     stored = []
     for signature, commits in frames.commits.items():
         commit = commits.get(clip_id)
-        if commit is not None and position in places.store.open(batch, signature, commit).positions:
+        if (
+            commit is not None
+            and position in workspace.store.open(batch, signature, commit).positions
+        ):
             stored.append(frames.of(clip_id, signature))
     rows = (
         row
         for table in DERIVED
-        for row in origins_of_rows(table, batch, places, clip_id=clip_id, position=position)
+        for row in origins_of_rows(table, batch, workspace, clip_id=clip_id, position=position)
     )
     return Uses(tuple(stored), tuple(rows))
 
@@ -175,14 +184,14 @@ def uses_of_frame(batch: str, clip_id: str, position: int, places: Places) -> Us
 class _Frames:
     """The published frames of a batch, with the videos that they are of."""
 
-    def __init__(self, batch: str, places: Places) -> None:
+    def __init__(self, batch: str, workspace: Workspace) -> None:
         self._batch = batch
-        self._videos = {row["video_key"]: row for row in places.rows("videos", batch)}
-        self._clips = {row["clip_id"]: row for row in places.rows("clips", batch)}
-        self._places = places
+        self._videos = {row["video_key"]: row for row in workspace.rows("videos", batch)}
+        self._clips = {row["clip_id"]: row for row in workspace.rows("clips", batch)}
+        self._workspace = workspace
         self.commits: Mapping[str, Mapping[str, ClipCommit]] = {
-            signature: _published(batch, signature, places)
-            for signature in places.store.signatures(batch)
+            signature: _published(batch, signature, workspace)
+            for signature in workspace.store.signatures(batch)
         }
 
     def of(self, clip_id: str, signature: str) -> FramesOrigin:
@@ -211,17 +220,17 @@ _LINEAGE: Final = frozenset(
 )  # fmt: skip
 
 
-def _published(batch: str, signature: str, places: Places) -> Mapping[str, ClipCommit]:
+def _published(batch: str, signature: str, workspace: Workspace) -> Mapping[str, ClipCommit]:
     try:
-        return places.store.manifest(batch, signature).clips
+        return workspace.store.manifest(batch, signature).clips
     except CommitNotFoundError:
         return {}
 
 
-def _named_rows(table: str, batch: str, places: Places) -> Iterator[tuple[str, Row]]:
+def _named_rows(table: str, batch: str, workspace: Workspace) -> Iterator[tuple[str, Row]]:
     """Rows of every part, with its name."""
-    for name in places.tables.parts(table, batch):
-        for row in places.rows(table, batch, part=name):
+    for name in workspace.tables.parts(table, batch):
+        for row in workspace.rows(table, batch, part=name):
             yield name, row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frames_pipeline.pipeline.places import Row
+from frames_pipeline.pipeline.workspace import Row
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
 

@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from frames_pipeline.media import Media
+from frames_pipeline.container.media import Media
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]

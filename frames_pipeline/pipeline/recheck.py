@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frames_pipeline.clips import Clip, check_clock
-from frames_pipeline.decoders import PyavDecoder, open_decoder
-from frames_pipeline.device import TOLERANCES, Tolerance
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.clips import Clip, Span
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
+from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
     ClipFault,
     ConfigError,
@@ -28,16 +30,14 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.gather import Span
-from frames_pipeline.media import Limits, Media, open_media
 from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import Colour, FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,11 @@ class RecheckReport:
         return tuple(one for one in self.families if one.differences)
 
 
+@old_parameters(places="workspace")
 def recheck_frames(
     batch: str,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     frames: int = 8,
     seed: int | None = None,
@@ -103,7 +104,7 @@ def recheck_frames(
     Args:
         batch: A batch with published frames.
         signature: Signature of the frames.
-        places: Workspace of the batch.
+        workspace: Workspace of the batch.
         frames: Number of frames; each stored frame is equally likely.
         seed: Seed of the choice; the same seed chooses the same frames.
         limits: Resource limits for one source.
@@ -117,13 +118,13 @@ def recheck_frames(
     if frames < 1:
         message = f"frames={frames} must be 1 or above"
         raise ConfigError(message)
-    manifest = places.store.manifest(batch, signature)
+    manifest = workspace.store.manifest(batch, signature)
     chance = random.Random(seed)
     chosen = _choose(manifest, frames, chance)
-    tasks, recut = _tasks(manifest, signature, places, chosen=chosen, limits=limits or Limits())
+    tasks, recut = _tasks(manifest, signature, workspace, chosen=chosen, limits=limits or Limits())
     found = dict(_compared(tasks, workers or Workers()))
     families = check_families(
-        manifest, signature, places, chance=chance, limits=limits, workers=workers
+        manifest, signature, workspace, chance=chance, limits=limits, workers=workers
     )
     return _report(manifest, signature, chosen, found=found, recut=recut, families=families)
 
@@ -199,19 +200,19 @@ class _Task:
 def _tasks(
     manifest: Manifest,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     chosen: Mapping[str, tuple[int, ...]],
     limits: Limits,
 ) -> tuple[list[_Task], dict[str, str]]:
     """Return the comparisons to run, and the clips that were cut again since, with a reason."""
-    rows = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
-    videos = {row["video_key"]: row for row in places.rows("videos", manifest.batch_key)}
+    rows = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
+    videos = {row["video_key"]: row for row in workspace.rows("videos", manifest.batch_key)}
     rows = {clip: row for clip, row in rows.items() if row["video_key"] in videos}
     tasks = [
         _Task(
-            source=places.source,
-            store=places.store,
+            source=workspace.source,
+            store=workspace.store,
             batch=manifest.batch_key,
             signature=signature,
             commit=manifest.clips[clip_id],
@@ -302,7 +303,7 @@ def _opened(task: _Task) -> Iterator[Media]:
         task.source.staged(now, max_bytes=task.limits.max_file_bytes, fresh=True) as path,
         open_media(path, task.limits) as media,
     ):
-        check_clock(task.clip, media.index)
+        task.clip.check_time_base(media.index.time_base)
         yield media
         media.check_unchanged()
 

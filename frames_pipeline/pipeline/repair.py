@@ -24,15 +24,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from frames_pipeline.batches import NUMBERED, Batch
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
-from frames_pipeline.pipeline.origins import parse_note
-from frames_pipeline.pipeline.places import Places, Row
+from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.pipeline.content_index import parse_note
 from frames_pipeline.pipeline.suspects import Suspects
+from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import NUMBERED, Batch
 from frames_pipeline.store import Manifest
-from frames_pipeline.sums import UNREADABLE
-from frames_pipeline.tables import FILE_KEY, ROOT, VIDEOS, table_of
+from frames_pipeline.tables.tables import FILE_KEY, ROOT, VIDEOS, table_of
 
 ASIDE: Final = "damaged"
 """Folder under the root that damaged tables are moved to, by time and former name."""
@@ -76,8 +77,9 @@ Mend = tuple[Damage, Callable[[], object] | None]
 """A damage, and the call that mends it."""
 
 
+@old_parameters(places="workspace")
 def repair_store(
-    places: Places,
+    workspace: Workspace,
     batches: Iterable[str] = (),
     *,
     signatures: Iterable[FrameExtractionSignature] = (),
@@ -86,14 +88,14 @@ def repair_store(
     """Find damaged documents, tables and notes, and unless it is a dry run mend them.
 
     Args:
-        places: Where everything is. The source is not looked at.
+        workspace: Where everything is. The source is not looked at.
         batches: Keys of batches; all of them, and all notes, if none is given.
         signatures: Signatures that the caller knows, to restore their documents.
         dry_run: Only report.
     """
     chosen = list(batches)
     found: list[Damage] = []
-    for damage, mend in _damages(places, chosen, tuple(signatures)):
+    for damage, mend in _damages(workspace, chosen, tuple(signatures)):
         found.append(damage)
         if mend is not None and not dry_run:
             mend()  # before the next is looked at: a manifest is rebuilt from mended commits
@@ -101,33 +103,33 @@ def repair_store(
 
 
 def _damages(
-    places: Places, chosen: Sequence[str], signatures: Sequence[FrameExtractionSignature]
+    workspace: Workspace, chosen: Sequence[str], signatures: Sequence[FrameExtractionSignature]
 ) -> Iterator[Mend]:
-    yield from _of_batches(places, chosen)
-    yield from _of_tables(places, chosen)
-    stored = places.store.batches()
+    yield from _of_batches(workspace, chosen)
+    yield from _of_tables(workspace, chosen)
+    stored = workspace.store.batches()
     for batch in chosen or stored:
         if batch in stored:
-            yield from _of_frames(places, batch, signatures)
+            yield from _of_frames(workspace, batch, signatures)
     if not chosen:
-        yield from _of_notes(places)
-        yield from _of_suspects(Suspects(places.store.objects))
+        yield from _of_notes(workspace)
+        yield from _of_suspects(Suspects(workspace.store.objects))
 
 
-def _of_batches(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
-    objects, copies = places.store.objects, places.batches.indexed()
+def _of_batches(workspace: Workspace, chosen: Sequence[str]) -> Iterator[Mend]:
+    objects, copies = workspace.store.objects, workspace.batches.indexed()
     names = set(objects.names("batches"))
     keys = {name.removeprefix("batches/").removesuffix(".json") for name in names if _is_json(name)}
-    known = {*copies, *filter(NUMBERED.fullmatch, places.tables.batches("videos"))}
+    known = {*copies, *filter(NUMBERED.fullmatch, workspace.tables.batches("videos"))}
     for key in sorted((keys | known) & set(chosen) if chosen else keys | known):
         try:
             Batch.from_json(objects.get(f"batches/{key}.json"), name=key)
         except FileNotFoundError:
-            yield _batch(places, key, "is missing", copies)
+            yield _batch(workspace, key, "is missing", copies)
         except IntegrityError as error:
-            yield _batch(places, key, str(error), copies)
+            yield _batch(workspace, key, str(error), copies)
     index = "batches/index.parquet"
-    if not chosen and (found := places.batches.index_damage()):
+    if not chosen and (found := workspace.batches.index_damage()):
         damage = Damage(index, found, "deleted: it is a hint", True)
         yield damage, partial(objects.delete, [index])
 
@@ -136,21 +138,21 @@ def _is_json(name: str) -> bool:
     return name.endswith(".json")
 
 
-def _batch(places: Places, key: str, found: str, copies: Mapping[str, Batch]) -> Mend:
+def _batch(workspace: Workspace, key: str, found: str, copies: Mapping[str, Batch]) -> Mend:
     name = f"batches/{key}.json"
     batch, source = copies.get(key), "the index"
     if batch is None:
-        batch, source = _batch_of_tables(places, key), "its tables"
+        batch, source = _batch_of_tables(workspace, key), "its tables"
     if batch is None:
         return Damage(name, found, f"restore {name} from a backup", False), None
     damage = Damage(name, found, f"rebuilt from {source}", True)
-    return damage, partial(places.batches.rebuild, batch)
+    return damage, partial(workspace.batches.rebuild, batch)
 
 
-def _batch_of_tables(places: Places, key: str) -> Batch | None:
+def _batch_of_tables(workspace: Workspace, key: str) -> Batch | None:
     """The batch as its tables have it: each has every video of it."""
     for table in ("videos", "clips"):
-        rows = _rows(places, table, key)
+        rows = _rows(workspace, table, key)
         if rows:
             videos = sorted({row["video_key"] for row in rows})
             return Batch(key, tuple(videos), _source(rows), _now().isoformat())
@@ -163,42 +165,42 @@ def _source(rows: Sequence[Row]) -> str:
     return uri.removesuffix(f"/{video}") if uri.endswith(f"/{video}") else ""
 
 
-def _of_tables(places: Places, chosen: Sequence[str]) -> Iterator[Mend]:
-    objects = places.store.objects
+def _of_tables(workspace: Workspace, chosen: Sequence[str]) -> Iterator[Mend]:
+    objects = workspace.store.objects
     for key in objects.list(ROOT):
         name = FILE_KEY.fullmatch(key)
         if name is None or (chosen and name["batch"] not in chosen):
             continue
         try:
-            places.tables.check([key])
+            workspace.tables.check([key])
         except IntegrityError as error:
-            yield _table(places, key, str(error), name["table"], name["batch"])
+            yield _table(workspace, key, str(error), name["table"], name["batch"])
 
 
-def _table(places: Places, key: str, found: str, table: str, batch: str) -> Mend:
+def _table(workspace: Workspace, key: str, found: str, table: str, batch: str) -> Mend:
     aside = f"{ASIDE}/{_now():%Y%m%dT%H%M%SZ}/{key}"
     todo = _STEPS.get(table, f"run the step of the table {table} again")
-    known = _videos_of_clips(places, batch) if table == "videos" else []
+    known = _videos_of_clips(workspace, batch) if table == "videos" else []
     remedy = f"moved to {aside}" + (", rebuilt from the clips" if known else "") + f"; {todo}"
 
     def mend() -> None:
-        objects = places.store.objects
+        objects = workspace.store.objects
         for name, data in objects.get_many([key]).items():
             objects.put(aside, data)
             objects.delete([name])
         if known:
-            places.tables.write("videos", batch, table_of(known, VIDEOS))
+            workspace.tables.write("videos", batch, table_of(known, VIDEOS))
 
     return Damage(key, found, remedy, True), mend
 
 
-def _videos_of_clips(places: Places, batch: str) -> list[Row]:
+def _videos_of_clips(workspace: Workspace, batch: str) -> list[Row]:
     """Videos with the bytes that they had: a video that is gone keeps its clips by them."""
     try:
-        source = places.batches.read(batch).source
+        source = workspace.batches.read(batch).source
     except (CommitNotFoundError, IntegrityError):
         source = ""
-    rows = {row["video_key"]: row["fingerprint"] for row in _rows(places, "clips", batch)}
+    rows = {row["video_key"]: row["fingerprint"] for row in _rows(workspace, "clips", batch)}
     same: dict[str, Any] = {"size": None, "modified": None, "etag": "", "status": "ok"}
     return [
         {**same, "video_key": key, "uri": f"{source}/{key}", "fingerprint": sha, "detail": ""}
@@ -206,55 +208,55 @@ def _videos_of_clips(places: Places, batch: str) -> list[Row]:
     ]
 
 
-def _rows(places: Places, table: str, batch: str) -> list[Row]:
+def _rows(workspace: Workspace, table: str, batch: str) -> list[Row]:
     """Rows of a table; none where it is damaged."""
     try:
-        return places.rows(table, batch)
+        return workspace.rows(table, batch)
     except IntegrityError:
         return []
 
 
 def _of_frames(
-    places: Places, batch: str, signatures: Sequence[FrameExtractionSignature]
+    workspace: Workspace, batch: str, signatures: Sequence[FrameExtractionSignature]
 ) -> Iterator[Mend]:
     known = {signature.key: signature for signature in signatures}
-    for key in places.store.signatures(batch):
+    for key in workspace.store.signatures(batch):
         signature = known.get(key)
-        yield from _of_signature(places, batch, key, signature)
-        yield from _of_commits(places, batch, key)
-        yield from _of_manifest(places, batch, key)
+        yield from _of_signature(workspace, batch, key, signature)
+        yield from _of_commits(workspace, batch, key)
+        yield from _of_manifest(workspace, batch, key)
 
 
 def _of_signature(
-    places: Places, batch: str, key: str, known: FrameExtractionSignature | None
+    workspace: Workspace, batch: str, key: str, known: FrameExtractionSignature | None
 ) -> Iterator[Mend]:
-    state = places.store.inspect(batch, key)
+    state = workspace.store.inspect(batch, key)
     if not state.signature_damage:
         return
-    document = state.find_signature(_copies(places, batch, key, known))
+    document = state.find_signature(_copies(workspace, batch, key, known))
     if document is None:
         remedy = "run the extraction with repair and that signature, or restore it from a backup"
         yield Damage(state.folder.signature, state.signature_damage, remedy, False), None
         return
     remedy = "restored from a copy that has the hash in its key"
     damage = Damage(state.folder.signature, state.signature_damage, remedy, True)
-    yield damage, partial(places.store.objects.put, state.folder.signature, document)
+    yield damage, partial(workspace.store.objects.put, state.folder.signature, document)
 
 
 def _copies(
-    places: Places, batch: str, key: str, known: FrameExtractionSignature | None
+    workspace: Workspace, batch: str, key: str, known: FrameExtractionSignature | None
 ) -> Iterator[bytes]:
     """Yield candidates for the signature's document: the caller's, and other batches' documents."""
     if known is not None:
         yield known.canonical_json().encode()
-    for other in places.store.batches():
+    for other in workspace.store.batches():
         if other != batch:
             with contextlib.suppress(FileNotFoundError):
-                yield places.store.objects.get(f"frames/{other}/{key}/signature.json")
+                yield workspace.store.objects.get(f"frames/{other}/{key}/signature.json")
 
 
-def _of_commits(places: Places, batch: str, key: str) -> Iterator[Mend]:
-    state = places.store.inspect(batch, key)
+def _of_commits(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:
+    state = workspace.store.inspect(batch, key)
     for name, found in sorted(state.commit_damage.items()):
         commit = state.published(name)
         if commit is None:
@@ -262,14 +264,14 @@ def _of_commits(places: Places, batch: str, key: str) -> Iterator[Mend]:
             yield Damage(name, found, remedy, False), None
         else:
             damage = Damage(name, found, "rebuilt from the manifest", True)
-            yield damage, partial(places.store.put_commit, batch, commit)
+            yield damage, partial(workspace.store.put_commit, batch, commit)
 
 
-def _of_manifest(places: Places, batch: str, key: str) -> Iterator[Mend]:
-    state = places.store.inspect(batch, key)
+def _of_manifest(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:
+    state = workspace.store.inspect(batch, key)
     if not state.manifest_damage:
         return
-    promised = {row["clip_id"] for row in _outcomes(places, batch, key) if row["frames"]}
+    promised = {row["clip_id"] for row in _outcomes(workspace, batch, key) if row["frames"]}
     clips = {
         clip: commit
         for clip, commit in sorted(state.commits.items())
@@ -283,18 +285,18 @@ def _of_manifest(places: Places, batch: str, key: str) -> Iterator[Mend]:
     manifest = Manifest(batch, key, json.loads(document), clips, _now())
     remedy = f"rebuilt from {len(clips)} commits"
     damage = Damage(state.folder.manifest, state.manifest_damage, remedy, True)
-    yield damage, partial(places.store.put_manifest, manifest)
+    yield damage, partial(workspace.store.put_manifest, manifest)
 
 
-def _outcomes(places: Places, batch: str, key: str) -> list[Row]:
+def _outcomes(workspace: Workspace, batch: str, key: str) -> list[Row]:
     try:
-        return places.rows("outcomes", batch, part=key)
+        return workspace.rows("outcomes", batch, part=key)
     except IntegrityError:
         return []
 
 
-def _of_notes(places: Places) -> Iterator[Mend]:
-    objects = places.store.objects
+def _of_notes(workspace: Workspace) -> Iterator[Mend]:
+    objects = workspace.store.objects
     for key, data in objects.get_many(filter(_is_json, objects.list("origins"))).items():
         try:
             parse_note(data)

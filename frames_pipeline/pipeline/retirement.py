@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.pipeline.workspace import Workspace
 
 
-def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:
+@old_parameters(places="workspace")
+def retire_batch(batch: str, workspace: Workspace, *, withdraw: bool = False) -> int:
     """Have a batch no longer looked at or made. Its videos stay sealed in it.
 
-    `places.batches.restore(batch)` undoes that. What was withdrawn is to be made again then.
+    `workspace.batches.restore(batch)` undoes that. What was withdrawn is to be made again then.
 
     Args:
         batch: Key of a sealed batch.
-        places: Where it is.
+        workspace: Where it is.
         withdraw: Take back its frames and delete its tables, too: `collect_garbage` of the store
             then frees the room, after its grace period. A run that is going on it fails when it
             publishes. Otherwise everything stays readable.
@@ -23,10 +25,10 @@ def retire_batch(batch: str, places: Places, *, withdraw: bool = False) -> int:
     Raises:
         CommitNotFoundError: There is no such batch.
     """
-    places.batches.retire(batch)
+    workspace.batches.retire(batch)
     if not withdraw:
         return 0
-    places.batches.mark_withdrawn(batch)  # first: a run that publishes after this finds it
-    clips = places.store.withdraw(batch)
-    places.tables.delete_batch(batch)
+    workspace.batches.mark_withdrawn(batch)  # first: a run that publishes after this finds it
+    clips = workspace.store.withdraw(batch)
+    workspace.tables.delete_batch(batch)
     return clips

@@ -8,20 +8,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from frames_pipeline.contact_sheet import sheet_of
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pictures.contact_sheet import sheet_of
+from frames_pipeline.pictures.timeline import Lane, timeline
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest, StoredClip
-from frames_pipeline.timeline import Lane, timeline
 
 
+@old_parameters(places="workspace")
 def sheet_of_batch(
     manifest: Manifest,
     signature: FrameExtractionSignature,
-    places: Places,
+    workspace: Workspace,
     *,
     max_tiles: int = 24,
     max_bytes: int = 200_000,
@@ -34,20 +36,21 @@ def sheet_of_batch(
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_tiles))]
     per_clip = max(1, max_tiles // max(len(shown), 1))
-    clips = {name: _some_of(manifest, name, places, per_clip) for name in shown}
+    clips = {name: _some_of(manifest, name, workspace, per_clip) for name in shown}
     title = f"{manifest.batch_key} · {signature.key}"
     return sheet_of(clips, title=title, max_tiles=max_tiles, max_bytes=max_bytes)
 
 
-def timeline_of_batch(manifest: Manifest, places: Places, *, max_lanes: int = 24) -> bytes:
+@old_parameters(places="workspace")
+def timeline_of_batch(manifest: Manifest, workspace: Workspace, *, max_lanes: int = 24) -> bytes:
     """A PNG of when the frames are, for clips spread evenly over a published batch.
 
     A clip that is damaged in the store has a line without frames.
     """
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_lanes))]
-    described = _described(manifest, shown, places)
-    clips = {row["clip_id"]: row for row in places.rows("clips", manifest.batch_key)}
+    described = _described(manifest, shown, workspace)
+    clips = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
     lanes = [
         Lane(
             name.rpartition("#")[0] or name,
@@ -67,18 +70,18 @@ def timeline_of_batch(manifest: Manifest, places: Places, *, max_lanes: int = 24
 
 
 def _described(
-    manifest: Manifest, shown: Sequence[str], places: Places
+    manifest: Manifest, shown: Sequence[str], workspace: Workspace
 ) -> dict[str, ClipDescription]:
     """Return the descriptions of clips by id; damaged clips are left out."""
     part = replace(manifest, clips={name: manifest.clips[name] for name in shown})
     try:
-        return places.store.describe(part)
+        return workspace.store.describe(part)
     except IntegrityError:
         described: dict[str, ClipDescription] = {}
         for name in shown:
             alone = replace(manifest, clips={name: manifest.clips[name]})
             with contextlib.suppress(IntegrityError):
-                described |= places.store.describe(alone)
+                described |= workspace.store.describe(alone)
         return described
 
 
@@ -87,12 +90,12 @@ def _missing(commit: ClipCommit, described: ClipDescription | None) -> int:
     return commit.num_frames if described is None else len(commit.outcome.missing)
 
 
-def _some_of(manifest: Manifest, name: str, places: Places, count: int) -> FrameBatch | None:
+def _some_of(manifest: Manifest, name: str, workspace: Workspace, count: int) -> FrameBatch | None:
     """A few frames of a clip; `None` where it is damaged in the store."""
     commit = manifest.clips[name]
     try:
         return _some(
-            places.store.open_commit(manifest.batch_key, manifest.signature_key, commit), count
+            workspace.store.open_commit(manifest.batch_key, manifest.signature_key, commit), count
         )
     except IntegrityError:
         return None

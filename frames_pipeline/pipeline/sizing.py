@@ -21,20 +21,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import Cutting, WholeVideo
-from frames_pipeline.copies import copies
-from frames_pipeline.decoders import PyavDecoder
-from frames_pipeline.entries import PassedOver, said_of
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.clipping import Clipping, WholeVideo
+from frames_pipeline.clips import Span
+from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
 from frames_pipeline.extract import extract_spans, probe_media
-from frames_pipeline.gather import Span
-from frames_pipeline.media import Limits, open_media
+from frames_pipeline.io.copies import copies
 from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.sources.entries import PassedOver, said_of
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
-from frames_pipeline.videos import Video, VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.workers.local import Workers
 
 _BATCH: Final = "sample"
 _CLIPS: Final = 4
@@ -169,11 +170,12 @@ class Sizing:
         return costs
 
 
+@old_parameters(cutting="clipping")
 def estimate_extraction(
     source: VideoSource,
     signatures: Iterable[FrameExtractionSignature],
     *,
-    cutting: Cutting | None = None,
+    clipping: Clipping | None = None,
     sample: int = 20,
     seed: int = 0,
     batch_size: int = Batching().batch_size,
@@ -185,7 +187,7 @@ def estimate_extraction(
     Args:
         source: The videos.
         signatures: Which frames.
-        cutting: How they are cut; whole videos if it is left out.
+        clipping: How they are cut; whole videos if it is left out.
         sample: Videos to look into.
         seed: Chooses the same videos and clips again.
         batch_size: Videos of a batch: a batch has some requests of its own.
@@ -196,8 +198,8 @@ def estimate_extraction(
         ConfigError: There is nothing to look into, or no signature, or they cannot be cut so here.
         TransientError: Something cannot be reached.
     """
-    cutting = cutting or WholeVideo()
-    cutting.check()
+    clipping = clipping or WholeVideo()
+    clipping.check()
     wanted, listing = tuple(dict.fromkeys(signatures)), source.look()
     videos = listing.videos
     if not wanted or not videos or sample < 1:
@@ -208,7 +210,7 @@ def estimate_extraction(
     certain, others = _apart(videos, sample)
     drawn = chance.sample(others, min(sample - len(certain), len(others)))
     tasks = [
-        _Task(source, video, cutting, wanted, limits or Limits(), chance.random())
+        _Task(source, video, clipping, wanted, limits or Limits(), chance.random())
         for video in (*certain, *drawn)
     ]
     found = dict(_measured(tasks, workers or Workers()))
@@ -258,7 +260,7 @@ class _Task:
 
     source: VideoSource
     video: Video
-    cutting: Cutting
+    clipping: Clipping
     signatures: tuple[FrameExtractionSignature, ...]
     limits: Limits
     chance: float
@@ -289,7 +291,7 @@ def _measure(task: _Task) -> _Cost:
     ):
         opened = time.process_time() - since
         index = probe_media(media)
-        clips = task.cutting.cut(media, task.video.key)
+        clips = task.clipping.cut(media, task.video.key)
         cut = time.process_time() - since
         first = int(task.chance * (max(0, len(clips) - _CLIPS) + 1))
         chosen = clips[first : first + _CLIPS]

@@ -21,11 +21,11 @@ import av
 
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import DecodeReport
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE, checked_document, with_sum
 from frames_pipeline.pipeline.families import Family, codec_prefix
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.store import ClipCommit
-from frames_pipeline.sums import UNREADABLE, checked_document, with_sum
 
 _ROOT: Final = "suspects"
 _FORMAT: Final = "suspect-family/1"
@@ -143,19 +143,19 @@ def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | 
 
 
 def suspect_clips(
-    batch: str, commits: Iterable[ClipCommit], places: Places, suspects: Collection[str]
+    batch: str, commits: Iterable[ClipCommit], workspace: Workspace, suspects: Collection[str]
 ) -> tuple[str, ...]:
     """Return the sorted ids of a batch's suspect clips. Reads nothing if no family is suspect.
 
     Args:
         batch: Key of the batch.
         commits: Its frames.
-        places: Where its clips are.
+        workspace: Where its clips are.
         suspects: Keys of the suspect families.
     """
     if not suspects:
         return ()
-    codecs = {row["clip_id"]: row["codec"] for row in places.rows("clips", batch)}
+    codecs = {row["clip_id"]: row["codec"] for row in workspace.rows("clips", batch)}
     return tuple(
         sorted(
             commit.clip_id

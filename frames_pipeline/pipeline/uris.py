@@ -7,19 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from frames_pipeline.addresses import folder_and_name, without_secrets
-from frames_pipeline.batches import Batch
-from frames_pipeline.clips import Cutting, WholeVideo
-from frames_pipeline.decoders import Decoder
-from frames_pipeline.entries import key_of
+from frames_pipeline._renamed import old_parameters
+from frames_pipeline.clipping import Clipping, WholeVideo
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.backends import Decoder
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.media import Limits
 from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
 from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
-from frames_pipeline.pipeline.places import Places
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.videos import VideoSource
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch
+from frames_pipeline.sources.entries import key_of
+from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.text.addresses import folder_and_name, without_secrets
+from frames_pipeline.workers.local import Workers
 
 _FOLDER: Final = "adhoc"
 
@@ -27,18 +28,19 @@ _FOLDER: Final = "adhoc"
 class UriReport(NamedTuple):
     """What became of the videos of one folder."""
 
-    places: Places
+    workspace: Workspace
     """The folder, and where its frames are."""
     frames: Mapping[FrameExtractionSignature, FramesReport]
     """What was extracted, by signature."""
 
 
+@old_parameters(cutting="clipping")
 def extract_uris(
     uris: Iterable[str],
     signatures: Iterable[FrameExtractionSignature],
     root: str,
     *,
-    cutting: Cutting | None = None,
+    clipping: Clipping | None = None,
     source_options: Mapping[str, Any] | None = None,
     root_options: Mapping[str, Any] | None = None,
     decoder: Decoder | str | None = None,
@@ -56,7 +58,7 @@ def extract_uris(
         uris: Paths, or URLs of files, of videos.
         signatures: Which frames.
         root: Path or URL under which `adhoc` is.
-        cutting: How they are cut; whole videos if it is left out.
+        clipping: How they are cut; whole videos if it is left out.
         source_options: What fsspec needs to reach them.
         root_options: What fsspec needs to reach the root.
         decoder: A decoder or its name; the CPU's if it is not given.
@@ -71,7 +73,7 @@ def extract_uris(
     wanted = list(signatures)
     reports = []
     for folder, names in _by_folder(uris).items():
-        places = Places.at(
+        workspace = Workspace.at(
             folder,
             f"{root.rstrip('/')}/{_FOLDER}",
             source_options=source_options,
@@ -79,15 +81,15 @@ def extract_uris(
             follow_links=True,  # each is named by the caller
         )
         source = VideoSource(folder, source_options, signed=names, follow_links=True)
-        places = replace(places, source=source)
+        workspace = replace(workspace, source=source)
         batch = Batch(_key(folder, names), tuple(names), folder)
-        observe_videos(batch, places)
-        cut_clips(batch, places, cutting or WholeVideo(), limits=limits, workers=workers)
+        observe_videos(batch, workspace)
+        cut_clips(batch, workspace, clipping or WholeVideo(), limits=limits, workers=workers)
         extracted = extract_batch(
-            batch, wanted, places, decoder=decoder, limits=limits, workers=workers,
+            batch, wanted, workspace, decoder=decoder, limits=limits, workers=workers,
             progress=progress,
         )  # fmt: skip
-        reports.append(UriReport(places, extracted))
+        reports.append(UriReport(workspace, extracted))
     return reports
 
 

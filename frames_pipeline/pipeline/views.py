@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import IntegrityError
-from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline.places import Places
-from frames_pipeline.sums import UNREADABLE
-from frames_pipeline.tables import (
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.pipeline.workspace import Workspace
+from frames_pipeline.tables.tables import (
     CAPTIONS,
     CATALOG,
     CLIPS,
@@ -39,8 +40,9 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
 }
 
 
+@old_parameters(places="workspace")
 def open_views(
-    places: Places, *, names: Collection[str] | None = None, check: bool = False
+    workspace: Workspace, *, names: Collection[str] | None = None, check: bool = False
 ) -> dict[str, ds.Dataset]:
     """The tables over all batches that are in use, by name; nothing is read yet.
 
@@ -55,7 +57,7 @@ def open_views(
     as `FrameTables.read` does. With `check` every file is read whole first, and compared.
 
     Args:
-        places: Where the tables are.
+        workspace: Where the tables are.
         names: Open these alone.
         check: Compare every file with its sum before anything is opened.
 
@@ -65,25 +67,28 @@ def open_views(
     # Its import maps a GiB of memory, which would count for every worker process.
     import pyarrow.dataset as ds  # noqa: PLC0415
 
-    files = {view: keys for view, keys in _files(places).items() if names is None or view in names}
+    files = {
+        view: keys for view, keys in _files(workspace).items() if names is None or view in names
+    }
     if check:
-        places.tables.check(key for keys in files.values() for key in keys)
+        workspace.tables.check(key for keys in files.values() for key in keys)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    objects = places.store.objects
+    objects = workspace.store.objects
     return {view: _dataset(objects, view, keys, parquet) for view, keys in files.items()}
 
 
-def view_names(places: Places) -> list[str]:
+@old_parameters(places="workspace")
+def view_names(workspace: Workspace) -> list[str]:
     """Return the names of the views that `open_views` opens: one listing."""
-    return list(_files(places))
+    return list(_files(workspace))
 
 
-def _files(places: Places) -> dict[str, list[str]]:
+def _files(workspace: Workspace) -> dict[str, list[str]]:
     """Files of each view, sorted."""
-    retired = set(places.batches.retired())
+    retired = set(workspace.batches.retired())
     files: dict[str, list[str]] = defaultdict(list)
-    for key in places.store.objects.list(ROOT):
+    for key in workspace.store.objects.list(ROOT):
         found = FILE_KEY.fullmatch(key)
         if found is not None and found["batch"] not in retired:
             files[_view(found["table"], found["part"])].append(key)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import av
 
-from frames_pipeline.clips import Clip, check_clock
-from frames_pipeline.decoders import Decoder, driver_version
+from frames_pipeline.clips import Clip, Span
+from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.decoding.assembly import FramesBySignature
+from frames_pipeline.decoding.backends import Decoder, driver_version
 from frames_pipeline.errors import (
     FramesPipelineError,
     NoFramesError,
@@ -23,15 +25,13 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import Outcome
-from frames_pipeline.gather import Batches, Span
-from frames_pipeline.media import Limits, Media, open_media
+from frames_pipeline.pipeline.content_index import ContentIndex, Origin, copied_frames
 from frames_pipeline.pipeline.families import family_of
-from frames_pipeline.pipeline.origins import Origin, Origins, copied_frames
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
 from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import FrameStore
-from frames_pipeline.videos import Video, VideoSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def run_task(task: Task) -> Results:
         StoreError: Frames cannot be stored.
         MemoryError: There is not enough to decode it.
     """
-    origins = Origins(task.job.store.objects)
+    origins = ContentIndex(task.job.store.objects)
     origin = origins.find(task.fingerprint)
     here = Origin(task.job.batch, task.video.key)
     results: Results = {}
@@ -108,7 +108,7 @@ def _decode(task: Task) -> Results:
         _opened(task, path) as media,
     ):
         for clip in task.clips:
-            check_clock(clip, media.index)
+            clip.check_time_base(media.index.time_base)
         spans = [Span(clip.start, clip.stop) for clip in task.clips]
         since = time.monotonic()
         family = family_of(media).key
@@ -125,7 +125,7 @@ def _decode(task: Task) -> Results:
     return results
 
 
-def _of_family(found: Batches, family: str) -> Batches:
+def _of_family(found: FramesBySignature, family: str) -> FramesBySignature:
     """The same frames, which say of which family of videos they are."""
     return {
         signature: replace(
@@ -147,7 +147,7 @@ def _copy(task: Task, origin: Origin) -> Results:
     results: Results = {}
     for clip in task.clips:
         since = time.monotonic()
-        found: Batches = {}
+        found: FramesBySignature = {}
         for signature in task.signatures:
             frames = copied_frames(
                 task.job.store,
@@ -181,7 +181,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
     }
 
 
-def _commit(task: Task, clip: Clip, found: Batches, since: float) -> Results:
+def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> Results:
     """Commit a clip's frames, unless the file changed under the decoder; a copy of it does not."""
     if not task.job.source.is_copied:
         task.job.source.check_unchanged(task.video)

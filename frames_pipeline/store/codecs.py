@@ -30,8 +30,8 @@ from zarr.buffer.cpu import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from frames_pipeline.crop import Crop
 from frames_pipeline.errors import ConfigError
+from frames_pipeline.frames import Crop
 from frames_pipeline.store.commits import dump
 
 SHARD_BYTES: Final = 64 * 2**20
@@ -255,7 +255,7 @@ class Shards:
         """Bytes at the end of a shard that say where its chunks are."""
         return self.frames * 16 + 4
 
-    def places(self, index: bytes | memoryview) -> list[tuple[int, int]]:
+    def offsets(self, index: bytes | memoryview) -> list[tuple[int, int]]:
         """Offset and length of each chunk, from the last `index_bytes` of a shard."""
         data = _summed(memoryview(index))
         found = np.frombuffer(data, "<u8").reshape(self.frames, 2).tolist()
@@ -264,9 +264,9 @@ class Shards:
     def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[np.uint8]) -> None:
         """Write some frames of a shard, by their place in it, into an array of theirs."""
         data = memoryview(shard)
-        places = self.places(data[max(0, len(data) - self.index_bytes) :])
+        offsets = self.offsets(data[max(0, len(data) - self.index_bytes) :])
         for target, frame in zip(into, frames, strict=True):
-            offset, length = places[frame]
+            offset, length = offsets[frame]
             self.decode_chunk(data[offset : offset + length], target)
 
     def decode_chunk(self, chunk: memoryview, into: NDArray[np.uint8]) -> None:

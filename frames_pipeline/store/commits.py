@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import DecodeReport, Outcome
+from frames_pipeline.io.sums import UNREADABLE, check_members, checked_document, with_sum
 from frames_pipeline.store.layout import AttemptPath, clip_key, digest_of_clips
-from frames_pipeline.sums import UNREADABLE, check_members, checked_document, with_sum
 
 Document = Mapping[str, Any]
 """A JSON object."""

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from frames_pipeline import withdrawal
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.sources import withdrawal
 from frames_pipeline.store import gc, inspect, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
-from frames_pipeline.objects import ObjectInfo, Objects, is_unfinished
+from frames_pipeline.io.objects import ObjectInfo, Objects, is_unfinished
 from frames_pipeline.store.layout import (
     ROOT,
     AttemptPath,

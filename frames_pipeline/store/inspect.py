@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.store.codecs import METADATA
 from frames_pipeline.store.commits import ClipCommit, Document, Manifest
 from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
@@ -18,7 +19,6 @@ from frames_pipeline.store.reader import (
     find_manifest,
     parse_commit,
 )
-from frames_pipeline.sums import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from frames_pipeline.crop import Crop
+from frames_pipeline.clips import Seconds, ticks
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
-from frames_pipeline.frames import FrameBatch, Seconds, ticks
-from frames_pipeline.objects import ObjectInfo, Objects
+from frames_pipeline.frames import Crop, FrameBatch
+from frames_pipeline.io.objects import ObjectInfo, Objects
+from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames
 from frames_pipeline.store.commits import (
     ClipCommit,
@@ -35,7 +36,6 @@ from frames_pipeline.store.commits import (
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key
 from frames_pipeline.store.lazy import CommittedStore, StoredArray
-from frames_pipeline.sums import UNREADABLE
 
 if TYPE_CHECKING:
     import xarray

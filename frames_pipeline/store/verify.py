@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from frames_pipeline.errors import IntegrityError
-from frames_pipeline.objects import ObjectInfo, Objects
+from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
 from frames_pipeline.store.reader import (

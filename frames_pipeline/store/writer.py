@@ -30,7 +30,7 @@ from frames_pipeline.errors import (
     IntegrityError,
 )
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.codecs import Encoded, encode_frames, encode_group, encode_seconds
 from frames_pipeline.store.commits import (

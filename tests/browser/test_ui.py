@@ -23,7 +23,7 @@ import dagster as dg
 import pytest
 
 from dagster_defs.metadata import records
-from frames_pipeline.plain_text import as_markdown_text, fit_to_show
+from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 from tests.dagster_defs.test_component import other_project
 from tests.dagster_defs.test_live import SETTINGS, WORKSPACE
 from tests.payloads import PAYLOADS

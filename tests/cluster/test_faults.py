@@ -22,8 +22,8 @@ import yaml
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.pipeline import Workspace, discover
+from frames_pipeline.sources.batches import Batching
 from tests.cluster.cluster import DASHBOARD, Cluster, is_alone, running, wait_for
 from tests.dagster_defs.test_component import other_project
 from tests.postgres import postgres
@@ -108,9 +108,9 @@ class Site:
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def places(self) -> Places:
+    def workspace(self) -> Workspace:
         options = {"key": self.s3.key, "secret": self.s3.secret, "endpoint_url": self.s3.endpoint}
-        return Places.at(
+        return Workspace.at(
             f"{self.s3.url}/videos", f"{self.s3.url}/frames",
             source_options=options, root_options=options,
         )  # fmt: skip
@@ -248,8 +248,8 @@ def fill(s3: S3, folder: Path, count: int) -> None:
 
 @pytest.mark.timeout(2400)
 def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
-    processes, places = site.cluster.processes, site.places
-    batches = [batch.key for batch in discover(places, Batching(1, 1, 0), now=1e12).sealed]
+    processes, workspace = site.cluster.processes, site.workspace
+    batches = [batch.key for batch in discover(workspace, Batching(1, 1, 0), now=1e12).sealed]
     site.instance.add_dynamic_partitions("video_batch", batches)
     site.s3.harm("delay", verb="PUT", inside="/commits/", seconds=0.7, times=float("inf"))
     site.start_daemon()
@@ -300,8 +300,8 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
     assert any(one[1] > next_one[0] for one, next_one in itertools.pairwise(spans))
     # nothing is lost
     for batch in batches:
-        assert len(places.store.manifest(batch, POINTS).clips) == CLIPS
-        assert not places.store.verify(batch, POINTS, deep=True).faults
+        assert len(workspace.store.manifest(batch, POINTS).clips) == CLIPS
+        assert not workspace.store.verify(batch, POINTS, deep=True).faults
     # nothing was decoded again once it was committed
     assert set(site.commits().values()) == {1}
     assert len(site.commits()) == CLIPS * len(batches)

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from frames_pipeline import FrameExtractionSignature, FramesPipelineError, InternalError
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.ray_workers import RayWorkers
-from frames_pipeline.workers import Workers
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.ray import RayWorkers
 from tests.cluster.cluster import Cluster, is_alone, running, wait_for
 from tests.test_workers import results, walls
 from tests.videos import X264, make_video
@@ -87,10 +87,10 @@ def test_a_batch_comes_out_the_same(tmp_path: Path) -> None:
     signature = FrameExtractionSignature(target_fps=5)
     digests = []
     for name, workers in {"here": Workers(2), "there": RayWorkers(address=ADDRESS)}.items():
-        places = Places.at(str(tmp_path / "videos"), str(tmp_path / name))
-        [batch] = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-        cut_clips(batch, places, FixedStride(1, 1, 1), workers=workers)
-        report = extract_batch(batch, [signature], places, workers=workers)[signature]
+        workspace = Workspace.at(str(tmp_path / "videos"), str(tmp_path / name))
+        [batch] = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+        cut_clips(batch, workspace, FixedStride(1, 1, 1), workers=workers)
+        report = extract_batch(batch, [signature], workspace, workers=workers)[signature]
         assert report.extracted == 8
         digests.append(report.manifest.digest)
     assert digests[0] == digests[1]
@@ -109,7 +109,7 @@ def note_and_hang(folder: str) -> str:
 
 DRIVER = """
 import sys
-from frames_pipeline.ray_workers import RayWorkers
+from frames_pipeline.workers.ray import RayWorkers
 from tests.cluster.test_ray_workers import ADDRESS, note_and_hang
 
 if __name__ == "__main__":

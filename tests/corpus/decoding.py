@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.decoders import PyavDecoder, Tally
-from frames_pipeline.media import Media
-from frames_pipeline.plan import DecodePlan, plan_decode, plan_linear
-from frames_pipeline.sweep import Arrival, PlanFailedError, Sweep
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import PyavDecoder, Tally
+from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass, PlanFailedError
+from frames_pipeline.decoding.plan import DecodePlan, plan_decode, plan_linear
 from tests.oracle import raw_digest
 
 Rows = NDArray[np.int64]
@@ -40,10 +40,10 @@ def decode_planned(media: Media, wanted: Rows, algorithm: str = "sha1") -> Decod
 
 def decode_by(media: Media, plan: DecodePlan, wanted: Rows, algorithm: str = "sha1") -> Decode:
     """By one plan."""
-    sweep, rows = Sweep(media, plan), set(wanted.tolist())
+    sweep, rows = DecodePass(media, plan), set(wanted.tolist())
     digests = {
         event.row: raw_digest(event.frame, algorithm)
         for event in sweep.frames(PyavDecoder(), Tally())
-        if isinstance(event, Arrival) and event.row in rows
+        if isinstance(event, DecodedFrame) and event.row in rows
     }
     return Decode(digests, frozenset(row for row in rows if sweep.is_suspect(row)), plan.packets)

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from frames_pipeline.media import open_media
-from frames_pipeline.plan import plan_linear
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.plan import plan_linear
 from tests.corpus.decoding import decode_by, decode_planned
 from tests.corpus.files import CorpusFile, each_file, is_decoded_often, random_numbers
 from tests.corpus.test_plans import expected_digests

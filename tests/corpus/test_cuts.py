@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 
 from benchmarks.cuts import Score, boundaries_there, facts_of, score
-from frames_pipeline.detectors import Detector, PySceneDetect, TransNetV2
-from frames_pipeline.media import open_media
-from frames_pipeline.thumbnails import stream_thumbnails
+from frames_pipeline.clipping.detectors import Detector, PySceneDetect, TransNetV2
+from frames_pipeline.clipping.thumbnails import stream_thumbnails
+from frames_pipeline.container.media import open_media
 from tests.libraries import need
 from tests.oracle import CORPUS, needs_corpus
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from frames_pipeline import Limits
 from frames_pipeline.bitstream import output_order
-from frames_pipeline.media import open_media
-from frames_pipeline.plan import plan_linear
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.plan import plan_linear
 from tests.corpus.decoding import decode_by, decode_planned
 from tests.corpus.files import CorpusFile, each_file
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frames_pipeline.media import open_media
+from frames_pipeline.container.media import open_media
 from tests.corpus.decoding import decode_planned
 from tests.corpus.files import CorpusFile, each_file, has_md5s
 from tests.corpus.totals import Count

@@ -7,10 +7,10 @@ import zlib
 from pathlib import Path
 
 from frames_pipeline import FrameExtractionSignature, FrameStore
-from frames_pipeline.media import open_media
+from frames_pipeline.container.media import open_media
 from frames_pipeline.pipeline.family_check import FamilyTask, judge
 from frames_pipeline.pipeline.plain_decode import PlainDecode
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.videos import VideoSource
 from tests.corpus.files import CorpusFile, each_file, has_md5s, is_decoded_often
 from tests.corpus.totals import Count
 from tests.oracle import corpus_md5s, raw_md5

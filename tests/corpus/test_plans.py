@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from frames_pipeline import Limits
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import Media, open_media
-from frames_pipeline.packets import DemuxedPackets
-from frames_pipeline.plan import plan_linear
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Media, open_media
+from frames_pipeline.container.packets import DemuxedPackets
+from frames_pipeline.decoding.plan import plan_linear
 from tests.corpus.decoding import Decode, decode_by, decode_planned
 from tests.corpus.files import INDEX_SETS, CorpusFile, each_file, is_decoded_often, random_numbers
 from tests.corpus.totals import Count
@@ -63,8 +63,10 @@ def sources(file: CorpusFile, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
         open_media(file.path, Limits(packet_memory=0)) as reread,
     ):
         assert default.index
-        monkeypatch.setattr("frames_pipeline.media.sampled_packets", lambda *_, **__: None)
-        monkeypatch.setattr("frames_pipeline.packets.demuxed._SEEK_OVER", 8)
+        monkeypatch.setattr(
+            "frames_pipeline.container.media.sampled_packets", lambda *_, **__: None
+        )
+        monkeypatch.setattr("frames_pipeline.container.demuxed._SEEK_OVER", 8)
         assert isinstance(held.packets, DemuxedPackets)
         assert isinstance(reread.packets, DemuxedPackets)
         yield [default, held, reread]

@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature, SourceError, extract_frames
-from frames_pipeline.decoders import PyavDecoder
+from frames_pipeline.clips import Span
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import open_media
+from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.gather import Span
-from frames_pipeline.index import PacketIndex
-from frames_pipeline.media import open_media
 from tests.corpus.files import INDEX_SETS, CorpusFile, each_file, is_decoded_often, random_numbers
 from tests.corpus.totals import Count
 from tests.oracle import positions_of

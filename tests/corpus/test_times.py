@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pytest
 
-from frames_pipeline.media import open_media
+from frames_pipeline.container.media import open_media
 from tests.corpus.clocks import Ticks, between, even, overlapping
 from tests.corpus.decoding import decode_planned
 from tests.corpus.totals import Count

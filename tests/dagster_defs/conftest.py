@@ -13,8 +13,8 @@ from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Model, Signature, Stride
-from frames_pipeline.batches import Batching
-from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.pipeline import Workspace, discover
+from frames_pipeline.sources.batches import Batching
 from tests.videos import X264, make_video
 
 ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}
@@ -30,15 +30,15 @@ class Project:
     attributes: dict[str, object] = field(default_factory=dict)
 
     @property
-    def places(self) -> Places:
-        return Places.at(str(self.videos), str(self.root))
+    def workspace(self) -> Workspace:
+        return Workspace.at(str(self.videos), str(self.root))
 
     def definitions(self, **attributes: object) -> dg.Definitions:
         return FramesComponent.model_validate(self.attributes | attributes).definitions()
 
     def seal(self) -> list[str]:
         """Seal every video that waits, and add the partitions."""
-        found = discover(self.places, Batching(max_wait_s=0), now=1e12)
+        found = discover(self.workspace, Batching(max_wait_s=0), now=1e12)
         keys = [batch.key for batch in found.sealed]
         self.instance.add_dynamic_partitions("video_batch", keys)
         return keys

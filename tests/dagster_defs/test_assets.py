@@ -45,7 +45,7 @@ def test_a_batch_becomes_frames_and_rows(project: Project) -> None:
     assert metadata(result, "frame_embeddings")["rows"] == frames["frames"]
     assert metadata(result, "clip_catalog")["rows"] == 6
 
-    store = project.places.store
+    store = project.workspace.store
     batch = store.read("batch-000001", EMBEDDINGS, "a.mp4#0-24576")
     assert numbers_in(batch.frames) == [0, 12, 25, 37, 47]
 
@@ -53,7 +53,7 @@ def test_a_batch_becomes_frames_and_rows(project: Project) -> None:
 def test_every_row_says_which_frame_it_is_of(project: Project) -> None:
     project.seal()
     project.run()
-    tables, store = project.places.tables, project.places.store
+    tables, store = project.workspace.tables, project.workspace.store
 
     for row in tables.read("embeddings", "batch-000001").to_pylist():
         assert (row["batch"], row["signature"]) == ("batch-000001", EMBEDDINGS.key)
@@ -67,11 +67,11 @@ def test_a_bad_clip_is_an_outcome_and_the_others_are_not_affected(project: Proje
     result = project.run()
 
     assert result.success
-    rows = project.places.rows("outcomes", "batch-000001", part=EMBEDDINGS.key)
+    rows = project.workspace.rows("outcomes", "batch-000001", part=EMBEDDINGS.key)
     failed = {row["clip_id"]: row["detail"] for row in rows if row["status"] == "failed"}
     assert list(failed) == ["not-a-video.mp4"]
     assert "not-a-video.mp4 is not a video that can be read" in failed["not-a-video.mp4"]
-    catalog = project.places.rows("catalog", "batch-000001")
+    catalog = project.workspace.rows("catalog", "batch-000001")
     assert {row["clip_id"]: row["status"] for row in catalog}["not-a-video.mp4"] == "failed"
 
 
@@ -86,7 +86,7 @@ def test_too_many_bad_clips_fail_the_batch_before_anything_is_made_of_them(
     failed = checks["embeddings", "few_clips_failed"]
     assert not failed.passed
     assert failed.metadata["failed_share"].value == pytest.approx(1 / 6, abs=1e-4)
-    assert not project.places.tables.exists("embeddings", "batch-000001")
+    assert not project.workspace.tables.exists("embeddings", "batch-000001")
 
 
 def test_a_run_again_decodes_nothing_and_changes_nothing(project: Project) -> None:
@@ -113,7 +113,7 @@ def test_a_changed_video_is_done_again_and_no_other(project: Project) -> None:
     assert data_version(before, "clip_frames/embeddings") != data_version(
         after, "clip_frames/embeddings"
     )
-    batch = project.places.store.read("batch-000001", EMBEDDINGS, "a.mp4#0-24576")
+    batch = project.workspace.store.read("batch-000001", EMBEDDINGS, "a.mp4#0-24576")
     assert numbers_in(batch.frames) == [2000, 2012, 2025, 2037, 2047]
 
 
@@ -121,7 +121,7 @@ def test_a_signature_can_be_made_alone(project: Project) -> None:
     project.seal()
     project.run(selection=["videos", "clips", "clip_frames/aesthetics"])
 
-    store = project.places.store
+    store = project.workspace.store
     assert len(store.manifest("batch-000001", AESTHETICS).clips) == 5
     assert not store.clips("batch-000001", EMBEDDINGS)
 
@@ -131,7 +131,7 @@ def test_one_decode_serves_every_signature(project: Project) -> None:
     together = project.run()
     fed = metadata(together, "clip_frames/embeddings")["packets_fed_now"]
     assert fed == metadata(together, "clip_frames/aesthetics")["packets_fed_now"]
-    shown = sum(row["num_frames"] or 0 for row in project.places.rows("clips", "batch-000001"))
+    shown = sum(row["num_frames"] or 0 for row in project.workspace.rows("clips", "batch-000001"))
     assert 0 < int(str(fed)) <= shown
 
 
@@ -176,7 +176,7 @@ def test_a_decoder_that_is_not_there_fails_at_once_and_says_so(project: Project)
     assert not result.success
     (failure,) = (event for event in result.all_events if event.is_step_failure)
     assert "decoder 'nvdec'" in str(failure.event_specific_data)
-    assert not project.places.store.clips("batch-000001", EMBEDDINGS)
+    assert not project.workspace.store.clips("batch-000001", EMBEDDINGS)
 
 
 def test_a_run_may_choose_its_decoder_and_the_metadata_say_what_ran(project: Project) -> None:
@@ -196,7 +196,7 @@ def test_a_run_may_choose_its_decoder_and_the_metadata_say_what_ran(project: Pro
 def test_stored_frames_open_with_plain_zarr(project: Project) -> None:
     project.seal()
     result = project.run()
-    commit = project.places.store.clips("batch-000001", EMBEDDINGS)["a.mp4#0-24576"]
+    commit = project.workspace.store.clips("batch-000001", EMBEDDINGS)["a.mp4#0-24576"]
     folder = str(metadata(result, "clip_frames/embeddings")["dagster/uri"])
     group = zarr.open_group(f"{folder}/{commit.path}", mode="r", zarr_format=3)
     pixels = np.asarray(group["frames"][:])
@@ -288,7 +288,7 @@ def graph_schema(project: Project, asset: str) -> dg.TableSchema:
 def test_the_catalog_says_what_to_keep_and_why_not(project: Project) -> None:
     project.seal()
     result = project.run(selection=None)
-    rows = {row["clip_id"]: row for row in project.places.rows("catalog", "batch-000001")}
+    rows = {row["clip_id"]: row for row in project.workspace.rows("catalog", "batch-000001")}
     assert not rows["not-a-video.mp4"]["keep"]
     assert rows["not-a-video.mp4"]["drop_reasons"] == ["failed: unsupported"]
     assert all(row["keep"] for row in rows.values() if row["status"] == "ok")
@@ -300,7 +300,7 @@ def test_the_catalog_says_what_to_keep_and_why_not(project: Project) -> None:
     assert metadata(again, "clip_catalog")["kept_clips"] == 0
     assert metadata(again, "frame_quality")["clips_made_now"] == 0
     assert data_version(again, "clip_catalog") != data_version(result, "clip_catalog")
-    row = project.places.rows("catalog", "batch-000001")[0]
+    row = project.workspace.rows("catalog", "batch-000001")[0]
     assert "exposure" in row["drop_reasons"][0]
     assert row["drop_reasons"][0].endswith("is above 0.1")
 
@@ -318,7 +318,7 @@ def test_clips_can_be_shots(project: Project, videos: Path) -> None:
         run_config=ONE_PROCESS,
         asset_selection=[dg.AssetKey("videos"), dg.AssetKey("clips")],
     )
-    rows = project.places.tables.read("clips", "batch-000001").to_pylist()
+    rows = project.workspace.tables.read("clips", "batch-000001").to_pylist()
     spans = [
         (row["start_seconds"], row["duration_seconds"])
         for row in rows

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from dagster_defs.component import Backfill
-from frames_pipeline.batches import Batching
 from frames_pipeline.pipeline import discover
+from frames_pipeline.sources.batches import Batching
 from tests.dagster_defs.conftest import Project
 
 BEFORE = datetime(2026, 5, 1, 2, 50, tzinfo=UTC)
@@ -62,7 +62,7 @@ class Clock:
 @pytest.fixture
 def batches(project: Project) -> list[str]:
     """A batch per video."""
-    found = discover(project.places, Batching(batch_size=1, max_wait_s=0), now=1e12)
+    found = discover(project.workspace, Batching(batch_size=1, max_wait_s=0), now=1e12)
     keys = [batch.key for batch in found.sealed]
     project.instance.add_dynamic_partitions("video_batch", keys)
     return keys
@@ -79,7 +79,7 @@ def test_a_tick_asks_for_what_is_missing_or_failed_and_nothing_else(
     project: Project, batches: list[str]
 ) -> None:
     text = next(
-        key for key in batches if "not-a-video.mp4" in project.places.batches.read(key).videos
+        key for key in batches if "not-a-video.mp4" in project.workspace.batches.read(key).videos
     )
     assert all(project.run(key).success for key in batches if key not in (text, batches[0]))
     failed = project.run(text, max_failed_share=0)

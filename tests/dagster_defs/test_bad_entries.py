@@ -63,10 +63,10 @@ def test_a_folder_with_everything_in_it_becomes_frames_of_its_videos(project: Pr
 def test_suffixes_and_links_are_attributes(project: Project) -> None:
     found = tick(project, suffixes=[".TXT"], follow_links=True)
     assert added(found) == ["batch-000001"]
-    assert project.places.batches.read("batch-000001").videos == ("notes.txt",)
+    assert project.workspace.batches.read("batch-000001").videos == ("notes.txt",)
     found = tick(project, follow_links=True)
     project.instance.add_dynamic_partitions("video_batch", added(found))
-    new = project.places.batches.read("batch-000002").videos
+    new = project.workspace.batches.read("batch-000002").videos
     assert new == tuple(sorted([*GOOD, "elsewhere/v.mp4", "outside.mp4"]))
     with pytest.raises(ValueError, match=r"must be like \.mp4, each with its dot"):
         FramesComponent.model_validate(project.attributes | {"suffixes": ["mp4"]})

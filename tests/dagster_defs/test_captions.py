@@ -17,7 +17,7 @@ from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.pipeline import DerivedReport
-from frames_pipeline.tables import Lineage, TableInfo, caption_rows, failed_caption_rows
+from frames_pipeline.tables.tables import FrameRef, TableInfo, caption_rows, failed_caption_rows
 from tests.dagster_defs.conftest import Project
 from tests.dagster_defs.test_assets import metadata
 from tests.libraries import need
@@ -54,16 +54,16 @@ def test_every_clip_has_a_caption_and_says_what_the_model_was_shown(
 
     assert result.success
     assert metadata(result, "clip_captions")["ok_clips"] == 5
-    rows = captioned.places.rows("captions", BATCH)
+    rows = captioned.workspace.rows("captions", BATCH)
     assert sorted(row["text"] for row in rows) == sorted(
         f"{len(seen)} images" for seen in server.pictures
     )
     for row in rows:
-        stored = captioned.places.store.read(BATCH, SIGNATURE, row["clip_id"])
+        stored = captioned.workspace.store.read(BATCH, SIGNATURE, row["clip_id"])
         assert len(row["positions"]) == int(row["text"].split()[0])
         assert set(row["positions"]) <= set(stored.positions.tolist())
         assert row["frames_digest"] == stored.digest()
-    catalog = {row["clip_id"]: row["caption"] for row in captioned.places.rows("catalog", BATCH)}
+    catalog = {row["clip_id"]: row["caption"] for row in captioned.workspace.rows("catalog", BATCH)}
     assert catalog["a.mp4#0-24576"] == rows[0]["text"]
 
 
@@ -75,7 +75,7 @@ def test_no_cost_is_claimed_where_tokens_are_not_counted() -> None:
         price_per_million_prompt_tokens=2.5,
         price_per_million_completion_tokens=10,
     )
-    lineage = Lineage.of(
+    lineage = FrameRef.of(
         frame_batch(flat_frames((0, 0, 0))), batch=BATCH, clip_id="a", signature=SIGNATURE.key
     )
     counted = Caption("A cat.", "m", (0,), (0,), prompt_tokens=321, completion_tokens=12)
@@ -148,7 +148,7 @@ def test_a_local_model_says_where_it_ran(
     assert (said["ok_clips"], said["device"]) == (5, "cpu")
     assert said["completion_tokens"] <= 5 * 4
     assert "cost" not in said
-    row = project.places.rows("captions", BATCH)[0]
+    row = project.workspace.rows("captions", BATCH)[0]
     assert len(json.loads(row["provider_parameters"])["model_sha256"]) == 64
 
 

@@ -62,7 +62,7 @@ def test_the_same_video_twice_is_a_warning(project: Project) -> None:
 def test_frames_of_another_size_are_an_error(project: Project) -> None:
     project.seal()
     project.run()
-    store = project.places.store
+    store = project.workspace.store
     clip, commit = next(iter(store.manifest("batch-000001", EMBEDDINGS).clips.items()))
     frames = store.read("batch-000001", EMBEDDINGS, clip)
     narrow = replace(frames, frames=frames.frames[:, :, :30])
@@ -82,7 +82,7 @@ def test_a_family_that_was_decoded_wrongly_is_named_and_mended(project: Project)
     (project.videos / "not-a-video.mp4").unlink()
     project.seal()
     assert all(one.passed for one in evaluations(project.run()).values())
-    store = project.places.store
+    store = project.workspace.store
     clip, commit = next(
         (clip, commit)
         for clip, commit in store.manifest("batch-000001", EMBEDDINGS).clips.items()

@@ -13,7 +13,7 @@ import pytest
 
 from dagster_defs.component import PRESETS, Signature
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, PlacesResource
+from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.signature import identity_fields
 from tests.dagster_defs.conftest import ONE_PROCESS, Project
@@ -179,9 +179,9 @@ def test_what_the_file_says_of_decoding_holds_unless_a_run_says_otherwise(
     extraction = with_config("extraction", {"processes": 2})
     assert isinstance(extraction, ExtractionResource)
     assert (extraction.processes, extraction.max_frames) == (2, 3)
-    places = with_config("places", {"source": "elsewhere"})
-    assert isinstance(places, PlacesResource)
-    assert (places.source, places.root) == ("elsewhere", str(folder / "data"))
+    workspace = with_config("workspace", {"source": "elsewhere"})
+    assert isinstance(workspace, WorkspaceResource)
+    assert (workspace.source, workspace.root) == ("elsewhere", str(folder / "data"))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

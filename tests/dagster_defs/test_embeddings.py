@@ -48,7 +48,7 @@ def test_batches_are_compared_by_a_job_of_its_own(project: Project) -> None:
     (made,) = result.asset_materializations_for_node("near_duplicates")
     assert made.metadata["batches"].value == 2
     assert made.metadata["search"].value == "exact"
-    rows = project.places.rows("near_duplicates", "all")
+    rows = project.workspace.rows("near_duplicates", "all")
     copies = [row for row in rows if row["clip_id"].startswith("copy.mp4")]
     assert copies
     assert {row["kept_batch"] for row in copies} == {"batch-000001"}

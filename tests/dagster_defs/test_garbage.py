@@ -34,11 +34,11 @@ def test_room_is_freed(project: Project) -> None:
     """What is in use is not garbage; what was withdrawn is, once the grace period is over."""
     project.seal()
     assert project.run(selection=["videos", "clips", "clip_frames/embeddings"]).success
-    clips = project.places.store.manifest(BATCH, EMBEDDINGS).clips
+    clips = project.workspace.store.manifest(BATCH, EMBEDDINGS).clips
     assert collect(project, delete=True, grace_hours=0)["objects"] == 0
-    assert project.places.store.verify(BATCH, deep=True).ok
+    assert project.workspace.store.verify(BATCH, deep=True).ok
 
-    retire_batch(BATCH, project.places, withdraw=True)
+    retire_batch(BATCH, project.workspace, withdraw=True)
     assert collect(project, delete=True)["attempts"] == 0
     counted = collect(project, grace_hours=0)
     assert (counted["attempts"], counted["deleted"]) == (len(clips), False)

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from dagster_defs.component import Stride
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import StoreError
-from frames_pipeline.plain_text import fit_to_show
+from frames_pipeline.text.plain import fit_to_show
 from tests.dagster_defs.conftest import Project, project_of
 from tests.payloads import PAYLOADS, as_key, unseen
 from tests.videos import make_videos

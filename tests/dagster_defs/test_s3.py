@@ -10,9 +10,9 @@ import pytest
 
 from dagster_defs import FramesComponent
 from dagster_defs.component import Embedding, Signature, Stride
-from frames_pipeline.batches import Batching
-from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline import Places, discover
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.pipeline import Workspace, discover
+from frames_pipeline.sources.batches import Batching
 from tests.s3 import QUICK, S3
 
 ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}
@@ -22,10 +22,10 @@ ONE_PROCESS = {"resources": {"extraction": {"config": {"processes": 1}}}}
 def component(s3: S3, video: Path, monkeypatch: pytest.MonkeyPatch) -> FramesComponent:
     """One video in a bucket, sealed into a batch."""
     Objects(f"{s3.url}/videos", s3.options).put("a.mp4", video.read_bytes())
-    places = Places.at(
+    workspace = Workspace.at(
         f"{s3.url}/videos", s3.url, source_options=s3.options, root_options=s3.options
     )
-    discover(places, Batching(max_wait_s=0), now=1e12)
+    discover(workspace, Batching(max_wait_s=0), now=1e12)
     monkeypatch.setenv("TEST_S3_KEY", s3.key)
     monkeypatch.setenv("TEST_S3_SECRET", s3.secret)
     options = {"endpoint_url": s3.endpoint, "config_kwargs": QUICK}

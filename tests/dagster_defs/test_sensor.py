@@ -19,9 +19,9 @@ EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 def tick(project: Project, cursor: str | None = None, **attributes: object) -> dg.SensorResult:
     repository = project.definitions(**attributes).get_repository_def()
     sensor = repository.get_sensor_def("video_batches")
-    places = repository.get_top_level_resources()["places"]
+    workspace = repository.get_top_level_resources()["workspace"]
     context = dg.build_sensor_context(
-        instance=project.instance, resources={"places": places}, cursor=cursor
+        instance=project.instance, resources={"workspace": workspace}, cursor=cursor
     )
     result = sensor(context)
     assert isinstance(result, dg.SensorResult)
@@ -58,7 +58,7 @@ def test_videos_that_have_waited_become_a_batch_and_a_run(project: Project) -> N
 
     assert added(result) == ["batch-000001"]
     assert requested(result) == [("process_batch", "batch-000001")]
-    assert project.places.batches.read("batch-000001").videos == (
+    assert project.workspace.batches.read("batch-000001").videos == (
         "a.mp4",
         "c.ts",
         "deep/b.mp4",
@@ -144,14 +144,14 @@ def test_a_batch_is_retired_by_a_job(project: Project) -> None:
 
     assert project.instance.get_dynamic_partitions("video_batch") == []
     assert "none changed in the 0 batches" in skipped(tick(project))
-    assert project.places.batches.keys() == []
-    assert project.places.store.manifest("batch-000001", EMBEDDINGS).clips
+    assert project.workspace.batches.keys() == []
+    assert project.workspace.store.manifest("batch-000001", EMBEDDINGS).clips
 
 
 def test_retiring_may_withdraw_the_frames(project: Project) -> None:
     project.seal()
     project.run()
-    store = project.places.store
+    store = project.workspace.store
     clips = store.manifest("batch-000001", EMBEDDINGS).clips
     job = project.definitions().resolve_job_def("retire_batch")
     config = {"ops": {"retire": {"config": {"withdraw": True}}}}
@@ -161,7 +161,7 @@ def test_retiring_may_withdraw_the_frames(project: Project) -> None:
 
     with pytest.raises(CommitNotFoundError):
         store.manifest("batch-000001", EMBEDDINGS)
-    assert not project.places.rows("catalog", "batch-000001")
+    assert not project.workspace.rows("catalog", "batch-000001")
     freed = store.collect_garbage(grace_seconds=0, dry_run=False)
     assert len(freed.attempts) == 2 * len(clips)
     assert not list((project.root / "frames").rglob("c/0/0/0/0"))
@@ -169,9 +169,9 @@ def test_retiring_may_withdraw_the_frames(project: Project) -> None:
 
 def test_what_was_retired_or_restored_elsewhere_is_seen(project: Project) -> None:
     project.seal()
-    project.places.batches.retire("batch-000001")
+    project.workspace.batches.retire("batch-000001")
     assert deleted(tick(project)) == ["batch-000001"]
     project.instance.delete_dynamic_partition("video_batch", "batch-000001")
 
-    project.places.batches.restore("batch-000001")
+    project.workspace.batches.restore("batch-000001")
     assert added(tick(project)) == ["batch-000001"]

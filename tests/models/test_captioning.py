@@ -29,7 +29,7 @@ from frames_pipeline.models.captioning import (
     open_caption_provider,
 )
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
-from frames_pipeline.models.pacing import Pace, Turn
+from frames_pipeline.models.pacing import Permit, RateLimiter
 from tests.models.frame_batches import flat_frames, frame_batch
 from tests.models.vision_server import Picture, Reply, VisionServer, completion, running_server
 
@@ -398,16 +398,16 @@ def test_rate_limits_are_kept_over_threads(
 
     How long each is on its way is the machine's matter, so that is not in it.
     """
-    monkeypatch.setitem(Pace.__init__.__kwdefaults__, "window_s", 0.5)
+    monkeypatch.setitem(RateLimiter.__init__.__kwdefaults__, "window_s", 0.5)
     let_through: list[float] = []
-    wait = Pace.wait
+    wait = RateLimiter.wait
 
-    def watched(pace: Pace) -> Turn:
-        turn = wait(pace)
-        let_through.append(turn.at)
-        return turn
+    def watched(pace: RateLimiter) -> Permit:
+        permit = wait(pace)
+        let_through.append(permit.at)
+        return permit
 
-    monkeypatch.setattr(Pace, "wait", watched)
+    monkeypatch.setattr(RateLimiter, "wait", watched)
     server.replies.append(Reply(status=500))
     provider = provider_for(server, concurrency=4, **limit)
     provider.caption(numbered_clip(1))

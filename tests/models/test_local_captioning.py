@@ -201,7 +201,7 @@ def test_parameters_that_cannot_be(parameters: dict[str, Any], complaint: str) -
 
 
 def test_half_precision_is_not_pretended(idefics3: Path) -> None:
-    """With `auto`, it turns out where it runs when it does."""
+    """With `auto`, it permits out where it runs when it does."""
     if import_models("torch").cuda.is_available():
         pytest.skip("there is a GPU")
     provider = captioner(idefics3, device="auto", dtype="float16")

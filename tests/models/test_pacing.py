@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frames_pipeline.models.pacing import Pace
+from frames_pipeline.models.pacing import RateLimiter
 
 WINDOW = 0.15
 
@@ -19,14 +19,14 @@ def busiest(times: list[float]) -> int:
 
 
 def test_threads_share_the_requests_of_a_minute() -> None:
-    pace = Pace(3, window_s=WINDOW)
+    pace = RateLimiter(3, window_s=WINDOW)
     with ThreadPoolExecutor(8) as pool:
-        turns = list(pool.map(lambda _: pace.wait(), range(12)))
-    assert busiest([turn.at for turn in turns]) == 3
+        permits = list(pool.map(lambda _: pace.wait(), range(12)))
+    assert busiest([permit.at for permit in permits]) == 3
 
 
 def test_what_was_asked_before_the_limit_is_free() -> None:
-    pace = Pace(100, 10_000, window_s=60)
+    pace = RateLimiter(100, 10_000, window_s=60)
     start = time.monotonic()
     for _ in range(100):
         pace.settle(pace.wait(), 99)
@@ -37,12 +37,12 @@ def test_what_was_asked_before_the_limit_is_free() -> None:
 @settings(max_examples=8)
 def test_tokens_go_beyond_by_one_answer_at_most(costs: list[int]) -> None:
     """A request is let through while there is room, so the last one of a minute may cross it."""
-    pace = Pace(tokens=100, window_s=WINDOW)
+    pace = RateLimiter(tokens=100, window_s=WINDOW)
     spent: list[tuple[float, int]] = []
     for cost in costs:
-        turn = pace.wait()
-        pace.settle(turn, cost)
-        spent.append((turn.at, cost))
+        permit = pace.wait()
+        pace.settle(permit, cost)
+        spent.append((permit.at, cost))
     for start, _ in spent:
         inside = [cost for at, cost in spent if start <= at < start + WINDOW]
         assert sum(inside[:-1]) < 100
@@ -50,15 +50,15 @@ def test_tokens_go_beyond_by_one_answer_at_most(costs: list[int]) -> None:
 
 def test_a_request_under_way_counts_as_much_as_the_dearest() -> None:
     """Otherwise many could be sent before the first answer says what they cost."""
-    pace = Pace(tokens=100, window_s=WINDOW)
+    pace = RateLimiter(tokens=100, window_s=WINDOW)
     pace.settle(pace.wait(), 60)
-    turns = [pace.wait() for _ in range(3)]
-    assert turns[1].at - turns[0].at >= WINDOW * 0.5
-    assert busiest([turn.at for turn in turns]) <= 2
+    permits = [pace.wait() for _ in range(3)]
+    assert permits[1].at - permits[0].at >= WINDOW * 0.5
+    assert busiest([permit.at for permit in permits]) <= 2
 
 
 def test_everybody_waits_while_it_is_held() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     start = time.monotonic()
     pace.hold(0.1)
     assert pace.wait().at - start >= 0.1

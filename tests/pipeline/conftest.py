@@ -1,4 +1,4 @@
-"""Places with one batch of small videos, sealed and cut."""
+"""Workspace with one batch of small videos, sealed and cut."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.pipeline import Places, cut_clips, discover
-from frames_pipeline.workers import Workers
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.pipeline import Workspace, cut_clips, discover
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 from tests.videos import X264, make_video
 
 BATCH = "batch-000001"
@@ -27,17 +27,17 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def places(tmp_path: Path, footage: list[Path]) -> Places:
-    """Places in which the four videos are found."""
+def workspace(tmp_path: Path, footage: list[Path]) -> Workspace:
+    """Workspace in which the four videos are found."""
     (tmp_path / "videos").mkdir()
     for path in footage:
         (tmp_path / "videos" / path.name).write_bytes(path.read_bytes())
-    return Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+    return Workspace.at(str(tmp_path / "videos"), str(tmp_path / "root"))
 
 
 @pytest.fixture
-def cut(places: Places) -> Places:
+def cut(workspace: Workspace) -> Workspace:
     """The same, with one sealed batch, cut into clips of 1 s: two per video."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, FixedStride(1, 1, 1), workers=ONE)
-    return places
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, FixedStride(1, 1, 1), workers=ONE)
+    return workspace

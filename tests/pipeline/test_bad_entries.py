@@ -15,12 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from frames_pipeline import FrameExtractionSignature, PyavDecoder
-from frames_pipeline.batches import Batch, Batching, BatchRegistry
 from frames_pipeline.cli import main
-from frames_pipeline.clips import Cutting, FixedStride, WholeVideo
-from frames_pipeline.media import Media
+from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
+from frames_pipeline.container.media import Media
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     cut_clips,
     discover,
     estimate_extraction,
@@ -29,7 +28,8 @@ from frames_pipeline.pipeline import (
     find_changes,
     observe_videos,
 )
-from frames_pipeline.workers import Workers
+from frames_pipeline.sources.batches import Batch, Batching, BatchRegistry
+from frames_pipeline.workers.local import Workers
 from tests.entries import A_WHILE, GOOD, IN_2099, PASSED_OVER, fill, within
 from tests.pipeline.conftest import ONE
 
@@ -37,16 +37,16 @@ FIRST = FrameExtractionSignature(policy="first", target_res=(24, 32))
 MINUTE = 60.0
 
 
-def sealed(places: Places) -> Batch:
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+def sealed(workspace: Workspace) -> Batch:
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
     return batch
 
 
-def outcomes(batch: Batch, places: Places, **options: Any) -> dict[str, tuple[str, str]]:
+def outcomes(batch: Batch, workspace: Workspace, **options: Any) -> dict[str, tuple[str, str]]:
     """Run over the batch; return status and reason by video."""
-    cutting: Cutting = options.pop("cutting", WholeVideo())
-    cut_clips(batch, places, cutting, workers=ONE)
-    report = within(lambda: extract_batch(batch, [FIRST], places, workers=ONE, **options)[FIRST])
+    clipping: Clipping = options.pop("cutting", WholeVideo())
+    cut_clips(batch, workspace, clipping, workers=ONE)
+    report = within(lambda: extract_batch(batch, [FIRST], workspace, workers=ONE, **options)[FIRST])
     rows = report.outcomes.to_pylist()
     return {row["clip_id"].partition("#")[0]: (row["status"], row["reason"]) for row in rows}
 
@@ -54,40 +54,40 @@ def outcomes(batch: Batch, places: Places, **options: Any) -> dict[str, tuple[st
 def test_a_folder_with_everything_in_it_becomes_a_batch_of_its_videos(
     tmp_path: Path, video: Path
 ) -> None:
-    places = Places.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
-    found = within(lambda: discover(places, Batching(max_wait_s=0), now=1e12))
+    workspace = Workspace.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
+    found = within(lambda: discover(workspace, Batching(max_wait_s=0), now=1e12))
     assert {one.reason: one.count for one in found.passed_over} == {
         reason: len(keys) for reason, keys in PASSED_OVER.items()
     }
     (batch,) = found.sealed
     assert batch.videos == GOOD
-    assert outcomes(batch, places) == dict.fromkeys(GOOD, ("ok", ""))
-    assert len(places.store.manifest(batch.key, FIRST).clips) == len(GOOD)
-    assert discover(places, Batching(max_wait_s=0), now=1e12).sealed == ()  # none is a new one
-    again = Places.at(places.source.url, places.store.objects.url)
+    assert outcomes(batch, workspace) == dict.fromkeys(GOOD, ("ok", ""))
+    assert len(workspace.store.manifest(batch.key, FIRST).clips) == len(GOOD)
+    assert discover(workspace, Batching(max_wait_s=0), now=1e12).sealed == ()  # none is a new one
+    again = Workspace.at(workspace.source.url, workspace.store.objects.url)
     assert again.batches.sealed_videos() == dict.fromkeys(GOOD, batch.key)
 
 
-def test_what_a_sealed_video_becomes_is_its_outcome_and_no_other_ones(places: Places) -> None:
-    batch, videos = sealed(places), Path(places.source.url)
+def test_what_a_sealed_video_becomes_is_its_outcome_and_no_other_ones(workspace: Workspace) -> None:
+    batch, videos = sealed(workspace), Path(workspace.source.url)
     (videos / "a.mp4").unlink()
     os.mkfifo(videos / "a.mp4")
     (videos / "b.mp4").rename(videos.parent / "b.mp4")
     (videos / "b.mp4").symlink_to("../b.mp4")
     (videos / "c.mp4").unlink()
     (videos / "c.mp4").symlink_to("/dev/zero")
-    rows = within(lambda: observe_videos(batch, places)).to_pylist()
+    rows = within(lambda: observe_videos(batch, workspace)).to_pylist()
     assert [row["status"] for row in rows] == ["gone", "gone", "gone", "ok"]
     assert "it is not a regular file" in rows[0]["detail"]
     assert "b.mp4 is a link that leads out of" in rows[1]["detail"]
     wrong = dict.fromkeys(("a.mp4", "b.mp4", "c.mp4"), ("failed", "not_found"))
-    assert outcomes(batch, places) == wrong | {"d.mp4": ("ok", "")}
+    assert outcomes(batch, workspace) == wrong | {"d.mp4": ("ok", "")}
 
-    followed = Places.at(places.source.url, places.store.objects.url, follow_links=True)
+    followed = Workspace.at(workspace.source.url, workspace.store.objects.url, follow_links=True)
     assert outcomes(batch, followed)["b.mp4"] == ("ok", "")
     (videos / "a.mp4").unlink()
     (videos / "a.mp4").write_bytes((videos / "d.mp4").read_bytes())
-    assert outcomes(batch, places)["a.mp4"] == ("ok", "")  # it was never asked to try again
+    assert outcomes(batch, workspace)["a.mp4"] == ("ok", "")  # it was never asked to try again
 
 
 @dataclass(frozen=True)
@@ -115,31 +115,33 @@ class Meddler(PyavDecoder):
 
 @pytest.mark.parametrize("deed", ["truncate", "append"])
 def test_a_video_that_is_written_meanwhile_is_tried_again_by_the_next_run(
-    places: Places, deed: str
+    workspace: Workspace, deed: str
 ) -> None:
-    batch = sealed(places)
-    meddler = Meddler(folder=places.source.url, name="b.mp4", deed=deed)
+    batch = sealed(workspace)
+    meddler = Meddler(folder=workspace.source.url, name="b.mp4", deed=deed)
     expected = dict.fromkeys(batch.videos, ("ok", "")) | {"b.mp4": ("failed", "changed")}
-    assert outcomes(batch, places, decoder=meddler) == expected
-    assert outcomes(batch, places)["b.mp4"][0] != "changed"
-    assert places.rows("videos", batch.key)[1]["status"] == "ok"
+    assert outcomes(batch, workspace, decoder=meddler) == expected
+    assert outcomes(batch, workspace)["b.mp4"][0] != "changed"
+    assert workspace.rows("videos", batch.key)[1]["status"] == "ok"
 
 
 @pytest.mark.parametrize("deed", ["bug", "exit"])
-def test_a_bug_that_one_video_brings_to_light_is_its_outcome(places: Places, deed: str) -> None:
-    batch = sealed(places)
+def test_a_bug_that_one_video_brings_to_light_is_its_outcome(
+    workspace: Workspace, deed: str
+) -> None:
+    batch = sealed(workspace)
     meddler = Meddler(name="b.mp4", deed=deed)
     expected = dict.fromkeys(batch.videos, ("ok", "")) | {"b.mp4": ("failed", "internal")}
-    assert outcomes(batch, places, decoder=meddler) == expected
+    assert outcomes(batch, workspace, decoder=meddler) == expected
     (row,) = [
         row
-        for row in places.rows("outcomes", batch.key, part=FIRST.key)
+        for row in workspace.rows("outcomes", batch.key, part=FIRST.key)
         if row["reason"] == "internal"
     ]
     said = "IndexError: list index out of range" if deed == "bug" else "SystemExit: enough"
     assert row["detail"].startswith(f"{said} (a bug: report it")
     assert "test_bad_entries.py" in row["detail"]  # the traceback
-    assert outcomes(batch, places) == dict.fromkeys(batch.videos, ("ok", ""))
+    assert outcomes(batch, workspace) == dict.fromkeys(batch.videos, ("ok", ""))
 
 
 @dataclass(frozen=True)
@@ -157,82 +159,84 @@ class BuggyCut:
         return WholeVideo().cut(media, key)
 
 
-def test_a_bug_in_cutting_is_one_videos_outcome_too(places: Places) -> None:
-    batch = sealed(places)
-    found = outcomes(batch, places, cutting=BuggyCut("c.mp4"))
+def test_a_bug_in_cutting_is_one_videos_outcome_too(workspace: Workspace) -> None:
+    batch = sealed(workspace)
+    found = outcomes(batch, workspace, clipping=BuggyCut("c.mp4"))
     assert found == dict.fromkeys(batch.videos, ("ok", "")) | {"c.mp4": ("failed", "internal")}
-    rows = cut_clips(batch, places, WholeVideo(), workers=ONE).to_pylist()
+    rows = cut_clips(batch, workspace, WholeVideo(), workers=ONE).to_pylist()
     assert [row["status"] for row in rows] == ["ok"] * 4
 
 
-def test_the_same_bug_in_every_clip_does_not_hide_which_ones_are_good(places: Places) -> None:
+def test_the_same_bug_in_every_clip_does_not_hide_which_ones_are_good(workspace: Workspace) -> None:
     """Clips of a video are decoded in one pass, and one by one if that pass meets a bug."""
-    batch = sealed(places)
+    batch = sealed(workspace)
     meddler = Meddler(name="b.mp4", deed="bug")
-    cut_clips(batch, places, FixedStride(1, 1, 1), workers=ONE)
-    report = extract_batch(batch, [FIRST], places, workers=ONE, decoder=meddler)[FIRST]
+    cut_clips(batch, workspace, FixedStride(1, 1, 1), workers=ONE)
+    report = extract_batch(batch, [FIRST], workspace, workers=ONE, decoder=meddler)[FIRST]
     reasons = report.outcomes["reason"].to_pylist()
     assert reasons == ["", "", "internal", "internal", "", "", "", ""]
 
 
-def test_a_modification_time_in_2099_holds_nothing_up(places: Places) -> None:
+def test_a_modification_time_in_2099_holds_nothing_up(workspace: Workspace) -> None:
     """The batch is sealed a minute after the actual write, and a later change is noticed."""
-    videos = Path(places.source.url)
+    videos = Path(workspace.source.url)
     for path in videos.iterdir():
         os.utime(path, (IN_2099, IN_2099))
     rule, now = Batching(max_wait_s=MINUTE), time.time()
-    assert discover(places, rule, now=now).sealed == ()
-    (batch,) = discover(places, rule, now=now + MINUTE + 1).sealed
-    observe_videos(batch, places)
+    assert discover(workspace, rule, now=now).sealed == ()
+    (batch,) = discover(workspace, rule, now=now + MINUTE + 1).sealed
+    observe_videos(batch, workspace)
 
     (videos / "a.mp4").write_bytes((videos / "b.mp4").read_bytes())
     os.utime(videos / "a.mp4", (IN_2099 + 5, IN_2099 + 5))
-    found = discover(places, rule, now=now)
+    found = discover(workspace, rule, now=now)
     later = time.time() + MINUTE + 1
-    assert find_changes([batch.key], found, places, settled=time.time() - MINUTE) == []
-    (change,) = find_changes([batch.key], found, places, settled=later - MINUTE, now=later)
+    assert find_changes([batch.key], found, workspace, settled=time.time() - MINUTE) == []
+    (change,) = find_changes([batch.key], found, workspace, settled=later - MINUTE, now=later)
     assert change.batch == batch.key
 
 
-def test_a_damaged_table_of_videos_is_that_batchs_alone_and_is_written_anew(places: Places) -> None:
+def test_a_damaged_table_of_videos_is_that_batchs_alone_and_is_written_anew(
+    workspace: Workspace,
+) -> None:
     rule = Batching(batch_size=2, max_wait_s=0)
-    first, second = discover(places, rule, now=1e12).sealed
-    before = [observe_videos(batch, places) for batch in (first, second)]
-    path = Path(places.tables.url("videos", first.key))
+    first, second = discover(workspace, rule, now=1e12).sealed
+    before = [observe_videos(batch, workspace) for batch in (first, second)]
+    path = Path(workspace.tables.url("videos", first.key))
     path.write_bytes(path.read_bytes()[:-100])
-    (Path(places.source.url) / second.videos[0]).unlink()
+    (Path(workspace.source.url) / second.videos[0]).unlink()
 
-    found, later = discover(places, rule, now=1e12), time.time() + MINUTE
+    found, later = discover(workspace, rule, now=1e12), time.time() + MINUTE
     keys = [first.key, second.key]
-    changes = find_changes(keys, found, places, settled=later, now=later)
+    changes = find_changes(keys, found, workspace, settled=later, now=later)
     assert [change.batch for change in changes] == keys
-    assert observe_videos(first, places).equals(before[0])
+    assert observe_videos(first, workspace).equals(before[0])
 
 
-def test_more_suffixes_make_new_batches_and_leave_sealed_ones_alone(places: Places) -> None:
-    videos, root = Path(places.source.url), places.store.objects.url
+def test_more_suffixes_make_new_batches_and_leave_sealed_ones_alone(workspace: Workspace) -> None:
+    videos, root = Path(workspace.source.url), workspace.store.objects.url
     (videos / "e.vob").write_bytes((videos / "a.mp4").read_bytes())
-    few = Places.at(places.source.url, root, suffixes=[".mp4"])
+    few = Workspace.at(workspace.source.url, root, suffixes=[".mp4"])
     (first,) = discover(few, Batching(max_wait_s=0), now=1e12).sealed
-    found = discover(places, Batching(max_wait_s=0), now=1e12)
+    found = discover(workspace, Batching(max_wait_s=0), now=1e12)
     assert [batch.videos for batch in found.sealed] == [("e.vob",)]
     assert BatchRegistry(root).read(first.key) == first
 
 
-def test_a_batch_of_version_0_1_keeps_a_name_that_is_no_text(places: Places) -> None:
+def test_a_batch_of_version_0_1_keeps_a_name_that_is_no_text(workspace: Workspace) -> None:
     """The sealed name contains half a character, which no table can store."""
-    root, name = Path(places.store.objects.url), os.fsdecode(b"caf\xe9.mp4")
-    videos = Path(places.source.url)
+    root, name = Path(workspace.store.objects.url), os.fsdecode(b"caf\xe9.mp4")
+    videos = Path(workspace.source.url)
     (videos / "a.mp4").rename(videos / name)
     document = {"format": "video-batch/1", "key": "batch-000001", "sealed": "", "source": ""}
     (root / "batches").mkdir(parents=True)
     sealed_then = json.dumps(document | {"videos": ["b.mp4", "c.mp4", "d.mp4", name]})
     (root / "batches" / "batch-000001.json").write_text(sealed_then)
 
-    found = discover(places, Batching(max_wait_s=0), now=1e12)
+    found = discover(workspace, Batching(max_wait_s=0), now=1e12)
     assert (found.sealed, found.waiting) == ((), 0)
-    batch = places.batches.read("batch-000001")
-    assert outcomes(batch, places)[r"caf\udce9.mp4"] == ("ok", "")
+    batch = workspace.batches.read("batch-000001")
+    assert outcomes(batch, workspace)[r"caf\udce9.mp4"] == ("ok", "")
 
 
 def test_uris_of_every_kind_have_an_outcome_each(tmp_path: Path, video: Path) -> None:
@@ -250,8 +254,8 @@ def test_uris_of_every_kind_have_an_outcome_each(tmp_path: Path, video: Path) ->
 
 
 def test_an_estimate_says_what_it_passed_over(tmp_path: Path, video: Path) -> None:
-    places = Places.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
-    found = within(lambda: estimate_extraction(places.source, [FIRST], workers=ONE))
+    workspace = Workspace.at(str(fill(tmp_path / "videos", video)), str(tmp_path / "root"))
+    found = within(lambda: estimate_extraction(workspace.source, [FIRST], workers=ONE))
     assert (found.videos, found.failed) == (len(GOOD), ())
     assert {one.reason for one in found.passed_over} == set(PASSED_OVER)
 

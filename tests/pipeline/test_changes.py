@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     cut_clips,
     embed_batch,
     estimate_changes,
@@ -27,13 +27,13 @@ FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, -1))
 THREE = FrameExtractionSignature(policy="uniform", num_frames=3)
 
 
-def test_before_anything_was_done(cut: Places) -> None:
+def test_before_anything_was_done(cut: Workspace) -> None:
     (found,) = estimate_changes(BATCH, [THREE], cut)
     assert (found.clips, len(found.to_do), found.frames) == (8, 8, 24)
     assert found.cpu_seconds is None
 
 
-def test_what_is_there_is_not_done_again_and_what_is_added_is(cut: Places) -> None:
+def test_what_is_there_is_not_done_again_and_what_is_added_is(cut: Workspace) -> None:
     extract_batch(BATCH, [TWO], cut, workers=ONE)
     same, added = estimate_changes(BATCH, [TWO, FOUR], cut)
     assert (same.to_do, same.frames, same.bytes) == ((), 0, 0)
@@ -48,7 +48,7 @@ def test_what_is_there_is_not_done_again_and_what_is_added_is(cut: Places) -> No
     assert stored / 4 < added.bytes < 4 * stored
 
 
-def test_a_file_that_changed(cut: Places) -> None:
+def test_a_file_that_changed(cut: Workspace) -> None:
     extract_batch(BATCH, [THREE], cut, workers=ONE)
     make_video(Path(cut.source.url) / "b.mp4", frames=50, options=X264, first=900)
     assert estimate_changes(BATCH, [THREE], cut)[0].to_do == ()  # nobody looked yet
@@ -59,7 +59,7 @@ def test_a_file_that_changed(cut: Places) -> None:
     assert found.frames == 6
 
 
-def test_rows_that_would_be_made(cut: Places) -> None:
+def test_rows_that_would_be_made(cut: Workspace) -> None:
     """Of frames that are there, of those that are not yet, and again where they stand."""
     provider = PerceptualEmbedding()
     extract_batch(BATCH, [THREE], cut, workers=ONE)
@@ -77,7 +77,7 @@ def test_rows_that_would_be_made(cut: Places) -> None:
     assert (told.to_do, told.frames, told.bytes, told.cpu_seconds) == ((), 0, 0, 0)
 
 
-def test_a_provider_is_asked_only_to_be_measured(cut: Places) -> None:
+def test_a_provider_is_asked_only_to_be_measured(cut: Workspace) -> None:
     asked: list[int] = []
 
     def ask(clip: FrameBatch) -> None:

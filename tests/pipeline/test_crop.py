@@ -8,18 +8,18 @@ import pytest
 import zarr
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batch, Batching
-from frames_pipeline.clips import WholeVideo
-from frames_pipeline.crop import Crop
+from frames_pipeline.clipping import WholeVideo
+from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     clips_version,
     compare_with_signature,
     cut_clips,
     discover,
     extract_batch,
 )
-from frames_pipeline.tables import CLIPS
+from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.tables.tables import CLIPS
 from tests.containers import with_aperture
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video
@@ -32,21 +32,21 @@ SIZES = {CUT: (32, 24), RESIZED: (64, 48), WHOLE: (64, 48)}
 
 
 @pytest.fixture
-def cropped(tmp_path: Path) -> Places:
+def cropped(tmp_path: Path) -> Workspace:
     """Make a turned video of 48x64 with a crop of 24x32, and one without a crop."""
     (tmp_path / "videos").mkdir()
     plain = make_video(tmp_path / "plain.mp4", frames=20, rotation=90, options=X264)
     with_aperture(plain, tmp_path / "videos" / "a.mp4", (32, 1, 24, 1, 1, 1, 1, 1))
     (tmp_path / "videos" / "b.mp4").write_bytes(plain.read_bytes())
-    return Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+    return Workspace.at(str(tmp_path / "videos"), str(tmp_path / "root"))
 
 
-def sealed(places: Places) -> Batch:
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
+def sealed(workspace: Workspace) -> Batch:
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
     return batch
 
 
-def test_a_crop_is_kept_with_clips_and_frames(cropped: Places) -> None:
+def test_a_crop_is_kept_with_clips_and_frames(cropped: Workspace) -> None:
     batch = sealed(cropped)
     rows = cut_clips(batch, cropped, WholeVideo(), workers=ONE).to_pylist()
     said = {row["video_key"]: (row["container_crop"], row["pixel_format"]) for row in rows}
@@ -71,7 +71,7 @@ def test_a_crop_is_kept_with_clips_and_frames(cropped: Places) -> None:
 
 
 def test_a_table_of_the_first_release_is_read_and_its_clips_are_not_cut_again(
-    cropped: Places,
+    cropped: Workspace,
 ) -> None:
     batch, later = sealed(cropped), ["pixel_format", "container_crop"]
     now = cut_clips(batch, cropped, WholeVideo(), workers=ONE)

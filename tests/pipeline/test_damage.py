@@ -27,14 +27,12 @@ from click.testing import CliRunner
 
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.cli import main
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.collection import open_frames
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.packs import open_pack, pack_frames
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     catalog_batch,
     compare_with_signature,
@@ -53,7 +51,9 @@ from frames_pipeline.pipeline import (
     timeline_of_batch,
     uses_of_video,
 )
-from frames_pipeline.workers import Workers
+from frames_pipeline.readers.packs import open_pack, pack_frames
+from frames_pipeline.readers.stored_frames import open_frames
+from frames_pipeline.workers.local import Workers
 from tests.pipeline.test_incrementality import Reader as Captioner
 from tests.videos import X264, make_video
 
@@ -65,29 +65,29 @@ DAMAGED, OTHER = "batch-000001", "batch-000002"
 VIDEOS = {DAMAGED: "a.mp4", OTHER: "b.mp4"}
 
 
-def make_store(folder: Path) -> Places:
+def make_store(folder: Path) -> Workspace:
     """Make two batches of one video each with all derived objects, and a pack."""
     (folder / "videos").mkdir()
-    places = Places.at(str(folder / "videos"), str(folder / "root"))
+    workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
     for number, (batch, video) in enumerate(VIDEOS.items()):
         path = folder / "videos" / video
         make_video(path, frames=50, options=X264, first=100 * number)
-        places.batches.seal([video], source=places.source.url)
-        make_batch(batch, places)
-    mark_near_duplicates(places)
-    pack_frames(open_frames(places.store.objects.url, signature=TWO), folder / "root" / "pack")
-    return places
+        workspace.batches.seal([video], source=workspace.source.url)
+        make_batch(batch, workspace)
+    mark_near_duplicates(workspace)
+    pack_frames(open_frames(workspace.store.objects.url, signature=TWO), folder / "root" / "pack")
+    return workspace
 
 
-def make_batch(batch: str, places: Places, *, repair: bool = False) -> None:
+def make_batch(batch: str, workspace: Workspace, *, repair: bool = False) -> None:
     """Run every step of a batch."""
-    cut_clips(places.batches.read(batch), places, FixedStride(1, 1, 1), workers=ONE)
-    extract_batch(batch, [TWO], places, workers=ONE, repair=repair)
-    embed_batch(batch, TWO, places, PerceptualEmbedding())
-    pool_batch(batch, places)
-    measure_batch(batch, TWO, places, TechnicalQuality())
-    caption_batch(batch, TWO, places, Captioner())
-    catalog_batch(batch, {"two": TWO}, places)
+    cut_clips(workspace.batches.read(batch), workspace, FixedStride(1, 1, 1), workers=ONE)
+    extract_batch(batch, [TWO], workspace, workers=ONE, repair=repair)
+    embed_batch(batch, TWO, workspace, PerceptualEmbedding())
+    pool_batch(batch, workspace)
+    measure_batch(batch, TWO, workspace, TechnicalQuality())
+    caption_batch(batch, TWO, workspace, Captioner())
+    catalog_batch(batch, {"two": TWO}, workspace)
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class Found:
     what: Any
 
 
-def pixels(places: Places, batch: str) -> object:
-    store = places.store
+def pixels(workspace: Workspace, batch: str) -> object:
+    store = workspace.store
     return [store.read(batch, TWO, clip).digest() for clip in store.manifest(batch, TWO).clips]
 
 
-def lazily(places: Places, batch: str) -> object:
+def lazily(workspace: Workspace, batch: str) -> object:
     clips = [
-        places.store.open_commit(batch, TWO, commit)
-        for commit in places.store.manifest(batch, TWO).clips.values()
+        workspace.store.open_commit(batch, TWO, commit)
+        for commit in workspace.store.manifest(batch, TWO).clips.values()
     ]
     return [
         (
@@ -118,66 +118,68 @@ def lazily(places: Places, batch: str) -> object:
     ]
 
 
-def mapping(places: Places, batch: str) -> object:
-    frames = open_frames(places.store.objects.url, signature=TWO, batches=batch)
+def mapping(workspace: Workspace, batch: str) -> object:
+    frames = open_frames(workspace.store.objects.url, signature=TWO, batches=batch)
     read = {clip: frames.read(clip) for clip in frames}
     return [
         (clip, one.digest(), frames.lineage(clip, one).to_pydict()) for clip, one in read.items()
     ]
 
 
-def commits(places: Places, batch: str) -> object:
-    return places.store.clips(batch, TWO)
+def commits(workspace: Workspace, batch: str) -> object:
+    return workspace.store.clips(batch, TWO)
 
 
-def manifest(places: Places, batch: str) -> object:
-    return places.store.manifest(batch, TWO).to_document()
+def manifest(workspace: Workspace, batch: str) -> object:
+    return workspace.store.manifest(batch, TWO).to_document()
 
 
-def sealed(places: Places, batch: str) -> object:
-    return places.batches.read(batch)
+def sealed(workspace: Workspace, batch: str) -> object:
+    return workspace.batches.read(batch)
 
 
-def tables(places: Places, batch: str) -> object:
-    names = places.store.objects.folders("tables")
+def tables(workspace: Workspace, batch: str) -> object:
+    names = workspace.store.objects.folders("tables")
     return {
-        (table, part): places.tables.read(table, batch, part=part).to_pydict()
+        (table, part): workspace.tables.read(table, batch, part=part).to_pydict()
         for table in names
-        for part in places.tables.parts(table, batch)
+        for part in workspace.tables.parts(table, batch)
     }
 
 
-def sheet(places: Places, batch: str) -> object:
+def sheet(workspace: Workspace, batch: str) -> object:
     """Draw the contact sheet and the timeline; an unreadable clip has an empty tile or line."""
-    published = places.store.manifest(batch, TWO)
-    pictures = sheet_of_batch(published, TWO, places), timeline_of_batch(published, places)
-    return pictures if places.store.verify(batch, deep=True).ok else Found(pictures)
+    published = workspace.store.manifest(batch, TWO)
+    pictures = sheet_of_batch(published, TWO, workspace), timeline_of_batch(published, workspace)
+    return pictures if workspace.store.verify(batch, deep=True).ok else Found(pictures)
 
 
-def inspection(places: Places, batch: str) -> object:
-    published = places.store.manifest(batch, TWO)
-    fit = compare_with_signature(published, TWO, places)
-    return fit, find_disorder(published, places), look_at_clips(published, places, seed=1)
+def inspection(workspace: Workspace, batch: str) -> object:
+    published = workspace.store.manifest(batch, TWO)
+    fit = compare_with_signature(published, TWO, workspace)
+    return fit, find_disorder(published, workspace), look_at_clips(published, workspace, seed=1)
 
 
-def lineage(places: Places, batch: str) -> object:
+def lineage(workspace: Workspace, batch: str) -> object:
     rows = [
-        row for table in ("embeddings", "quality") for row in origins_of_rows(table, batch, places)
+        row
+        for table in ("embeddings", "quality")
+        for row in origins_of_rows(table, batch, workspace)
     ]
-    return rows, uses_of_video(VIDEOS[batch], places)
+    return rows, uses_of_video(VIDEOS[batch], workspace)
 
 
-def verify(places: Places, batch: str) -> object:
-    report = places.store.verify(batch)
+def verify(workspace: Workspace, batch: str) -> object:
+    report = workspace.store.verify(batch)
     return report if report.ok else Found(report.faults)
 
 
-def verify_deep(places: Places, batch: str) -> object:
-    report = places.store.verify(batch, deep=True)
+def verify_deep(workspace: Workspace, batch: str) -> object:
+    report = workspace.store.verify(batch, deep=True)
     return report if report.ok else Found(report.faults)
 
 
-OF_ONE: Mapping[str, Callable[[Places, str], object]] = {
+OF_ONE: Mapping[str, Callable[[Workspace, str], object]] = {
     "read": pixels, "frames[i]": lazily, "open_frames": mapping, "clips": commits,
     "manifest": manifest, "batch": sealed, "tables": tables, "sheet, timeline": sheet,
     "inspection": inspection, "lineage": lineage, "verify": verify, "verify deep": verify_deep,
@@ -185,46 +187,48 @@ OF_ONE: Mapping[str, Callable[[Places, str], object]] = {
 """Readers of one batch."""
 
 
-def collect(places: Places) -> object:
-    report = places.store.collect_garbage(grace_seconds=0, dry_run=False)
+def collect(workspace: Workspace) -> object:
+    report = workspace.store.collect_garbage(grace_seconds=0, dry_run=False)
     assert report.attempts == ()
     return Found(report.unreadable) if report.unreadable else report
 
 
-def views(places: Places) -> object:
+def views(workspace: Workspace) -> object:
     return {
-        name: view.to_table().to_pydict() for name, view in open_views(places, check=True).items()
+        name: view.to_table().to_pydict()
+        for name, view in open_views(workspace, check=True).items()
     }
 
 
-def repair_dry(places: Places) -> object:
-    report = repair_store(places)
+def repair_dry(workspace: Workspace) -> object:
+    report = repair_store(workspace)
     return Found(report.damages) if report.damages else report
 
 
-def packed(places: Places) -> object:
-    pack = open_pack(f"{places.store.objects.url}/pack")
+def packed(workspace: Workspace) -> object:
+    pack = open_pack(f"{workspace.store.objects.url}/pack")
     return [(clip, pack.read(clip).digest()) for clip in pack]
 
 
-def packed_verify(places: Places) -> object:
-    found = open_pack(f"{places.store.objects.url}/pack").verify()
+def packed_verify(workspace: Workspace) -> object:
+    found = open_pack(f"{workspace.store.objects.url}/pack").verify()
     return Found(found) if found else ()
 
 
-def command(places: Places, *args: str) -> object:
+def command(workspace: Workspace, *args: str) -> object:
     """Return the output of a command. Damage ends it with status 1 and a line of advice."""
-    result = CliRunner().invoke(main, [args[0], places.store.objects.url, *args[1:]])
+    result = CliRunner().invoke(main, [args[0], workspace.store.objects.url, *args[1:]])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     said = result.stderr or "damaged" in result.stdout
     return Found(result.output) if result.exit_code or said else result.stdout
 
 
-OF_ALL: Mapping[str, Callable[[Places], object]] = {
+OF_ALL: Mapping[str, Callable[[Workspace], object]] = {
     "gc": collect, "views": views, "repair, dry": repair_dry, "pack": packed,
     "pack verify": packed_verify,
-    "ls": lambda places: command(places, "ls"), "sql": lambda places: command(places, "sql"),
+    "ls": lambda workspace: command(workspace, "ls"),
+    "sql": lambda workspace: command(workspace, "sql"),
 }  # fmt: skip
 """Readers of the whole root."""
 
@@ -295,27 +299,27 @@ def outcome(read: Callable[[], object], right: object, how: str) -> str:
 Matrix = defaultdict[tuple[str, str], set[str]]
 
 
-def damaged_objects(places: Places) -> list[str]:
+def damaged_objects(workspace: Workspace) -> list[str]:
     """Return an object of each kind, of the first batch and of the whole root."""
-    keys = [key for key in places.store.objects.list() if OTHER not in key]
+    keys = [key for key in workspace.store.objects.list() if OTHER not in key]
     return list({kind(key): key for key in keys}.values())
 
 
-def right_answers(places: Places) -> dict[tuple[str, str], object]:
+def right_answers(workspace: Workspace) -> dict[tuple[str, str], object]:
     right: dict[tuple[str, str], object] = {
-        (name, batch): read(places, batch) for name, read in OF_ONE.items() for batch in VIDEOS
+        (name, batch): read(workspace, batch) for name, read in OF_ONE.items() for batch in VIDEOS
     }
-    return right | {(name, ""): read(places) for name, read in OF_ALL.items()}
+    return right | {(name, ""): read(workspace) for name, read in OF_ALL.items()}
 
 
-def try_object(places: Places, key: str, right: Mapping[tuple[str, str], object]) -> Matrix:
+def try_object(workspace: Workspace, key: str, right: Mapping[tuple[str, str], object]) -> Matrix:
     """Damage one object in every way, and call every reader."""
     matrix: Matrix = defaultdict(set)
     name = ""
-    objects, data = places.store.objects, places.store.objects.get(key)
+    objects, data = workspace.store.objects, workspace.store.objects.get(key)
     for how, damaged in damages(data, key):
         objects.put(key, damaged) if damaged is not None else objects.delete([key])
-        here = Places.at(places.source.url, objects.url)
+        here = Workspace.at(workspace.source.url, objects.url)
         before = set(objects.list())
         try:
             for name in asked(key, OF_ONE):
@@ -338,22 +342,22 @@ def try_object(places: Places, key: str, right: Mapping[tuple[str, str], object]
     return matrix
 
 
-def found_by_the_finders(places: Places, right: Mapping[tuple[str, str], object]) -> str:
+def found_by_the_finders(workspace: Workspace, right: Mapping[tuple[str, str], object]) -> str:
     """Whether `verify --deep`, which calls these readers, or the pack's `verify` finds it."""
     finders = {
-        ("verify deep", DAMAGED): partial(verify_deep, places, DAMAGED),
-        ("repair, dry", ""): partial(repair_dry, places),
-        ("pack verify", ""): partial(packed_verify, places),
+        ("verify deep", DAMAGED): partial(verify_deep, workspace, DAMAGED),
+        ("repair, dry", ""): partial(repair_dry, workspace),
+        ("pack verify", ""): partial(packed_verify, workspace),
     }
     return min(outcome(read, right[name], "flip") for name, read in finders.items())  # found, same
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_store(tmp_path_factory.mktemp("made"))
 
 
-def test_every_object_against_every_reader(made: Places) -> None:
+def test_every_object_against_every_reader(made: Workspace) -> None:
     right = right_answers(made)
     keys = damaged_objects(made)
     assert len(keys) == 24

@@ -22,13 +22,13 @@ from frames_pipeline import (
     IntegrityError,
     TransientError,
 )
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     catalog_batch,
     cut_clips,
@@ -71,12 +71,12 @@ class Reader:
 
 
 @pytest.fixture
-def extracted(cut: Places) -> Places:
+def extracted(cut: Workspace) -> Workspace:
     extract_batch(BATCH, [TWO, ONE_FPS], cut, workers=ONE)
     return cut
 
 
-def test_rows_are_made_once(extracted: Places) -> None:
+def test_rows_are_made_once(extracted: Workspace) -> None:
     first = embed_batch(BATCH, TWO, extracted, PerceptualEmbedding())
     again = embed_batch(BATCH, TWO, extracted, PerceptualEmbedding())
 
@@ -86,7 +86,7 @@ def test_rows_are_made_once(extracted: Places) -> None:
     assert again.rows.equals(first.rows)
 
 
-def test_other_frames_are_looked_at_again_and_no_others(extracted: Places) -> None:
+def test_other_frames_are_looked_at_again_and_no_others(extracted: Workspace) -> None:
     measure_batch(BATCH, TWO, extracted, TechnicalQuality())
     make_video(Path(extracted.source.url) / "a.mp4", frames=50, options=X264, first=700)
     cut_clips(extracted.batches.read(BATCH), extracted, FixedStride(1, 1, 1), workers=ONE)
@@ -96,14 +96,14 @@ def test_other_frames_are_looked_at_again_and_no_others(extracted: Places) -> No
     assert (report.made, report.kept) == (2, 6)
 
 
-def test_another_provider_or_signature_makes_everything_anew(extracted: Places) -> None:
+def test_another_provider_or_signature_makes_everything_anew(extracted: Workspace) -> None:
     measure_batch(BATCH, TWO, extracted, TechnicalQuality())
     stricter = TechnicalQuality(black_level=30)
     assert measure_batch(BATCH, TWO, extracted, stricter).made == 8
     assert measure_batch(BATCH, ONE_FPS, extracted, stricter).made == 8
 
 
-def test_captions_that_were_made_stand_whatever_becomes_of_the_others(extracted: Places) -> None:
+def test_captions_that_were_made_stand_whatever_becomes_of_the_others(extracted: Workspace) -> None:
     silent = Reader(fails={100: TransientError("busy"), 200: CaptionError("I see nothing")})
     with pytest.raises(TransientError, match=f"1 clips of {BATCH} have no answer.*busy"):
         caption_batch(BATCH, TWO, extracted, silent)
@@ -121,7 +121,7 @@ def test_captions_that_were_made_stand_whatever_becomes_of_the_others(extracted:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_who_never_answers_is_not_asked_on_and_on(extracted: Places, concurrency: int) -> None:
+def test_who_never_answers_is_not_asked_on_and_on(extracted: Workspace, concurrency: int) -> None:
     clips = (0, 25, 100, 125, 200, 225, 300, 325)
     gone: dict[int, Exception] = {clip: TransientError("nobody listens") for clip in clips}
     nobody = Reader(fails=gone, concurrency=concurrency)
@@ -151,7 +151,7 @@ def asking(server: VisionServer, **parameters: Any) -> OpenAIVisionProvider:
     return OpenAIVisionProvider(base_url=server.url, model="stub-vl", **said)
 
 
-def test_clips_are_asked_about_at_once(extracted: Places, server: VisionServer) -> None:
+def test_clips_are_asked_about_at_once(extracted: Workspace, server: VisionServer) -> None:
     """The server answers nobody until four are there; of eight clips that is twice."""
     server.crowd = threading.Barrier(4)
     report = caption_batch(BATCH, TWO, extracted, asking(server, concurrency=4))
@@ -160,7 +160,7 @@ def test_clips_are_asked_about_at_once(extracted: Places, server: VisionServer) 
     assert report.new.equals(report.rows)
 
 
-def test_the_table_does_not_tell_who_answered_first(extracted: Places) -> None:
+def test_the_table_does_not_tell_who_answered_first(extracted: Workspace) -> None:
     """The later a clip, the sooner its answer: rows are in the order of clips all the same."""
     alone = caption_batch(BATCH, TWO, extracted, Reader())
     extracted.tables.delete("captions", BATCH)
@@ -172,7 +172,7 @@ def test_the_table_does_not_tell_who_answered_first(extracted: Places) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_captions_stand_when_the_key_is_revoked_in_between(
-    extracted: Places, server: VisionServer, concurrency: int
+    extracted: Workspace, server: VisionServer, concurrency: int
 ) -> None:
     """No further clip is asked about then; once there is a key, the others are."""
     revoked = Reply(status=401, body=b'{"error": "key revoked"}')
@@ -188,7 +188,9 @@ def test_captions_stand_when_the_key_is_revoked_in_between(
     assert report.new.num_rows == 6
 
 
-def test_captions_stand_when_frames_cannot_be_read(extracted: Places, server: VisionServer) -> None:
+def test_captions_stand_when_frames_cannot_be_read(
+    extracted: Workspace, server: VisionServer
+) -> None:
     """Those that were made before, and those that were asked for meanwhile."""
     manifest = extracted.store.manifest(BATCH, TWO)
     lost = list(manifest.clips)[5]
@@ -201,7 +203,7 @@ def test_captions_stand_when_frames_cannot_be_read(extracted: Places, server: Vi
 
 
 def test_captions_stand_when_the_run_is_killed(
-    extracted: Places, server: VisionServer, tmp_path: Path
+    extracted: Workspace, server: VisionServer, tmp_path: Path
 ) -> None:
     """Three clips have their answer when the process is killed: they are not asked about again."""
     before = [completion(f"before {i}") for i in range(3)]
@@ -236,20 +238,20 @@ KILLED = f"""
 import sys
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.pipeline import Places, caption_batch
+from frames_pipeline.pipeline import Workspace, caption_batch
 source, root, url = sys.argv[1:]
 provider = open_caption_provider("openai", base_url=url, model="stub-vl", concurrency=2)
 signature = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
-caption_batch({BATCH!r}, signature, Places.at(source, root), provider, publish_every_s=0)
+caption_batch({BATCH!r}, signature, Workspace.at(source, root), provider, publish_every_s=0)
 """
 
 
-def test_frames_that_are_not_published_are_named(cut: Places) -> None:
+def test_frames_that_are_not_published_are_named(cut: Workspace) -> None:
     with pytest.raises(CommitNotFoundError, match=BATCH):
         embed_batch(BATCH, TWO, cut, PerceptualEmbedding())
 
 
-def test_the_catalog_joins_what_there_is(extracted: Places) -> None:
+def test_the_catalog_joins_what_there_is(extracted: Workspace) -> None:
     names = {"two": TWO, "one": ONE_FPS}
     bare, _ = catalog_batch(BATCH, names, extracted)
     embed_batch(BATCH, TWO, extracted, PerceptualEmbedding())

@@ -21,12 +21,12 @@ from frames_pipeline import (
     StoreAccessError,
     TransientError,
 )
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
-from frames_pipeline.media import Media
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-from frames_pipeline.workers import Workers
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Decoded, PyavDecoder, Tally
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+from frames_pipeline.sources.batches import Batching
+from frames_pipeline.workers.local import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
 
@@ -74,12 +74,12 @@ class Unreachable(FrameStore):
         return super().write_clip(batch, clip, frames, **kwargs)
 
 
-def statuses(places: Places, signature: FrameExtractionSignature) -> dict[str, str]:
-    rows = places.rows("outcomes", BATCH, part=signature.key)
+def statuses(workspace: Workspace, signature: FrameExtractionSignature) -> dict[str, str]:
+    rows = workspace.rows("outcomes", BATCH, part=signature.key)
     return {row["clip_id"]: row["reason"] or row["status"] for row in rows}
 
 
-def test_every_clip_of_every_video_is_stored(cut: Places) -> None:
+def test_every_clip_of_every_video_is_stored(cut: Workspace) -> None:
     reports = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
 
     assert [report.extracted for report in reports.values()] == [8, 8]
@@ -89,7 +89,7 @@ def test_every_clip_of_every_video_is_stored(cut: Places) -> None:
     assert numbers_in(cut.store.read(BATCH, LAST, "b.mp4#0-12800").frames) == [124]
 
 
-def test_nothing_is_decoded_twice(cut: Places) -> None:
+def test_nothing_is_decoded_twice(cut: Workspace) -> None:
     first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
     again = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
 
@@ -98,7 +98,7 @@ def test_nothing_is_decoded_twice(cut: Places) -> None:
     assert again[LAST].extracted == 8
 
 
-def test_outcomes_of_a_version_with_other_columns_are_written_anew(cut: Places) -> None:
+def test_outcomes_of_a_version_with_other_columns_are_written_anew(cut: Workspace) -> None:
     first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
     older = cut.tables.read("outcomes", BATCH, part=FOUR.key).drop_columns(["device"])
     cut.tables.write("outcomes", BATCH, older, part=FOUR.key)
@@ -109,7 +109,7 @@ def test_outcomes_of_a_version_with_other_columns_are_written_anew(cut: Places) 
     assert again.outcomes.schema.equals(first.outcomes.schema)
 
 
-def test_progress_is_told(cut: Places) -> None:
+def test_progress_is_told(cut: Workspace) -> None:
     told: list[tuple[int, int]] = []
     extract_batch(BATCH, [FOUR], cut, workers=ONE, progress=lambda *done: told.append(done))
     assert told[-1] == (8, 8)
@@ -127,7 +127,7 @@ def test_progress_is_told(cut: Places) -> None:
     ],
 )
 def test_what_took_its_worker_along_is_quarantined_until_asked_for(
-    cut: Places, deed: str, reason: str
+    cut: Workspace, deed: str, reason: str
 ) -> None:
     """The other clip of the same video, which was in the same task, is stored all the same."""
     trap = Trap(video="b.mp4", row=40, deed=deed)
@@ -147,10 +147,10 @@ def test_what_took_its_worker_along_is_quarantined_until_asked_for(
 
 @pytest.mark.parametrize("error", [TransientError, StoreAccessError])
 def test_a_store_that_fails_ends_the_run_and_keeps_what_is_done(
-    cut: Places, error: type[Exception]
+    cut: Workspace, error: type[Exception]
 ) -> None:
     store = Unreachable(cut.store.objects.url, "d.mp4", error)
-    broken = Places(cut.source, store, cut.tables, cut.batches)
+    broken = Workspace(cut.source, store, cut.tables, cut.batches)
     with pytest.raises(error, match="no answer"):
         extract_batch(BATCH, [FOUR], broken, workers=ONE)
     done = len(cut.store.clips(BATCH, FOUR))
@@ -161,7 +161,7 @@ def test_a_store_that_fails_ends_the_run_and_keeps_what_is_done(
     assert set(statuses(cut, FOUR).values()) == {"ok"}
 
 
-def test_a_video_that_changes_under_the_decoder_is_not_committed(cut: Places) -> None:
+def test_a_video_that_changes_under_the_decoder_is_not_committed(cut: Workspace) -> None:
     path = Path(cut.source.url) / "a.mp4"
     make_video(path, frames=50, options=X264, first=900)
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
@@ -171,7 +171,7 @@ def test_a_video_that_changes_under_the_decoder_is_not_committed(cut: Places) ->
     assert set(cut.store.clips(BATCH, FOUR)) == {c for c in found if not c.startswith("a.mp4")}
 
 
-def test_a_video_that_is_gone_loses_nothing_that_was_made(cut: Places) -> None:
+def test_a_video_that_is_gone_loses_nothing_that_was_made(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
     (Path(cut.source.url) / "a.mp4").unlink()
     report = extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
@@ -181,19 +181,19 @@ def test_a_video_that_is_gone_loses_nothing_that_was_made(cut: Places) -> None:
     assert statuses(cut, LAST)["a.mp4#0-12800"] == "not_found"
 
 
-def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
+def test_a_killed_run_resumes_where_it_was(cut: Workspace) -> None:
     """Kill -9 of the whole process group in the middle; the next run does the rest."""
     script = textwrap.dedent(
         f"""
         import time
         from frames_pipeline import FrameExtractionSignature
-        from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
-        from frames_pipeline.workers import Workers
+        from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+        from frames_pipeline.workers.local import Workers
 
         if __name__ == "__main__":
-            places = Places.at({cut.source.url!r}, {cut.store.objects.url!r})
+            workspace = Workspace.at({cut.source.url!r}, {cut.store.objects.url!r})
             extract_batch({BATCH!r}, [FrameExtractionSignature(target_fps=4, target_res=(24, 32))],
-                          places, workers=Workers(1), progress=lambda *_: time.sleep(0.5))
+                          workspace, workers=Workers(1), progress=lambda *_: time.sleep(0.5))
         """
     )
     process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
@@ -214,7 +214,7 @@ def test_a_killed_run_resumes_where_it_was(cut: Places) -> None:
     assert numbers_in(first.frames) == [0, 6, 12, 19, 24]
 
 
-def test_a_flipped_bit_is_repaired(cut: Places) -> None:
+def test_a_flipped_bit_is_repaired(cut: Workspace) -> None:
     first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
     commit = first.manifest.clips["c.mp4#0-12800"]
     key = f"frames/{BATCH}/{FOUR.key}/{commit.path}/frames/c/0/0/0/0"
@@ -228,7 +228,7 @@ def test_a_flipped_bit_is_repaired(cut: Places) -> None:
     assert cut.store.verify(BATCH, FOUR, deep=True).ok
 
 
-def test_wrong_requests_fail_before_anything_is_decoded(cut: Places) -> None:
+def test_wrong_requests_fail_before_anything_is_decoded(cut: Workspace) -> None:
     with pytest.raises(ConfigError, match="no signature given"):
         extract_batch(BATCH, [], cut)
     with pytest.raises(ConfigError, match="no decoder 'cud'"):
@@ -240,12 +240,12 @@ KEYS = FrameExtractionSignature(policy="keyframes")
 
 @pytest.mark.parametrize("others", [[], [LAST]])
 def test_a_clip_without_a_key_frame_is_skipped_whatever_else_is_asked(
-    places: Places, others: list[FrameExtractionSignature]
+    workspace: Workspace, others: list[FrameExtractionSignature]
 ) -> None:
     """Key frames are 12 frames apart, and clips are 8 frames long."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, FixedStride("0.32", "0.32", "0.1"), workers=ONE)
-    reports = extract_batch(batch, [KEYS, *others], places, workers=ONE)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, FixedStride("0.32", "0.32", "0.1"), workers=ONE)
+    reports = extract_batch(batch, [KEYS, *others], workspace, workers=ONE)
     rows = reports[KEYS].outcomes.to_pylist()
     skipped = [row for row in rows if row["status"] == "skipped"]
     assert {row["reason"] for row in skipped} == {"no_key_frame"}
@@ -253,7 +253,7 @@ def test_a_clip_without_a_key_frame_is_skipped_whatever_else_is_asked(
     assert len(skipped) + len(reports[KEYS].manifest.clips) == len(rows)
     assert 0 < len(skipped) < len(rows)
     for other in others:
-        assert set(statuses(places, other).values()) == {"ok"}
-    again = extract_batch(batch, [KEYS, *others], places, workers=ONE)
+        assert set(statuses(workspace, other).values()) == {"ok"}
+    again = extract_batch(batch, [KEYS, *others], workspace, workers=ONE)
     assert again[KEYS].extracted == 0
     assert again[KEYS].outcomes.to_pylist() == rows

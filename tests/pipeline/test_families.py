@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames_pipeline.media import open_media
+from frames_pipeline.container.media import open_media
 from frames_pipeline.pipeline import Family, family_of
 from frames_pipeline.pipeline.families import codec_prefix, program
 from tests.videos import X264, make_video

@@ -19,11 +19,11 @@ from frames_pipeline import (
     extract_frames,
     media,
 )
-from frames_pipeline.index import PacketIndex
+from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.pipeline import family_check, plain_decode
 from frames_pipeline.pipeline.family_check import FamilyTask, Judgement, judge
 from frames_pipeline.pipeline.plain_decode import PlainDecode
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.videos import VideoSource
 from tests.oracle import plain_decode as oracle
 from tests.videos import X264, make_video
 
@@ -155,7 +155,7 @@ def test_the_reference_shares_nothing_with_what_it_judges() -> None:
         for node in ast.walk(ast.parse(inspect.getsource(plain_decode)))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("frames_pipeline")
     }
-    assert imported == {"frames_pipeline.media"}
+    assert imported == {"frames_pipeline.container.media"}
     asked = {
         node.attr
         for node in ast.walk(ast.parse(inspect.getsource(plain_decode)))

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import pytest
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import EmbeddingProvider, PerceptualEmbedding
 from frames_pipeline.models.quality import QualityProvider, TechnicalQuality
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     cut_clips,
     embed_batch,
@@ -77,36 +77,36 @@ class Setup:
     captioner: Reader = field(default_factory=Reader)
 
 
-def make_everything(places: Places, setup: Setup) -> dict[str, int]:
+def make_everything(workspace: Workspace, setup: Setup) -> dict[str, int]:
     """Run every step; how many clips each did, those that did none left out."""
-    cut_clips(places.batches.read(BATCH), places, FixedStride(1, 1, 1), workers=ONE)
+    cut_clips(workspace.batches.read(BATCH), workspace, FixedStride(1, 1, 1), workers=ONE)
     done: dict[str, int] = {}
-    for signature, frames in extract_batch(BATCH, setup.signatures, places, workers=ONE).items():
+    for signature, frames in extract_batch(BATCH, setup.signatures, workspace, workers=ONE).items():
         done[f"frames {signature.policy}"] = frames.extracted
     for name, provider in setup.embeddings.items():
-        report = embed_batch(BATCH, setup.embedded, places, provider, name=name)
+        report = embed_batch(BATCH, setup.embedded, workspace, provider, name=name)
         done[f"embeddings {name}".strip()] = report.made
-    done["quality"] = measure_batch(BATCH, TWO, places, setup.quality).made
-    done["captions"] = caption_batch(BATCH, MIDDLE, places, setup.captioner).made
+    done["quality"] = measure_batch(BATCH, TWO, workspace, setup.quality).made
+    done["captions"] = caption_batch(BATCH, MIDDLE, workspace, setup.captioner).made
     return {step: clips for step, clips in done.items() if clips}
 
 
-def foretell_everything(places: Places, setup: Setup) -> dict[str, int]:
+def foretell_everything(workspace: Workspace, setup: Setup) -> dict[str, int]:
     """The same by the dry run, once the videos were looked at."""
-    cut_clips(places.batches.read(BATCH), places, FixedStride(1, 1, 1), workers=ONE)
+    cut_clips(workspace.batches.read(BATCH), workspace, FixedStride(1, 1, 1), workers=ONE)
     told = {
-        f"frames {signature.policy}": estimate_changes(BATCH, [signature], places)[0]
+        f"frames {signature.policy}": estimate_changes(BATCH, [signature], workspace)[0]
         for signature in setup.signatures
     }
     told |= {
         f"embeddings {name}".strip(): estimate_rows(
-            BATCH, setup.embedded, places, step="embeddings", provider=provider, name=name
+            BATCH, setup.embedded, workspace, step="embeddings", provider=provider, name=name
         )
         for name, provider in setup.embeddings.items()
     }
-    told["quality"] = estimate_rows(BATCH, TWO, places, step="quality", provider=setup.quality)
+    told["quality"] = estimate_rows(BATCH, TWO, workspace, step="quality", provider=setup.quality)
     told["captions"] = estimate_rows(
-        BATCH, MIDDLE, places, step="captions", provider=setup.captioner
+        BATCH, MIDDLE, workspace, step="captions", provider=setup.captioner
     )
     return {step: len(estimate.to_do) for step, estimate in told.items() if estimate.to_do}
 
@@ -118,9 +118,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, footage: list[Path]) -> Path:
     (folder / "videos").mkdir()
     for path in footage:
         shutil.copy2(path, folder / "videos")
-    places = Places.at(str(folder / "videos"), str(folder / "root"))
-    places.batches.seal([path.name for path in footage], source=places.source.url)
-    assert make_everything(places, Setup()) == {
+    workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
+    workspace.batches.seal([path.name for path in footage], source=workspace.source.url)
+    assert make_everything(workspace, Setup()) == {
         "frames sequence": 8,
         "frames middle": 8,
         "embeddings": 8,
@@ -130,36 +130,36 @@ def made(tmp_path_factory: pytest.TempPathFactory, footage: list[Path]) -> Path:
     return folder
 
 
-def damage_one_clip(places: Places) -> None:
+def damage_one_clip(workspace: Workspace) -> None:
     """Lose an object of a clip's frames: it is extracted again, with the same pixels."""
-    commit = places.store.manifest(BATCH, TWO).clips["c.mp4#0-12800"]
-    folder = Path(places.store.url(BATCH, TWO)) / commit.path
+    commit = workspace.store.manifest(BATCH, TWO).clips["c.mp4#0-12800"]
+    folder = Path(workspace.store.url(BATCH, TWO)) / commit.path
     next(path for path in (folder / "frames" / "c").rglob("*") if path.is_file()).unlink()
-    again = extract_batch(BATCH, [TWO, MIDDLE], places, workers=ONE, repair=True)
+    again = extract_batch(BATCH, [TWO, MIDDLE], workspace, workers=ONE, repair=True)
     assert (again[TWO].extracted, again[MIDDLE].extracted) == (1, 0)
     assert again[TWO].manifest.clips["c.mp4#0-12800"].path != commit.path
 
 
-def change_one_video(places: Places) -> None:
-    make_video(Path(places.source.url) / "b.mp4", frames=50, options=X264, first=700)
+def change_one_video(workspace: Workspace) -> None:
+    make_video(Path(workspace.source.url) / "b.mp4", frames=50, options=X264, first=700)
 
 
-def lose_one_video(places: Places) -> None:
-    (Path(places.source.url) / "b.mp4").unlink()
+def lose_one_video(workspace: Workspace) -> None:
+    (Path(workspace.source.url) / "b.mp4").unlink()
 
 
-def touch_one_video(places: Places) -> None:
+def touch_one_video(workspace: Workspace) -> None:
     """Another time of writing, the same bytes."""
-    path = Path(places.source.url) / "b.mp4"
+    path = Path(workspace.source.url) / "b.mp4"
     path.write_bytes(path.read_bytes())
 
 
-def nothing(places: Places) -> None:
+def nothing(workspace: Workspace) -> None:
     """Nothing was changed."""
 
 
 SETUP = Setup()
-MATRIX: list[tuple[str, Callable[[Places], None], Setup, dict[str, int]]] = [
+MATRIX: list[tuple[str, Callable[[Workspace], None], Setup, dict[str, int]]] = [
     ("nothing changed", nothing, SETUP, {}),
     ("a video was touched", touch_one_video, SETUP, {}),
     ("one clip was extracted again", damage_one_clip, SETUP, {}),
@@ -223,13 +223,13 @@ MATRIX: list[tuple[str, Callable[[Places], None], Setup, dict[str, int]]] = [
 def test_a_re_run_does_what_is_missing(
     made: Path,
     tmp_path: Path,
-    change: Callable[[Places], None],
+    change: Callable[[Workspace], None],
     setup: Setup,
     expected: dict[str, int],
 ) -> None:
     shutil.copytree(made, tmp_path / "made")
-    places = Places.at(str(tmp_path / "made" / "videos"), str(tmp_path / "made" / "root"))
-    change(places)
-    assert foretell_everything(places, setup) == expected
-    assert make_everything(places, setup) == expected
-    assert make_everything(places, setup) == {}
+    workspace = Workspace.at(str(tmp_path / "made" / "videos"), str(tmp_path / "made" / "root"))
+    change(workspace)
+    assert foretell_everything(workspace, setup) == expected
+    assert make_everything(workspace, setup) == expected
+    assert make_everything(workspace, setup) == {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from frames_pipeline import FrameBatch, FrameExtractionSignature
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     compare_with_signature,
     extract_batch,
     find_disorder,
@@ -33,25 +33,27 @@ Change = Callable[[FrameBatch], FrameBatch]
 
 
 @pytest.fixture
-def published(cut: Places) -> Places:
+def published(cut: Workspace) -> Workspace:
     extract_batch(BATCH, [FOUR, THREE, FREE], cut, workers=ONE)
     return cut
 
 
-def manifest(places: Places, signature: FrameExtractionSignature) -> Manifest:
-    return places.store.manifest(BATCH, signature)
+def manifest(workspace: Workspace, signature: FrameExtractionSignature) -> Manifest:
+    return workspace.store.manifest(BATCH, signature)
 
 
-def rewrite(places: Places, signature: FrameExtractionSignature, clip: str, make: Change) -> None:
+def rewrite(
+    workspace: Workspace, signature: FrameExtractionSignature, clip: str, make: Change
+) -> None:
     """Commit other frames for a clip, as a faulty writer would."""
-    frames = make(places.store.read(BATCH, signature, clip))
-    places.store.write_clip(BATCH, clip, {signature: frames})
-    places.store.commit_batch(BATCH, signature)
+    frames = make(workspace.store.read(BATCH, signature, clip))
+    workspace.store.write_clip(BATCH, clip, {signature: frames})
+    workspace.store.commit_batch(BATCH, signature)
 
 
 @pytest.mark.parametrize("signature", [FOUR, THREE, FREE], ids=lambda one: one.policy)
 def test_what_was_extracted_is_as_it_should_be(
-    published: Places, signature: FrameExtractionSignature
+    published: Workspace, signature: FrameExtractionSignature
 ) -> None:
     fit = compare_with_signature(manifest(published, signature), signature, published)
     assert (fit.clips, fit.wrong, fit.unlike_video) == (8, (), ())
@@ -59,13 +61,13 @@ def test_what_was_extracted_is_as_it_should_be(
     assert not find_repeated(manifest(published, signature))
 
 
-def test_a_size_that_the_signature_names_cannot_be_another(published: Places) -> None:
+def test_a_size_that_the_signature_names_cannot_be_another(published: Workspace) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :20]))
     fit = compare_with_signature(manifest(published, FOUR), FOUR, published)
     assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "20x32 pixels, not 24x32")]
 
 
-def test_a_size_that_follows_from_the_video_may_be_another(published: Places) -> None:
+def test_a_size_that_follows_from_the_video_may_be_another(published: Workspace) -> None:
     rewrite(published, FREE, CLIP, lambda batch: replace(batch, frames=batch.frames[:, :, :30]))
     fit = compare_with_signature(manifest(published, FREE), FREE, published)
     assert not fit.wrong
@@ -74,23 +76,23 @@ def test_a_size_that_follows_from_the_video_may_be_another(published: Places) ->
     ]
 
 
-def test_a_number_of_frames_that_was_asked_for(published: Places) -> None:
+def test_a_number_of_frames_that_was_asked_for(published: Workspace) -> None:
     rewrite(published, THREE, CLIP, lambda batch: taken(batch, np.array([0, 2])))
     fit = compare_with_signature(manifest(published, THREE), THREE, published)
     assert [(one.clip_id, one.found) for one in fit.wrong] == [(CLIP, "2 frames, not 3")]
 
 
-def test_time_that_goes_back(published: Places) -> None:
+def test_time_that_goes_back(published: Workspace) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 2, 1, 3])))
     assert [one.clip_id for one in find_disorder(manifest(published, FOUR), published)] == [CLIP]
 
 
-def test_repeats_are_in_order(published: Places) -> None:
+def test_repeats_are_in_order(published: Workspace) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: taken(batch, np.array([0, 0, 1, 1])))
     assert not find_disorder(manifest(published, FOUR), published)
 
 
-def test_black_and_frozen_clips(published: Places) -> None:
+def test_black_and_frozen_clips(published: Workspace) -> None:
     rewrite(published, FOUR, CLIP, lambda batch: replace(batch, frames=batch.frames * 0))
     rewrite(
         published,
@@ -103,15 +105,15 @@ def test_black_and_frozen_clips(published: Places) -> None:
     assert sight.blank_share == 2 / 8
 
 
-def test_a_clip_of_one_frame_is_not_frozen(published: Places) -> None:
+def test_a_clip_of_one_frame_is_not_frozen(published: Workspace) -> None:
     assert look_at_clips(manifest(published, FREE), published).blank == ()
 
 
-def test_so_many_clips_are_looked_at(published: Places) -> None:
+def test_so_many_clips_are_looked_at(published: Workspace) -> None:
     assert look_at_clips(manifest(published, FOUR), published, clips=3, seed=1).clips == 3
 
 
-def test_clips_with_the_same_frames(published: Places) -> None:
+def test_clips_with_the_same_frames(published: Workspace) -> None:
     same = published.store.read(BATCH, FOUR, CLIP)
     rewrite(published, FOUR, OTHER, lambda _: same)
     assert find_repeated(manifest(published, FOUR)) == ((CLIP, OTHER),)
@@ -125,7 +127,7 @@ def taken(batch: FrameBatch, indexes: NDArray[np.int64]) -> FrameBatch:
 
 @pytest.mark.parametrize("name", ["zarr.json", "frames/c/0/0/0/0"])
 def test_a_damaged_clip_is_marked_in_pictures_and_fails_what_looks_at_it(
-    published: Places, name: str
+    published: Workspace, name: str
 ) -> None:
     """Damage does not fail a contact sheet, but the checks of frames must report it."""
     whole = sheet_of_batch(manifest(published, FOUR), FOUR, published)

@@ -12,7 +12,7 @@ from frames_pipeline import CommitNotFoundError, ConfigError, FrameExtractionSig
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     caption_batch,
     embed_batch,
     extract_batch,
@@ -33,7 +33,7 @@ B = "b.mp4#12800-25600"
 
 
 @pytest.fixture
-def made(cut: Places) -> Places:
+def made(cut: Workspace) -> Workspace:
     """Frames, embeddings and quality of one signature, captions of another."""
     extract_batch(BATCH, [TWO, MIDDLE], cut, workers=ONE)
     embed_batch(BATCH, TWO, cut, PerceptualEmbedding())
@@ -42,7 +42,7 @@ def made(cut: Places) -> Places:
     return cut
 
 
-def test_a_caption_leads_to_the_picture_that_it_is_about(made: Places, tmp_path: Path) -> None:
+def test_a_caption_leads_to_the_picture_that_it_is_about(made: Workspace, tmp_path: Path) -> None:
     captions = list(origins_of_rows("captions", BATCH, made))
     assert len(captions) == 8
     for row in captions:
@@ -56,7 +56,7 @@ def test_a_caption_leads_to_the_picture_that_it_is_about(made: Places, tmp_path:
         assert row.frames.is_current
 
 
-def test_rows_of_one_clip_and_of_one_frame(made: Places) -> None:
+def test_rows_of_one_clip_and_of_one_frame(made: Workspace) -> None:
     rows = list(origins_of_rows("embeddings", BATCH, made, clip_id=B))
     assert [row.positions for row in rows] == [(25,), (37,), (49,)]
     assert [row.seconds for row in rows] == [(1.0,), (1.48,), (1.96,)]
@@ -64,7 +64,7 @@ def test_rows_of_one_clip_and_of_one_frame(made: Places) -> None:
     assert len(one.says["embedding"]) == PerceptualEmbedding().dimensions
 
 
-def test_everything_that_a_video_was_used_for(made: Places) -> None:
+def test_everything_that_a_video_was_used_for(made: Workspace) -> None:
     uses = uses_of_video("b.mp4", made)
     assert {(one.clip_id, one.signature) for one in uses.frames} == {
         (clip, signature.key) for clip in ("b.mp4#0-12800", B) for signature in (TWO, MIDDLE)
@@ -78,7 +78,7 @@ def test_everything_that_a_video_was_used_for(made: Places) -> None:
     }
 
 
-def test_everything_that_a_frame_was_used_for(made: Places) -> None:
+def test_everything_that_a_frame_was_used_for(made: Workspace) -> None:
     """37 is in both signatures, 25 in one, and 26 in none."""
     assert [one.signature for one in uses_of_frame(BATCH, B, 37, made).frames] == sorted(
         [MIDDLE.key, TWO.key]
@@ -95,7 +95,7 @@ def test_everything_that_a_frame_was_used_for(made: Places) -> None:
     assert uses_of_frame(BATCH, B, 26, made).rows == ()
 
 
-def test_what_changed_since(made: Places) -> None:
+def test_what_changed_since(made: Workspace) -> None:
     """The file first, then the frames; rows say that they are of those before."""
     path = Path(made.source.url) / "b.mp4"
     make_video(path, frames=50, options=X264, first=700)
@@ -111,7 +111,7 @@ def test_what_changed_since(made: Places) -> None:
     assert not after.made_from_them
 
 
-def test_what_is_not_there(made: Places) -> None:
+def test_what_is_not_there(made: Workspace) -> None:
     with pytest.raises(CommitNotFoundError, match="in no batch"):
         uses_of_video("z.mp4", made)
     with pytest.raises(ConfigError, match="not made from frames"):

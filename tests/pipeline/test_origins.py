@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride
-from frames_pipeline.decoders import Decoded, PyavDecoder, Tally
-from frames_pipeline.media import Media
-from frames_pipeline.pipeline import Places, cut_clips, discover, extract_batch
+from frames_pipeline.clipping import FixedStride
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Decoded, PyavDecoder, Tally
+from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
 from frames_pipeline.pipeline.extraction import FramesReport
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
 
@@ -31,12 +31,12 @@ class Idle(PyavDecoder):
         raise AssertionError(message)
 
 
-def rename(places: Places, old: str, new: str, *, stride: float = 1) -> str:
+def rename(workspace: Workspace, old: str, new: str, *, stride: float = 1) -> str:
     """Give a video another name; the key of the batch that it then lies in."""
-    folder = Path(places.source.url)
+    folder = Path(workspace.source.url)
     (folder / old).rename(folder / new)
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, FixedStride(stride, stride, stride), workers=ONE)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, FixedStride(stride, stride, stride), workers=ONE)
     return batch.key
 
 
@@ -44,7 +44,7 @@ def counts(report: FramesReport) -> tuple[int, int, int]:
     return report.extracted, report.copied, report.frames_decoded
 
 
-def test_a_renamed_video_is_copied_and_not_decoded(cut: Places) -> None:
+def test_a_renamed_video_is_copied_and_not_decoded(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR, LAST], cut, workers=ONE)
     batch = rename(cut, "b.mp4", "deep-b.mp4")
     report = extract_batch(batch, [FOUR], cut, workers=ONE, decoder=Idle())[FOUR]
@@ -63,7 +63,7 @@ def test_a_renamed_video_is_copied_and_not_decoded(cut: Places) -> None:
     assert {(row["decoder"], row["packets_fed"]) for row in rows} == {("pyav", 0)}
 
 
-def test_what_the_origin_lacks_is_decoded(cut: Places) -> None:
+def test_what_the_origin_lacks_is_decoded(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
     batch = rename(cut, "b.mp4", "other.mp4")
     reports = extract_batch(batch, [FOUR, LAST], cut, workers=ONE)
@@ -74,7 +74,7 @@ def test_what_the_origin_lacks_is_decoded(cut: Places) -> None:
     assert counts(extract_batch(longer, [FOUR], cut, workers=ONE)[FOUR])[:2] == (1, 0)
 
 
-def test_an_origin_that_has_other_bytes_now_is_not_followed(cut: Places) -> None:
+def test_an_origin_that_has_other_bytes_now_is_not_followed(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
     folder = Path(cut.source.url)
     (folder / "kept.mp4").write_bytes((folder / "b.mp4").read_bytes())
@@ -88,7 +88,7 @@ def test_an_origin_that_has_other_bytes_now_is_not_followed(cut: Places) -> None
     assert numbers_in(cut.store.read(batch, FOUR, "kept.mp4#0-12800").frames)[0] == 100
 
 
-def test_frames_that_are_damaged_at_the_origin_are_decoded(cut: Places) -> None:
+def test_frames_that_are_damaged_at_the_origin_are_decoded(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
     for path in Path(cut.store.objects.url).glob(f"frames/{BATCH}/*/clips/b*/*/frames/c/0/0/0/0"):
         path.write_bytes(b"")

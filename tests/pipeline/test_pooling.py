@@ -15,11 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 from frames_pipeline import CommitNotFoundError, ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     catalog_batch,
     cut_clips,
     discover,
@@ -30,6 +29,7 @@ from frames_pipeline.pipeline import (
     pool_batch,
     retire_batch,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video
 
@@ -38,13 +38,13 @@ PROVIDER = PerceptualEmbedding()
 
 
 @pytest.fixture
-def embedded(cut: Places) -> Places:
+def embedded(cut: Workspace) -> Workspace:
     extract_batch(BATCH, [TWO], cut, workers=ONE)
     embed_batch(BATCH, TWO, cut, PROVIDER)
     return cut
 
 
-def test_a_clips_vector_is_the_mean_of_its_frames_as_duckdb_has_it(embedded: Places) -> None:
+def test_a_clips_vector_is_the_mean_of_its_frames_as_duckdb_has_it(embedded: Workspace) -> None:
     report = pool_batch(BATCH, embedded)
 
     frames = embedded.tables.url("embeddings", BATCH)
@@ -61,7 +61,7 @@ def test_a_clips_vector_is_the_mean_of_its_frames_as_duckdb_has_it(embedded: Pla
     assert set(pooled["pool"]) == {"mean"}
 
 
-def test_faiss_finds_frames_in_what_parquet_holds(embedded: Places) -> None:
+def test_faiss_finds_frames_in_what_parquet_holds(embedded: Workspace) -> None:
     """What is stored is read by others: rows go into an index as they are."""
     rows = pd.read_parquet(embedded.tables.url("embeddings", BATCH))
     vectors = np.stack(list(rows["embedding"])).astype(np.float32)
@@ -71,7 +71,7 @@ def test_faiss_finds_frames_in_what_parquet_holds(embedded: Places) -> None:
     assert nearest[:, 0].tolist() == list(range(len(rows)))
 
 
-def test_a_clips_vector_says_which_frames_it_is_of(embedded: Places) -> None:
+def test_a_clips_vector_says_which_frames_it_is_of(embedded: Workspace) -> None:
     pool_batch(BATCH, embedded)
     frames = list(origins_of_rows("embeddings", BATCH, embedded))
     for row in origins_of_rows("clip_embeddings", BATCH, embedded):
@@ -81,7 +81,7 @@ def test_a_clips_vector_says_which_frames_it_is_of(embedded: Places) -> None:
         assert row.made_from_them
 
 
-def test_providers_stand_side_by_side(embedded: Places) -> None:
+def test_providers_stand_side_by_side(embedded: Workspace) -> None:
     """A second provider's rows are a part of their own, and the first's stand."""
     before = embedded.tables.read("embeddings", BATCH)
     report = embed_batch(BATCH, TWO, embedded, PROVIDER, name="again")
@@ -131,7 +131,7 @@ NOT_LOADED: list[int] = []
 
 
 def test_what_was_embedded_stands_and_a_re_run_with_nothing_to_do_loads_no_model(
-    cut: Places,
+    cut: Workspace,
 ) -> None:
     extract_batch(BATCH, [TWO], cut, workers=ONE)
     with pytest.raises(RuntimeError, match="the GPU is gone"):
@@ -140,38 +140,38 @@ def test_what_was_embedded_stands_and_a_re_run_with_nothing_to_do_loads_no_model
     assert embed_batch(BATCH, TWO, cut, Heavy(NOT_LOADED)).kept == 8
 
 
-def test_without_embeddings_there_is_nothing_to_pool(cut: Places) -> None:
+def test_without_embeddings_there_is_nothing_to_pool(cut: Workspace) -> None:
     with pytest.raises(CommitNotFoundError, match="no table 'embeddings'"):
         pool_batch(BATCH, cut)
 
 
-def next_batch(places: Places) -> str:
+def next_batch(workspace: Workspace) -> str:
     """Seal what is new, and go on to clips' vectors."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, WholeVideo(), workers=ONE)
-    extract_batch(batch.key, [TWO], places, workers=ONE)
-    embed_batch(batch.key, TWO, places, PROVIDER)
-    pool_batch(batch.key, places)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, WholeVideo(), workers=ONE)
+    extract_batch(batch.key, [TWO], workspace, workers=ONE)
+    embed_batch(batch.key, TWO, workspace, PROVIDER)
+    pool_batch(batch.key, workspace)
     return batch.key
 
 
 @pytest.fixture
-def two_batches(tmp_path: Path) -> Places:
+def two_batches(tmp_path: Path) -> Workspace:
     """Two videos; then a copy of one, the other in another encoding, and a new one."""
     videos = tmp_path / "videos"
     videos.mkdir()
-    places = Places.at(str(videos), str(tmp_path / "root"))
+    workspace = Workspace.at(str(videos), str(tmp_path / "root"))
     make_video(videos / "a.mp4", frames=50, options=X264)
     make_video(videos / "b.mp4", frames=50, options=X264, first=700)
-    next_batch(places)
+    next_batch(workspace)
     shutil.copy(videos / "a.mp4", videos / "copy.mp4")
     make_video(videos / "coarse.mp4", frames=50, options={**X264, "crf": "33"}, first=700)
     make_video(videos / "new.mp4", frames=50, options=X264, first=430)
-    next_batch(places)
-    return places
+    next_batch(workspace)
+    return workspace
 
 
-def test_near_duplicates_are_found_across_batches(two_batches: Places) -> None:
+def test_near_duplicates_are_found_across_batches(two_batches: Workspace) -> None:
     """The earlier clip is kept, whatever its batch; a clip like no other is in no row."""
     report = mark_near_duplicates(two_batches, min_similarity=0.995)
     assert (report.batches, report.clips, report.search) == (2, 5, "exact")
@@ -187,18 +187,18 @@ def test_near_duplicates_are_found_across_batches(two_batches: Places) -> None:
     assert again.info.digest == report.info.digest
 
 
-def test_a_retired_batch_is_not_compared(two_batches: Places) -> None:
+def test_a_retired_batch_is_not_compared(two_batches: Workspace) -> None:
     retire_batch("batch-000001", two_batches)
     report = mark_near_duplicates(two_batches, min_similarity=0.995)
     assert (report.batches, report.clips, report.rows.num_rows) == (1, 3, 0)
 
 
-def test_nothing_to_compare_is_no_error(cut: Places) -> None:
+def test_nothing_to_compare_is_no_error(cut: Workspace) -> None:
     report = mark_near_duplicates(cut)
     assert (report.batches, report.clips, report.rows.num_rows) == (0, 0, 0)
 
 
-def test_vectors_of_different_providers_are_not_compared(two_batches: Places) -> None:
+def test_vectors_of_different_providers_are_not_compared(two_batches: Workspace) -> None:
     """Their cosines would say nothing."""
     rows = two_batches.tables.read("clip_embeddings", "batch-000002")
     column = rows.schema.get_field_index("provider_parameters")

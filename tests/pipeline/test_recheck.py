@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import WholeVideo
+from frames_pipeline.clipping import WholeVideo
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     cut_clips,
     discover,
     extract_batch,
     recheck_frames,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video
 
@@ -23,13 +23,13 @@ FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
 
 
 @pytest.fixture
-def published(cut: Places) -> Places:
+def published(cut: Workspace) -> Workspace:
     """Eight clips with 40 frames, in the manifest."""
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
     return cut
 
 
-def test_frames_are_those_of_the_source(published: Places) -> None:
+def test_frames_are_those_of_the_source(published: Workspace) -> None:
     report = recheck_frames(BATCH, FOUR, published, frames=6, seed=1, workers=ONE)
     assert report.ok
     assert report.frames == 6
@@ -37,7 +37,7 @@ def test_frames_are_those_of_the_source(published: Places) -> None:
     assert (every.ok, every.clips, every.frames) == (True, 8, 40)
 
 
-def test_what_hashes_cannot_show(published: Places) -> None:
+def test_what_hashes_cannot_show(published: Workspace) -> None:
     """Whole objects, committed as they are, with the frames of another video."""
     clip = "a.mp4#0-12800"
     fingerprint = published.store.clips(BATCH, FOUR)[clip].fingerprint
@@ -50,9 +50,9 @@ def test_what_hashes_cannot_show(published: Places) -> None:
     assert "have other pixels" in report.mismatches[0].found
 
 
-def test_frames_that_are_not_the_same_alone(places: Places) -> None:
+def test_frames_that_are_not_the_same_alone(workspace: Workspace) -> None:
     """Of a video whose size changes, frames alone have their own size; of a damaged one, others."""
-    folder = Path(places.source.url)
+    folder = Path(workspace.source.url)
     for path in folder.iterdir():
         path.unlink()
     big = make_video(folder / "big.ts", frames=24, options=X264)
@@ -62,16 +62,16 @@ def test_frames_that_are_not_the_same_alone(places: Places) -> None:
     for place in range(len(damaged) // 3, len(damaged), 400):
         damaged[place] ^= 0xFF
     (folder / "damaged.ts").write_bytes(damaged)
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, WholeVideo(), workers=ONE)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, WholeVideo(), workers=ONE)
     native = FrameExtractionSignature(target_fps=25)
-    outcomes = extract_batch(batch.key, [native], places, workers=ONE)[native].outcomes
+    outcomes = extract_batch(batch.key, [native], workspace, workers=ONE)[native].outcomes
     assert outcomes.column("status").to_pylist() != ["ok"] * 4
-    report = recheck_frames(batch.key, native, places, frames=1000, workers=ONE)
+    report = recheck_frames(batch.key, native, workspace, frames=1000, workers=ONE)
     assert (report.ok, report.clips, report.skipped) == (True, 4, {})
 
 
-def test_sources_that_are_others_or_gone_are_skipped(published: Places) -> None:
+def test_sources_that_are_others_or_gone_are_skipped(published: Workspace) -> None:
     folder = Path(published.source.url)
     make_video(folder / "a.mp4", frames=50, options=X264, first=900)
     (folder / "b.mp4").unlink()
@@ -81,7 +81,7 @@ def test_sources_that_are_others_or_gone_are_skipped(published: Places) -> None:
     assert {clip.partition("#")[0] for clip in report.skipped} == {"a.mp4", "b.mp4"}
 
 
-def test_damage_is_a_mismatch(published: Places) -> None:
+def test_damage_is_a_mismatch(published: Workspace) -> None:
     commit = published.store.clips(BATCH, FOUR)["c.mp4#0-12800"]
     path = f"frames/{BATCH}/{FOUR.key}/{commit.path}/frames/c/0/0/0/0"
     published.store.objects.put(path, b"")
@@ -89,6 +89,6 @@ def test_damage_is_a_mismatch(published: Places) -> None:
     assert [mismatch.clip_id for mismatch in report.mismatches] == ["c.mp4#0-12800"]
 
 
-def test_none_is_no_sample(cut: Places) -> None:
+def test_none_is_no_sample(cut: Workspace) -> None:
     with pytest.raises(ConfigError, match="frames=0 must be 1 or above"):
         recheck_frames(BATCH, FOUR, cut, frames=0)

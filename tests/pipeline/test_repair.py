@@ -10,37 +10,37 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from frames_pipeline.batches import Batching
 from frames_pipeline.cli import main
 from frames_pipeline.errors import IntegrityError
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import (
-    Places,
+    Workspace,
     discover,
     find_changes,
     mark_near_duplicates,
     repair_store,
 )
+from frames_pipeline.sources.batches import Batching
 from tests.pipeline.test_damage import DAMAGED, OTHER, TWO, make_batch, make_store, tables
 
 FRAMES = f"frames/{DAMAGED}/{TWO.key}"
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_store(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
-def here(original: Places, tmp_path: Path) -> Places:
+def here(original: Workspace, tmp_path: Path) -> Workspace:
     """Return a copy to damage."""
     shutil.copytree(original.store.objects.url, tmp_path / "root")
-    return Places.at(original.source.url, str(tmp_path / "root"))
+    return Workspace.at(original.source.url, str(tmp_path / "root"))
 
 
-def again(places: Places) -> Places:
-    """Open the same places anew, without cached state."""
-    return Places.at(places.source.url, places.store.objects.url)
+def again(workspace: Workspace) -> Workspace:
+    """Open the same workspace anew, without cached state."""
+    return Workspace.at(workspace.source.url, workspace.store.objects.url)
 
 
 def flip(objects: Objects, *keys: str) -> None:
@@ -67,9 +67,9 @@ def only(objects: Objects, start: str) -> str:
     return next(key for key in objects.list() if key.startswith(start))
 
 
-def rows(places: Places) -> dict[object, object]:
+def rows(workspace: Workspace) -> dict[object, object]:
     """Return the rows of every table, without decode times and attempts."""
-    found = tables(places, DAMAGED)
+    found = tables(workspace, DAMAGED)
     assert isinstance(found, dict)
     return {
         key: {name: column for name, column in columns.items() if name not in TELLS_RUNS_APART}
@@ -88,7 +88,7 @@ MENDED = {
 
 @pytest.mark.parametrize("what", MENDED)
 @pytest.mark.parametrize("how", ["flip", "delete"])
-def test_a_document_is_rebuilt_from_the_rest(here: Places, what: str, how: str) -> None:
+def test_a_document_is_rebuilt_from_the_rest(here: Workspace, what: str, how: str) -> None:
     objects = here.store.objects
     before, key = documents(objects), only(objects, MENDED[what])
     flip(objects, key) if how == "flip" else objects.delete([key])
@@ -103,7 +103,7 @@ def test_a_document_is_rebuilt_from_the_rest(here: Places, what: str, how: str) 
     assert here.store.verify(DAMAGED, deep=True).ok
 
 
-def test_every_table_is_made_again_by_its_step(original: Places, here: Places) -> None:
+def test_every_table_is_made_again_by_its_step(original: Workspace, here: Workspace) -> None:
     objects = here.store.objects
     damaged = list(objects.list("tables"))
     flip(objects, *damaged)
@@ -119,11 +119,11 @@ def test_every_table_is_made_again_by_its_step(original: Places, here: Places) -
 
 
 def test_a_video_that_is_gone_keeps_its_clips_though_its_table_is_damaged(
-    here: Places, tmp_path: Path
+    here: Workspace, tmp_path: Path
 ) -> None:
     """The table of clips also records the video's fingerprint."""
     (tmp_path / "empty").mkdir()
-    here = Places.at(str(tmp_path / "empty"), here.store.objects.url)
+    here = Workspace.at(str(tmp_path / "empty"), here.store.objects.url)
     before = here.store.manifest(DAMAGED, TWO)
     flip(here.store.objects, only(here.store.objects, f"tables/videos/{DAMAGED}"))
     repair_store(here, dry_run=False)
@@ -132,7 +132,7 @@ def test_a_video_that_is_gone_keeps_its_clips_though_its_table_is_damaged(
     assert {row["status"] for row in here.rows("videos", DAMAGED)} == {"gone"}
 
 
-def test_hints_are_dropped_and_written_again(here: Places) -> None:
+def test_hints_are_dropped_and_written_again(here: Workspace) -> None:
     objects = here.store.objects
     notes = list(objects.list("origins"))
     flip(objects, *notes)
@@ -146,7 +146,7 @@ def test_hints_are_dropped_and_written_again(here: Places) -> None:
 
 
 def test_a_run_with_repair_mends_a_batch_of_which_everything_is_damaged(
-    original: Places, here: Places
+    original: Workspace, here: Workspace
 ) -> None:
     """Frames without a commit and a manifest are decoded again."""
     objects = here.store.objects
@@ -163,7 +163,7 @@ def test_a_run_with_repair_mends_a_batch_of_which_everything_is_damaged(
     assert rows(here) == rows(original)
 
 
-def test_what_cannot_be_mended_is_said(here: Places) -> None:
+def test_what_cannot_be_mended_is_said(here: Workspace) -> None:
     """Repair of a batch's document needs a table or the index; of a commit, the manifest."""
     objects = here.store.objects
     lost = [only(objects, "batches/"), only(objects, f"{FRAMES}/commits")]
@@ -175,7 +175,7 @@ def test_what_cannot_be_mended_is_said(here: Places) -> None:
     assert len(left) == 2
 
 
-def test_one_damaged_batch_stops_no_other(here: Places) -> None:
+def test_one_damaged_batch_stops_no_other(here: Workspace) -> None:
     """Damages the document of the signature, the manifest and the tables of one batch."""
     objects = here.store.objects
     flip(objects, *[key for key in objects.list() if DAMAGED in key])
@@ -186,7 +186,7 @@ def test_one_damaged_batch_stops_no_other(here: Places) -> None:
     assert any("manifest" in key for key in report.unreadable)
 
 
-def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Places) -> None:
+def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Workspace) -> None:
     """One failing run reports the batch; changed files of another batch are found as usual."""
     found = discover(here, Batching(), now=0)
     assert find_changes([DAMAGED, OTHER], found, here, settled=1e12) == []
@@ -207,7 +207,7 @@ def test_the_look_for_changes_goes_on_behind_a_damaged_table(here: Places) -> No
     ],
 )
 def test_a_damaged_hint_is_ignored(
-    here: Places, note: bytes, spoil: Callable[[bytes], bytes]
+    here: Workspace, note: bytes, spoil: Callable[[bytes], bytes]
 ) -> None:
     """The hint is as version 0.1 wrote it, without a checksum; an invalid batch key is ignored."""
     objects = here.store.objects
@@ -219,7 +219,7 @@ def test_a_damaged_hint_is_ignored(
     assert here.store.verify(DAMAGED, deep=True).ok
 
 
-def test_the_command_reports_and_mends(here: Places) -> None:
+def test_the_command_reports_and_mends(here: Workspace) -> None:
     root, objects = here.store.objects.url, here.store.objects
     flip(objects, f"{FRAMES}/manifest.json", only(objects, "tables/quality"))
     dry = CliRunner().invoke(main, ["repair", root])

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.pipeline import estimate_extraction
-from frames_pipeline.videos import VideoSource
+from frames_pipeline.sources.videos import VideoSource
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video
 
@@ -29,7 +29,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> VideoSource:
 
 
 def test_of_all_videos_it_is_exact(uneven: VideoSource) -> None:
-    found = estimate_extraction(uneven, [TWO], cutting=SECONDS, sample=1000, workers=ONE)
+    found = estimate_extraction(uneven, [TWO], clipping=SECONDS, sample=1000, workers=ONE)
     assert (found.videos, found.sampled, found.failed) == (21, 21, ())
     assert (found.clips.total, found.clips.error) == (50, 0)
     assert found.video_seconds.total == pytest.approx(50)
@@ -37,14 +37,14 @@ def test_of_all_videos_it_is_exact(uneven: VideoSource) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_sample_does_not_miss_the_one_that_has_most(uneven: VideoSource, seed: int) -> None:
-    found = estimate_extraction(uneven, [TWO], cutting=SECONDS, sample=4, seed=seed, workers=ONE)
+    found = estimate_extraction(uneven, [TWO], clipping=SECONDS, sample=4, seed=seed, workers=ONE)
     assert found.sampled == 4
     assert found.clips.total == pytest.approx(50)
     assert found.video_seconds.total == pytest.approx(50)
 
 
 def test_of_one_video_nothing_is_known_of_the_error(uneven: VideoSource) -> None:
-    found = estimate_extraction(uneven, [TWO], cutting=SECONDS, sample=1, workers=ONE)
+    found = estimate_extraction(uneven, [TWO], clipping=SECONDS, sample=1, workers=ONE)
     assert found.sampled == 1
     assert found.clips.error == float("inf")
 

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from benchmarks.in_process import InProcess
-from frames_pipeline import CommitNotFoundError, FrameExtractionSignature, media
-from frames_pipeline.batches import Batching
-from frames_pipeline.clips import FixedStride, WholeVideo
+from frames_pipeline import CommitNotFoundError, FrameExtractionSignature
+from frames_pipeline.clipping import FixedStride, WholeVideo
+from frames_pipeline.container import media
+from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.frames import DecodeReport
-from frames_pipeline.index import PacketIndex
 from frames_pipeline.pipeline import (
-    Places,
     RecheckReport,
     Suspect,
     Suspects,
+    Workspace,
     catalog_batch,
     cut_clips,
     discover,
@@ -34,6 +34,7 @@ from frames_pipeline.pipeline import (
     repair_store,
 )
 from frames_pipeline.pipeline.suspects import is_suspect
+from frames_pipeline.sources.batches import Batching
 from tests.oracle import CORPUS, needs_corpus, plain_decode
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video, numbers_in
@@ -44,14 +45,14 @@ WRONG = ("a.mp4", "b.mp4")
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    """Return places with two MPEG-4 videos and an H.264 one, in no batch yet."""
+def workspace(tmp_path: Path) -> Workspace:
+    """Return workspace with two MPEG-4 videos and an H.264 one, in no batch yet."""
     videos = tmp_path / "videos"
     videos.mkdir()
     make_video(videos / "a.mp4", codec="mpeg4", options={"g": "25"}, frames=50)
     make_video(videos / "b.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=500)
     make_video(videos / "c.mp4", options=X264, frames=50, first=1000)
-    return Places.at(str(videos), str(tmp_path / "root"))
+    return Workspace.at(str(videos), str(tmp_path / "root"))
 
 
 @pytest.fixture
@@ -70,18 +71,18 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def seal(places: Places) -> str:
+def seal(workspace: Workspace) -> str:
     """Seal the waiting videos and cut them into clips."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, WholeVideo(), workers=ONE)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, WholeVideo(), workers=ONE)
     return batch.key
 
 
-def numbers(places: Places, batch: str) -> dict[str, list[int]]:
+def numbers(workspace: Workspace, batch: str) -> dict[str, list[int]]:
     """Return the frame numbers in each video's published pictures."""
-    commits = places.store.manifest(batch, FIVE).clips
+    commits = workspace.store.manifest(batch, FIVE).clips
     return {
-        clip.partition("#")[0]: numbers_in(places.store.read_commit(batch, FIVE, commit).frames)
+        clip.partition("#")[0]: numbers_in(workspace.store.read_commit(batch, FIVE, commit).frames)
         for clip, commit in commits.items()
     }
 
@@ -90,26 +91,26 @@ def expected(first: int) -> list[int]:
     return [first + number for number in (*range(0, 50, 5), 49)]
 
 
-def fallbacks(places: Places, batch: str) -> dict[str, str]:
-    commits = places.store.manifest(batch, FIVE).clips
+def fallbacks(workspace: Workspace, batch: str) -> dict[str, str]:
+    commits = workspace.store.manifest(batch, FIVE).clips
     return {
         clip.partition("#")[0]: commit.outcome.decode.fallback for clip, commit in commits.items()
     }
 
 
-def recheck(places: Places, batch: str) -> RecheckReport:
-    return recheck_frames(batch, FIVE, places, frames=1, seed=1, workers=HERE)
+def recheck(workspace: Workspace, batch: str) -> RecheckReport:
+    return recheck_frames(batch, FIVE, workspace, frames=1, seed=1, workers=HERE)
 
 
 @pytest.mark.usefixtures("planted")
-def test_from_a_wrong_plan_to_right_frames(places: Places) -> None:
-    batch = seal(places)
-    first = extract_batch(batch, [FIVE], places, workers=HERE)[FIVE]
+def test_from_a_wrong_plan_to_right_frames(workspace: Workspace) -> None:
+    batch = seal(workspace)
+    first = extract_batch(batch, [FIVE], workspace, workers=HERE)[FIVE]
     assert first.outcomes["status"].to_pylist() == ["ok"] * 3
-    assert numbers(places, batch)["a.mp4"] != expected(0), "the fault is silent, or no fault"
-    assert numbers(places, batch)["c.mp4"] == expected(1000)
+    assert numbers(workspace, batch)["a.mp4"] != expected(0), "the fault is silent, or no fault"
+    assert numbers(workspace, batch)["c.mp4"] == expected(1000)
 
-    found = recheck(places, batch)
+    found = recheck(workspace, batch)
     (wrong,) = found.wrong_families
     assert not found.ok
     assert wrong.family.startswith("mpeg4-mov-")
@@ -117,151 +118,157 @@ def test_from_a_wrong_plan_to_right_frames(places: Places) -> None:
     assert [clip.partition("#")[0] for clip in wrong.suspect_clips] == list(WRONG)
     assert "pixels differ by" in wrong.found
     assert {one.family.partition("-")[0] for one in found.families} == {"mpeg4", "h264"}
-    (suspect,) = Suspects(places.store.objects).read()
+    (suspect,) = Suspects(workspace.store.objects).read()
     assert (suspect.key, suspect.batch, suspect.signature) == (wrong.family, batch, FIVE.key)
     assert suspect.family["codec"] == "mpeg4"
     assert any("stored in" in line for line in suspect.found)
     assert any("asked for alone" in line for line in suspect.found)
 
-    (estimate,) = estimate_changes(batch, [FIVE], places)
+    (estimate,) = estimate_changes(batch, [FIVE], workspace)
     assert [clip.partition("#")[0] for clip in estimate.to_do] == list(WRONG)
-    table, _ = catalog_batch(batch, {"five": FIVE}, places)
+    table, _ = catalog_batch(batch, {"five": FIVE}, workspace)
     assert table["suspect"].to_pylist() == [["five"], ["five"], []]
 
-    again = extract_batch(batch, [FIVE], places, workers=HERE)[FIVE]
+    again = extract_batch(batch, [FIVE], workspace, workers=HERE)[FIVE]
     assert again.extracted == 2
-    assert numbers(places, batch) == {
+    assert numbers(workspace, batch) == {
         "a.mp4": expected(0), "b.mp4": expected(500), "c.mp4": expected(1000)
     }  # fmt: skip
     reason = f"family {wrong.family} was decoded wrongly by plan"
-    assert fallbacks(places, batch) == {"a.mp4": reason, "b.mp4": reason, "c.mp4": ""}
+    assert fallbacks(workspace, batch) == {"a.mp4": reason, "b.mp4": reason, "c.mp4": ""}
     assert again.outcomes["fallback"].to_pylist() == [reason, reason, ""]
-    assert recheck(places, batch).ok
-    assert extract_batch(batch, [FIVE], places, workers=HERE)[FIVE].extracted == 0
+    assert recheck(workspace, batch).ok
+    assert extract_batch(batch, [FIVE], workspace, workers=HERE)[FIVE].extracted == 0
 
 
 @pytest.mark.usefixtures("planted")
-def test_linear_frames_are_those_of_a_plain_decode(places: Places) -> None:
-    batch = seal(places)
-    extract_batch(batch, [FIVE], places, workers=HERE)
-    recheck(places, batch)
-    extract_batch(batch, [FIVE], places, workers=HERE)
+def test_linear_frames_are_those_of_a_plain_decode(workspace: Workspace) -> None:
+    batch = seal(workspace)
+    extract_batch(batch, [FIVE], workspace, workers=HERE)
+    recheck(workspace, batch)
+    extract_batch(batch, [FIVE], workspace, workers=HERE)
     for video in WRONG:
-        plain = plain_decode(Path(places.source.url, video))
-        (clip,) = (one for one in places.store.clips(batch, FIVE) if one.startswith(video))
-        frames = places.store.read(batch, FIVE, clip)
+        plain = plain_decode(Path(workspace.source.url, video))
+        (clip,) = (one for one in workspace.store.clips(batch, FIVE) if one.startswith(video))
+        frames = workspace.store.read(batch, FIVE, clip)
         for position, pixels in zip(frames.positions.tolist(), frames.frames, strict=True):
             np.testing.assert_array_equal(pixels, plain[position].rgb(48, 64))
 
 
 @pytest.mark.usefixtures("planted")
-def test_later_batches_of_the_family_are_linear_and_copy_nothing_suspect(places: Places) -> None:
-    first = seal(places)
-    extract_batch(first, [FIVE], places, workers=HERE)
-    recheck(places, first)
-    folder = Path(places.source.url)
+def test_later_batches_of_the_family_are_linear_and_copy_nothing_suspect(
+    workspace: Workspace,
+) -> None:
+    first = seal(workspace)
+    extract_batch(first, [FIVE], workspace, workers=HERE)
+    recheck(workspace, first)
+    folder = Path(workspace.source.url)
     make_video(folder / "d.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=1500)
     make_video(folder / "e.mp4", options=X264, frames=50, first=2000)
     (folder / "same-as-a.mp4").write_bytes((folder / "a.mp4").read_bytes())
-    second = seal(places)
-    report = extract_batch(second, [FIVE], places, workers=HERE)[FIVE]
+    second = seal(workspace)
+    report = extract_batch(second, [FIVE], workspace, workers=HERE)[FIVE]
     assert (report.extracted, report.copied) == (3, 0)
-    assert numbers(places, second) == {
+    assert numbers(workspace, second) == {
         "d.mp4": expected(1500), "e.mp4": expected(2000), "same-as-a.mp4": expected(0)
     }  # fmt: skip
-    reasons = fallbacks(places, second)
+    reasons = fallbacks(workspace, second)
     assert "was decoded wrongly by plan" in reasons["d.mp4"]
     assert reasons["e.mp4"] == ""
-    assert recheck(places, second).ok
+    assert recheck(workspace, second).ok
 
 
 def test_a_family_that_is_cleared_is_planned_again(
-    places: Places, planted: pytest.MonkeyPatch
+    workspace: Workspace, planted: pytest.MonkeyPatch
 ) -> None:
-    batch = seal(places)
-    extract_batch(batch, [FIVE], places, workers=HERE)
-    (wrong,) = recheck(places, batch).wrong_families
-    extract_batch(batch, [FIVE], places, workers=HERE)
+    batch = seal(workspace)
+    extract_batch(batch, [FIVE], workspace, workers=HERE)
+    (wrong,) = recheck(workspace, batch).wrong_families
+    extract_batch(batch, [FIVE], workspace, workers=HERE)
     planted.undo()  # as an upgrade would
-    suspects = Suspects(places.store.objects)
+    suspects = Suspects(workspace.store.objects)
     suspects.clear(wrong.family)
     assert suspects.keys() == frozenset()
     with pytest.raises(
         CommitNotFoundError, match=r"no suspect family 'mpeg4-mov-.*; there is none"
     ):
         suspects.clear(wrong.family)
-    folder = Path(places.source.url)
+    folder = Path(workspace.source.url)
     make_video(folder / "d.mp4", codec="mpeg4", options={"g": "25"}, frames=50, first=1500)
-    later = seal(places)
-    extract_batch(later, [FIVE], places, workers=ONE)
-    assert (numbers(places, later), fallbacks(places, later)) == (
+    later = seal(workspace)
+    extract_batch(later, [FIVE], workspace, workers=ONE)
+    assert (numbers(workspace, later), fallbacks(workspace, later)) == (
         {"d.mp4": expected(1500)},
         {"d.mp4": ""},
     )
-    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
+    assert extract_batch(batch, [FIVE], workspace, workers=ONE)[FIVE].extracted == 0
 
 
-def test_frames_that_do_not_say_their_family_are_suspect_with_their_codec(places: Places) -> None:
+def test_frames_that_do_not_say_their_family_are_suspect_with_their_codec(
+    workspace: Workspace,
+) -> None:
     """Frames of version 0.1 have no family. They get one when they are extracted again."""
-    batch = seal(places)
-    extract_batch(batch, [FIVE], places, workers=ONE)
-    for clip, commit in places.store.clips(batch, FIVE).items():
-        frames = places.store.read_commit(batch, FIVE, commit)
+    batch = seal(workspace)
+    extract_batch(batch, [FIVE], workspace, workers=ONE)
+    for clip, commit in workspace.store.clips(batch, FIVE).items():
+        frames = workspace.store.read_commit(batch, FIVE, commit)
         old = replace(frames.outcome, decode=replace(frames.outcome.decode, family=""))
-        places.store.write_clip(
+        workspace.store.write_clip(
             batch, clip, {FIVE: replace(frames, outcome=old)}, fingerprint=commit.fingerprint
         )
-    places.store.commit_batch(batch, FIVE)
-    found = recheck(places, batch)
+    workspace.store.commit_batch(batch, FIVE)
+    found = recheck(workspace, batch)
     assert found.ok
     assert {one.family.partition("-")[0] for one in found.families} == {"mpeg4", "h264"}
-    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
-    Suspects(places.store.objects).mark(Suspect("mpeg4-avi-0123456789abcdef"))
-    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 2
-    assert set(fallbacks(places, batch).values()) == {""}  # the suspect is another family
-    assert extract_batch(batch, [FIVE], places, workers=ONE)[FIVE].extracted == 0
+    assert extract_batch(batch, [FIVE], workspace, workers=ONE)[FIVE].extracted == 0
+    Suspects(workspace.store.objects).mark(Suspect("mpeg4-avi-0123456789abcdef"))
+    assert extract_batch(batch, [FIVE], workspace, workers=ONE)[FIVE].extracted == 2
+    assert set(fallbacks(workspace, batch).values()) == {""}  # the suspect is another family
+    assert extract_batch(batch, [FIVE], workspace, workers=ONE)[FIVE].extracted == 0
 
 
-def test_a_video_that_cannot_be_judged_gives_way_to_another(places: Places) -> None:
-    batch = seal(places)
-    extract_batch(batch, [FIVE], places, workers=ONE)
-    folder = Path(places.source.url)
+def test_a_video_that_cannot_be_judged_gives_way_to_another(workspace: Workspace) -> None:
+    batch = seal(workspace)
+    extract_batch(batch, [FIVE], workspace, workers=ONE)
+    folder = Path(workspace.source.url)
     (folder / "a.mp4").unlink()
     for seed in range(6):
-        found = recheck_frames(batch, FIVE, places, frames=1, seed=seed, workers=HERE)
+        found = recheck_frames(batch, FIVE, workspace, frames=1, seed=seed, workers=HERE)
         videos = {one.family.partition("-")[0]: one.video for one in found.families}
         assert videos == {"mpeg4": "b.mp4", "h264": "c.mp4"}
     (folder / "b.mp4").unlink()
-    found = recheck(places, batch)
+    found = recheck(workspace, batch)
     (lost,) = (one for one in found.families if one.video in WRONG)
     assert (lost.compared, found.ok) == (0, True)
     assert "b.mp4" in lost.skipped or "a.mp4" in lost.skipped
 
 
-def test_one_video_may_have_clips_of_two_families(places: Places) -> None:
+def test_one_video_may_have_clips_of_two_families(workspace: Workspace) -> None:
     """Happens if another version, with other families, extracts some clips again."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, FixedStride(1, 1, 0), workers=ONE)
-    extract_batch(batch.key, [FIVE], places, workers=HERE)
-    for clip, commit in places.store.clips(batch.key, FIVE).items():
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, FixedStride(1, 1, 0), workers=ONE)
+    extract_batch(batch.key, [FIVE], workspace, workers=HERE)
+    for clip, commit in workspace.store.clips(batch.key, FIVE).items():
         if clip.startswith("c.mp4#0-"):
-            frames = places.store.read_commit(batch.key, FIVE, commit)
+            frames = workspace.store.read_commit(batch.key, FIVE, commit)
             decode = replace(frames.outcome.decode, family="h264-mov-0123456789abcdef")
             other = replace(frames, outcome=replace(frames.outcome, decode=decode))
-            places.store.write_clip(batch.key, clip, {FIVE: other}, fingerprint=commit.fingerprint)
-    places.store.commit_batch(batch.key, FIVE)
-    found = recheck(places, batch.key)
+            workspace.store.write_clip(
+                batch.key, clip, {FIVE: other}, fingerprint=commit.fingerprint
+            )
+    workspace.store.commit_batch(batch.key, FIVE)
+    found = recheck(workspace, batch.key)
     assert found.ok
     videos = sorted(one.video for one in found.families)
     assert (len(videos), videos[-2:]) == (3, ["c.mp4", "c.mp4"])
 
 
-def test_clips_of_one_video_stand_for_each_other(places: Places) -> None:
+def test_clips_of_one_video_stand_for_each_other(workspace: Workspace) -> None:
     """The plain decode of any clip starts at the first packet of the video."""
-    (batch,) = discover(places, Batching(max_wait_s=0), now=1e12).sealed
-    cut_clips(batch, places, FixedStride(0.5, 0.5, 0), workers=ONE)
-    extract_batch(batch.key, [FIVE], places, workers=ONE)
-    report = recheck_frames(batch.key, FIVE, places, frames=1, seed=3, workers=HERE)
+    (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
+    cut_clips(batch, workspace, FixedStride(0.5, 0.5, 0), workers=ONE)
+    extract_batch(batch.key, [FIVE], workspace, workers=ONE)
+    report = recheck_frames(batch.key, FIVE, workspace, frames=1, seed=3, workers=HERE)
     assert report.ok
     assert all(one.compared > 8 for one in report.families), "stored ones and those alone"
 
@@ -286,17 +293,17 @@ def test_whatever_plans_make_of_reported_files_the_next_run_is_right(tmp_path: P
     (tmp_path / "videos").mkdir()
     for name in REPORTED:
         shutil.copy(CORPUS / "reports" / name, tmp_path / "videos" / name)
-    places = Places.at(str(tmp_path / "videos"), str(tmp_path / "root"))
-    batch = seal(places)
+    workspace = Workspace.at(str(tmp_path / "videos"), str(tmp_path / "root"))
+    batch = seal(workspace)
     native = FrameExtractionSignature(target_fps=5)
-    extract_batch(batch, [native], places, workers=HERE)
-    report = recheck_frames(batch, native, places, frames=1, seed=1, workers=HERE)
+    extract_batch(batch, [native], workspace, workers=HERE)
+    report = recheck_frames(batch, native, workspace, frames=1, seed=1, workers=HERE)
     assert sum(one.compared for one in report.families) >= 8 * len(report.families)
     to_do = {clip for one in report.wrong_families for clip in one.suspect_clips}
-    again = extract_batch(batch, [native], places, workers=HERE)[native]
+    again = extract_batch(batch, [native], workspace, workers=HERE)[native]
     assert again.extracted == len(to_do)
     for clip, commit in again.manifest.clips.items():
-        frames = places.store.read_commit(batch, native, commit)
+        frames = workspace.store.read_commit(batch, native, commit)
         plain = plain_decode(tmp_path / "videos" / clip.partition("#")[0])
         for position, pixels in zip(frames.positions.tolist(), frames.frames, strict=True):
             np.testing.assert_array_equal(pixels, plain[position].rgb(*pixels.shape[:2]), clip)
@@ -319,8 +326,8 @@ def test_what_is_suspect(report: DecodeReport, codec: str | None, *, suspect: bo
     assert not is_suspect(report, (), codec=codec)
 
 
-def test_the_name_of_a_document_is_enough(places: Places) -> None:
-    objects = places.store.objects
+def test_the_name_of_a_document_is_enough(workspace: Workspace) -> None:
+    objects = workspace.store.objects
     suspects, key = Suspects(objects), "h264-mov-0123456789abcdef"
     assert suspects.keys() == frozenset()
     assert suspects.mark(Suspect(key, {"codec": "h264", "profile": ""}, found=("x",)))
@@ -333,7 +340,7 @@ def test_the_name_of_a_document_is_enough(places: Places) -> None:
         (damaged,) = suspects.read()
         assert "the document is damaged" in damaged.found[0]
     assert suspects.damaged().keys() == {f"suspects/{key}.json"}
-    (damage,) = repair_store(places, dry_run=False).damages
+    (damage,) = repair_store(workspace, dry_run=False).damages
     assert (damage.key, damage.can_mend) == (f"suspects/{key}.json", True)
     assert not suspects.damaged()
     whole = objects.get(f"suspects/{key}.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.pipeline import extract_uris
 from tests.pipeline.conftest import ONE
 from tests.videos import numbers_in
@@ -28,11 +28,11 @@ def test_each_folder_is_a_batch_beside_all_others(tmp_path: Path, uris: list[str
     found = extract_uris(uris, [MIDDLE], str(tmp_path / "root"), workers=ONE)
 
     middles = {}
-    for places, reports in found:
+    for workspace, reports in found:
         manifest = reports[MIDDLE].manifest
         for clip in manifest.clips:
-            batch = places.store.read(manifest.batch_key, MIDDLE, clip)
-            middles[f"{places.source.url}/{clip.partition('#')[0]}"] = numbers_in(batch.frames)
+            batch = workspace.store.read(manifest.batch_key, MIDDLE, clip)
+            middles[f"{workspace.source.url}/{clip.partition('#')[0]}"] = numbers_in(batch.frames)
     assert middles == dict(zip(uris, [[24], [124], [224], [324]], strict=True))
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["adhoc"]
 
@@ -47,7 +47,7 @@ def test_what_was_done_is_not_done_again(tmp_path: Path, uris: list[str]) -> Non
 
 def test_videos_can_be_cut(tmp_path: Path, uris: list[str]) -> None:
     (found,) = extract_uris(
-        uris[:1], [MIDDLE], str(tmp_path / "root"), cutting=FixedStride(1, 1, 0), workers=ONE
+        uris[:1], [MIDDLE], str(tmp_path / "root"), clipping=FixedStride(1, 1, 0), workers=ONE
     )
     assert len(found.frames[MIDDLE].manifest.clips) == 2
 

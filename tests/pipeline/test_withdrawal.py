@@ -11,13 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.clips import FixedStride
+from frames_pipeline.clipping import FixedStride
 from frames_pipeline.errors import CommitNotFoundError, ConflictError
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.models.quality import TechnicalQuality
-from frames_pipeline.objects import Objects
-from frames_pipeline.pipeline import Places, cut_clips, extract_batch, measure_batch, retire_batch
-from frames_pipeline.tables import VIDEOS, table_of
+from frames_pipeline.pipeline import (
+    Workspace,
+    cut_clips,
+    extract_batch,
+    measure_batch,
+    retire_batch,
+)
+from frames_pipeline.tables.tables import VIDEOS, table_of
 from tests.pipeline.conftest import BATCH, ONE
 from tests.stored import noise
 
@@ -25,15 +31,15 @@ FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
 MIDDLE = FrameExtractionSignature(policy="middle", target_res=(24, 32))
 
 
-def left(places: Places, batch: str = BATCH) -> list[str]:
+def left(workspace: Workspace, batch: str = BATCH) -> list[str]:
     """Return the published objects of a batch."""
-    keys = [key for key in places.store.objects.list() if f"/{batch}/" in key]
+    keys = [key for key in workspace.store.objects.list() if f"/{batch}/" in key]
     return [key for key in keys if "/clips/" not in key and not key.endswith("signature.json")] + [
         key for key in keys if key.startswith("tables/")
     ]
 
 
-def test_a_run_that_is_going_publishes_nothing(cut: Places) -> None:
+def test_a_run_that_is_going_publishes_nothing(cut: Workspace) -> None:
     """Clips committed after the withdrawal are removed again, for every signature."""
 
     def withdraw(done: int, _total: int) -> None:
@@ -49,7 +55,7 @@ def test_a_run_that_is_going_publishes_nothing(cut: Places) -> None:
         cut.store.manifest(BATCH, FOUR)
 
 
-def test_rows_that_are_being_made_are_not_published(cut: Places) -> None:
+def test_rows_that_are_being_made_are_not_published(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
 
     class Withdrawing(TechnicalQuality):
@@ -63,7 +69,7 @@ def test_rows_that_are_being_made_are_not_published(cut: Places) -> None:
     assert left(cut) == []
 
 
-def test_what_is_brought_back_is_made_again(cut: Places) -> None:
+def test_what_is_brought_back_is_made_again(cut: Workspace) -> None:
     first = extract_batch(BATCH, [FOUR], cut, workers=ONE)[FOUR]
     retire_batch(BATCH, cut, withdraw=True)
     cut.batches.restore(BATCH)
@@ -110,11 +116,13 @@ def test_any_moment_of_a_withdrawal(
 ) -> None:
     """Before any request of a writer: the request fails, or its effect is removed again."""
     root = tmp_path_factory.mktemp("root")
-    places = Places.at(str(root), str(root))
-    batch = places.batches.seal(["a.mp4"])
+    workspace = Workspace.at(str(root), str(root))
+    batch = workspace.batches.seal(["a.mp4"])
     assert batch is not None
-    writer = Places.at(str(root), str(root))
-    objects = Interleaved(str(root), {at: lambda: retire_batch(batch.key, places, withdraw=True)})
+    writer = Workspace.at(str(root), str(root))
+    objects = Interleaved(
+        str(root), {at: lambda: retire_batch(batch.key, workspace, withdraw=True)}
+    )
     writer.store.objects = objects
     writer.tables._objects = objects
     video = {
@@ -128,8 +136,8 @@ def test_any_moment_of_a_withdrawal(
         writer.store.commit_batch(batch.key, FOUR)
         writer.tables.write("videos", batch.key, table_of([video], VIDEOS))
     except ConflictError:
-        assert places.batches.is_withdrawn(batch.key)
-    if places.batches.is_withdrawn(batch.key):
-        assert left(places, batch.key) == []
+        assert workspace.batches.is_withdrawn(batch.key)
+    if workspace.batches.is_withdrawn(batch.key):
+        assert left(workspace, batch.key) == []
     else:
-        assert Path(places.tables.url("videos", batch.key)).exists()
+        assert Path(workspace.tables.url("videos", batch.key)).exists()

@@ -1,4 +1,4 @@
-"""Frames to store, and places to store them in."""
+"""Frames to store, and workspace to store them in."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from frames_pipeline import objects
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.io import objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore, writer
 
@@ -111,7 +111,7 @@ needs_mounts = pytest.mark.skipif(not can_mount(), reason="no mount in a user na
 
 def run(script: str, folder: Path, *around: str) -> None:
     """Run a script on a store in the folder, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(Path(objects.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(objects.__file__).parents[2])}
     code = PRELUDE + textwrap.dedent(script)
     done = subprocess.run(
         [*around, sys.executable, "-c", code, folder / "store"],

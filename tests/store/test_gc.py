@@ -245,7 +245,7 @@ def test_stray_temporary_files(
 
 WRITER = """
 import sys
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 while True:
     Objects(sys.argv[1]).put(sys.argv[2], bytes(64 << 20))
 """

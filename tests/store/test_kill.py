@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from frames_pipeline import objects
+from frames_pipeline.io import objects
 from frames_pipeline.store import FrameStore
 from tests.s3 import S3
 
@@ -62,7 +62,7 @@ def fire(
     """All rounds; what was seen, if nothing was wrong."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(objects.__file__).parents[1]),
+        "PYTHONPATH": str(Path(objects.__file__).parents[2]),
         "OPENBLAS_NUM_THREADS": "1",
         "FRAMES_KILL_ACKNOWLEDGED": str(totals / "acknowledged"),
         **environment,

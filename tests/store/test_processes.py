@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from frames_pipeline import objects
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.io import objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 
@@ -77,7 +77,7 @@ def test_fork(
 ) -> None:
     """A child uses the store, and an open clip, that its parent has used."""
     store.write_clip("b", "c", {signature: make_frames()})
-    environment = os.environ | {"PYTHONPATH": str(Path(objects.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(objects.__file__).parents[2])}
     command = [sys.executable, "-c", FORK, store.objects.url, signature.key]
     subprocess.run(command, env=environment, check=True, timeout=60)
 

@@ -11,7 +11,7 @@ import pytest
 
 from frames_pipeline.errors import StoreAccessError, TransientError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 from tests.s3 import BUCKET, ERRORS, S3

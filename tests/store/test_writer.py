@@ -15,7 +15,7 @@ import pytest
 
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError, StoreError
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.objects import Objects
+from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 

@@ -1,0 +1,58 @@
+"""Every frame of a video, in a small size, one at a time: what detectors of shots look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Tally, open_decoder
+from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass
+from frames_pipeline.decoding.plan import plan_linear
+from frames_pipeline.errors import NoFramesError, UnsupportedSourceError
+
+
+def stream_thumbnails(media: Media, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+    """Every shown frame, stretched to one size. One frame is held.
+
+    A frame that does not decode is the one before it; at the start, the first that does.
+
+    Yields:
+        As many frames as are shown. RGB, shape (height, width, 3), an array of its own each.
+
+    Raises:
+        NoFramesError: None decodes.
+        UnsupportedSourceError: One cannot be converted.
+    """
+    index = media.index
+    positions = np.full(len(index.pts), -1, np.int64)
+    positions[index.presentation] = np.arange(index.num_frames)
+    spec = PixelSpec((height, width), "stretch", "bicubic", "ffmpeg", "apply")
+    decode_pass = DecodePass(
+        media, plan_linear(index, index.presentation, reason="every frame is wanted")
+    )
+    converter, given, last = Converter(media.name), 0, None
+    for event in decode_pass.frames(open_decoder(), Tally()):
+        if not isinstance(event, DecodedFrame) or positions[event.row] < given:
+            continue
+        pixels = np.empty((height, width, 3), np.uint8)
+        try:
+            converter.convert(event.frame, spec, pixels)
+        except FFmpegError as error:
+            message = f"{media.name}: a frame cannot be converted: {error}"
+            raise UnsupportedSourceError(message) from error
+        position = int(positions[event.row])
+        for _ in range(position - given):
+            yield pixels if last is None else last
+        yield pixels
+        given, last = position + 1, pixels
+    if last is None:
+        detail = f": {decode_pass.complaint}" if decode_pass.complaint else ""
+        message = f"none of {index.num_frames} frames decodes{detail}"
+        raise NoFramesError(message)
+    for _ in range(index.num_frames - given):
+        yield last

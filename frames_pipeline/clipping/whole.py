@@ -1,0 +1,22 @@
+"""One clip per video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frames_pipeline.clipping.base import clip_between, extent
+from frames_pipeline.clips import Clip
+from frames_pipeline.container.media import Media
+
+
+@dataclass(frozen=True, slots=True)
+class WholeVideo:
+    """One clip: the whole video."""
+
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
+        index = media.index
+        start, stop = extent(index)
+        return (clip_between(index, video_key, start, stop),)

@@ -1,0 +1,72 @@
+"""The packets of one stream: read once into an index, then handed out by row.
+
+demuxed    libavformat reads the file through; packets stay in memory, or are read again
+sampled    a plain MP4 or MOV: its sample table says where they are, and each is fetched
+           when it is fed; all that is read before are the first bytes of each
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from frames_pipeline.container.declared_crop import matroska_crop, mp4_crop
+from frames_pipeline.container.demuxed import DemuxedPackets
+from frames_pipeline.container.index import PacketColumns
+from frames_pipeline.container.sampled import ByteReader, sampled_packets
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+
+__all__ = [
+    "ByteReader",
+    "DemuxedPackets",
+    "Packets",
+    "matroska_crop",
+    "mp4_crop",
+    "sampled_packets",
+]
+
+
+class Packets(Protocol):
+    """The packets of a stream, by row in decode order."""
+
+    @property
+    def columns(self) -> PacketColumns:
+        """Columns of all rows."""
+
+    @property
+    def ended_early(self) -> str:
+        """Why the container could not be read to its end; empty if it could."""
+
+    @property
+    def in_output_order(self) -> bool:
+        """Whether headers say that frames are shown in the order in which they are decoded."""
+
+    def references(self, start: int, stop: int) -> Sequence[tuple[int, ...]] | None:
+        """Return the rows that the frame of each row in [start, stop) may be predicted from.
+
+        `None` if the headers do not tell.
+        """
+
+    def headers(self) -> Iterator[memoryview]:
+        """The bytes of every packet up to its first slice header at least, in decode order."""
+
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        """Yield rows with their packets; the pts of each packet is its row.
+
+        A decoder copies the pts of a packet to its frame, so every frame carries its row, even if
+        the container's timestamps are wrong.
+        """
+
+    def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
+        """Yield packets like `read`, the first one with the decoder state before it.
+
+        The state is the parameter sets, headers and extradata of earlier packets.
+        """
+
+    def close(self) -> None:
+        """Close the source."""

@@ -1,0 +1,1 @@
+"""From packets to pixels: the plan, one pass over it, conversion, assembly of clips."""

@@ -1,0 +1,235 @@
+"""Where decoded frames go: one collection per clip, one sheet of pixels per signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from frames_pipeline.clips import Span
+from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.media import Limits
+from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
+from frames_pipeline.errors import (
+    LimitExceededError,
+    NoFramesError,
+    SourceError,
+    UnsupportedSourceError,
+)
+from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
+from frames_pipeline.sampling import select_frames
+from frames_pipeline.signature import FrameExtractionSignature
+
+Positions = NDArray[np.int64]
+FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
+
+_NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)
+
+
+class Converted:
+    """A decoded frame, and the pixels it has become so far: each size is made once."""
+
+    def __init__(self, frame: VideoFrame, converter: Converter) -> None:
+        """Take a frame; nothing is converted yet."""
+        self._frame = frame
+        self._converter = converter
+        self._made: dict[tuple[PixelSpec, Size], Pixels] = {}
+
+    def size(self, spec: PixelSpec) -> Size:
+        """What frames like this one come out as."""
+        return self._converter.output_size(self._frame, spec)
+
+    def write(self, spec: PixelSpec, out: Pixels) -> None:
+        """Write the pixels into an array. Shape (height, width, 3)."""
+        key = (spec, Size(*out.shape[:2]))
+        made = self._made.get(key)
+        if made is None:
+            self._converter.convert(self._frame, spec, out)
+            self._made[key] = out
+        else:
+            out[...] = made
+
+
+class _PixelBuffer:
+    """The pixels that one signature asks of a clip."""
+
+    def __init__(self, signature: FrameExtractionSignature, positions: Positions) -> None:
+        self.spec = PixelSpec.of(signature)
+        self.positions = positions
+        unique, first, count = np.unique(positions, return_index=True, return_counts=True)
+        self.slots = {
+            position: slice(start, start + repeats)
+            for position, start, repeats in zip(
+                unique.tolist(), first.tolist(), count.tolist(), strict=True
+            )
+        }
+        self._pixels: Pixels | None = None
+        self._filled = np.zeros(len(positions), np.bool_)
+
+    def put(self, position: int, frame: Converted, max_bytes: int) -> None:
+        if self._pixels is None:
+            self._pixels = self._allocate(frame.size(self.spec), max_bytes)
+        slot = self.slots[position]
+        first, *repeats = self._pixels[slot]
+        frame.write(self.spec, first)
+        for repeat in repeats:
+            repeat[...] = first
+        self._filled[slot] = True
+
+    def _allocate(self, size: Size, max_bytes: int) -> Pixels:
+        shape = (len(self.positions), *size, 3)
+        if (wanted := int(np.prod(shape))) > max_bytes:
+            message = (
+                f"{shape[0]} frames of {size.width}x{size.height} take {wanted} bytes, and the "
+            )
+            message += f"limit is {max_bytes}; cut shorter clips, or ask for a lower rate or size"
+            raise LimitExceededError(message)
+        return np.empty(shape, np.uint8)
+
+    def finish(self) -> tuple[Pixels, Positions, tuple[int, ...]]:
+        """Pixels and positions that arrived, and the positions that did not."""
+        missing = tuple(np.unique(self.positions[~self._filled]).tolist())
+        if self._pixels is None:
+            return _NO_FRAMES, self.positions[:0], missing
+        if not missing:
+            return self._pixels, self.positions, missing
+        return self._pixels[self._filled], self.positions[self._filled], missing
+
+
+class ClipAssembler:
+    """What the signatures ask of one clip, and what has arrived of it."""
+
+    def __init__(
+        self,
+        index: PacketIndex,
+        span: Span,
+        signatures: Sequence[FrameExtractionSignature],
+        limits: Limits,
+    ) -> None:
+        """Select the positions that each signature wants.
+
+        Raises:
+            NoFramesError: No frame is shown in the span.
+            LimitExceededError: A signature asks for more frames than the limits allow.
+        """
+        pts = index.shown_pts
+        start = 0 if span.start is None else int(np.searchsorted(pts, span.start))
+        stop = len(pts) if span.stop is None else int(np.searchsorted(pts, span.stop))
+        if start >= stop:
+            raise NoFramesError(_no_frame_in(span, index))
+        self._index = index
+        self._limits = limits
+        self._candidates = stop - start
+        self._signatures = tuple(signatures)
+        selected = [
+            start
+            + select_frames(
+                signature,
+                pts[start:stop],
+                index.time_base,
+                key_frame=index.shown_key[start:stop],
+                max_frames=limits.max_frames,
+            )
+            for signature in signatures
+        ]
+        self.positions: Positions = np.unique(np.concatenate(selected))
+        """Every position that is wanted, ascending."""
+        self.last_row = int(index.presentation[self.positions].max(initial=-1))
+        """The last row, in decode order, that a wanted frame is of."""
+        self._selected = selected
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what arrived."""
+        self._sheets = [
+            _PixelBuffer(signature, positions)
+            for signature, positions in zip(self._signatures, self._selected, strict=True)
+        ]
+        self.error: SourceError | None = None
+
+    def put(self, position: int, frame: Converted) -> None:
+        """Take in a wanted frame; why one cannot be taken in ends the clip."""
+        if self.error is not None:
+            return
+        try:
+            for sheet in self._sheets:
+                if position in sheet.slots:
+                    sheet.put(position, frame, self._limits.max_clip_bytes)
+        except SourceError as error:
+            self.error = error
+        except MemoryError as error:
+            self.error = LimitExceededError(f"there is not enough memory for its frames: {error}")
+        except FFmpegError as error:
+            self.error = UnsupportedSourceError(f"a frame cannot be converted: {error}")
+
+    def finish(
+        self, report: DecodeReport, *, is_suspect: Callable[[int], bool], complaint: str
+    ) -> FramesBySignature | SourceError:
+        """A batch per signature, or why there is none.
+
+        A signature that wants none of the clip's frames has an empty batch, whether or not other
+        signatures are asked for with it.
+
+        Args:
+            report: What was decoded for the clip.
+            is_suspect: Whether damage may have touched the frame of a row.
+            complaint: What went wrong first.
+        """
+        if self.error is not None:
+            return self.error
+        batches = {
+            signature: self._batch(sheet, report, is_suspect, complaint)
+            for signature, sheet in zip(self._signatures, self._sheets, strict=True)
+        }
+        if all(batch.outcome.missing and not len(batch) for batch in batches.values()):
+            detail = f": {complaint}" if complaint else ""
+            return NoFramesError(f"none of {len(self.positions)} wanted frames decodes{detail}")
+        return batches
+
+    def _batch(
+        self,
+        sheet: _PixelBuffer,
+        report: DecodeReport,
+        is_suspect: Callable[[int], bool],
+        complaint: str,
+    ) -> FrameBatch:
+        frames, positions, missing = sheet.finish()
+        detail = "" if len(sheet.positions) else self._no_key_frame()
+        rows = self._index.presentation[positions]
+        corrupt = np.array([is_suspect(row) for row in rows.tolist()], np.bool_)
+        outcome = Outcome(
+            decode=report,
+            candidates=self._candidates,
+            missing=missing,
+            corrupt=tuple(np.unique(positions[corrupt]).tolist()),
+            timestamps=self._index.timestamps,
+            timestamps_detail=self._index.timestamps_detail,
+            detail=complaint if missing or corrupt.any() else detail,
+        )
+        return FrameBatch(
+            frames=frames,
+            pts=self._index.pts[rows],
+            time_base=self._index.time_base,
+            positions=positions,
+            key_frame=self._index.key[rows],
+            corrupt=corrupt,
+            outcome=outcome,
+            container_crop=self._index.container_crop,
+        )
+
+    def _no_key_frame(self) -> str:
+        """Why nothing is wanted of the clip, which has frames: `keyframes` alone wants none."""
+        return f"none of the {self._candidates} frames of the clip is a key frame"
+
+
+def _no_frame_in(span: Span, index: PacketIndex) -> str:
+    if not index.num_frames:
+        return "the stream shows no frame at all"
+    first, last = index.shown_pts[0], index.shown_pts[-1]
+    start = "the start" if span.start is None else span.start
+    stop = "the end" if span.stop is None else span.stop
+    return f"no frame between {start} and {stop}; timestamps run from {first} to {last}"

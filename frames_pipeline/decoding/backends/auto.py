@@ -1,0 +1,60 @@
+"""The backend that takes a GPU where there is one, and says which it took and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends.base import Decoded, Tally
+from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, open_nvdec
+from frames_pipeline.decoding.backends.pyav import PyavDecoder
+from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedError
+
+MIN_MEGAPIXELS: Final = 50.0
+"""A guess, until `python -m benchmarks.gpu` has measured it on a GPU: 54 frames of 1280x720."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoDecoder:
+    """Decodes on the GPU what the GPU can, and everything else on the CPU."""
+
+    gpu: NvdecDecoder | None
+    """The GPU's decoder, or `None` where there is none."""
+    cpu: PyavDecoder = field(default_factory=PyavDecoder)
+    """The CPU's decoder."""
+    choice: str = ""
+    """Why there is no GPU's decoder."""
+    min_megapixels: float = MIN_MEGAPIXELS
+    """Megapixels to decode in a row below which the CPU is taken: setting up a session costs."""
+
+    @property
+    def name(self) -> str:
+        return "auto"
+
+    def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
+        work = len(rows) * media.index.width * media.index.height / 1e6
+        is_small = not tally.decoder and work < self.min_megapixels
+        if self.gpu is not None and is_small:
+            tally.choice = f"auto: {work:.1f} megapixels are below {self.min_megapixels:g}"
+        elif self.gpu is not None and tally.decoder != self.cpu.name:
+            try:
+                tally.choice = f"auto: there is a GPU, and {work:.1f} megapixels to decode in a row"
+                yield from self.gpu.decode(media, rows, tally)
+                return
+            except DecoderUnsupportedError as error:
+                tally.choice = f"auto: {error}"
+        tally.choice = tally.choice or f"auto: {self.choice}"
+        yield from self.cpu.decode(media, rows, tally)
+
+
+def open_auto(
+    gpu: int = 0, *, threads: int = 1, min_megapixels: float = MIN_MEGAPIXELS
+) -> AutoDecoder:
+    """The backend that takes a GPU if it is there and the work is large enough."""
+    cpu = PyavDecoder(threads)
+    try:
+        return AutoDecoder(open_nvdec(gpu), cpu, min_megapixels=min_megapixels)
+    except DecoderUnavailableError:
+        return AutoDecoder(None, cpu, choice=f"there is no GPU {gpu} that decodes video")

@@ -1,0 +1,1 @@
+"""Stored frames in formats of other tools."""

@@ -1,0 +1,1 @@
+"""Object stores and local files: requests, retries, checksums, copies of remote videos."""

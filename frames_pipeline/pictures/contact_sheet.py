@@ -1,0 +1,339 @@
+"""Contact sheets: one small JPEG that shows what the frames are.
+
+┌──────────────────────────────────────┐
+│ title                           note │
+│ ┌──────────┐┌──────────┐┌──────────┐ │
+│ │          ││ ┌──────┐ ││          │ │   tiles keep their aspect inside equal cells;
+│ │          ││ └──────┘ ││          │ │   a damaged frame has a red border
+│ └──────────┘└──────────┘└──────────┘ │
+│ 0:00.50     0:01.00     0:01.50      │
+│ a.mp4       a.mp4       b.mp4        │
+└──────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from frames_pipeline.errors import ConfigError
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.pictures.drawing import (
+    BACKGROUND,
+    BRIGHT,
+    CELL,
+    DAMAGE,
+    DIM,
+    clock,
+    elided,
+    font,
+)
+from frames_pipeline.sampling import spread
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One frame on a sheet."""
+
+    frame: NDArray[np.uint8]
+    """RGB pixels. Shape (height, width, 3)."""
+    label: str
+    """What it is of, such as its clip."""
+    time: str = ""
+    """When it is shown, for people."""
+    corrupt: bool = False
+    """Whether damage may have touched it."""
+
+    @classmethod
+    def unreadable(cls, label: str) -> Tile:
+        """An empty tile, marked as damaged, for a frame that cannot be read."""
+        return cls(np.zeros((9, 16, 3), np.uint8), label, time="unreadable", corrupt=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a picture."""
+        frame = self.frame
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+            message = f"a tile's frame must be uint8 (height, width, 3), not {frame.dtype} "
+            raise ConfigError(message + str(frame.shape))
+
+
+def contact_sheet(
+    tiles: Sequence[Tile], *, title: str, width: int = 960, max_bytes: int = 200_000
+) -> bytes:
+    """A JPEG of the tiles in a grid, with their labels, never larger than `max_bytes`.
+
+    To stay within, first the quality is lowered and then the size; the sheet then says so at its
+    top right.
+
+    Raises:
+        ConfigError: The tiles are too many to show, or `max_bytes` too few.
+    """
+    _check_size(len(tiles), width=width)
+    full = _Layout.of(tiles, width)
+    pictures = [_fitted(Image.fromarray(tile.frame), full.cell) for tile in tiles]
+    for attempt, (smaller, quality) in enumerate(_attempts(width)):
+        note = (
+            f"{smaller} px, JPEG quality {quality}, to fit {max_bytes:,} bytes" if attempt else ""
+        )
+        layout = _Layout.of(tiles, smaller)
+        sheet = _drawn(tiles, pictures, layout=layout, title=title, note=note)
+        jpeg = _encoded(sheet, quality=quality)
+        if len(jpeg) <= max_bytes:
+            return jpeg
+    message = f"max_bytes={max_bytes} is too small for a sheet of {len(tiles)} tiles; the smallest "
+    raise ConfigError(message + f"takes {len(jpeg)}: raise it, or show fewer tiles")
+
+
+def sheet_of(
+    clips: Mapping[str, FrameBatch | None],
+    *,
+    title: str,
+    max_tiles: int = 24,
+    width: int = 960,
+    max_bytes: int = 200_000,
+) -> bytes:
+    """A contact sheet of clips by name, with up to `max_tiles` frames spread evenly over them.
+
+    A clip that is `None` cannot be read: it has one empty tile that says so.
+    """
+    if max_tiles < 1:
+        message = f"max_tiles={max_tiles} must be 1 or above"
+        raise ConfigError(message)
+    names = [name for name, clip in clips.items() if clip is None or len(clip)]
+    names = [names[index] for index in spread(len(names), min(len(names), max_tiles))]
+    tiles = []
+    for number, name in enumerate(names):
+        share = max_tiles // len(names) + (number < max_tiles % len(names))
+        tiles += _tiles(clips[name], name, count=share)
+    return contact_sheet(tiles, title=title, width=width, max_bytes=max_bytes)
+
+
+def as_markdown(picture: bytes, *, kind: str = "jpeg") -> str:
+    """An image that carries its own bytes, for metadata that is shown as Markdown.
+
+    >>> as_markdown(b"...")
+    '![contact sheet](data:image/jpeg;base64,Li4u)'
+    """
+    return f"![contact sheet](data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')})"
+
+
+_MIN_WIDTH: Final = 160
+_MAX_WIDTH: Final = 2048
+_MAX_TILES: Final = 400
+_MAX_COLUMNS: Final = 8
+_SHAPE: Final = 0.68
+"""Height to width that the choice of columns comes close to."""
+
+_QUALITIES: Final = (90, 80, 70, 60, 50)
+_SHRINK: Final = 0.8
+
+_DESIGN_WIDTH: Final = 960
+"""Width at which the lengths below are in pixels."""
+_MARGIN: Final = 24
+_GAP: Final = 16
+_BORDER: Final = 3
+_TITLE_SIZE: Final = 20
+_TEXT_SIZE: Final = 13
+_MIN_TEXT_SIZE: Final = 9
+_LEADING: Final = 1.4
+"""Height of a line to the size of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where everything is on a sheet, in pixels."""
+
+    width: int
+    columns: int
+    rows: int
+    cell: tuple[int, int]
+    """Width and height of a tile's picture."""
+    lines: int
+    """Lines of text below each tile."""
+
+    @classmethod
+    def of(cls, tiles: Sequence[Tile], width: int) -> _Layout:
+        """The layout of that width whose shape is the most pleasing."""
+        count = max(1, len(tiles))
+        lines = any(tile.time or tile.corrupt for tile in tiles) + any(tile.label for tile in tiles)
+        aspects = [tile.frame.shape[1] / tile.frame.shape[0] for tile in tiles] or [1.0]
+        aspect = float(np.clip(np.median(aspects), 0.5, 2.5))
+        choices = []
+        for columns in range(1, min(count, _MAX_COLUMNS) + 1):
+            free = width - 2 * _scaled(_MARGIN, width) - (columns - 1) * _scaled(_GAP, width)
+            cell = max(1, free // columns), max(1, round(free / columns / aspect))
+            choices.append(cls(width, columns, rows=-(-count // columns), cell=cell, lines=lines))
+        return min(choices, key=lambda layout: layout.unease(count))
+
+    def scaled(self, length: int) -> int:
+        """A length of the design on this sheet."""
+        return _scaled(length, self.width)
+
+    @property
+    def text(self) -> ImageFont.FreeTypeFont:
+        """The font of labels and notes."""
+        return font(max(_MIN_TEXT_SIZE, self.scaled(_TEXT_SIZE)))
+
+    @property
+    def title(self) -> ImageFont.FreeTypeFont:
+        """The font of the title."""
+        return font(max(_MIN_TEXT_SIZE, self.scaled(_TITLE_SIZE)))
+
+    @property
+    def line(self) -> int:
+        """Height of a line of text."""
+        return round(self.text.size * _LEADING)
+
+    @property
+    def top(self) -> int:
+        """Where the first row of tiles starts."""
+        return self.scaled(_MARGIN) + round(self.title.size * _LEADING) + self.scaled(_GAP)
+
+    @property
+    def pitch(self) -> int:
+        """From the top of one row of tiles to that of the next."""
+        caption = self.lines * self.line + self.scaled(_GAP) // 2
+        return self.cell[1] + caption + self.scaled(_GAP)
+
+    def unease(self, count: int) -> float:
+        """How far it is from a sheet of good shape without empty cells."""
+        empty = 1 - count / (self.columns * self.rows)
+        return abs(self.height / self.width - _SHAPE) + empty
+
+    @property
+    def height(self) -> int:
+        """Height of the sheet."""
+        return self.top + self.rows * self.pitch - self.scaled(_GAP) + self.scaled(_MARGIN)
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Left and top of a tile's cell."""
+        row, column = divmod(index, self.columns)
+        margin, gap = self.scaled(_MARGIN), self.scaled(_GAP)
+        left = margin + round(column * (self.width - 2 * margin + gap) / self.columns)
+        return left, self.top + row * self.pitch
+
+
+def _scaled(length: int, width: int) -> int:
+    return max(1, round(length * width / _DESIGN_WIDTH))
+
+
+def _check_size(count: int, *, width: int) -> None:
+    if count > _MAX_TILES:
+        message = f"{count} tiles are too many for one contact sheet; give up to {_MAX_TILES}"
+        raise ConfigError(message)
+    if not _MIN_WIDTH <= width <= _MAX_WIDTH:
+        message = f"width={width} must lie between {_MIN_WIDTH} and {_MAX_WIDTH} pixels"
+        raise ConfigError(message)
+
+
+def _attempts(width: int) -> Iterator[tuple[int, int]]:
+    """Widths and JPEG qualities to try, best first.
+
+    >>> list(_attempts(200))
+    [(200, 90), (200, 80), (200, 70), (200, 60), (200, 50), (160, 50)]
+    """
+    yield from ((width, quality) for quality in _QUALITIES)
+    while (width := round(width * _SHRINK)) >= _MIN_WIDTH:
+        yield width, _QUALITIES[-1]
+
+
+def _drawn(
+    tiles: Sequence[Tile],
+    pictures: Sequence[Image.Image],
+    *,
+    layout: _Layout,
+    title: str,
+    note: str,
+) -> Image.Image:
+    """The sheet."""
+    sheet = Image.new("RGB", (layout.width, layout.height), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    _draw_header(pen, layout=layout, title=title, note=note)
+    if not tiles:
+        pen.text(layout.place(0), "no frames", fill=DIM, font=layout.text)
+    for index, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
+        left, top = layout.place(index)
+        sheet.paste(_letterboxed(picture, layout.cell), (left, top))
+        if tile.corrupt:
+            _draw_border(pen, layout=layout, left=left, top=top)
+        _draw_caption(pen, tile, layout=layout, left=left, top=top)
+    return sheet
+
+
+def _draw_header(pen: ImageDraw.ImageDraw, *, layout: _Layout, title: str, note: str) -> None:
+    left, right = layout.scaled(_MARGIN), layout.width - layout.scaled(_MARGIN)
+    baseline = layout.scaled(_MARGIN) + round(layout.title.size)
+    note = elided(note, layout.text, width=(right - left) / 2)
+    title_width = right - left - layout.text.getlength(note) - layout.scaled(_GAP)
+    title = elided(title, layout.title, width=title_width)
+    pen.text((left, baseline), title, fill=BRIGHT, font=layout.title, anchor="ls")
+    pen.text((right, baseline), note, fill=DIM, font=layout.text, anchor="rs")
+
+
+def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: int) -> None:
+    """A red frame just around the cell, so that it hides no pixel."""
+    border = layout.scaled(_BORDER)
+    right, bottom = left + layout.cell[0] - 1, top + layout.cell[1] - 1
+    box = (left - border, top - border, right + border, bottom + border)
+    pen.rectangle(box, outline=DAMAGE, width=border)
+
+
+def _draw_caption(
+    pen: ImageDraw.ImageDraw, tile: Tile, *, layout: _Layout, left: int, top: int
+) -> None:
+    """The time, then the label, below the cell."""
+    lines = [(text, fill) for text, fill in (_time_line(tile, layout), (tile.label, DIM)) if text]
+    first = top + layout.cell[1] + layout.scaled(_GAP) // 2
+    for number, (text, fill) in enumerate(lines):
+        shown = elided(text, layout.text, width=layout.cell[0])
+        pen.text((left, first + number * layout.line), shown, fill=fill, font=layout.text)
+
+
+def _time_line(tile: Tile, layout: _Layout) -> tuple[str, str]:
+    """A tile's time and its colour, with a word where it is damaged and the word fits."""
+    if not tile.corrupt:
+        return tile.time, BRIGHT
+    damaged = f"{tile.time} damaged".strip()
+    fits = layout.text.getlength(damaged) <= layout.cell[0]
+    return damaged if fits else tile.time, DAMAGE
+
+
+def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
+    """The picture as large as the cell lets it be, in its own aspect."""
+    scale = min(cell[0] / picture.width, cell[1] / picture.height)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _letterboxed(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
+    """The picture in the middle of a dark cell."""
+    box = Image.new("RGB", cell, CELL)
+    fitted = _fitted(picture, cell)
+    box.paste(fitted, ((cell[0] - fitted.width) // 2, (cell[1] - fitted.height) // 2))
+    return box
+
+
+def _encoded(sheet: Image.Image, *, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def _tiles(clip: FrameBatch | None, name: str, *, count: int) -> list[Tile]:
+    """Tiles of up to `count` frames of a clip, spread evenly, with the name of its file."""
+    file = name.rpartition("/")[2]
+    label = file.rpartition("#")[0] or file
+    if clip is None:
+        return [Tile.unreadable(label)]
+    seconds = clip.pts_seconds
+    return [
+        Tile(clip.frames[i], label, time=clock(seconds[i]), corrupt=bool(clip.corrupt[i]))
+        for i in spread(len(clip), min(len(clip), count))
+    ]

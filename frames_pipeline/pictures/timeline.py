@@ -1,0 +1,95 @@
+"""Timelines: one small picture that shows when the frames of clips are.
+
+┌──────────────────────────────────────────────┐
+│ title                                  note  │
+│ a.mp4    |──'──'──'──'──'──'──'──'──|        │   a line per clip, all to one scale; a tick
+│ b.mp4    |─'─''─────'─|            3 missing │   per frame, red where it may be damaged
+└──────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+from frames_pipeline.pictures.drawing import BACKGROUND, BRIGHT, DAMAGE, DIM, clock, elided, font
+
+_MARGIN: Final = 24
+_TITLE: Final = 20
+_TEXT: Final = 13
+_LANE: Final = 30
+_NAME: Final = 0.28
+"""Part of the width that names take."""
+_NOTE: Final = 110
+"""Pixels at the end of a lane for what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The frames of one clip."""
+
+    name: str
+    """The clip."""
+    start: float
+    """Seconds at which it starts, on its video's clock."""
+    duration: float
+    """Its length in seconds."""
+    times: Sequence[float]
+    """Presentation times of its frames, in seconds on the same clock."""
+    corrupt: Sequence[bool]
+    """Whether damage may have touched each."""
+    missing: int = 0
+    """Wanted frames that did not decode."""
+
+
+def timeline(lanes: Sequence[Lane], *, title: str, note: str = "", width: int = 960) -> bytes:
+    """A PNG with a line for each clip, from its start, and a tick for each of its frames.
+
+    Args:
+        lanes: The clips, from the top.
+        title: What they are of.
+        note: Something more, at the top right.
+        width: Pixels.
+    """
+    top = _MARGIN + 2 * _TITLE
+    height = top + _LANE * max(1, len(lanes)) + _MARGIN
+    picture = Image.new("RGB", (width, height), BACKGROUND)
+    pen = ImageDraw.Draw(picture)
+    _draw_header(pen, title, note, width=width)
+    longest = max((lane.duration for lane in lanes), default=0.0) or 1.0
+    left, right = round(width * _NAME), width - _MARGIN - _NOTE
+    for number, lane in enumerate(lanes):
+        middle = top + _LANE * number + _LANE // 2
+        _draw_lane(pen, lane, y=middle, left=left, scale=(right - left) / longest)
+        if lane.missing:
+            text = f"{lane.missing} missing"
+            pen.text((width - _MARGIN, middle), text, fill=DAMAGE, font=font(_TEXT), anchor="rm")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _draw_header(pen: ImageDraw.ImageDraw, title: str, note: str, *, width: int) -> None:
+    note = elided(note, font(_TEXT), width=width / 2)
+    left = width - 3 * _MARGIN - font(_TEXT).getlength(note)
+    title = elided(title, font(_TITLE), width=left)
+    pen.text((_MARGIN, _MARGIN + _TITLE), title, fill=BRIGHT, font=font(_TITLE), anchor="ls")
+    pen.text((width - _MARGIN, _MARGIN + _TITLE), note, fill=DIM, font=font(_TEXT), anchor="rs")
+
+
+def _draw_lane(pen: ImageDraw.ImageDraw, lane: Lane, *, y: int, left: int, scale: float) -> None:
+    """The name, the span from the left edge on, and its frames."""
+    label = font(_TEXT)
+    name = elided(f"{lane.name} · {clock(lane.start)}", label, width=left - _MARGIN - 12)
+    pen.text((_MARGIN, y), name, fill=DIM, font=label, anchor="lm")
+    end = left + round(lane.duration * scale)
+    pen.line((left, y, end, y), fill=DIM)
+    for edge in (left, end):
+        pen.line((edge, y - 9, edge, y + 9), fill=DIM)
+    for seconds, damaged in zip(lane.times, lane.corrupt, strict=True):
+        x = left + round((seconds - lane.start) * scale)
+        pen.line((x, y - 6, x, y + 6), fill=DAMAGE if damaged else BRIGHT)

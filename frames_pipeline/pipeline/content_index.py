@@ -1,0 +1,124 @@
+"""Notes of where the frames of some bytes are: a renamed or copied file is not decoded again.
+
+    {root}/origins/{first two digits}/{SHA-256 of the fingerprint}.json     batch and video
+
+The first commit of frames of some bytes leaves a note. A run that meets the same bytes under
+another name follows the note and copies the frames. A note is only a hint: the commit that it leads
+to names its bytes, and copies are checked against its digests. A damaged note is ignored, and
+written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from frames_pipeline.clips import Clip
+from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
+from frames_pipeline.frames import DecodeReport, FrameBatch
+from frames_pipeline.io.objects import Objects
+from frames_pipeline.io.sums import UNREADABLE, check_members, checked_document, with_sum
+from frames_pipeline.pipeline.suspects import is_suspect
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store import FrameStore
+
+_OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+")
+"""Fingerprints that two files share only if their bytes are the same: hashes, and the ETags that
+are made of hashes. Some stores make theirs of sizes and times."""
+_NOTE: Final = {"batch": str, "video_key": str}
+"""Members of a note, and their types."""
+COPIED: Final = "copied from "
+"""What the choice of an outcome starts with where nothing was decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where frames of some bytes were committed first."""
+
+    batch: str
+    """The batch."""
+    video_key: str
+    """The video's name there."""
+
+
+class ContentIndex:
+    """The notes under a store's root."""
+
+    def __init__(self, objects: Objects) -> None:
+        """Take the root's objects."""
+        self._objects = objects
+
+    def find(self, fingerprint: str) -> Origin | None:
+        """Where frames of these bytes were committed first, or `None`."""
+        if not _OF_BYTES.fullmatch(fingerprint):
+            return None
+        try:
+            return parse_note(self._objects.get(_key(fingerprint)))
+        except (FileNotFoundError, *UNREADABLE):
+            return None
+
+    def note(self, fingerprint: str, origin: Origin) -> None:
+        """Say where frames of these bytes are, in place of whatever was said."""
+        if _OF_BYTES.fullmatch(fingerprint):
+            document = {"batch": origin.batch, "video_key": origin.video_key}
+            data = json.dumps(document, separators=(",", ":")).encode()
+            self._objects.put(_key(fingerprint), with_sum(data))
+
+
+def parse_note(data: bytes) -> Origin:
+    """The origin that a note is of.
+
+    Raises:
+        ValueError: It is no note, or not as it was written; so say others of `UNREADABLE`.
+    """
+    found = checked_document(data, before={"": _NOTE})
+    check_members(found, _NOTE)
+    return Origin(found["batch"], found["video_key"])
+
+
+def copied_frames(
+    store: FrameStore,
+    origin: Origin,
+    clip: Clip,
+    signature: FrameExtractionSignature,
+    *,
+    fingerprint: str,
+    suspects: Collection[str] = (),
+) -> FrameBatch | None:
+    """The frames of the same clip of the same bytes, or `None` where they are not all there.
+
+    Frames of a suspect family are not copied.
+    """
+    there = replace(clip, video_key=origin.video_key).clip_id
+    try:
+        commit = store.commit(origin.batch, signature, there)
+        if commit.fingerprint != fingerprint:
+            return None
+        if is_suspect(commit.outcome.decode, suspects, codec=None):
+            return None
+        frames = store.read_commit(origin.batch, signature, commit)
+    except (CommitNotFoundError, ConfigError, IntegrityError):
+        return None
+    done = frames.outcome.decode
+    report = DecodeReport(
+        done.decoder,
+        done.device,
+        choice=f"{COPIED}{origin.batch}, {there}",
+        fallback=done.fallback,
+        family=done.family,
+    )
+    return replace(frames, outcome=replace(frames.outcome, decode=report))
+
+
+def is_copied(report: DecodeReport) -> bool:
+    """Whether the frames were copied, so that nothing was decoded."""
+    return report.choice.startswith(COPIED)
+
+
+def _key(fingerprint: str) -> str:
+    digest = hashlib.sha256(fingerprint.encode()).hexdigest()
+    return f"origins/{digest[:2]}/{digest}.json"

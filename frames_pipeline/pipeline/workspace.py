@@ -1,0 +1,72 @@
+"""Where videos are found, and where what is made of them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.sources.batches import BatchRegistry
+from frames_pipeline.sources.videos import SUFFIXES, VideoSource
+from frames_pipeline.store import FrameStore
+from frames_pipeline.tables.tables import FrameTables
+
+Row = dict[str, Any]
+"""One row of a table, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where videos are found, and where what is made of them is kept."""
+
+    source: VideoSource
+    """The videos."""
+    store: FrameStore
+    """Their frames."""
+    tables: FrameTables
+    """The tables beside the frames."""
+    batches: BatchRegistry
+    """The sealed batches."""
+
+    @classmethod
+    def at(
+        cls,
+        source: str,
+        root: str,
+        *,
+        source_options: Mapping[str, Any] | None = None,
+        root_options: Mapping[str, Any] | None = None,
+        suffixes: Iterable[str] = SUFFIXES,
+        follow_links: bool = False,
+    ) -> Workspace:
+        """Videos under one path or URL, everything that is made of them under another.
+
+        Args:
+            source: Path or fsspec URL of the videos.
+            root: Path or fsspec URL of batches, frames and tables.
+            source_options: What fsspec needs to reach the source.
+            root_options: What fsspec needs to reach the root.
+            suffixes: How names of files end that are taken for videos, in any case.
+            follow_links: Whether links are followed that lead out of a local source.
+        """
+        return cls(
+            VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
+            FrameStore(root, root_options),
+            FrameTables(root, root_options),
+            BatchRegistry(root, root_options),
+        )
+
+    def rows(self, table: str, batch: str, *, part: str = "") -> list[Row]:
+        """The rows of a table, or none where it was never written."""
+        found = self.table(table, batch, part=part)
+        return [] if found is None else found.to_pylist()
+
+    def table(self, table: str, batch: str, *, part: str = "") -> pa.Table | None:
+        """A table, or `None` where it was never written."""
+        try:
+            return self.tables.read(table, batch, part=part)
+        except CommitNotFoundError:
+            return None

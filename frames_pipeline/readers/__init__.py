@@ -1,0 +1,1 @@
+"""Stored frames as a mapping, as torch datasets, and as packs."""

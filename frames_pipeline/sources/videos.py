@@ -1,0 +1,378 @@
+"""Videos: what lies under a source, what its bytes are, and how they come onto this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from frames_pipeline.errors import (
+    ConfigError,
+    IncompleteTransferError,
+    LimitExceededError,
+    SourceChangedError,
+    SourceNotFoundError,
+)
+from frames_pipeline.io.copies import copies
+from frames_pipeline.io.local import is_below, open_regular, status_of
+from frames_pipeline.io.objects import ObjectInfo, Objects
+from frames_pipeline.sources.entries import (
+    PassedOver,
+    PassedOverTally,
+    Reason,
+    key_of,
+    name_of,
+    walk,
+)
+from frames_pipeline.text.addresses import folder_and_name, without_secrets
+
+SUFFIXES: Final = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
+    ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
+    ".3g2", ".3gpp", ".264", ".265", ".apng", ".asf", ".divx", ".f4v", ".gif", ".h264", ".h265",
+    ".hevc", ".ivf", ".m1v", ".m2t", ".m2v", ".m4s", ".mj2", ".mpe", ".mpv", ".obu", ".ogm", ".qt",
+    ".vob",
+)  # fmt: skip
+"""Suffixes of video files, in any case. `media.FORMATS` opens all of them."""
+
+_FETCH_PAUSES: Final = (0.2, 1.0)
+"""Seconds before a source that came short is fetched again."""
+_FUTURE: Final = 3600.0
+"""Seconds ahead of this machine's clock from which a time is taken for wrong: clocks differ."""
+_PIECE: Final = 1 << 20
+"""Bytes that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video as its source lists it."""
+
+    key: str
+    """Path relative to the source's root, as `entries.key_of` writes it. Identifies the video."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch."""
+    etag: str = ""
+    """What an object store calls these very bytes; empty on a disk."""
+    changed: float = field(default=0.0, compare=False, repr=False)
+    """When the file system last changed it (ctime), in seconds since the epoch; 0 if unknown.
+    Programs can set `modified` to any time, but not this."""
+
+    def is_same_file(self, other: Video) -> bool:
+        """Whether nothing says that the bytes are others: the fingerprint need not be taken."""
+        return (self.size, self.modified, self.etag) == (other.size, other.modified, other.etag)
+
+    def last_change(self, now: float) -> float:
+        """Return the time of the last write; times in the future are ignored; 0 if all are.
+
+        >>> Video("a", 1, modified=50.0).last_change(100.0)
+        50.0
+        >>> in_2099 = 4070908800.0
+        >>> Video("a", 1, modified=in_2099, changed=60.0).last_change(100.0)
+        60.0
+        """
+        times = (self.modified, self.changed)
+        return next((moment for moment in times if moment <= now + _FUTURE), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The entries of a source."""
+
+    videos: tuple[Video, ...]
+    """The videos, by key."""
+    passed_over: tuple[PassedOver, ...]
+    """Entries that are not taken for videos, by reason."""
+
+
+class VideoSource:
+    """The videos under a folder or a bucket's prefix."""
+
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        suffixes: Iterable[str] = SUFFIXES,
+        follow_links: bool = False,
+        signed: Mapping[str, str] | None = None,
+    ) -> None:
+        """Name the root; nothing is touched yet.
+
+        Args:
+            url: A path or an fsspec URL, without credentials.
+            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            suffixes: How names of files end that are taken for videos, in any case.
+            follow_links: Whether links are followed that lead out of a local folder.
+            signed: By key, the name by which a video is asked for where that is signed: it is no
+                part of the key, which is stored.
+
+        Raises:
+            ConfigError: The URL carries credentials, or a suffix does not begin with a dot.
+        """
+        self._objects = Objects(url, storage_options)
+        self._signed = dict(signed or {})
+        self._suffixes = checked_suffixes(suffixes)
+        self._follow_links = follow_links
+
+    @property
+    def url(self) -> str:
+        """The root."""
+        return self._objects.url
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether `staged` gives copies, which stay as they are whatever becomes of the videos."""
+        return self._objects.local_path is None
+
+    def list(self) -> tuple[Video, ...]:
+        """Return every video under the root, by key, as `look` does."""
+        return self.look().videos
+
+    def look(self) -> Listing:
+        """List every video under the root, and the entries passed over. Opens no file.
+
+        Raises:
+            SourceNotFoundError: The root is a folder that is not there.
+            StoreError: The root may not be listed.
+            TransientError: It cannot be reached now.
+        """
+        root = self._objects.local_path
+        if root is not None and not root.is_dir():
+            message = f"cannot list videos: {root} is not a folder"
+            raise SourceNotFoundError(message)
+        videos, passed_over = [], PassedOverTally()
+        for key, found in self._entries():
+            if isinstance(found, Video):
+                videos.append(found)
+            else:
+                passed_over.add(key, found)
+        return Listing(tuple(sorted(videos, key=lambda video: video.key)), passed_over.done())
+
+    def _entries(self) -> Iterator[tuple[str, Video | Reason]]:
+        root = self._objects.local_path
+        if root is None:
+            for name, info in self._objects.list().items():
+                yield key_of(name), self._reason_against(name) or _video(key_of(name), info)
+            return
+        with self._objects.faults(""):
+            for name, found in walk(root, self._reason_against, follow_links=self._follow_links):
+                key = key_of(name)
+                yield key, found if isinstance(found, str) else _local_video(key, found)
+
+    def find(self, key: str) -> Video:
+        """One video. Nothing is opened.
+
+        Raises:
+            SourceNotFoundError: It is not there, is no regular file, or lies outside the source.
+            SourceUnreadableError: It may not be looked at.
+        """
+        if self._objects.local_path is not None:
+            return _local_video(key, status_of(self._local(key)))
+        try:
+            return _video(key, self._objects.info(self._name(key)))
+        except FileNotFoundError as error:
+            message = f"{key} is gone from {self.url}"
+            raise SourceNotFoundError(message) from error
+
+    def _local(self, key: str) -> Path:
+        """The path of a video in a local folder.
+
+        Raises:
+            SourceNotFoundError: It is not there, or lies outside the source.
+        """
+        root = Path(self._objects.local_path or "")
+        path = root / self._name(key)
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            message = f"{key} is gone from {self.url}"
+            raise SourceNotFoundError(message) from error
+        except OSError:
+            status_of(path)  # raises the source error
+        if not self._follow_links and not is_below(path, os.path.realpath(root)):
+            message = f"{key} is a link that leads out of {self.url}; set follow_links to follow it"
+            raise SourceNotFoundError(message)
+        return path
+
+    def fingerprint(self, video: Video) -> str:
+        """Return the fingerprint of a video's bytes: their hash, or the object store's identifier.
+
+        Raises:
+            SourceError: It is gone, may not be read, or is being written.
+            IncompleteTransferError: Not all of it arrives.
+            TransientError: It cannot be reached now.
+        """
+        if video.etag:
+            return f"etag:{video.etag}-{video.size}"
+        with self.staged(video, fresh=True) as path, os.fdopen(open_regular(path), "rb") as file:
+            digest, size = _sha256(file, video.size if self._objects.local_path else None)
+        if self._objects.local_path and (
+            size != video.size or not self.find(video.key).is_same_file(video)
+        ):
+            message = f"{video.key} is being written; look at it again when that is over"
+            raise SourceChangedError(message)
+        return f"sha256:{digest}"
+
+    def check_unchanged(self, video: Video) -> None:
+        """Check that a video is still as observed.
+
+        Results are stored under the fingerprint of the bytes that they were made from.
+
+        Raises:
+            SourceChangedError: It was written since.
+            SourceNotFoundError: It is gone.
+        """
+        if not self.find(video.key).is_same_file(video):
+            message = f"{video.key} changed since it was observed; observe the batch again"
+            raise SourceChangedError(message)
+
+    @contextlib.contextmanager
+    def staged(
+        self, video: Video, *, max_bytes: int | None = None, fresh: bool = False
+    ) -> Iterator[Path]:
+        """A video as a local file, for the time of a `with` block.
+
+        A remote video is copied into a folder of its own, which no other file shares. The copy is
+        complete, and of the listed version. It is kept for the next reader.
+
+        Args:
+            video: The video, as it was listed.
+            max_bytes: The most that it may have.
+            fresh: Make a copy of one's own, which is not kept.
+
+        Raises:
+            SourceNotFoundError: It is gone, or is no regular file in the source.
+            SourceChangedError: It is another one by now.
+            LimitExceededError: It is larger.
+            IncompleteTransferError: Not all of it arrives.
+            TransientError: It cannot be reached now.
+        """
+        _check_size(video.key, video.size, max_bytes)
+        if self._objects.local_path is not None:
+            yield self._local(video.key)
+            return
+        name = self._name(video.key)
+
+        def fetch(path: Path) -> bool:
+            _fetch(self._objects, name, video, path)
+            return True
+
+        suffix = PurePosixPath(video.key).suffix
+        if fresh or not (video.etag or video.modified):
+            with copies().alone(suffix) as path:
+                fetch(path)
+                yield path
+            return
+        where = (self.url, sorted(self._objects.storage_options.items(), key=str))
+        with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
+            yield path
+
+    def _name(self, key: str) -> str:
+        return self._signed.get(key) or name_of(key)
+
+    def _reason_against(self, name: str) -> Reason | None:
+        if name.startswith(".") or "/." in name:
+            return "hidden"
+        return None if name.lower().endswith(self._suffixes) else "suffix"
+
+
+def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
+    """Suffixes of names, in lower case.
+
+    Raises:
+        ConfigError: There is none, or one does not begin with a dot.
+    """
+    found = tuple(dict.fromkeys(suffix.lower() for suffix in suffixes))
+    wrong = [suffix for suffix in found if not suffix.startswith(".") or len(suffix) < 2]
+    if wrong or not found:
+        message = f"suffixes {list(found)} must be like .mp4, each with its dot, at least one"
+        raise ConfigError(message)
+    return found
+
+
+@contextlib.contextmanager
+def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
+    """What a URL names, as a local file, for the time of a `with` block."""
+    root, name = folder_and_name(url)
+    objects = Objects(root)
+    if objects.local_path is not None:
+        yield objects.local_path / name
+        return
+    key = without_secrets(name).partition("?")[0]
+    try:
+        video = _video(key_of(key), objects.info(name))
+    except FileNotFoundError as error:
+        message = f"cannot read {url}: there is nothing there"
+        raise SourceNotFoundError(message) from error
+    _check_size(video.key, video.size, max_bytes)
+    with copies().alone(PurePosixPath(key).suffix) as path:
+        _fetch(objects, name, video, path)
+        yield path
+
+
+def _check_size(key: str, size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
+        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
+        raise LimitExceededError(message)
+
+
+def _fetch(objects: Objects, name: str, video: Video, path: Path) -> None:
+    """Copy a remote video, and compare its size and its present listing with the earlier listing.
+
+    A short response may announce its own length, so the client takes it for the whole.
+
+    Raises:
+        SourceNotFoundError: It is gone.
+        SourceChangedError: Another one is listed by now.
+        IncompleteTransferError: Its size or checksum is another, each time, and it is listed as
+            before.
+    """
+    for pause in (*_FETCH_PAUSES, None):
+        try:
+            _fetch_once(objects, name, video, path)
+        except IncompleteTransferError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
+
+
+def _fetch_once(objects: Objects, name: str, video: Video, path: Path) -> None:
+    try:
+        objects.fetch(name, path)
+        now = _video(video.key, objects.info(name))
+    except FileNotFoundError as error:
+        message = f"{video.key} is gone from {objects.url}"
+        raise SourceNotFoundError(message) from error
+    if not now.is_same_file(video):
+        message = f"{video.key} changed since it was observed; observe the batch again"
+        raise SourceChangedError(message)
+    arrived = path.stat().st_size
+    if arrived != video.size and video.size:  # some stores do not say how long it is
+        message = f"{arrived} of {video.size} bytes of {video.key} arrived from {objects.url}, "
+        raise IncompleteTransferError(f"{message}each time; look at the store, then run it again")
+
+
+def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:
+    """The hash of a file, and its size; no more than a byte above `most` is read."""
+    sha, size = hashlib.sha256(), 0
+    while piece := file.read(_PIECE if most is None else min(_PIECE, most + 1 - size)):
+        sha.update(piece)
+        size += len(piece)
+    return sha.hexdigest(), size
+
+
+def _video(key: str, info: ObjectInfo) -> Video:
+    return Video(key, info.size, info.modified, info.etag)
+
+
+def _local_video(key: str, status: os.stat_result) -> Video:
+    return Video(key, status.st_size, status.st_mtime, changed=status.st_ctime)

@@ -1,0 +1,1 @@
+"""Text that is safe to show: without secrets, control characters or markup."""

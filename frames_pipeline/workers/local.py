@@ -1,0 +1,377 @@
+"""Work in killable processes: a clip that crashes or hangs its decoder takes nothing else along.
+
+Processes come from a fork server, which has the libraries loaded and no threads or connections of
+its own, so a new one costs milliseconds and inherits nothing.
+
+Each process has walls that the kernel keeps. Its memory is limited by `RLIMIT_DATA`: what it may
+write to and shares with nobody. `RLIMIT_AS` would also count mapped libraries and the address
+space that allocators and CUDA reserve and never touch; a resident-set limit does not exist. Its
+processor time is limited as well; it leaves no core dumps, and its standard input is empty. It goes
+down with the process that started it, even where that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import math
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from frames_pipeline.errors import (
+    ConfigError,
+    FramesPipelineError,
+    InternalError,
+    TransientError,
+    WorkerCrashedError,
+    WorkerMemoryError,
+    WorkerTimeoutError,
+    typed,
+)
+from frames_pipeline.io.copies import COPIES_BYTES, Copies, copies, use_copies
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PRELOAD: Final = ["frames_pipeline.pipeline.work"]
+_AHEAD: Final = 2
+"""Tasks in flight per process: one that runs, one that waits for it."""
+_LEAST_MEMORY: Final = 256 << 20
+"""What the libraries take, and a little to work with."""
+_OUT_OF_MEMORY: Final = 76
+"""Exit code of a worker that met its memory limit. It exits, since its libraries may be in any
+state after a failed allocation."""
+_UNGUARDED: Final = (
+    "worker processes do not start: each imports the script that is run, and must not come to the "
+    'place that starts them; put what the script does under `if __name__ == "__main__":`'
+)
+
+
+class _NoRoomError(Exception):
+    """The memory limit is met before there is a task."""
+
+
+class _NoTaskError(Exception):
+    """A worker process cannot unpickle its task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many processes, and what each of them may take for a task."""
+
+    processes: int = 0
+    """Number of processes; 0: one per core that this process may use."""
+    timeout_s: float = 3600.0
+    """Wall-clock seconds after which a task is killed."""
+    cpu_s: float = 4 * 3600.0
+    """Processor seconds, of all its threads, after which a task is killed by the kernel."""
+    memory_bytes: int = 4 << 30
+    """Bytes that a process may write to and shares with nobody; 0: no limit."""
+    copies_bytes: int = COPIES_BYTES
+    """Bytes of remote videos that are kept on this machine for further tasks; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.processes < 0 or self.timeout_s <= 0:
+            message = f"processes={self.processes} must be 0, for one per core, or above, and "
+            raise ConfigError(f"{message}timeout_s={self.timeout_s} above 0")
+        if self.copies_bytes < 0:
+            message = f"copies_bytes={self.copies_bytes} must be 0, for none, or above"
+            raise ConfigError(message)
+        if self.cpu_s < 1:
+            message = f"cpu_s={self.cpu_s} must be at least 1"
+            raise ConfigError(message)
+        if self.memory_bytes and self.memory_bytes < _LEAST_MEMORY:
+            message = f"memory_bytes={self.memory_bytes} must be 0, for no limit, or at least "
+            raise ConfigError(f"{message}{_LEAST_MEMORY}, which is what the libraries take")
+
+    @property
+    def count(self) -> int:
+        """Number of processes that are used."""
+        return self.processes or len(os.sched_getaffinity(0))
+
+    def map(
+        self,
+        work: Callable[[T], R],
+        tasks: Iterable[T],
+        *,
+        weight: Callable[[T], int] = lambda _: 1,
+    ) -> Iterator[tuple[T, R | FramesPipelineError]]:
+        """Each task with its result, or with why there is none, in the order they end.
+
+        An error of any other type than this family is that task's `InternalError`.
+
+        Args:
+            work: A function of a module, called in a worker process.
+            tasks: What it is called with, one at a time.
+            weight: How many times the time of one a task may take.
+
+        Raises:
+            ConfigError: No process starts: the script that is run has no guard, what it imports
+                takes all the memory that a process may have, or the path of TMPDIR is too long.
+                Or a task cannot be sent to a process.
+            TransientError: A process was killed while it had no task.
+        """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise ConfigError(_UNGUARDED)  # this is one of the processes, importing the script
+        waiting, has_worked = iter(tasks), False
+        running: dict[Future[bytes], tuple[T, int]] = {}
+        with _pool(self) as pool:
+            while True:
+                for task in waiting:
+                    times = weight(task)
+                    call = [work, _packed(task), self.cpu_s * times, self.memory_bytes]
+                    try:
+                        future: Future[bytes] = pool.schedule(
+                            _within_limits, args=call, timeout=self.timeout_s * times
+                        )
+                    except RuntimeError as error:
+                        raise _broken(running, has_worked=has_worked) from error
+                    running[future] = (task, times)
+                    if len(running) >= _AHEAD * self.count:
+                        break
+                if not running:
+                    return
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    task, times = running.pop(done)
+                    try:
+                        result: R | FramesPipelineError = self._result(done, times)
+                    except BrokenProcessPool as error:
+                        raise _broken(running, has_worked=has_worked) from error
+                    has_worked = True
+                    yield task, result
+
+    def _result(self, future: Future[bytes], times: int) -> Any:  # noqa: ANN401 - as packed
+        try:
+            return pickle.loads(future.result())
+        except (_NoRoomError, _NoTaskError) as error:
+            raise ConfigError(str(error)) from None
+        except BrokenProcessPool:
+            raise  # `map` knows the running tasks
+        except FramesPipelineError as error:
+            return error
+        except TimeoutError:
+            message = f"killed after {self.timeout_s * times:g} s; raise timeout_s if that is too "
+            return WorkerTimeoutError(f"{message}early")
+        except ProcessExpired as error:
+            return self._death(error.exitcode, times)
+        except Exception as error:
+            return typed(error)
+
+    def _death(self, exit_code: int, times: int) -> FramesPipelineError:
+        """What the exit code of a worker process says."""
+        if exit_code == _OUT_OF_MEMORY:
+            message = f"needs more than the {self.memory_bytes} bytes that a worker may have; "
+            return WorkerMemoryError(f"{message}raise memory_bytes if it is meant")
+        if exit_code == -signal.SIGXCPU:
+            message = f"killed after {self.cpu_s * times:g} s of processor time; raise cpu_s if "
+            return WorkerTimeoutError(f"{message}that is too early")
+        name = f" ({signal.Signals(-exit_code).name})" if exit_code < 0 else ""
+        return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
+
+
+def _packed(task: object) -> bytes:
+    """Pickle a task here, so that failing to unpickle it is its error and not the worker's end."""
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        message = f"a {type(task).__name__} cannot be sent to a worker process: {error}; "
+        message += "use objects that can be pickled"
+        raise ConfigError(message) from error
+
+
+def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:
+    """Return the error for a process that died without a task."""
+    if not has_worked and not any(f.done() and not f.exception() for f in running):
+        return ConfigError(_UNGUARDED)
+    return TransientError("a worker process was killed while it had no task; run it again")
+
+
+@contextlib.contextmanager
+def _pool(workers: Workers) -> Iterator[ProcessPool]:
+    """A pool for the time of a `with` block; one that is broken off kills what still runs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    home = copies().folder
+    with _naming_after(home):
+        _ensure_running()
+        pool = ProcessPool(
+            max_workers=workers.count,
+            context=context,
+            initializer=_set_limits,
+            initargs=[workers.memory_bytes, Copies(home, workers.copies_bytes)],
+        )
+        try:
+            yield pool
+        except BaseException:
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
+        else:
+            pool.close()  # type: ignore[no-untyped-call]
+        finally:
+            pool.join()
+
+
+def _ensure_running() -> None:
+    """Start the fork server, if there is none."""
+    try:
+        ensure_running()
+    except OSError as error:
+        message = f"worker processes do not start: {error}; their sockets are in "
+        raise ConfigError(f"{message}{tempfile.gettempdir()}, which TMPDIR sets") from error
+
+
+@contextlib.contextmanager
+def _naming_after(home: Path) -> Iterator[None]:
+    """Have sockets made in a folder and semaphores named after it, for the time of a `with` block.
+
+    A killed process leaves them behind, and the process that deletes the folder finds them by its
+    name. `multiprocessing` has no public way to set their location.
+    """
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    ours = {"tempdir": str(home), "semprefix": f"/{home.name}"}
+    before = {name: config[name] for name in ours if name in config}
+    config.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del config[name]
+        config.update(before)
+
+
+def _set_limits(memory_bytes: int, shared: Copies) -> None:
+    """Set up a worker process: share its parent's copies, and set its limits."""
+    use_copies(shared)  # the parent owns all that a killed worker leaves there
+    _go_down_with(multiprocessing.parent_process())
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
+        os.dup2(nothing.fileno(), 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes and _data_bytes() < memory_bytes:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _go_down_with(parent: BaseProcess | None) -> None:
+    """Have the kernel kill this process when the pipe from its parent closes, however that ends.
+
+    Its parent by descent is the fork server, which lives as long as any of its children.
+    """
+    if parent is not None:
+        pipe = parent.sentinel
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _within_limits(work: Callable[[T], R], packed: bytes, cpu_s: float, memory_bytes: int) -> bytes:
+    """Do a task in a worker process, which goes down with it where memory runs out.
+
+    Only bytes and errors of this family leave the process. `SystemExit`, and results and errors
+    that cannot be pickled, become such errors.
+    """
+    if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
+        message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
+        raise _NoRoomError(f"{message}before its first task, with all that the script imports")
+    task = _unpacked(packed)
+    _allow_cpu(cpu_s)
+    try:
+        return pickle.dumps(work(task))
+    except BaseException as error:
+        if not isinstance(error, FramesPipelineError) and _is_out_of_memory(error):
+            _leave()
+        raise _portable(typed(error)) from None
+    finally:
+        _allow_cpu(None)
+
+
+def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - as packed
+    try:
+        return pickle.loads(packed)
+    except Exception as error:
+        message = f"a worker process cannot unpack its task: {type(error).__name__}: {error}; "
+        raise _NoTaskError(f"{message}its modules must be importable there") from error
+
+
+def _portable(error: FramesPipelineError) -> FramesPipelineError:
+    """The error, if it can be pickled and unpickled; else an internal one that quotes it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return InternalError.of(error)
+    return error
+
+
+def _allow_cpu(seconds: float | None) -> None:
+    """Processor time from now on; `None`: without end."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    if seconds is None:
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error comes from an allocation that failed; a thread needs one too.
+
+    Extensions that do not look whether they got memory end in a `SystemError` of the interpreter.
+    """
+    return any(
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or (type(cause) is RuntimeError and "can't start new thread" in cause.args)
+        or (isinstance(cause, SystemError) and _is_near_limit())
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, its causes, and the errors that it groups, each once."""
+    left: list[BaseException] = [error]
+    seen: set[int] = set()
+    while left:
+        cause = left.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        left += [one for one in (cause.__cause__, cause.__context__) if one is not None]
+        left += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
+
+
+def _is_near_limit() -> bool:
+    """Whether this process has half of the memory that it may have: the next piece is the last."""
+    most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY:
+        return False
+    return 2 * _data_bytes() >= most
+
+
+def _data_bytes() -> int:
+    """What `RLIMIT_DATA` counts of this process."""
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData"))
+    return 1024 * int(kilobytes)
+
+
+def _leave() -> NoReturn:
+    os._exit(_OUT_OF_MEMORY)

@@ -1,0 +1,60 @@
+"""Names of version 0.1 work for one release, with a warning."""
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from frames_pipeline._renamed import MODULES, old_parameters
+
+
+@pytest.mark.parametrize("old", MODULES)
+def test_old_module_paths_give_the_new_modules(old: str) -> None:
+    new = importlib.import_module(f"frames_pipeline.{MODULES[old]}")
+    sys.modules.pop(f"frames_pipeline.{old}", None)
+    with pytest.warns(DeprecationWarning, match=re.escape(new.__name__)):
+        module = importlib.import_module(f"frames_pipeline.{old}")
+    names = [name for name in vars(new) if not name.startswith("__")]
+    assert names
+    assert all(getattr(module, name) is getattr(new, name) for name in names)
+
+
+def test_names_that_harnesses_rely_on_give_no_warning() -> None:
+    code = """
+from frames_pipeline.batches import Batching
+from frames_pipeline.clips import FixedStride, Shots, WholeVideo
+from frames_pipeline.workers import Workers
+Batching, FixedStride, Shots, WholeVideo, Workers
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("Places", "Workspace"), ("Sight", "BlankReport"), ("Fit", "SignatureFit")]
+)
+def test_renamed_classes(old: str, new: str) -> None:
+    pipeline = importlib.import_module("frames_pipeline.pipeline")
+    with pytest.warns(DeprecationWarning, match=new):
+        found = getattr(pipeline, old)
+    assert found is getattr(pipeline, new)
+
+
+def test_renamed_parameters_are_passed_on() -> None:
+    @old_parameters(places="workspace")
+    def work(batch: str, workspace: str) -> str:
+        return batch + workspace
+
+    with pytest.warns(DeprecationWarning, match=r"workspace=") as caught:
+        found = work("a", places="b")  # type: ignore[call-arg]
+    assert found == "ab"
+    assert caught[0].filename == __file__
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    pipeline = importlib.import_module("frames_pipeline.pipeline")
+    with pytest.raises(AttributeError, match="no attribute 'Nowhere'"):
+        pipeline.Nowhere  # noqa: B018
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("frames_pipeline.nowhere")
