@@ -121,7 +121,8 @@ def command_lines(path: str, name: str) -> Iterator[str]:
 
 def included_lines(name: str) -> Iterator[str]:
     """Yield a page of the project's root, with links that hold from a folder of docs/."""
-    yield from (_ROOT / name).read_text().replace("](docs/", "](../").splitlines()
+    text = (_ROOT / name).read_text().replace("](docs/", "](../")
+    yield from text.replace("](CHANGELOG.md)", "](../design/changes.md)").splitlines()
 
 
 def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
@@ -194,13 +195,16 @@ def _cell(text: str) -> str:
 
 def _as_markdown(text: str) -> str:
     """Return text of the code as Markdown: no HTML, and pages of the docs as links."""
-    return _PAGE.sub(r"[\1](../\1)", text.replace("<", "&lt;") if "`" not in text else text)
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(
+        part if part.startswith("`") else _PAGE.sub(r"[\1](../\1)", part.replace("<", "&lt;"))
+        for part in parts
+    )
 
 
 def _type_text(annotation: object, name: str) -> str:
     """Say in words which values a field takes; a model is a link to the heading of its field."""
-    if annotation in _ROOT: Final = Path(__file__).parents[1]
-_PLAIN_TYPES:
+    if annotation in _PLAIN_TYPES:
         return _PLAIN_TYPES[annotation]
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
