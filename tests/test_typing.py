@@ -14,6 +14,13 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = Path(__file__).parent / "typing" / "script.py"
+CONFIG = """
+[mypy]
+strict = true
+[mypy-dagster.*]
+follow_imports = skip
+"""
+"""Dagster's own modules are left out: to read them takes twice as long as all others together."""
 EXPECTED = re.compile(r"# expected: ([a-z-]+)$")
 FOUND = re.compile(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$")
 
@@ -52,9 +59,10 @@ def test_mypy_checks_a_script_against_the_wheel(wheel: Path, tmp_path: Path) -> 
     (site_packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
 
     (tmp_path / "script.py").write_text(SCRIPT.read_text())
-    command = [
-        sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary",
-        "--no-pretty", "--python-executable", python, "--cache-dir", tmp_path / "cache", "script.py",
+    (tmp_path / "mypy.ini").write_text(CONFIG)
+    command: list[str | Path] = [
+        sys.executable, "-m", "mypy", "--no-error-summary", "--python-executable", python,
+        "--cache-dir", tmp_path / "cache", "script.py",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 

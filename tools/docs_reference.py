@@ -26,7 +26,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import annotated_types
 import click
@@ -72,6 +72,9 @@ def settings_of(kind: type) -> Iterator[Setting]:
                 field.description or "",
             )
         return
+    if not dataclasses.is_dataclass(kind):
+        message = f"{kind.__name__} is neither a model nor a dataclass"
+        raise LookupError(message)
     meanings = _field_docstrings(kind)
     hints = get_type_hints(kind)
     for attribute in dataclasses.fields(kind):
@@ -167,7 +170,7 @@ def _shown_default(default: str | None) -> str:
 
 
 def _help_text(command: click.Command) -> str:
-    """Return the help of a command as Markdown; click's `\\b` begins a block of fixed lines."""
+    """Return the help of a command as Markdown, with the blocks that click leaves unwrapped."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     return "\n\n".join(
         textwrap.indent(paragraph.removeprefix("\b").strip("\n"), "    ")
@@ -206,22 +209,31 @@ def _type_text(annotation: object, name: str) -> str:
     """Say in words which values a field takes; a model is a link to the heading of its field."""
     if annotation in _PLAIN_TYPES:
         return _PLAIN_TYPES[annotation]
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{part}`" for part in parts)
-    if origin is Annotated:
-        return _type_text(parts[0], name)
-    if origin in (Union, UnionType):
-        texts = [_type_text(part, name) for part in parts if part is not NoneType]
-        return " or ".join(dict.fromkeys(texts))
-    if origin in (list, tuple, Sequence):
-        return f"list of {_type_text(parts[0], name)}"
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        inner = _type_text(parts[1], name)
-        return "mapping" if parts[1] is Any else f"mapping of names to {inner}"
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return f"[mapping](#{name})"
-    return f"`{getattr(annotation, '__name__', annotation)}`"
+    parts = get_args(annotation)
+    if not parts:
+        return f"`{getattr(annotation, '__name__', annotation)}`"
+    return _composed_text(get_origin(annotation), parts, name)
+
+
+def _composed_text(origin: object, parts: Sequence[Any], name: str) -> str:
+    if origin is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin in (Union, UnionType):
+        texts = [
+            _type_text(part, name)
+            for part in parts
+            if part is not NoneType and not (part is int and float in parts)
+        ]
+        return " or ".join(dict.fromkeys(texts))
+    if origin is Annotated:
+        return _type_text(parts[0], name)
+    if parts[-1] is Any:
+        return "mapping"
+    if origin is not None and issubclass(cast("type", origin), Mapping):
+        return f"mapping of names to {_type_text(parts[-1], name)}"
+    return f"list of {_type_text(parts[0], name)}".replace("number", "numbers")
 
 
 def _with_bounds(text: str, metadata: Sequence[object]) -> str:
@@ -236,7 +248,7 @@ def _with_bounds(text: str, metadata: Sequence[object]) -> str:
 
 
 def _default_text(name: str, default: object) -> str:
-    if default is None or default == {} or default == []:
+    if default is None or default in ({}, []):
         return "none"
     if isinstance(default, BaseModel):
         kind = getattr(default, "kind", None)
@@ -285,11 +297,7 @@ def _found(path: str) -> Any:  # noqa: ANN401 -- the object that a page names
 
 
 def fence_doctests(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the lines with a fence around each doctest that has none.
-
-    >>> list(fence_doctests(["Sum:", ">>> 1 + 1", "2", "", "End."]))
-    ['Sum:', '', '```pycon', '>>> 1 + 1', '2', '```', '', 'End.', '']
-    """
+    """Yield the lines with a fence around each doctest that has none."""
     is_fenced = is_doctest = False
     for line in [*lines, ""]:
         is_fenced ^= line.lstrip().startswith("```")
