@@ -38,6 +38,12 @@ _BATCH: Final = "b"
 _VIDEOS: Final = ("h264_720_g250.mp4", "h264_720_g30.mp4", "hevc_720.mp4", "vp9_720.webm")
 _RATE: Final = 8
 _QUALITY: Final = 90
+_NEXT: Final = """\
+## Where to go next
+
+- [readers.md](../guides/readers.md): read frames in your training loop.
+- [benchmarks.md](benchmarks.md): the cost of extracting the frames.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +206,30 @@ def main() -> None:
     head = f"""\
 # Reading for training: benchmark
 
-Made by `python -m benchmarks.readers --rounds {arguments.rounds}` on {today}; do not edit.
+How much does a frame cost your training loop if you read it from the store, from WebDataset shards,
+or decode it on the fly?
+
+`python -m benchmarks.readers --rounds {arguments.rounds}` made this page on {today}.
+The next run replaces it, so edit `benchmarks/readers.py` instead.
 
 - Machine: {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}
 - Versions: {", ".join(f"{tool} {version(tool)}" for tool in tools)}
 - {len(_VIDEOS)} videos of ten seconds at 720p, {_RATE} frames per second:
   {", ".join(_VIDEOS)}.
-- Each reader runs in a process of its own, without workers, in turn with the others; medians over
-  the rounds. Files are in the page cache. The ratio is the median of those within a round.
-- `frames-pipeline` is `iterable_dataset`: every object is hashed and compared with its commit.
-  `zarr alone` reads the same windows by `zarr.open_group`, and compares nothing with the commit.
-- JPEG has quality {_QUALITY}, 4:2:0: its pixels are not those of the store. torchcodec reads
-  windows in order from one decoder per video, which is its best case: in random order it would
-  seek for each.
+- Each reader runs in a process of its own without workers, in turn with the others. Files are in
+  the page cache. Figures are medians over the rounds; the ratio is the median of the ratios within
+  a round.
+- `frames-pipeline` is `iterable_dataset`: it hashes every object and compares it with its commit.
+  `zarr alone` reads the same windows with `zarr.open_group`, without comparing them.
+- JPEG has quality {_QUALITY}, 4:2:0, so its pixels differ from those of the store. torchcodec reads
+  windows in order from one decoder per video. This is its best case: in random order it would seek
+  for each window.
 """
     sections = []
     for size in (224, 448):
         with tempfile.TemporaryDirectory() as folder:
             sections.append(report(Task(Path(folder), size, 8), arguments.rounds))
-    page = "\n\n".join([head.rstrip(), *sections]) + "\n"
+    page = "\n\n".join([head.rstrip(), *sections, _NEXT])
     (arguments.docs / "measurements" / "readers.md").write_text(page)
     print(page)
 

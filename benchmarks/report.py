@@ -19,18 +19,42 @@ FLOOR: Final = "bare"
 _HEAD: Final = """\
 # Benchmarks
 
-Made by `{command}` on {date}; do not edit.
+How fast is extraction compared with decoding alone, and with other tools? Each scenario asks for
+some frames of a video. The tables give you the time and memory that each tool takes for them.
+
+`{command}` made this page on {date}.
+The next run replaces it, so edit `benchmarks/report.py` instead.
 
 - Machine: {machine}
 - Versions: {versions}
-- Every tool runs in a process of its own, one thread, in turn with the others. CPU is processor
-  time of the process in milliseconds, all threads; figures are medians over the rounds.
-- `bare` opens the file, reads it and decodes the packets that the wanted frames need, which it is
-  told; it converts nothing. `one pass` also converts each wanted frame once per size.
-- torchcodec and decord are told the wanted frames beforehand, and give each once. OpenCV and PyAV
-  decode from the start; the longest scenarios are left out for them.
+- Every tool runs in a process of its own with one thread, in turn with the others. CPU is the
+  processor time of the process in milliseconds, over all its threads. Figures are medians over the
+  rounds.
+- `bare` opens the file, reads it and decodes the packets that the wanted frames need. It is given
+  the list of these packets, and converts nothing. `one pass` also converts each wanted frame once
+  per size.
+- torchcodec and decord are given the wanted frames beforehand, and return each once. OpenCV and
+  PyAV decode from the start, so the longest scenarios leave them out.
 
 ![CPU time as multiples of bare](../images/benchmarks.svg)
+"""
+
+_RATIOS: Final = """\
+Medians of ratios within a round. In the first column, 1 means as fast as decoding alone. In the
+others, 2 means that the tool takes twice as long as frames-pipeline.
+"""
+
+_CORES: Final = """\
+Two minutes of 720p HEVC, at 2 fps to 224x224, as 12 clips or as one. Compare these to choose
+`processes` and `threads`. H.264 is always decoded by one thread.
+"""
+
+_NEXT: Final = """\
+## Where to go next
+
+- [scaling.md](../operations/scaling.md): the cost of a batch and of a million videos.
+- [configuration.md](../reference/configuration.md#extraction): choose processes and threads.
+- [corpus.md](../design/corpus.md): how exactness is measured.
 """
 
 
@@ -59,7 +83,7 @@ def write_report(
     ]
     if cores:
         sections.append(_cores(cores))
-    page = "\n".join([head, *sections])
+    page = "\n".join([head, *sections, _NEXT])
     for folder in ("images", "measurements"):
         (docs / folder).mkdir(parents=True, exist_ok=True)
     (docs / "measurements" / "benchmarks.md").write_text(page)
@@ -101,17 +125,12 @@ def _ratios(results: Sequence[Result], tools: list[str]) -> str:
         rows.append(row)
     names = [f"{tool} / ours" for tool in peers if tool != FLOOR]
     table = _table(["scenario", "ours / bare", *names], rows)
-    text = (
-        "Medians of ratios within a round. The first column wants to be near 1, the others large."
-    )
-    return f"## CPU ratios\n\n{text}\n\n{table}"
+    return f"## CPU ratios\n\n{_RATIOS}\n{table}"
 
 
 def _cores(cores: Sequence[Spent]) -> str:
     rows = [[spent.way.name, f"{spent.wall:.2f}", f"{spent.cpu:.2f}"] for spent in cores]
-    text = "Two minutes of 720p HEVC, at 2 fps to 224x224, as 12 clips or as one. "
-    text += "H.264 takes one thread."
-    return f"## Cores\n\n{text}\n\n{_table(['way', 'wall, s', 'CPU, s'], rows)}"
+    return f"## Cores\n\n{_CORES}\n{_table(['way', 'wall, s', 'CPU, s'], rows)}"
 
 
 def _absence(result: Result, tool: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -124,12 +125,13 @@ def test_captionings_of_the_documents_are_taken() -> None:
 def test_snippets_of_readers_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those of docs/guides/readers.md, which go on from README's."""
+    """Those of docs/guides/readers.md, which go on from the start page's."""
     need("torch")
     make_video(tmp_path / "video.mp4", frames=75)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in [blocks("README.md", "python")[0], *blocks("docs/guides/readers.md", "python")]:
+    start = blocks("docs/index.md", "python")
+    for block in [*start, *blocks("docs/guides/readers.md", "python")]:
         exec(compile(block, "document", "exec"), names)
     told = capsys.readouterr().out
     assert "1 7 ('my-batch',) ['video.mp4']" in told
@@ -167,6 +169,17 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert path.exists(), target
         if anchor:
             assert anchor in sections(str(path.relative_to(REPOSITORY))), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_and_modules_that_are_named_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        return  # of the past
+    text = document.read_text()
+    for path in re.findall(r"\b(?:tests|frames_pipeline|dagster_defs)/[\w/]+\.py", text):
+        assert (REPOSITORY / path).exists(), path
+    for dotted in re.findall(r"(?<!from )\bframes_pipeline(?:\.\w+)+", text):
+        assert pkgutil.resolve_name(dotted) is not None, dotted
 
 
 def test_every_reason_is_in_the_documents() -> None:

@@ -141,7 +141,7 @@ _SHOWS: Final[dict[str, Shows]] = {
     "wmv2": wmv2_shows,
 }
 """Opaque codecs in which a sound packet may hold no picture. In all others that FFmpeg can write
-every packet gives a frame or an error (`tests/test_pictures.py`)."""
+every packet gives a frame or an error (`tests/container/test_pictures.py`)."""
 _READERS: Final[dict[str, Callable[[bytes], HeaderReader]]] = {
     # Entry points are pictures that reset the decoder; parameter sets and headers in force there
     # are replayed.

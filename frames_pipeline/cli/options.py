@@ -154,7 +154,7 @@ def clipping(command: F) -> F:
     """`--clips`."""
     return click.option(
         "--clips",
-        "cutting",
+        "clipping",
         callback=_cutting,
         default="whole",
         show_default=True,

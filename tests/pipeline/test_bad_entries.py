@@ -44,7 +44,7 @@ def sealed(workspace: Workspace) -> Batch:
 
 def outcomes(batch: Batch, workspace: Workspace, **options: Any) -> dict[str, tuple[str, str]]:
     """Run over the batch; return status and reason by video."""
-    clipping: Clipping = options.pop("cutting", WholeVideo())
+    clipping: Clipping = options.pop("clipping", WholeVideo())
     cut_clips(batch, workspace, clipping, workers=ONE)
     report = within(lambda: extract_batch(batch, [FIRST], workspace, workers=ONE, **options)[FIRST])
     rows = report.outcomes.to_pylist()
