@@ -32,7 +32,7 @@ from statistics import median
 from benchmarks.footage import footage
 from frames_pipeline import FrameExtractionSignature, FrameStore, PyavDecoder
 from frames_pipeline.clipping import FixedStride
-from frames_pipeline.clips import Clip, Span
+from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import open_media
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
@@ -135,7 +135,7 @@ def _decode(folder: Path, store: FrameStore | None = None) -> float:
     for path in sorted((folder / "videos").iterdir()):
         with open_media(path) as media:
             clips: list[Clip] = list(_CUTTING.cut(media, path.name))
-            spans = [Span(clip.start, clip.stop) for clip in clips]
+            spans = [clip.span for clip in clips]
             for number, frames in extract_spans(media, spans, [_SIGNATURE], decoder=PyavDecoder()):
                 assert isinstance(frames, dict), frames
                 if store is not None:

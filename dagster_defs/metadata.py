@@ -14,7 +14,6 @@ from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pictures.contact_sheet import as_markdown
 from frames_pipeline.pipeline import (
-    COPIED,
     DerivedReport,
     FramesReport,
     Workspace,
@@ -119,7 +118,8 @@ def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
     outcomes = report.outcomes.to_pylist()
     tried = [row for row in outcomes if row["status"] != "skipped"]
     failed = [row for row in tried if row["status"] == "failed"]
-    decoded = [row for row in outcomes if not row["choice"].startswith(COPIED)]
+    copied = {clip for clip, commit in manifest.clips.items() if commit.outcome.decode.copied_from}
+    decoded = [row for row in outcomes if row["clip_id"] not in copied]
     worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
     return {
         **_pictures(report, workspace),

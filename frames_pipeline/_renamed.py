@@ -34,7 +34,7 @@ MODULES: Final[Mapping[str, str]] = {
     "device": "decoding.device",
     "drawing": "pictures.drawing",
     "entries": "sources.entries",
-    "file_objects": "sources.file_objects",
+    "file_objects": "io.file_objects",
     "gather": "decoding.assembly",
     "index": "container.index",
     "media": "container.media",
@@ -101,15 +101,27 @@ def install() -> None:
         sys.meta_path.append(OldModules())
 
 
-def old_names(module: str, names: Mapping[str, str]) -> Callable[[str], object]:
+def old_names(
+    module: str, names: Mapping[str, str], *, values: Mapping[str, tuple[object, str]] | None = None
+) -> Callable[[str], object]:
     """Return a module's `__getattr__` that gives renamed names, with a warning.
 
     Args:
         module: The module's `__name__`.
         names: Old names and the new ones.
+        values: Names without a new one: the value of each, and the name of the fact to use instead.
     """
+    constants = values or {}
 
     def find(name: str) -> object:
+        if name in constants:
+            value, instead = constants[name]
+            warnings.warn(
+                f"{module}.{name} goes with version 0.3; use {instead}",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return value
         if name not in names:
             message = f"module {module!r} has no attribute {name!r}"
             raise AttributeError(message)

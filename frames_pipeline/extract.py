@@ -1,46 +1,29 @@
 """From a video to the frames that signatures ask for. Read this first.
 
-    open   ->  index    ->  select    ->  plan  ->  decode     ->  convert
-    media      packets      sampling      plan      decoders       convert
-               index        gather                  decode_pass          gather
+    open    media, packets      read the file's packets once; decode nothing
+    index   PacketIndex         which frames the packets show, and when
+    select  ClipSet             which of these frames each signature wants of each clip
+    decode  RowDecode           plan the fewest packets that give these frames, and decode them
+    convert Converter           a frame becomes pixels once per size, where they belong
 
-The file is opened once and its packets are read once. Every signature, for every clip, says which
-positions it wants; one plan covers them all; one pass decodes; a frame is converted once per size
-and written straight to where it belongs.
+Every clip and every signature is served by one pass over the packets.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import cast
-
-import numpy as np
-from av.video.frame import VideoFrame
 
 from frames_pipeline.clips import Seconds, Span, check_bounds
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits, Media, Source, open_media
-from frames_pipeline.decoding.assembly import ClipAssembler, Converted, FramesBySignature
-from frames_pipeline.decoding.backends import Decoder, Tally, open_decoder
-from frames_pipeline.decoding.convert import Converter, orientation
-from frames_pipeline.decoding.decode_pass import (
-    DecodedFrame,
-    DecodePass,
-    GroupDone,
-    PlanFailedError,
-)
-from frames_pipeline.decoding.device import check_available
-from frames_pipeline.decoding.plan import DecodePlan, Rows, plan_decode, plan_linear
-from frames_pipeline.errors import (
-    ConfigError,
-    FramesPipelineError,
-    LimitExceededError,
-    SourceError,
-    typed,
-)
-from frames_pipeline.frames import DecodeReport
+from frames_pipeline.container.media import Limits, Media, Source, open_once
+from frames_pipeline.decoding.assembly import FramesBySignature
+from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
+from frames_pipeline.decoding.clip_set import ClipSet
+from frames_pipeline.decoding.decode_pass import DecodedFrame, GroupDone
+from frames_pipeline.decoding.probe import probe_media
+from frames_pipeline.decoding.row_decode import Restarted, RowDecode
+from frames_pipeline.errors import ConfigError, SourceError
 from frames_pipeline.signature import FrameExtractionSignature
 
 
@@ -53,7 +36,7 @@ def extract_frames(
     decoder: Decoder | str | None = None,
     limits: Limits | None = None,
 ) -> FramesBySignature:
-    """The frames that each signature asks of a video, or of a part of it.
+    """Return the frames that each signature asks of a video, or of a part of it.
 
     Args:
         source: A path, an fsspec URL, the bytes of a file, or a binary file object.
@@ -77,17 +60,15 @@ def extract_frames(
     >>> extract_frames("video.mp4", [signature])[signature].frames.shape  # doctest: +SKIP
     (21, 224, 224, 3)
     """
-    wanted = _checked(signatures)
-    backend = open_decoder(decoder)
+    wanted, backend = _checked(signatures), open_decoder(decoder)
     check_bounds(start, end)
     check_pixels(wanted, backend)
-    with _bugs_typed(), open_media(source, limits) as media, _enough_memory(media):
+    with open_once(source, limits) as media:
         span = Span.between(start, end, media.index.time_base)
         [(_, result)] = extract_spans(media, [span], wanted, decoder=backend)
-        media.check_unchanged()
-        if isinstance(result, SourceError):
-            raise type(result)(f"{media.name}: {result}") from result
-        return result
+    if isinstance(result, SourceError):
+        raise type(result)(f"{media.name}: {result}") from result
+    return result
 
 
 def extract_spans(
@@ -98,7 +79,7 @@ def extract_spans(
     decoder: Decoder,
     linear: str = "",
 ) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
-    """The frames of several clips of one video, in one pass.
+    """Decode several clips of one video in one pass.
 
     Args:
         media: The video.
@@ -110,174 +91,28 @@ def extract_spans(
     Yields:
         The number of a span, as soon as it is done, with its batches or why there are none.
     """
-    clips: dict[int, ClipAssembler] = {}
-    for number, span in enumerate(spans):
-        try:
-            clips[number] = ClipAssembler(media.index, span, signatures, media.limits)
-        except SourceError as error:
-            yield number, error
-    rows = _wanted_rows(media.index, clips)
-    plan = (
-        plan_linear(media.index, rows, reason=linear)
-        if linear
-        else plan_decode(media.index, rows, media.packets.references)
-    )
-    ledger = _Ledger(decoder, plan)
-    try:
-        yield from _decode(media, plan, clips, decoder, ledger)
-    except PlanFailedError:
-        media.renew_decoders()
-        for clip in clips.values():
-            clip.reset()
-        rows = _wanted_rows(media.index, clips)
-        plan = plan_linear(media.index, rows, reason="damage was met")
-        yield from _decode(media, plan, clips, decoder, ledger)
-
-
-def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
-    """Make sure that a decoder can give the pixels that signatures ask for.
-
-    Raises:
-        ConfigError: `pixels="cuda"` is asked of another decoder than `nvdec`, or without torch.
-    """
-    for signature in signatures:
-        if signature.pixels == "cuda":
-            if decoder.name != "nvdec":
-                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
-                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
-            check_available(signature.interpolation)
+    clips = ClipSet(media, spans, signatures)
+    yield from clips.empty
+    decode = RowDecode(media, clips.rows, decoder, linear=linear)
+    for event in decode.events():
+        match event:
+            case DecodedFrame(row, frame):
+                clips.put(row, frame)
+            case GroupDone(before):
+                yield from clips.finish(before, decode)
+            case Restarted():
+                clips.reset()
 
 
 def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:
-    """What a video holds, told from its packets. One frame is decoded, for its size and rotation.
+    """Return the index of a video. One frame is decoded, for its size and rotation.
 
     Raises:
         SourceError: The source cannot be read: no such file, not a video, too large.
         InternalError: A bug of this library, with the error that was met.
     """
-    with _bugs_typed(), open_media(source, limits) as media, _enough_memory(media):
-        found = probe_media(media)
-        media.check_unchanged()
-        return found
-
-
-def probe_media(media: Media) -> PacketIndex:
-    """What an open video holds; where no frame decodes, its size is what the container says."""
-    index = media.index
-    rows = index.presentation[:1]
-    for frame in _frames(media, plan_decode(index, rows)):
-        turn = orientation(frame)
-        return replace(
-            index,
-            width=frame.width,
-            height=frame.height,
-            rotation=turn.degrees,
-            pixel_format=frame.format.name,
-        )
-    return index
-
-
-@contextlib.contextmanager
-def _enough_memory(media: Media) -> Iterator[None]:
-    """Where memory runs out, the source is too large for what there is."""
-    try:
-        yield
-    except MemoryError as error:
-        message = f"{media.name}: there is not enough memory to decode it"
-        raise LimitExceededError(message) from error
-
-
-@contextlib.contextmanager
-def _bugs_typed() -> Iterator[None]:
-    """Errors that are not raised on purpose come out as `InternalError`."""
-    try:
-        yield
-    except FramesPipelineError:
-        raise
-    except Exception as error:
-        raise typed(error) from error
-
-
-def _decode(
-    media: Media,
-    plan: DecodePlan,
-    clips: dict[int, ClipAssembler],
-    decoder: Decoder,
-    ledger: _Ledger,
-) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
-    """One pass: every frame goes to the clips that want it; those that are done are taken out."""
-    decode_pass, converter = DecodePass(media, plan), Converter(media.name, media.container_crop)
-    takers = _takers(media.index, clips)
-
-    def finish(before: int) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
-        for number in [number for number, clip in clips.items() if clip.last_row < before]:
-            result = clips.pop(number).finish(
-                ledger.report(plan, before),
-                is_suspect=decode_pass.is_suspect,
-                complaint=decode_pass.complaint,
-            )
-            yield number, result
-
-    for event in decode_pass.frames(decoder, ledger.tally):
-        match event:
-            case GroupDone(before):
-                yield from finish(before)
-            case DecodedFrame(row, frame):
-                converted = Converted(frame, converter)
-                for position, clip in takers.get(row, ()):
-                    clip.put(position, converted)
-    yield from finish(len(media.index.order))
-
-
-class _Ledger:
-    """What was planned and done, and how much of it is reported already."""
-
-    def __init__(self, decoder: Decoder, plan: DecodePlan) -> None:
-        self.tally = Tally()
-        self._decoder = decoder
-        self._planned_rows = np.concatenate([np.empty(0, np.int64), *plan.runs])
-        self._reported = (0, 0, 0)
-
-    def report(self, plan: DecodePlan, before: int) -> DecodeReport:
-        """What was planned and done for rows before one, less what was reported."""
-        planned = int(np.searchsorted(self._planned_rows, before))
-        now = (planned, self.tally.packets_fed, self.tally.frames_decoded)
-        packets_planned, packets_fed, frames_decoded = np.subtract(now, self._reported).tolist()
-        self._reported = now
-        return DecodeReport(
-            decoder=self.tally.decoder or self._decoder.name,
-            device=self.tally.device or "none",
-            choice=self.tally.choice,
-            packets_planned=packets_planned,
-            packets_fed=packets_fed,
-            frames_decoded=frames_decoded,
-            fallback=plan.reason,
-        )
-
-
-def _wanted_rows(index: PacketIndex, clips: dict[int, ClipAssembler]) -> Rows:
-    positions = [clip.positions for clip in clips.values()]
-    return np.unique(index.presentation[np.concatenate([np.empty(0, np.int64), *positions])])
-
-
-def _takers(
-    index: PacketIndex, clips: dict[int, ClipAssembler]
-) -> dict[int, list[tuple[int, ClipAssembler]]]:
-    """Who wants the frame of a row, and at which position."""
-    takers: dict[int, list[tuple[int, ClipAssembler]]] = {}
-    for clip in clips.values():
-        rows = index.presentation[clip.positions].tolist()
-        for row, position in zip(rows, clip.positions.tolist(), strict=True):
-            takers.setdefault(row, []).append((position, clip))
-    return takers
-
-
-def _frames(media: Media, plan: DecodePlan) -> Iterator[VideoFrame]:
-    """Frames of a plan, whatever they are worth."""
-    for run in plan.runs:
-        for decoded in open_decoder().decode(media, run.tolist(), Tally()):
-            if decoded.frame is not None:
-                yield decoded.frame
+    with open_once(source, limits) as media:
+        return probe_media(media)
 
 
 def _checked(

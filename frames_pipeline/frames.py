@@ -48,6 +48,9 @@ class DecodeReport:
     """Why everything from the start was decoded; empty if it was decoded by plan."""
     family: str = ""
     """Key of the video's family (see `pipeline.families`); empty if unknown."""
+    copied_from: str = ""
+    """Batch and clip that the frames were copied from, so that nothing was decoded; empty if they
+    were decoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,16 +23,7 @@ from typing import Final, NamedTuple
 import av
 import numpy as np
 
-from frames_pipeline.bitstream import (
-    damaged_packets,
-    decodes_in_output_order,
-    header_reader,
-    output_order,
-    packet_cutter,
-    picture_numbers,
-    read_heads,
-    references,
-)
+from frames_pipeline.bitstream import codec_named
 from frames_pipeline.bitstream.nal import START_CODE, sized_units
 from frames_pipeline.container.declared_sizes import Allowed, check_declared
 from frames_pipeline.container.sample_table import read_sample_table
@@ -233,19 +224,20 @@ def damaged_stream(stream: Stream, other: Stream, random: Random) -> Stream:
 def check_stream(stream: Stream) -> Iterator[Checked]:
     """Call every function that reads packets, and check that the results make sense."""
     codec, extradata = stream.codec, stream.extradata
-    reader = header_reader(codec, extradata, intra_only=stream.intra_only)
+    reader = codec_named(codec, intra_only=stream.intra_only).open_reader(extradata)
     flags = [reader.read(memoryview(data), key=key) for data, key in stream.packets]
     assert all(isinstance(flag, int) and flag >= 0 for flag in flags), f"flags {flags}"
     yield Checked(f"{codec} read", "shown" if any(flag & 1 for flag in flags) else "nothing shown")
-    known = references(reader)
+    known = reader.references
     if known is not None:
         assert len(known) == len(flags), f"{len(known)} references of {len(flags)} packets"
         assert all(0 <= row < n for n, rows in enumerate(known) for row in rows), f"{known}"
         yield Checked(f"{codec} references", "known")
-    assert all(0 <= row < len(flags) for row in damaged_packets(reader))
-    in_order = decodes_in_output_order(reader)
+    assert all(0 <= row < len(flags) for row in reader.damaged)
+    in_order = reader.in_output_order
     packets = [memoryview(data) for data, _ in stream.packets]
-    order = output_order(codec, extradata, packets, flags)
+    ranks = codec_named(codec).output_ranks
+    order = list(range(len(flags))) if ranks is None else ranks(extradata, packets, flags)
     assert order is None or len(order) == len(flags), f"{order} for {len(flags)} packets"
     yield Checked(f"{codec} output_order", "unknown" if order is None else "known")
     if in_order:
@@ -256,7 +248,7 @@ def check_stream(stream: Stream) -> Iterator[Checked]:
 
 
 def _check_cuts(codec: str, packets: list[memoryview]) -> Iterator[Checked]:
-    cut = packet_cutter(codec)
+    cut = codec_named(codec).cut
     if cut is None:
         return
     for data in packets:
@@ -267,9 +259,10 @@ def _check_cuts(codec: str, packets: list[memoryview]) -> Iterator[Checked]:
 
 
 def _check_numbers(codec: str, extradata: bytes, packets: list[memoryview]) -> Iterator[Checked]:
-    numbers = picture_numbers(codec, extradata)
-    if numbers is None:
+    opened = codec_named(codec).picture_numbers
+    if opened is None:
         return
+    numbers = opened(extradata)
     for data in packets:
         is_next = numbers.is_next(data)
         assert isinstance(is_next, bool), f"{is_next!r}"
@@ -283,8 +276,8 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
     if len(data) < len(flags) or any(_hides_a_unit(packet) for packet in data):
         return  # a start code inside a slice is seen only if the whole packet is read
     heads = np.frombuffer(b"".join(p[:_HEAD].ljust(_HEAD, b"\0") for p in data), np.uint8)
-    found = read_heads(
-        header_reader(stream.codec, stream.extradata, intra_only=stream.intra_only),
+    reader = codec_named(stream.codec, intra_only=stream.intra_only).open_reader(stream.extradata)
+    found = reader.read_heads(
         heads.reshape(len(data), _HEAD),
         np.array([len(p) for p in data], np.int64),
         key=np.array([key for _, key in stream.packets], np.bool_),

@@ -41,6 +41,12 @@ def test_renamed_classes(old: str, new: str) -> None:
     assert found is getattr(pipeline, new)
 
 
+def test_a_constant_that_a_field_replaces() -> None:
+    pipeline = importlib.import_module("frames_pipeline.pipeline")
+    with pytest.warns(DeprecationWarning, match=r"use DecodeReport\.copied_from"):
+        assert pipeline.COPIED == "copied from "
+
+
 def test_renamed_parameters_are_passed_on() -> None:
     @old_parameters(places="workspace")
     def work(batch: str, workspace: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenarios import Scenario
-from frames_pipeline.clips import ticks
+from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import open_media
 from frames_pipeline.decoding.plan import DecodePlan, plan_decode
@@ -80,10 +80,10 @@ def request(path: Path, scenario: Scenario) -> Request:
 
 def _stretches(index: PacketIndex, scenario: Scenario) -> list[tuple[int, int]]:
     """Positions [start, stop) of each clip."""
-    pts = index.shown_pts
     stretches = []
     for span in scenario.spans:
-        bounds = span or (Fraction(0), Fraction(int(pts[-1]) + 1) * index.time_base)
-        start, stop = (ticks(Fraction(seconds), index.time_base) for seconds in bounds)
-        stretches.append((int(np.searchsorted(pts, start)), int(np.searchsorted(pts, stop))))
+        bounds = span or (Fraction(0), Fraction(int(index.shown_pts[-1]) + 1) * index.time_base)
+        start, end = (Fraction(seconds) for seconds in bounds)
+        shown = index.within(Span.between(start, end, index.time_base))
+        stretches.append((shown.start, shown.stop))
     return stretches

@@ -9,6 +9,7 @@ from typing import Final
 
 from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
 _KEY_FRAME, _INTRA_ONLY_FRAME, _SWITCH_FRAME = 0, 2, 3
@@ -54,7 +55,7 @@ class FrameHeader:
     """Slots that the frame may be predicted from, probabilities and motion included."""
 
 
-class Av1Reader:
+class Av1Reader(HeaderReader):
     """Entry points are shown key frames with their sequence header in band or in extradata."""
 
     def __init__(self, extradata: bytes) -> None:

@@ -11,6 +11,7 @@ import zlib
 from typing import Final
 
 from frames_pipeline.bitstream.flags import ENTRY, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _FOOTER: Final = 8
 """Bytes behind a slice where it has a checksum."""
@@ -22,7 +23,7 @@ _ZERO: Final = 0xFFFFFFFF
 """zlib's way to write a checksum of 0, and to start from 0."""
 
 
-class Ffv1Reader:
+class Ffv1Reader(HeaderReader):
     """Entry points are the frames that say themselves that they are key frames (4.4)."""
 
     def __init__(self, extradata: bytes) -> None:

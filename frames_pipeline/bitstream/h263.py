@@ -12,6 +12,7 @@ from typing import Final
 
 from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _HEADER: Final = 16
 """Bytes that hold the part of a header that is read here."""
@@ -19,7 +20,7 @@ _EXTENDED: Final = 7
 """The source format behind which PLUSPTYPE stands (5.1.3)."""
 
 
-class H263Reader:
+class H263Reader(HeaderReader):
     """Entry points are intra pictures that state all their modes."""
 
     def __init__(self, extradata: bytes) -> None:
@@ -32,7 +33,7 @@ class H263Reader:
             return SHOWN
 
 
-class FlvReader:
+class FlvReader(HeaderReader):
     """Entry points are intra pictures; others may be disposable (picture type 2)."""
 
     def __init__(self, extradata: bytes) -> None:

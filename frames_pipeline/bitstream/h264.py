@@ -30,6 +30,7 @@ from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units, sound_units
 from frames_pipeline.bitstream.order import poc_msb
+from frames_pipeline.bitstream.reader import HeaderReader
 from frames_pipeline.bitstream.state import GIVEN, StateLog
 
 _SEI, _SPS, _PPS = 6, 7, 8
@@ -138,7 +139,7 @@ class ParameterSets:
         return found is not None and any(one == RESET for one, _ in found[0].marking)
 
 
-class H264Reader:
+class H264Reader(HeaderReader):
     """Entry points are IDR pictures, and recovery points that later pictures bear out."""
 
     def __init__(self, extradata: bytes) -> None:

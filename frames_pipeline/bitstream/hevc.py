@@ -15,6 +15,7 @@ from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import framed, nal_units, sound_units
 from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
+from frames_pipeline.bitstream.reader import HeaderReader
 from frames_pipeline.bitstream.state import GIVEN, StateLog
 
 _RADL = (6, 7)
@@ -151,7 +152,7 @@ class ParameterSets:
         return Slice(sps, shown, drops_prior, poc_lsb)
 
 
-class HevcReader:
+class HevcReader(HeaderReader):
     """Entry points are the IRAP pictures; their leading pictures come before them in output."""
 
     def __init__(self, extradata: bytes) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SETS, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _DQT, _DHT, _SOS, _EOI = 0xDB, 0xC4, 0xDA, 0xD9
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
@@ -19,7 +20,7 @@ _ALONE: Final = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
 """Markers without a segment behind them."""
 
 
-class JpegReader:
+class JpegReader(HeaderReader):
     """Entry points are pictures with all their tables; codes that no picture has are implied."""
 
     def __init__(self, extradata: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.flags import BETWEEN, COMPLETES, DISPOSABLE, ENTRY, SETS, SHOWN
 from frames_pipeline.bitstream.nal import START_CODE
+from frames_pipeline.bitstream.reader import HeaderReader
 from frames_pipeline.bitstream.state import GIVEN, StateLog
 
 _PICTURE_START: Final = b"\0\0\1\0"
@@ -36,7 +37,7 @@ _NOT_CODED_SIZE: Final = 19
 _EXTENDED_ASPECT: Final = 15
 
 
-class MpegReader:
+class MpegReader(HeaderReader):
     """Entry points are intra pictures; the sequence header that holds there is replayed.
 
     packet   sequence group I   P   B   group I           group B P …
@@ -142,7 +143,7 @@ def _picture_extensions(text: bytes, picture: int) -> list[bytes]:
     return [extension for extension in found if len(extension) > 2]
 
 
-class Mpeg4Reader:
+class Mpeg4Reader(HeaderReader):
     """Entry points are I VOPs; earlier headers are replayed.
 
     FFmpeg decodes the streams of some encoders in other ways, and reads the encoder's name from the

@@ -1,8 +1,11 @@
-"""Picture order counts, which H.264 and HEVC share."""
+"""Output order: picture order counts of H.264 and HEVC, and the rule of MPEG."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
+
+from frames_pipeline.bitstream.flags import BETWEEN
 
 MOST_COUNT_BITS: Final = 16
 """Bits of the low part of a count, and of a frame number, at most (H.264, 7.4.2.1.1)."""
@@ -19,3 +22,25 @@ def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
     if lsb > previous_lsb and lsb - previous_lsb > wrap // 2:
         return previous_msb - wrap
     return previous_msb
+
+
+def ranks_of_references(flags: Iterable[int]) -> list[int]:
+    """Return output ranks of I, P and B pictures: a reference waits until the next one arrives.
+
+    >>> ranks_of_references([SHOWN, SHOWN, BETWEEN, BETWEEN, SHOWN])
+    [0, 3, 1, 2, 4]
+    """
+    ranks: list[int] = []
+    waiting: int | None = None
+    shown = 0
+    for row, flag in enumerate(flags):
+        ranks.append(-1)
+        if flag & BETWEEN:
+            ranks[row], shown = shown, shown + 1
+            continue
+        if waiting is not None:
+            ranks[waiting], shown = shown, shown + 1
+        waiting = row
+    if waiting is not None:
+        ranks[waiting] = shown
+    return ranks

@@ -37,7 +37,7 @@ class StateLog:
         """Start with an empty log."""
         self._changes: list[_Change] = []
         self._holds: dict[object, int] = {}
-        self._told_until = sys.maxsize
+        self._logged_until = sys.maxsize
         """The row of the first change that was not logged."""
         self._latest: tuple[int, tuple[bytes, ...] | None] = (-1, None)
         """The last answer, by its number of changes: all entry points between two share it."""
@@ -57,7 +57,7 @@ class StateLog:
             return False
         self._holds[key] = value
         if len(self._changes) >= _MOST_CHANGES:
-            self._told_until = min(self._told_until, row)
+            self._logged_until = min(self._logged_until, row)
         else:
             self._changes.append(_Change(row, key, unit, needs))
         return True
@@ -69,7 +69,7 @@ class StateLog:
 
     def before(self, row: int) -> tuple[bytes, ...] | None:
         """Return the units to replay before a packet; `None` if they are too many."""
-        if row > self._told_until:
+        if row > self._logged_until:
             return None
         stop = bisect_left(self._changes, row, key=lambda change: change.row)
         if self._latest[0] != stop:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from frames_pipeline.bitstream.flags import ENTRY, SHOWN
+from frames_pipeline.bitstream.reader import HeaderReader
 
 _VP8_HEADER: Final = 10
 """Bytes of a key frame before its arithmetic-coded part (RFC 6386, 9.1)."""
 
 
-class Vp8Reader:
+class Vp8Reader(HeaderReader):
     """The first byte says whether a frame is a key frame and whether it is shown (9.1)."""
 
     def __init__(self, extradata: bytes) -> None:
@@ -47,7 +48,7 @@ def _keeps_segments(coded: bytes) -> bool:
     return is_segmented and not is_anew
 
 
-class Vp9Reader:
+class Vp9Reader(HeaderReader):
     """A packet may be a superframe of hidden frames and a shown one (Annex B)."""
 
     def __init__(self, extradata: bytes) -> None:

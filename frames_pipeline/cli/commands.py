@@ -49,9 +49,10 @@ from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.readers.packs import PruneReport, pack_frames, prune_pack
 from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.sources.entries import as_text, key_of, said_of
+from frames_pipeline.sources.entries import said_of
 from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.store import GarbageReport
+from frames_pipeline.text.keys import as_text, key_of
 from frames_pipeline.text.plain import fit_to_show
 from frames_pipeline.workers.local import Workers
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
-from frames_pipeline.clips import Clip
+from frames_pipeline.clips import Clip, Span
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.media import Media
 from frames_pipeline.errors import ConfigError, NoFramesError
@@ -47,8 +45,8 @@ def extent(index: PacketIndex) -> tuple[int, int]:
 
 def clip_between(index: PacketIndex, video_key: str, start: int, stop: int) -> Clip:
     """Return the clip [start, stop) of a video, in the index's `time_base` units."""
-    first, last = np.searchsorted(index.shown_pts, (start, stop))
-    return Clip(video_key, start, stop, index.time_base, int(last - first))
+    shown = index.within(Span(start, stop))
+    return Clip(video_key, start, stop, index.time_base, shown.stop - shown.start)
 
 
 def check_limit(limit_clips: int) -> None:

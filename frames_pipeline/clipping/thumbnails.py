@@ -9,10 +9,10 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends import Tally, open_decoder
+from frames_pipeline.decoding.backends import open_decoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
-from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass
-from frames_pipeline.decoding.plan import plan_linear
+from frames_pipeline.decoding.decode_pass import DecodedFrame
+from frames_pipeline.decoding.row_decode import RowDecode
 from frames_pipeline.errors import NoFramesError, UnsupportedSourceError
 
 
@@ -32,11 +32,10 @@ def stream_thumbnails(media: Media, height: int, width: int) -> Iterator[NDArray
     positions = np.full(len(index.pts), -1, np.int64)
     positions[index.presentation] = np.arange(index.num_frames)
     spec = PixelSpec((height, width), "stretch", "bicubic", "ffmpeg", "apply")
-    decode_pass = DecodePass(
-        media, plan_linear(index, index.presentation, reason="every frame is wanted")
-    )
+    reason = "every frame is wanted"
+    decode = RowDecode(media, index.presentation, open_decoder(), linear=reason)
     converter, given, last = Converter(media.name), 0, None
-    for event in decode_pass.frames(open_decoder(), Tally()):
+    for event in decode.events():
         if not isinstance(event, DecodedFrame) or positions[event.row] < given:
             continue
         pixels = np.empty((height, width, 3), np.uint8)
@@ -51,7 +50,7 @@ def stream_thumbnails(media: Media, height: int, width: int) -> Iterator[NDArray
         yield pixels
         given, last = position + 1, pixels
     if last is None:
-        detail = f": {decode_pass.complaint}" if decode_pass.complaint else ""
+        detail = f": {decode.complaint}" if decode.complaint else ""
         message = f"none of {index.num_frames} frames decodes{detail}"
         raise NoFramesError(message)
     for _ in range(index.num_frames - given):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, cast, get_args
 
@@ -24,24 +24,15 @@ from frames_pipeline.bitstream import (
     SETS,
     SHOWN,
     HeaderReader,
-    damaged_packets,
-    decodes_in_output_order,
-    discarded_pictures,
-    may_have_palettes,
-    packet_cutter,
-    references,
-    refuted_entries,
-    renew,
-    state_before,
-    state_varies,
+    codec_named,
 )
+from frames_pipeline.bitstream.codecs import PacketCutter
 from frames_pipeline.container.index import NO_PTS, PacketColumns
 from frames_pipeline.errors import LimitExceededError, SourceError, UnsupportedSourceError
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
-_Cut = Callable[[memoryview], list[int]]
 _NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
 _COLUMNS: Final = 8
 """Numbers that are kept of a packet."""
@@ -89,7 +80,7 @@ class DemuxedPackets:
             UnsupportedSourceError: The stream is encrypted.
         """
         self._stream_index = stream.index
-        self._cut = packet_cutter(stream.codec_context.codec.canonical_name)
+        self._cut = codec_named(stream.codec_context.codec.canonical_name).cut
         self._reopen = reopen
         self._name = name
         self._reader = reader
@@ -106,7 +97,7 @@ class DemuxedPackets:
         table = self._read_all(container, allowance, memory)
         self._settle_flags(table[7])
         corrupt = table[6].astype(np.bool_)
-        corrupt[damaged_packets(reader)] = True
+        corrupt[list(reader.damaged)] = True
         self.columns = PacketColumns(
             pts=table[0],
             dts=table[1],
@@ -145,8 +136,8 @@ class DemuxedPackets:
             raise UnsupportedSourceError(message)
         if packet.has_sidedata("new_extradata"):
             self._extradata.append((row, bytes(packet.get_sidedata("new_extradata"))))
-            renew(self._reader, self._extradata[-1][1])
-        if packet.has_sidedata("palette") and may_have_palettes(self._reader):
+            self._reader.renew(self._extradata[-1][1])
+        if packet.has_sidedata("palette") and self._reader.may_have_palettes:
             self._palettes.append(row)
 
     def _settle_flags(self, flags: NDArray[np.int64]) -> None:
@@ -160,12 +151,12 @@ class DemuxedPackets:
             lacks = np.arange(len(flags)) > self._palettes[0]
             lacks[self._palettes] = False
             flags[lacks] &= ~ENTRY
-        flags[refuted_entries(self._reader)] &= ~ENTRY
-        if state_varies(self._reader):
+        flags[list(self._reader.refuted)] &= ~ENTRY
+        if self._reader.state_varies:
             for row in np.flatnonzero(flags & ENTRY).tolist():
-                if state_before(self._reader, row) is None:
+                if self._reader.state_before(row) is None:
                     flags[row] &= ~ENTRY
-        flags[discarded_pictures(self._reader)] &= ~SHOWN
+        flags[list(self._reader.discarded)] &= ~SHOWN
 
     def _demux_all(self, container: InputContainer, allowance: _Allowance) -> Iterator[VideoPacket]:
         """Yield every packet up to the end or the first error; set `ended_early` to the error."""
@@ -178,10 +169,10 @@ class DemuxedPackets:
 
     @property
     def in_output_order(self) -> bool:
-        return decodes_in_output_order(self._reader)
+        return self._reader.in_output_order
 
-    def references(self, start: int, stop: int) -> list[tuple[int, ...]] | None:
-        known = references(self._reader)
+    def references(self, start: int, stop: int) -> Sequence[tuple[int, ...]] | None:
+        known = self._reader.references
         return None if known is None else known[start:stop]
 
     def headers(self) -> Iterator[memoryview]:
@@ -201,7 +192,7 @@ class DemuxedPackets:
 
     def _prepared(self, row: int, packet: VideoPacket) -> VideoPacket:
         """Return a packet with the decoder state before it."""
-        state = state_before(self._reader, row) or b""
+        state = (self._reader.state_varies and self._reader.state_before(row)) or b""
         extradata = self._extradata_before(row)
         if not state and not extradata:
             return packet
@@ -302,7 +293,9 @@ class _Allowance:
 class _Cursor:
     """A place in a container that is read a second time."""
 
-    def __init__(self, container: InputContainer, stream_index: int, cut: _Cut | None) -> None:
+    def __init__(
+        self, container: InputContainer, stream_index: int, cut: PacketCutter | None
+    ) -> None:
         self._container = container
         self._stream_index = stream_index
         self._cut = cut
@@ -361,7 +354,7 @@ def _row(
 def _demux(
     container: InputContainer,
     stream_index: int,
-    cut: _Cut | None,
+    cut: PacketCutter | None,
     allowance: _Allowance | None = None,
 ) -> Iterator[VideoPacket]:
     """The packets of a stream that hold data: an empty one would end a decode.

@@ -25,8 +25,10 @@ from frames_pipeline.bitstream import (
     OPEN,
     SETS,
     SHOWN,
-    starts_at_an_entry,
+    Codec,
+    codec_named,
 )
+from frames_pipeline.clips import Span
 from frames_pipeline.container.times import (
     NO_PTS,
     FrameTimes,
@@ -39,8 +41,6 @@ from frames_pipeline.frames import Crop, Timestamps
 
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 
-_ORDER_IS_TOLD: Final = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"))
-"""Codecs that may reorder frames, and have the output order in their headers."""
 _FARTHEST_MOVE: Final = 64
 """The most places between a frame's decode order and its display order. Beyond, read headers."""
 
@@ -73,6 +73,11 @@ class StreamFacts:
     container_crop: Crop | None = None
     """Crop of the coded picture, as the container has it; `None` if it has none."""
 
+    @property
+    def codec_facts(self) -> Codec:
+        """Facts about the codec."""
+        return codec_named(self.codec)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketColumns:
@@ -102,7 +107,7 @@ class PacketColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketIndex:
-    """Every coded frame of a stream, and which frames it shows, told without decoding."""
+    """Every coded frame of a stream, and which frames it shows. Nothing is decoded for it."""
 
     codec: str
     """FFmpeg's canonical name: h264, hevc, av1, …"""
@@ -160,6 +165,11 @@ class PacketIndex:
     crop) and as FFmpeg reports it; `None` if it has none."""
 
     @property
+    def codec_facts(self) -> Codec:
+        """Facts about the codec."""
+        return codec_named(self.codec)
+
+    @property
     def num_frames(self) -> int:
         """Number of shown frames."""
         return len(self.presentation)
@@ -173,6 +183,16 @@ class PacketIndex:
     def shown_key(self) -> NDArray[np.bool_]:
         """Whether each shown frame is a key frame. Shape (num_frames,)."""
         return self.key[self.presentation]
+
+    def within(self, span: Span) -> slice:
+        """Return the positions of the shown frames in a span, as a slice with both ends.
+
+        `index.presentation[index.within(span)]` are the rows of these frames.
+        """
+        pts = self.shown_pts
+        start = 0 if span.start is None else int(np.searchsorted(pts, span.start))
+        stop = len(pts) if span.stop is None else int(np.searchsorted(pts, span.stop))
+        return slice(start, max(start, stop))
 
     @property
     def duration_seconds(self) -> float:
@@ -198,9 +218,9 @@ def build_index(
     else the order of the timestamps if these can be in order, else the order in packet headers.
 
     Raises:
-        UnsupportedSourceError: Timestamps cannot be used, and the order cannot be told either.
+        UnsupportedSourceError: Timestamps cannot be used, and headers do not have the order either.
     """
-    has_frame = _gives_a_frame(stream.codec, columns)
+    has_frame = _gives_a_frame(stream.codec_facts, columns)
     edits = _edit_starts(columns)
     order = _order(stream, columns, has_frame, edits, output_order)
     if np.any(columns.flags[has_frame][:1] & OPEN):
@@ -234,7 +254,7 @@ def build_index(
         disposable=(flags & DISPOSABLE > 0) & (layer == layer.max(initial=0)),
         sets=flags & SETS > 0,
         completed=completed,
-        corrupt=columns.corrupt | _lacks_references(stream.codec, columns.flags),
+        corrupt=columns.corrupt | _lacks_references(stream.codec_facts, columns.flags),
         size=columns.size,
         last_duration=_last_duration(
             stream, columns.duration[np.concatenate([presentation[:0], *last])], times
@@ -261,11 +281,11 @@ def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
     return stream.average_rate if is_close else measured
 
 
-def _gives_a_frame(codec: str, columns: PacketColumns) -> NDArray[np.bool_]:
+def _gives_a_frame(codec: Codec, columns: PacketColumns) -> NDArray[np.bool_]:
     """Rows whose frame a decoder outputs: not hidden, not before the first entry point."""
     gives = columns.flags & SHOWN > 0
     entries = np.flatnonzero((columns.flags & ENTRY > 0) | columns.key)
-    if starts_at_an_entry(codec) and len(entries):
+    if codec.starts_at_entry and len(entries):
         gives[: entries[0]] = False
     return gives
 
@@ -285,12 +305,12 @@ def _without_leading(
     return np.where(leads | (order < 0), -1, order - leads.sum()), has_frame & ~leads
 
 
-def _lacks_references(codec: str, flags: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _lacks_references(codec: Codec, flags: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the rows before the first entry point: a stream that is cut may begin with such rows.
 
     Decoders of some codecs drop these frames; others predict them from gray and output them.
     """
-    if starts_at_an_entry(codec):
+    if codec.starts_at_entry:
         return np.zeros(len(flags), np.bool_)
     before: NDArray[np.bool_] = np.cumsum(flags & ENTRY > 0) == 0
     return before & (flags & SHOWN > 0)
@@ -394,11 +414,11 @@ def _in_order(
     is_distinct = bool(np.all(np.diff(pts[by_pts]) > 0)) and not np.any(pts == NO_PTS)
     if is_distinct and not increases and _is_plausible(pts, key, by_pts):
         return rows[by_pts]
-    is_told = stream.codec in _ORDER_IS_TOLD
-    told = output_order() if is_told else None
-    if told is not None:
-        return rows[np.argsort(np.asarray(told)[rows], kind="stable")]
-    is_decode_order = increases and not is_told and not np.any(pts == NO_PTS)
+    in_headers = stream.codec_facts.output_ranks is not None
+    ranks = output_order() if in_headers else None
+    if ranks is not None:
+        return rows[np.argsort(np.asarray(ranks)[rows], kind="stable")]
+    is_decode_order = increases and not in_headers and not np.any(pts == NO_PTS)
     if is_decode_order or (is_distinct and not _jumps_back(pts, key)):
         return rows[by_pts]
     message = f"timestamps are missing or not increasing, and {stream.codec} headers do not "

@@ -1,4 +1,4 @@
-"""The one hardened door through which every media file is opened.
+"""Open media files: the only way in, and a hardened one.
 
 Files come from strangers, and FFmpeg would gladly follow a playlist to the neighbour's file or to
 the network, or decode a picture of 16000x16000 while it probes. So: formats by allow-list, one
@@ -27,13 +27,7 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from frames_pipeline.bitstream import (
-    HeaderReader,
-    PictureNumbers,
-    header_reader,
-    output_order,
-    picture_numbers,
-)
+from frames_pipeline.bitstream import Codec, HeaderReader, PictureNumbers, codec_named
 from frames_pipeline.container.declared_sizes import Allowed, check_declared, most_referred
 from frames_pipeline.container.index import PacketIndex, StreamFacts, build_index
 from frames_pipeline.container.packets import (
@@ -46,17 +40,19 @@ from frames_pipeline.container.packets import (
 )
 from frames_pipeline.errors import (
     ConfigError,
+    FramesPipelineError,
     LimitExceededError,
     NoVideoStreamError,
     SourceChangedError,
     StoreError,
     TransientError,
     UnsupportedSourceError,
+    typed,
 )
 from frames_pipeline.frames import Crop
+from frames_pipeline.io.fetch import staged_url
+from frames_pipeline.io.file_objects import CallersFile
 from frames_pipeline.io.local import open_regular, status_of
-from frames_pipeline.sources.file_objects import CallersFile
-from frames_pipeline.sources.videos import staged_url
 
 Connect = Callable[[HWAccel | None], InputContainer]
 """Opens the container, for other hardware if some is given."""
@@ -224,7 +220,7 @@ class Media:
 
     @cached_property
     def index(self) -> PacketIndex:
-        """One row per coded frame, told from packets and their headers alone.
+        """One row per coded frame, from packets and their headers alone.
 
         Raises:
             LimitExceededError: More packets than the limits allow.
@@ -245,13 +241,14 @@ class Media:
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 
-        def told_order() -> list[int] | None:
-            if packets.in_output_order:
+        def output_order() -> list[int] | None:
+            ranks = facts.codec_facts.output_ranks
+            if packets.in_output_order or ranks is None:
                 return list(range(len(flags)))
-            return output_order(facts.codec, extradata, packets.headers(), flags.tolist())
+            return ranks(extradata, packets.headers(), flags.tolist())
 
         try:
-            return build_index(facts, packets.columns, told_order)
+            return build_index(facts, packets.columns, output_order)
         except UnsupportedSourceError as error:
             message = f"{self.name}: {error}"
             raise UnsupportedSourceError(message) from error
@@ -270,17 +267,13 @@ class Media:
     def picture_numbers(self) -> PictureNumbers | None:
         """What notices that a picture is lost between two packets, if the codec numbers them."""
         context = self.stream.codec_context
-        return picture_numbers(context.codec.canonical_name, context.extradata or b"")
+        opened = _codec_of(context).picture_numbers
+        return None if opened is None else opened(context.extradata or b"")
 
     def _header_reader(self) -> HeaderReader:
         context = self.stream.codec_context
-        codec = context.codec
-        return header_reader(
-            codec.canonical_name,
-            context.extradata or b"",
-            intra_only=codec.intra_only,
-            width=context.width,
-            height=context.height,
+        return _codec_of(context).open_reader(
+            context.extradata or b"", width=context.width, height=context.height
         )
 
     def _first_video(self) -> VideoStream:
@@ -334,6 +327,35 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
         media = Media(connect, file, name=name, limits=limits)
         stack.callback(media.close)
         yield media
+
+
+@contextlib.contextmanager
+def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
+    """Open a media file for one call of the library, which reads it to the end of the block.
+
+    Raises:
+        SourceError: As `open_media`, or it was written until the end of the block.
+        LimitExceededError: There is not enough memory for it.
+        InternalError: A bug of this library, with the error that was met.
+    """
+    try:
+        with open_media(source, limits) as media, _enough_memory(media):
+            yield media
+            media.check_unchanged()
+    except FramesPipelineError:
+        raise
+    except Exception as error:
+        raise typed(error) from error
+
+
+@contextlib.contextmanager
+def _enough_memory(media: Media) -> Iterator[None]:
+    """Raise `LimitExceededError` if memory runs out: the source is too large for this machine."""
+    try:
+        yield
+    except MemoryError as error:
+        message = f"{media.name}: there is not enough memory to decode it"
+        raise LimitExceededError(message) from error
 
 
 @contextlib.contextmanager
@@ -529,7 +551,7 @@ def _is_picture(stream: VideoStream) -> bool:
 
 
 def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
-    """What a decoder is told before it opens.
+    """Return the options with which a decoder is opened.
 
     Decoders of codecs without prediction hand out a picture that is broken without a word, filled
     up with what another picture left in the buffer; so they are told to refuse it. So does HEVC's,
@@ -542,9 +564,13 @@ def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, st
     options = {"max_pixels": str(limits.max_pixels), "flags": "+bitexact"}
     if context.codec.intra_only:
         return options | {"err_detect": "crccheck+explode"}
-    if context.codec.canonical_name == "hevc":
+    if _codec_of(context).returns_broken:
         return options | {"err_detect": "explode"}
     return options
+
+
+def _codec_of(context: VideoCodecContext) -> Codec:
+    return codec_named(context.codec.canonical_name, intra_only=context.codec.intra_only)
 
 
 def _rate(stream: VideoStream) -> Fraction:

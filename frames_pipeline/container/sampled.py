@@ -15,13 +15,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from frames_pipeline.bitstream import (
-    ENTRY,
-    HeaderReader,
-    decodes_in_output_order,
-    read_heads,
-    refuted_entries,
-)
+from frames_pipeline.bitstream import ENTRY, HeaderReader
 from frames_pipeline.container.index import PacketColumns
 from frames_pipeline.container.sample_table import SampleTable, read_sample_table
 from frames_pipeline.errors import SourceError
@@ -129,8 +123,7 @@ def sampled_packets(
         return None
     heads = file.read_each(table.offset.tolist(), _HEAD)
     heads[-_ENDS:] = [head.ljust(_HEAD, b"\0") for head in heads[-_ENDS:]]  # the file ends there
-    flags = read_heads(
-        reader,
+    flags = reader.read_heads(
         np.frombuffer(b"".join(heads), np.uint8).reshape(len(table), _HEAD),
         table.size,
         key=table.sync,
@@ -138,10 +131,8 @@ def sampled_packets(
     )
     if flags is None:
         return None
-    flags[refuted_entries(reader)] &= ~ENTRY
-    return SampledPackets(
-        file, table, flags, in_output_order=decodes_in_output_order(reader), name=name
-    )
+    flags[list(reader.refuted)] &= ~ENTRY
+    return SampledPackets(file, table, flags, in_output_order=reader.in_output_order, name=name)
 
 
 def _read_packet(

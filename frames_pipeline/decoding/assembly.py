@@ -1,4 +1,8 @@
-"""Where decoded frames go: one collection per clip, one sheet of pixels per signature."""
+"""Where decoded frames go: an assembler per clip, and in it a buffer of pixels per signature.
+
+frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
+                                   ->  _PixelBuffer of each signature that wants it
+"""
 
 from __future__ import annotations
 
@@ -116,22 +120,22 @@ class ClipAssembler:
             NoFramesError: No frame is shown in the span.
             LimitExceededError: A signature asks for more frames than the limits allow.
         """
-        pts = index.shown_pts
-        start = 0 if span.start is None else int(np.searchsorted(pts, span.start))
-        stop = len(pts) if span.stop is None else int(np.searchsorted(pts, span.stop))
-        if start >= stop:
+        part = index.within(span)
+        rows = index.presentation[part]
+        if not len(rows):
             raise NoFramesError(_no_frame_in(span, index))
         self._index = index
         self._limits = limits
-        self._candidates = stop - start
+        self._candidates = len(rows)
         self._signatures = tuple(signatures)
+        pts, key_frame = index.pts[rows], index.key[rows]
         selected = [
-            start
+            part.start
             + select_frames(
                 signature,
-                pts[start:stop],
+                pts,
                 index.time_base,
-                key_frame=index.shown_key[start:stop],
+                key_frame=key_frame,
                 max_frames=limits.max_frames,
             )
             for signature in signatures
@@ -145,7 +149,7 @@ class ClipAssembler:
 
     def reset(self) -> None:
         """Forget what arrived."""
-        self._sheets = [
+        self._buffers = [
             _PixelBuffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
         ]
@@ -156,9 +160,9 @@ class ClipAssembler:
         if self.error is not None:
             return
         try:
-            for sheet in self._sheets:
-                if position in sheet.slots:
-                    sheet.put(position, frame, self._limits.max_clip_bytes)
+            for buffer in self._buffers:
+                if position in buffer.slots:
+                    buffer.put(position, frame, self._limits.max_clip_bytes)
         except SourceError as error:
             self.error = error
         except MemoryError as error:
@@ -182,8 +186,8 @@ class ClipAssembler:
         if self.error is not None:
             return self.error
         batches = {
-            signature: self._batch(sheet, report, is_suspect, complaint)
-            for signature, sheet in zip(self._signatures, self._sheets, strict=True)
+            signature: self._batch(buffer, report, is_suspect, complaint)
+            for signature, buffer in zip(self._signatures, self._buffers, strict=True)
         }
         if all(batch.outcome.missing and not len(batch) for batch in batches.values()):
             detail = f": {complaint}" if complaint else ""
@@ -192,13 +196,13 @@ class ClipAssembler:
 
     def _batch(
         self,
-        sheet: _PixelBuffer,
+        buffer: _PixelBuffer,
         report: DecodeReport,
         is_suspect: Callable[[int], bool],
         complaint: str,
     ) -> FrameBatch:
-        frames, positions, missing = sheet.finish()
-        detail = "" if len(sheet.positions) else self._no_key_frame()
+        frames, positions, missing = buffer.finish()
+        detail = "" if len(buffer.positions) else self._no_key_frame()
         rows = self._index.presentation[positions]
         corrupt = np.array([is_suspect(row) for row in rows.tolist()], np.bool_)
         outcome = Outcome(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import Decoded, Decoder, Tally
-from frames_pipeline.decoding.plan import DecodePlan, Rows, entry_rows
+from frames_pipeline.decoding.plan import DecodePlan, Rows
 
 
 class DecodedFrame(NamedTuple):
@@ -48,40 +48,40 @@ class DecodePass:
     def __init__(self, media: Media, plan: DecodePlan) -> None:
         """Prepare a pass; nothing is decoded yet."""
         self._media = media
-        self._plan = plan
+        self.plan = plan
         self._index = media.index
-        self._entries = entry_rows(media.index)
+        self._entries = plan.entries
         self._damaged = media.index.corrupt.copy()
         # where bytes are lost, so may be whole packets behind them, which others refer to
         self._is_harmless = media.index.disposable & ~media.index.corrupt
         self._gaps = np.zeros(len(self._entries), np.bool_)  # a packet before the row is lost
         self._arrived = np.zeros(len(self._entries), np.bool_)
         self._has_sets = bool(media.index.sets.any())
-        self._settled = 0  # how many rows of the present run are
+        self._ended = 0  # rows of the present run in groups that are done
         self._first_damage = len(self._entries)  # the lowest row at which any was met
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
         """The first thing that went wrong, for a person; empty if nothing did."""
 
     def frames(self, decoder: Decoder, tally: Tally) -> Iterator[DecodedFrame | GroupDone]:
-        """What comes out of the decoder: in presentation order, one group of pictures at a time.
+        """Yield the frames of a decoder in presentation order, one group of pictures at a time.
 
         Raises:
             PlanFailedError: Damage was met, and the plan is not linear.
         """
-        for run in self._plan.runs:
-            entry, self._settled = int(run[0]), 0
+        for run in self.plan.runs:
+            entry, self._ended = int(run[0]), 0
             for decoded in decoder.decode(self._media, run.tolist(), tally):
-                arrival = self._judge(decoded, run)
-                if arrival is None:
+                decoded_frame = self._take_in(decoded, run)
+                if decoded_frame is None:
                     continue
-                if self._entries[arrival.row] > entry:
-                    entry = int(self._entries[arrival.row])
-                    yield self._settle(run, before=entry)
-                yield arrival
-            yield self._settle(run, before=int(run[-1]) + 1)
+                if self._entries[decoded_frame.row] > entry:
+                    entry = int(self._entries[decoded_frame.row])
+                    yield self._end_group(run, before=entry)
+                yield decoded_frame
+            yield self._end_group(run, before=int(run[-1]) + 1)
 
     def is_suspect(self, row: int) -> bool:
-        """Whether damage may have touched the frame of a settled row."""
+        """Return whether damage may have touched the frame of a row in a group that is done."""
         entry = int(self._entries[row])
         span = slice(entry, row)
         touching = self._damaged[span] & ~self._is_harmless[span]
@@ -93,8 +93,8 @@ class DecodePass:
         before = slice(0, row + 1)
         return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
-    def _judge(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
-        """The frame, if it is one that this run is for; an error is noted."""
+    def _take_in(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
+        """Note damage, and return the frame if it is one that this run is for."""
         row, frame, error, is_gap = decoded
         if is_gap:
             self._gaps[row] = True
@@ -119,16 +119,16 @@ class DecodePass:
         """
         return 0 <= row < len(self._entries) and bool(self._entries[row] >= run[0])
 
-    def _settle(self, run: Rows, *, before: int) -> GroupDone:
-        """Hold the rows up to an entry point to account: what was due has come by now."""
-        start, self._settled = self._settled, int(np.searchsorted(run, before))
-        rows = run[start : self._settled]
+    def _end_group(self, run: Rows, *, before: int) -> GroupDone:
+        """Mark the rows before an entry point whose frames did not come as damaged."""
+        start, self._ended = self._ended, int(np.searchsorted(run, before))
+        rows = run[start : self._ended]
         due = rows[(self._entries[rows] >= run[0]) & self._index.shown[rows]]
         absent = due[~self._arrived[due]]
         if len(absent):
             self.complaint = self.complaint or f"packet {absent[0]}: no frame comes of it"
         self._damaged[absent] = True
-        if not self._plan.is_linear and (len(absent) or self._first_damage < before):
+        if not self.plan.is_linear and (len(absent) or self._first_damage < before):
             raise PlanFailedError
         return GroupDone(before)
 

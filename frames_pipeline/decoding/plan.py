@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +29,6 @@ Rows = NDArray[np.int64]
 References = Callable[[int, int], Sequence[Sequence[int]] | None]
 """For each row in [start, stop), the rows that its frame may be predicted from; `None`: unknown."""
 
-_LEADING_ARE_NEVER_NEEDED: Final = ("hevc",)
-"""Codecs in which no other picture may refer to a leading one (H.265, 7.4.2.2)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodePlan:
@@ -40,6 +36,8 @@ class DecodePlan:
 
     runs: tuple[Rows, ...]
     """Rows to feed; the decoder is drained and flushed after each run."""
+    entries: Rows
+    """Row at which decoding must start for each row's frame. Shape (rows,)."""
     reason: str = ""
     """Why everything from the start is fed; empty where packets are chosen."""
 
@@ -75,12 +73,13 @@ def plan_decode(
     """The fewest packets that give the frames of the wanted rows exactly."""
     if np.any(index.corrupt):
         return plan_linear(index, wanted, reason="packets are damaged")
-    starts, edits = entry_rows(index)[wanted].tolist(), index.edits.tolist()
+    entries, edits = entry_rows(index), index.edits.tolist()
+    starts = entries[wanted].tolist()
     runs = [
         _needed(index, start, stop, wanted, references)
         for start, stop in _merged(starts, index.completed[wanted].tolist(), frozenset(edits))
     ]
-    return DecodePlan(tuple(runs))
+    return DecodePlan(tuple(runs), entries)
 
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
@@ -88,12 +87,14 @@ def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
 
     An edit is a run of its own, if none of its frames needs packets before it.
     """
+    entries = entry_rows(index)
     if not len(wanted):
-        return DecodePlan((), reason)
+        return DecodePlan((), entries, reason)
     rows = np.arange(index.completed[wanted].max() + 1)
-    needed = np.where(index.shown, entry_rows(index), len(index.shown))[: len(rows)]
+    needed = np.where(index.shown, entries, len(index.shown))[: len(rows)]
     edits = [edit for edit in index.edits.tolist() if needed[edit:].min(initial=edit) >= edit]
-    return DecodePlan(tuple(np.split(rows, [edit for edit in edits if edit < len(rows)])), reason)
+    runs = np.split(rows, [edit for edit in edits if edit < len(rows)])
+    return DecodePlan(tuple(runs), entries, reason)
 
 
 def _merged(
@@ -129,7 +130,7 @@ def _needed(
         if needed[0] >= start:
             return np.array(needed)
     drop = index.disposable[rows]
-    if index.codec in _LEADING_ARE_NEVER_NEEDED:
+    if index.codec_facts.leading_is_unneeded:
         order = index.order[rows]
         drop |= (order >= 0) & (order < index.order[start])
     drop &= ~index.sets[rows]

@@ -6,7 +6,7 @@ group of pictures at a time.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,16 +14,11 @@ import numpy as np
 from frames_pipeline.clips import Seconds, Span, check_bounds
 from frames_pipeline.container.media import Limits, Media, Source, open_media
 from frames_pipeline.decoding.assembly import ClipAssembler
-from frames_pipeline.decoding.backends import Decoder, Tally, open_decoder
+from frames_pipeline.decoding.backends import Decoder, open_decoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
-from frames_pipeline.decoding.decode_pass import (
-    DecodedFrame,
-    DecodePass,
-    GroupDone,
-    PlanFailedError,
-)
+from frames_pipeline.decoding.decode_pass import DecodedFrame, GroupDone
 from frames_pipeline.decoding.device import check_available
-from frames_pipeline.decoding.plan import DecodePlan, plan_decode, plan_linear
+from frames_pipeline.decoding.row_decode import Restarted, RowDecode
 from frames_pipeline.signature import FrameExtractionSignature
 
 if TYPE_CHECKING:
@@ -76,50 +71,26 @@ def stream_tensors(
         span = Span.between(start, end, index.time_base)
         wanted = ClipAssembler(index, span, [signature], media.limits).positions
         positions = dict(zip(index.presentation[wanted].tolist(), wanted.tolist(), strict=True))
-        rows = np.array(sorted(positions), np.int64)
-
-        def told(frame: _Told) -> TensorFrame:
-            row, is_suspect, pixels = frame
-            return TensorFrame(positions[row], int(index.pts[row]), is_suspect, pixels)
-
-        given: set[int] = set()
-        plan = plan_decode(index, rows, media.packets.references)
-        try:
-            for frame in _pass(media, plan, positions.keys(), signature, backend):
-                given.add(frame.row)
-                yield told(frame)
-        except PlanFailedError:
-            media.renew_decoders()
-            plan = plan_linear(index, rows, reason="damage was met")
-            left = positions.keys() - given
-            for frame in _pass(media, plan, left, signature, backend):
-                yield told(frame)
+        decode = RowDecode(media, np.array(sorted(positions), np.int64), backend)
+        for row, pixels in _done(media, decode, signature, left=set(positions)):
+            pts, corrupt = int(index.pts[row]), decode.is_suspect(row)
+            yield TensorFrame(positions[row], pts, corrupt, pixels)
 
 
-class _Told(NamedTuple):
-    """A frame whose damage is known."""
-
-    row: int
-    is_suspect: bool
-    pixels: torch.Tensor
-
-
-def _pass(
-    media: Media,
-    plan: DecodePlan,
-    wanted: Container[int],
-    signature: FrameExtractionSignature,
-    decoder: Decoder,
-) -> Iterator[_Told]:
-    """The frames of some rows, each as soon as it is known whether damage may have touched it."""
-    decode_pass, converter = DecodePass(media, plan), Converter(media.name, media.container_crop)
-    spec = PixelSpec.of(signature)
+def _done(
+    media: Media, decode: RowDecode, signature: FrameExtractionSignature, *, left: set[int]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the rows that are left with their pixels, once their group is done."""
+    converter, spec = Converter(media.name, media.container_crop), PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
-    for event in decode_pass.frames(decoder, Tally()):
+    for event in decode.events():
         match event:
+            case DecodedFrame(row, frame):
+                if row in left:
+                    waiting[row] = converter.tensor(frame, spec)
             case GroupDone(before):
                 for row in [row for row in waiting if row < before]:
-                    yield _Told(row, decode_pass.is_suspect(row), waiting.pop(row))
-            case DecodedFrame(row, frame):
-                if row in wanted:
-                    waiting[row] = converter.tensor(frame, spec)
+                    left.remove(row)
+                    yield row, waiting.pop(row)
+            case Restarted():
+                waiting.clear()

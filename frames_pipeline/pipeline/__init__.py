@@ -14,7 +14,6 @@ from __future__ import annotations
 from frames_pipeline._renamed import old_names
 from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
 from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
-from frames_pipeline.pipeline.content_index import COPIED
 from frames_pipeline.pipeline.derive import (
     DerivedReport,
     caption_batch,
@@ -63,9 +62,9 @@ from frames_pipeline.pipeline.suspects import Suspect, Suspects
 from frames_pipeline.pipeline.uris import UriReport, extract_uris
 from frames_pipeline.pipeline.views import open_views, view_names
 from frames_pipeline.pipeline.workspace import Workspace
+from frames_pipeline.workers.local import preload
 
 __all__ = [
-    "COPIED",
     "DERIVED",
     "MEANS",
     "Amount",
@@ -126,6 +125,10 @@ __all__ = [
     "view_names",
 ]
 
+preload(__name__)
+
 __getattr__ = old_names(
-    __name__, {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"}
+    __name__,
+    {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"},
+    values={"COPIED": ("copied from ", "DecodeReport.copied_from")},
 )

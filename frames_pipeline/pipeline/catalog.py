@@ -10,12 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import ClipCommit
 from frames_pipeline.tables.tables import CATALOG, TableInfo, table_of
 
 MEANS: Final = {
@@ -114,7 +112,7 @@ def _read_frames(
     families = Suspects(workspace.store.objects).keys()
     frames = []
     for name, signature in signatures.items():
-        commits = _commits(batch, signature, workspace)
+        commits = workspace.store.published(batch, signature)
         folder = f"frames/{batch}/{signature.key}"
         frames.append(
             _Frames(
@@ -126,15 +124,6 @@ def _read_frames(
             )
         )
     return frames
-
-
-def _commits(
-    batch: str, signature: FrameExtractionSignature, workspace: Workspace
-) -> Mapping[str, ClipCommit]:
-    try:
-        return workspace.store.manifest(batch, signature).clips
-    except CommitNotFoundError:
-        return {}
 
 
 def _read_vectors(batch: str, name: str, workspace: Workspace) -> _Vectors:

@@ -6,14 +6,13 @@ It is told from tables alone: no video is opened, and no model is loaded unless 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
-from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.pipeline.derive import standing_clips
@@ -21,7 +20,6 @@ from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
 from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
-from frames_pipeline.store import ClipCommit
 
 _COMPRESSION: Final = 0.6
 """Stored bytes of a raw one, where the batch has no frames to tell it from: natural video."""
@@ -114,7 +112,7 @@ def estimate_rows(
     """
     cut = workspace.rows("clips", batch)
     lacking = {clip["clip_id"] for clip in clips_to_extract(batch, signature, workspace)}
-    commits = _commits(batch, signature, workspace)
+    commits = workspace.store.published(batch, signature)
     stand = standing_clips(batch, signature, workspace, table=step, provider=provider, name=name)
     to_do = [
         clip
@@ -156,15 +154,6 @@ def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float
     return time.process_time() - start
 
 
-def _commits(
-    batch: str, signature: FrameExtractionSignature, workspace: Workspace
-) -> Mapping[str, ClipCommit]:
-    try:
-        return workspace.store.manifest(batch, signature).clips
-    except CommitNotFoundError:
-        return {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Before:
     """What extractions of the batch took."""
@@ -180,10 +169,9 @@ def _before(batch: str, cut: Iterable[Row], workspace: Workspace) -> _Before:
     stored = raw = 0
     costs = []
     for signature in workspace.store.signatures(batch):
-        try:
-            commits = workspace.store.manifest(batch, signature).clips.values()
-        except CommitNotFoundError:
+        if not (published := workspace.store.published(batch, signature)):
             continue
+        commits = published.values()
         stored += sum(commit.bytes for commit in commits)
         raw += sum(3 * commit.num_frames * commit.height * commit.width for commit in commits)
         done = [

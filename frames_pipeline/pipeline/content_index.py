@@ -31,8 +31,6 @@ _OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+
 are made of hashes. Some stores make theirs of sizes and times."""
 _NOTE: Final = {"batch": str, "video_key": str}
 """Members of a note, and their types."""
-COPIED: Final = "copied from "
-"""What the choice of an outcome starts with where nothing was decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +101,16 @@ def copied_frames(
         frames = store.read_commit(origin.batch, signature, commit)
     except (CommitNotFoundError, ConfigError, IntegrityError):
         return None
-    done = frames.outcome.decode
+    done, copied_from = frames.outcome.decode, f"{origin.batch}, {there}"
     report = DecodeReport(
         done.decoder,
         done.device,
-        choice=f"{COPIED}{origin.batch}, {there}",
+        choice=f"copied from {copied_from}",
         fallback=done.fallback,
         family=done.family,
+        copied_from=copied_from,
     )
     return replace(frames, outcome=replace(frames.outcome, decode=report))
-
-
-def is_copied(report: DecodeReport) -> bool:
-    """Whether the frames were copied, so that nothing was decoded."""
-    return report.choice.startswith(COPIED)
 
 
 def _key(fingerprint: str) -> str:

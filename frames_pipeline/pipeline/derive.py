@@ -6,7 +6,7 @@ A clip whose frames are the same as last time, for a provider that is the same, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.errors import CommitNotFoundError, SourceError, TransientError
+from frames_pipeline.errors import SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
 from frames_pipeline.models.captioning import CaptionProvider, concurrency_of
@@ -23,7 +23,7 @@ from frames_pipeline.models.quality import QualityProvider
 from frames_pipeline.pipeline.bounded import results
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import Manifest
+from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.tables.tables import (
     CAPTIONS,
     QUALITY,
@@ -133,11 +133,8 @@ def standing_clips(
         columns = embeddings_schema(before.schema.field("embedding").type.list_size)
     else:
         columns = {"quality": QUALITY, "captions": CAPTIONS}[table]
-    try:
-        manifest = workspace.store.manifest(batch, signature)
-    except CommitNotFoundError:
-        return set()
-    return set(_standing(before, manifest, signature, provider, columns))
+    commits = workspace.store.published(batch, signature)
+    return set(_standing(before, commits, signature, provider, columns))
 
 
 def _dimensions(before: pa.Table | None, provider: EmbeddingProvider) -> int:
@@ -286,7 +283,7 @@ def _derive(
     manifest = workspace.store.manifest(batch, signature)
     before = workspace.table(table, batch, part=name)
     columns = schema(before) if callable(schema) else schema
-    standing = _standing(before, manifest, signature, provider, columns)
+    standing = _standing(before, manifest.clips, signature, provider, columns)
     kept = set(standing)
 
     def rows(clips: Iterable[str]) -> pa.Table:
@@ -348,7 +345,7 @@ def _frames_of(
 
 def _standing(
     table: pa.Table | None,
-    manifest: Manifest,
+    commits: Mapping[str, ClipCommit],
     signature: FrameExtractionSignature,
     provider: Provider,
     schema: pa.Schema,
@@ -363,6 +360,5 @@ def _standing(
     return {
         clip_id: rows
         for clip_id, rows in rows_by_clip(table.filter(same)).items()
-        if clip_id in manifest.clips
-        and manifest.clips[clip_id].digest == rows["frames_digest"][0].as_py()
+        if clip_id in commits and commits[clip_id].digest == rows["frames_digest"][0].as_py()
     }

@@ -16,18 +16,15 @@ import pyarrow as pa
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.media import Limits
-from frames_pipeline.decoding.backends import Decoder, open_decoder
+from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
-    CommitNotFoundError,
     ConfigError,
     FramesPipelineError,
     InternalError,
     WorkerError,
 )
-from frames_pipeline.extract import check_pixels
-from frames_pipeline.pipeline.content_index import is_copied
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.repair import repair_store
@@ -267,10 +264,7 @@ def _commits(
 
     if readable is not None:
         return current(readable)
-    try:
-        published = current(workspace.store.manifest(batch, signature).clips)
-    except CommitNotFoundError:
-        published = {}
+    published = current(workspace.store.published(batch, signature))
     if len(published) == len(wanted):
         return published
     return current(workspace.store.clips(batch, signature))
@@ -357,7 +351,7 @@ def _publish(
     copied = sum(
         done_for == signature
         and result.commit is not None
-        and is_copied(result.commit.outcome.decode)
+        and bool(result.commit.outcome.decode.copied_from)
         for (done_for, _), result in now.items()
     )
     return FramesReport(

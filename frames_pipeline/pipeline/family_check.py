@@ -31,7 +31,7 @@ from frames_pipeline.decoding.assembly import Converted
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
-from frames_pipeline.errors import IntegrityError, NoFramesError, SourceChangedError, SourceError
+from frames_pipeline.errors import IntegrityError, NoFramesError, SourceError
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.pipeline.families import Family, family_of
 from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
@@ -124,10 +124,8 @@ def judge(task: FamilyTask) -> Judgement:
     Raises:
         SourceError: The video has other bytes now, or cannot be read.
     """
-    chance, now = random.Random(task.seed), task.source.find(task.video.key)
-    if task.source.fingerprint(now) != task.fingerprint:
-        message = f"{now.key} has other bytes than those that the frames came from"
-        raise SourceChangedError(message)
+    chance = random.Random(task.seed)
+    now = task.source.find_same(task.video.key, task.fingerprint)
     with task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path:
         with open_media(path, task.limits) as media:
             family, within = family_of(media), _within(media.index)
@@ -149,9 +147,7 @@ def _stored(
 ) -> Iterator[_Claim]:
     """Some stored frames, undamaged ones, of clips that begin within reach."""
     reached = [
-        (clip, commit)
-        for clip, commit in task.clips
-        if np.searchsorted(index.shown_pts, clip.start) < within
+        (clip, commit) for clip, commit in task.clips if index.within(clip.span).start < within
     ]
     workspace: list[tuple[ClipCommit, int]] = []
     for _, commit in chance.sample(reached, min(_FRAMES, len(reached))):

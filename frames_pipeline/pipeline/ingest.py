@@ -16,9 +16,10 @@ from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.convert import Size, chroma_block
 from frames_pipeline.decoding.crop import window
+from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.errors import (
     RETRIED,
     ClipFault,
@@ -31,8 +32,8 @@ from frames_pipeline.errors import (
     detail_of,
     typed,
 )
-from frames_pipeline.extract import probe_media
 from frames_pipeline.frames import Crop
+from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.pipeline.workspace import Row, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch, Batching
@@ -252,14 +253,10 @@ class _ProbeTask:
 
 def _probe(task: _ProbeTask) -> list[Row]:
     """The rows of one video's clips; runs in a worker process."""
-    with (
-        task.source.staged(task.video, max_bytes=task.limits.max_file_bytes) as path,
-        open_media(path, task.limits) as media,
-    ):
+    with open_video(task.source, task.video, task.limits) as media:
         index = probe_media(media)
         clips = task.clipping.cut(media, task.video.key)
-        if not task.source.is_copied:
-            task.source.check_unchanged(task.video)
+        task.source.check_read(task.video)
     return [_clip_row(clip, index, task.fingerprint) for clip in clips]
 
 

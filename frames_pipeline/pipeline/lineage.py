@@ -190,7 +190,7 @@ class _Frames:
         self._clips = {row["clip_id"]: row for row in workspace.rows("clips", batch)}
         self._workspace = workspace
         self.commits: Mapping[str, Mapping[str, ClipCommit]] = {
-            signature: _published(batch, signature, workspace)
+            signature: workspace.store.published(batch, signature)
             for signature in workspace.store.signatures(batch)
         }
 
@@ -218,13 +218,6 @@ _LINEAGE: Final = frozenset(
         "time_base_den", "frames_digest", "provider", "provider_revision", "provider_parameters",
     }
 )  # fmt: skip
-
-
-def _published(batch: str, signature: str, workspace: Workspace) -> Mapping[str, ClipCommit]:
-    try:
-        return workspace.store.manifest(batch, signature).clips
-    except CommitNotFoundError:
-        return {}
 
 
 def _named_rows(table: str, batch: str, workspace: Workspace) -> Iterator[tuple[str, Row]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip, Span
-from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.container.media import Limits, Media
 from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
@@ -25,13 +25,13 @@ from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
     IntegrityError,
-    SourceChangedError,
     SourceError,
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
+from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import Colour, FrameExtractionSignature
@@ -295,14 +295,8 @@ def _opened(task: _Task) -> Iterator[Media]:
     Raises:
         SourceChangedError: It has other bytes now.
     """
-    now = task.source.find(task.video.key)
-    if task.source.fingerprint(now) != task.commit.fingerprint:
-        message = f"{now.key} has other bytes than those that the frames came from"
-        raise SourceChangedError(message)
-    with (
-        task.source.staged(now, max_bytes=task.limits.max_file_bytes, fresh=True) as path,
-        open_media(path, task.limits) as media,
-    ):
+    now = task.source.find_same(task.video.key, task.commit.fingerprint)
+    with open_video(task.source, now, task.limits, fresh=True) as media:
         task.clip.check_time_base(media.index.time_base)
         yield media
         media.check_unchanged()
@@ -311,18 +305,14 @@ def _opened(task: _Task) -> Iterator[Media]:
 def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
     """Whether every wanted frame is stored, and those in question have the pixels of the source."""
     index, signature = media.index, _on_cpu(task.signature)
-    first, last = np.searchsorted(index.shown_pts, (task.clip.start, task.clip.stop))
-    wanted = select_frames(
-        signature,
-        index.shown_pts[first:last],
-        index.time_base,
-        key_frame=index.shown_key[first:last],
-    )
-    if not np.array_equal(stored.pts, index.shown_pts[first:last][wanted]):
+    rows = index.presentation[index.within(task.clip.span)]
+    pts = index.pts[rows]
+    wanted = select_frames(signature, pts, index.time_base, key_frame=index.key[rows])
+    if not np.array_equal(stored.pts, pts[wanted]):
         return False
     alone = replace(signature, policy="first", target_fps=None, num_frames=None)
     moments = [int(stored.pts[i]) for i in task.indexes]
-    spans = [Span(pts, pts + 1) for pts in moments]
+    spans = [Span(moment, moment + 1) for moment in moments]
     for number, found in extract_spans(media, spans, [alone], decoder=open_decoder(None)):
         if isinstance(found, SourceError):
             return False
@@ -337,7 +327,7 @@ def _whole(task: _Task, media: Media) -> FrameBatch:
     A clip that was decoded linearly is decoded linearly again, by one thread: some damage shows
     only in that way.
     """
-    spans, signature = [Span(task.clip.start, task.clip.stop)], _on_cpu(task.signature)
+    spans, signature = [task.clip.span], _on_cpu(task.signature)
     linear = task.commit.outcome.decode.fallback
     decoded = extract_spans(media, spans, [signature], decoder=PyavDecoder(), linear=linear)
     found = dict(decoded)[0]

@@ -23,13 +23,14 @@ from typing import Final
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
-from frames_pipeline.clips import Span
-from frames_pipeline.container.media import Limits, open_media
+from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.backends import PyavDecoder
+from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
-from frames_pipeline.extract import extract_spans, probe_media
+from frames_pipeline.extract import extract_spans
 from frames_pipeline.io.copies import copies
 from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
+from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batching
 from frames_pipeline.sources.entries import PassedOver, said_of
@@ -285,8 +286,7 @@ def _measure(task: _Task) -> _Cost:
     """Open and cut a video, and extract and store some of its clips."""
     since = time.process_time()
     with (
-        task.source.staged(task.video, max_bytes=task.limits.max_file_bytes) as path,
-        open_media(path, task.limits) as media,
+        open_video(task.source, task.video, task.limits) as media,
         tempfile.TemporaryDirectory(dir=copies().folder) as folder,
     ):
         opened = time.process_time() - since
@@ -300,7 +300,7 @@ def _measure(task: _Task) -> _Cost:
         for signature in task.signatures:
             store.claim(_BATCH, signature)
         since = time.process_time()
-        spans = [Span(clip.start, clip.stop) for clip in chosen]
+        spans = [clip.span for clip in chosen]
         for number, found in extract_spans(media, spans, task.signatures, decoder=PyavDecoder()):
             if not isinstance(found, FramesPipelineError):
                 whole = {signature: frames for signature, frames in found.items() if len(frames)}

@@ -17,9 +17,9 @@ from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch
-from frames_pipeline.sources.entries import key_of
 from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.text.addresses import folder_and_name, without_secrets
+from frames_pipeline.text.keys import key_of
 from frames_pipeline.workers.local import Workers
 
 _FOLDER: Final = "adhoc"

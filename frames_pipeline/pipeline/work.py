@@ -6,14 +6,12 @@ Frames of the same bytes that are in the store already, under another name, are 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import av
 
-from frames_pipeline.clips import Clip, Span
-from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.clips import Clip
+from frames_pipeline.container.media import Limits
 from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.decoding.backends import Decoder, driver_version
 from frames_pipeline.errors import (
@@ -27,6 +25,7 @@ from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import Outcome
 from frames_pipeline.pipeline.content_index import ContentIndex, Origin, copied_frames
 from frames_pipeline.pipeline.families import family_of
+from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.pipeline.outcomes import Results, failed, stored
 from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
@@ -103,13 +102,11 @@ def run_task(task: Task) -> Results:
 def _decode(task: Task) -> Results:
     """Decode every clip of a task."""
     results: Results = {}
-    with (
-        task.job.source.staged(task.video, max_bytes=task.job.limits.max_file_bytes) as path,
-        _opened(task, path) as media,
-    ):
+    task.job.source.check_unchanged(task.video)
+    with open_video(task.job.source, task.video, task.job.limits) as media:
         for clip in task.clips:
             clip.check_time_base(media.index.time_base)
-        spans = [Span(clip.start, clip.stop) for clip in task.clips]
+        spans = [clip.span for clip in task.clips]
         since = time.monotonic()
         family = family_of(media).key
         reason = linear_reason(family, task.job.suspects)
@@ -134,12 +131,6 @@ def _of_family(found: FramesBySignature, family: str) -> FramesBySignature:
         )
         for signature, frames in found.items()
     }
-
-
-def _opened(task: Task, path: Path) -> AbstractContextManager[Media]:
-    """The staged file, if it is the one that was observed."""
-    task.job.source.check_unchanged(task.video)
-    return open_media(path, task.job.limits)
 
 
 def _copy(task: Task, origin: Origin) -> Results:
@@ -183,8 +174,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
 
 def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> Results:
     """Commit a clip's frames, unless the file changed under the decoder; a copy of it does not."""
-    if not task.job.source.is_copied:
-        task.job.source.check_unchanged(task.video)
+    task.job.source.check_read(task.video)
     results: Results = {}
     for signature, frames in found.items():
         if not len(frames):

@@ -31,8 +31,8 @@ from frames_pipeline.io.sums import (
     with_sum,
 )
 from frames_pipeline.sources import withdrawal
-from frames_pipeline.sources.entries import as_text
 from frames_pipeline.sources.videos import Video
+from frames_pipeline.text.keys import as_text
 
 _FORMAT: Final = "video-batch/1"
 NUMBERED: Final = re.compile(r"batch-\d+")

@@ -1,17 +1,12 @@
-r"""Entries of a folder on this machine, and the keys of its files.
+"""Entries of a folder on this machine.
 
 The folder's contents are untrusted: opening a pipe blocks, a symlink leads to another disk or to
 itself, a name is not UTF-8. So each entry is checked before it is opened.
-
-A file's key is its path below the folder as text. File names are bytes: a byte that is not UTF-8 is
-written as `\udcXX`, as Python does. In a name that already has such an escape, the backslash is
-written as `\u005c`. So every file has a key of its own that any table or document can hold.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,9 +26,6 @@ Entry = tuple[str, os.stat_result | Reason]
 
 _EXAMPLES: Final = 3
 """Example names to keep for each reason."""
-_ESCAPE: Final = r"\\(?:u005c|udc[89a-f][0-9a-f])"
-_TO_ESCAPE: Final = re.compile(rf"(?={_ESCAPE})\\|[\udc80-\udcff]")
-_ESCAPED: Final = re.compile(_ESCAPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +80,6 @@ def _printable(key: str) -> str:
     a\nb
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
-
-
-def key_of(name: str) -> str:
-    r"""Return the key of a path that `os.fsdecode` decoded.
-
-    >>> key_of("a.mp4"), key_of("caf\udce9.mp4"), key_of(r"caf\udce9.mp4")
-    ('a.mp4', 'caf\\udce9.mp4', 'caf\\u005cudce9.mp4')
-    """
-    return _TO_ESCAPE.sub(_escaped, name)
-
-
-def as_text(key: str) -> str:
-    r"""Escape the surrogates of a key that was typed as a name, or stored as one by version 0.1.
-
-    >>> as_text("caf\udce9.mp4"), as_text(r"caf\udce9.mp4")
-    ('caf\\udce9.mp4', 'caf\\udce9.mp4')
-    """
-    return key.encode("utf-8", "backslashreplace").decode()
-
-
-def name_of(key: str) -> str:
-    r"""Return the path of a key.
-
-    >>> name_of(key_of("caf\udce9.mp4")) == "caf\udce9.mp4"
-    True
-    """
-    return _ESCAPED.sub(lambda found: chr(int(found[0][2:], 16)), key)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return r"\u005c" if found[0] == "\\" else rf"\u{ord(found[0]):04x}"
 
 
 def walk(

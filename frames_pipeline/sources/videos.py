@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,23 +12,20 @@ from typing import Any, BinaryIO, Final
 
 from frames_pipeline.errors import (
     ConfigError,
-    IncompleteTransferError,
-    LimitExceededError,
     SourceChangedError,
     SourceNotFoundError,
 )
 from frames_pipeline.io.copies import copies
+from frames_pipeline.io.fetch import check_size, fetch
 from frames_pipeline.io.local import is_below, open_regular, status_of
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.sources.entries import (
     PassedOver,
     PassedOverTally,
     Reason,
-    key_of,
-    name_of,
     walk,
 )
-from frames_pipeline.text.addresses import folder_and_name, without_secrets
+from frames_pipeline.text.keys import key_of, name_of
 
 SUFFIXES: Final = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
@@ -40,8 +36,6 @@ SUFFIXES: Final = (
 )  # fmt: skip
 """Suffixes of video files, in any case. `media.FORMATS` opens all of them."""
 
-_FETCH_PAUSES: Final = (0.2, 1.0)
-"""Seconds before a source that came short is fetched again."""
 _FUTURE: Final = 3600.0
 """Seconds ahead of this machine's clock from which a time is taken for wrong: clocks differ."""
 _PIECE: Final = 1 << 20
@@ -53,7 +47,7 @@ class Video:
     """A video as its source lists it."""
 
     key: str
-    """Path relative to the source's root, as `entries.key_of` writes it. Identifies the video."""
+    """Path relative to the source's root, as `key_of` writes it. Identifies the video."""
     size: int
     """Bytes."""
     modified: float
@@ -233,6 +227,28 @@ class VideoSource:
             message = f"{video.key} changed since it was observed; observe the batch again"
             raise SourceChangedError(message)
 
+    def check_read(self, video: Video) -> None:
+        """Check that a video which was read is still as observed. A copy always is.
+
+        Raises:
+            SourceChangedError: It was written since.
+            SourceNotFoundError: It is gone.
+        """
+        if not self.is_copied:
+            self.check_unchanged(video)
+
+    def find_same(self, key: str, fingerprint: str) -> Video:
+        """Return a video as it is now, if its bytes are those of a fingerprint.
+
+        Raises:
+            SourceError: It is gone, may not be read, or has other bytes.
+        """
+        video = self.find(key)
+        if self.fingerprint(video) != fingerprint:
+            message = f"{video.key} has other bytes than those that the frames came from"
+            raise SourceChangedError(message)
+        return video
+
     @contextlib.contextmanager
     def staged(
         self, video: Video, *, max_bytes: int | None = None, fresh: bool = False
@@ -254,24 +270,25 @@ class VideoSource:
             IncompleteTransferError: Not all of it arrives.
             TransientError: It cannot be reached now.
         """
-        _check_size(video.key, video.size, max_bytes)
+        check_size(video.size, max_bytes, key=video.key)
         if self._objects.local_path is not None:
             yield self._local(video.key)
             return
         name = self._name(video.key)
 
-        def fetch(path: Path) -> bool:
-            _fetch(self._objects, name, video, path)
+        def fetch_to(path: Path) -> bool:
+            listed = ObjectInfo(video.size, video.modified, video.etag)
+            fetch(self._objects, name, path, listed=listed, key=video.key)
             return True
 
         suffix = PurePosixPath(video.key).suffix
         if fresh or not (video.etag or video.modified):
             with copies().alone(suffix) as path:
-                fetch(path)
+                fetch_to(path)
                 yield path
             return
         where = (self.url, sorted(self._objects.storage_options.items(), key=str))
-        with copies().held(repr((where, video)), suffix, video.size, fetch) as path:
+        with copies().held(repr((where, video)), suffix, video.size, fetch_to) as path:
             yield path
 
     def _name(self, key: str) -> str:
@@ -295,70 +312,6 @@ def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
         message = f"suffixes {list(found)} must be like .mp4, each with its dot, at least one"
         raise ConfigError(message)
     return found
-
-
-@contextlib.contextmanager
-def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
-    """What a URL names, as a local file, for the time of a `with` block."""
-    root, name = folder_and_name(url)
-    objects = Objects(root)
-    if objects.local_path is not None:
-        yield objects.local_path / name
-        return
-    key = without_secrets(name).partition("?")[0]
-    try:
-        video = _video(key_of(key), objects.info(name))
-    except FileNotFoundError as error:
-        message = f"cannot read {url}: there is nothing there"
-        raise SourceNotFoundError(message) from error
-    _check_size(video.key, video.size, max_bytes)
-    with copies().alone(PurePosixPath(key).suffix) as path:
-        _fetch(objects, name, video, path)
-        yield path
-
-
-def _check_size(key: str, size: int, max_bytes: int | None) -> None:
-    if max_bytes is not None and size > max_bytes:
-        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
-        raise LimitExceededError(message)
-
-
-def _fetch(objects: Objects, name: str, video: Video, path: Path) -> None:
-    """Copy a remote video, and compare its size and its present listing with the earlier listing.
-
-    A short response may announce its own length, so the client takes it for the whole.
-
-    Raises:
-        SourceNotFoundError: It is gone.
-        SourceChangedError: Another one is listed by now.
-        IncompleteTransferError: Its size or checksum is another, each time, and it is listed as
-            before.
-    """
-    for pause in (*_FETCH_PAUSES, None):
-        try:
-            _fetch_once(objects, name, video, path)
-        except IncompleteTransferError:
-            if pause is None:
-                raise
-            time.sleep(pause)
-        else:
-            return
-
-
-def _fetch_once(objects: Objects, name: str, video: Video, path: Path) -> None:
-    try:
-        objects.fetch(name, path)
-        now = _video(video.key, objects.info(name))
-    except FileNotFoundError as error:
-        message = f"{video.key} is gone from {objects.url}"
-        raise SourceNotFoundError(message) from error
-    if not now.is_same_file(video):
-        message = f"{video.key} changed since it was observed; observe the batch again"
-        raise SourceChangedError(message)
-    arrived = path.stat().st_size
-    if arrived != video.size and video.size:  # some stores do not say how long it is
-        message = f"{arrived} of {video.size} bytes of {video.key} arrived from {objects.url}, "
-        raise IncompleteTransferError(f"{message}each time; look at the store, then run it again")
 
 
 def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -41,6 +41,8 @@ _MANIFEST: Final = {
 
 _BEFORE: Final[Mapping[str, Collection[str]]] = {COMMIT_FORMAT: _COMMIT, MANIFEST_FORMAT: _MANIFEST}
 
+_COPIED: Final = "copied from "
+"""Start of a report's `choice` if nothing was decoded."""
 _OUTCOME: Final = tuple(item.name for item in fields(Outcome))
 _DECODE: Final = tuple(item.name for item in fields(DecodeReport))
 
@@ -226,8 +228,9 @@ def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
 def outcome_document(outcome: Outcome) -> Document:
     """An outcome in JSON: its fields, and what people ask for first."""
     decode = asdict(outcome.decode)
-    if not outcome.decode.family:
-        del decode["family"]
+    for name in ("family", "copied_from"):  # version 0.1 had neither
+        if not decode[name]:
+            del decode[name]
     document = {
         "status": outcome.status,
         "decoder": outcome.decode.decoder,
@@ -244,11 +247,19 @@ def outcome_document(outcome: Outcome) -> Document:
 def outcome_from_document(document: Document) -> Outcome:
     """The outcome that a document is."""
     values = _known(_OUTCOME, document) | {
-        "decode": DecodeReport(**_known(_DECODE, document["decode"])),
+        "decode": _decode_report(document["decode"]),
         "missing": tuple(document["missing"]),
         "corrupt": tuple(document["corrupt"]),
     }
     return Outcome(**values)
+
+
+def _decode_report(document: Document) -> DecodeReport:
+    """Return a report. One of version 0.1 says in `choice` alone that frames were copied."""
+    report = DecodeReport(**_known(_DECODE, document))
+    if report.copied_from or not report.choice.startswith(_COPIED):
+        return report
+    return replace(report, copied_from=report.choice.removeprefix(_COPIED))
 
 
 def _known(names: Iterable[str], document: Document) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
@@ -248,6 +249,13 @@ class FrameStore:
             CommitNotFoundError: It was never published.
         """
         return reader.find_manifest(self.objects, signature_folder(batch, signature))
+
+    def published(self, batch: Batch, signature: Signature) -> Mapping[str, ClipCommit]:
+        """Return the commits of the batch as last published, by clip id; none if it never was."""
+        try:
+            return self.manifest(batch, signature).clips
+        except CommitNotFoundError:
+            return {}
 
     def verify_manifest(self, manifest: Manifest) -> verify.VerifyReport:
         """Compare the objects that a manifest names with a listing, by size; no commit is read."""

@@ -48,7 +48,6 @@ from frames_pipeline.io.copies import COPIES_BYTES, Copies, copies, use_copies
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PRELOAD: Final = ["frames_pipeline.pipeline.work"]
 _AHEAD: Final = 2
 """Tasks in flight per process: one that runs, one that waits for it."""
 _LEAST_MEMORY: Final = 256 << 20
@@ -68,6 +67,18 @@ class _NoRoomError(Exception):
 
 class _NoTaskError(Exception):
     """A worker process cannot unpickle its task."""
+
+
+_preloaded: Final[set[str]] = set()
+
+
+def preload(module: str) -> None:
+    """Have worker processes start with a module loaded, if none has started yet.
+
+    The fork server loads it once, for all processes. It must start no threads and open no
+    connections as it is loaded.
+    """
+    _preloaded.add(module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +217,7 @@ def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipe
 def _pool(workers: Workers) -> Iterator[ProcessPool]:
     """A pool for the time of a `with` block; one that is broken off kills what still runs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload(sorted(_preloaded))
     home = copies().folder
     with _naming_after(home):
         _ensure_running()

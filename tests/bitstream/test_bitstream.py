@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +18,7 @@ from frames_pipeline.bitstream import (
     DISPOSABLE,
     ENTRY,
     SHOWN,
-    damaged_packets,
-    header_reader,
-    output_order,
+    codec_named,
 )
 from frames_pipeline.bitstream.bits import Bits
 from frames_pipeline.bitstream.h264 import H264Reader, PictureNumbers
@@ -51,6 +50,14 @@ STREAMS = [
 def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     name, codec, options = request.param
     return make_video(tmp_path / name, codec=codec, options=options, size=(96, 128))
+
+
+def output_ranks(
+    codec: str, extradata: bytes, packets: Iterable[memoryview], flags: Sequence[int]
+) -> list[int] | None:
+    """Ranks by the headers of a codec; decode order for one that does not reorder."""
+    ranks = codec_named(codec).output_ranks
+    return list(range(len(flags))) if ranks is None else ranks(extradata, packets, flags)
 
 
 def decoded_rows(path: Path, rows: list[int]) -> dict[int, bytes]:
@@ -102,10 +109,10 @@ def test_output_order_is_told_from_headers(stream: Path) -> None:
         codec = context.codec.canonical_name
         extradata = context.extradata or b""
         flags = packets.columns.flags
-        told = output_order(codec, extradata, packets.headers(), flags.tolist())
-        assert told is not None
+        order = output_ranks(codec, extradata, packets.headers(), flags.tolist())
+        assert order is not None
         shown = np.flatnonzero(flags & SHOWN)
-        by_headers = shown[np.argsort(np.asarray(told)[shown])]
+        by_headers = shown[np.argsort(np.asarray(order)[shown])]
     assert by_headers.tolist() == list(decoded_rows(stream, list(range(len(flags)))))
 
 
@@ -141,7 +148,7 @@ def test_garbage_breaks_no_reader(codec: str, data: st.DataObject) -> None:
             st.just(b""), st.binary(max_size=60), st.binary(max_size=60).map(lambda b: b"\1" + b)
         )
     )
-    reader = header_reader(codec, extradata)
+    reader = codec_named(codec).open_reader(extradata)
     for packet in data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5)):
         flags = reader.read(memoryview(packet), key=data.draw(st.booleans()))
         assert flags >= 0
@@ -149,7 +156,7 @@ def test_garbage_breaks_no_reader(codec: str, data: st.DataObject) -> None:
     for packet in data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5)):
         assert numbers.is_next(memoryview(packet)) in (True, False)
     packets = data.draw(st.lists(st.binary(min_size=1, max_size=80), max_size=5))
-    order = output_order(codec, extradata, map(memoryview, packets), [SHOWN] * len(packets))
+    order = output_ranks(codec, extradata, map(memoryview, packets), [SHOWN] * len(packets))
     assert order is None or sorted(order) == list(range(len(packets)))
 
 
@@ -263,7 +270,7 @@ def test_parameter_sets_may_come_back(tmp_path: Path) -> None:
         numbers, packets = media.picture_numbers, list(media.packets.read(range(240)))
         assert numbers is not None
         assert all(numbers.is_next(memoryview(packet)) for _, packet in packets)
-        order = output_order("h264", b"", (memoryview(p) for _, p in packets), [SHOWN] * 240)
+        order = output_ranks("h264", b"", (memoryview(p) for _, p in packets), [SHOWN] * 240)
     assert order is not None
     decoded = list(decoded_rows(tmp_path / "both.h264", list(range(240))))
     assert np.argsort(order).tolist() == decoded
@@ -282,14 +289,14 @@ def test_ffv1_checksums_tell_every_changed_packet(checksummed: Path) -> None:
         extradata = media.stream.codec_context.extradata or b""
     random = np.random.default_rng(1)
     for changed in range(12):
-        reader = header_reader("ffv1", extradata)
+        reader = codec_named("ffv1").open_reader(extradata)
         for row, packet in enumerate(packets):
             data = bytearray(packet)
             if row == changed:
                 data[random.integers(2, len(data))] ^= 1 << int(random.integers(8))
             flags = reader.read(memoryview(data), key=False)
             assert bool(flags & ENTRY) == (row % 5 == 0)
-        assert damaged_packets(reader) == [changed]
+        assert list(reader.damaged) == [changed]
 
 
 def test_ffv1_without_checksums_is_not_called_damaged(tmp_path: Path) -> None:
@@ -303,21 +310,21 @@ def test_ffv1_without_checksums_is_not_called_damaged(tmp_path: Path) -> None:
 def test_packed_mpeg4_keeps_one_frame_per_packet() -> None:
     vol = b"\0\0\1\x20\x00\x84\x40\x0c\x40\x28\x00\xb9\x80\x00"
     i, p, b = (b"\0\0\1\xb6" + bytes([kind << 6 | 0x10]) + b"x" * 40 for kind in (0, 1, 2))
-    reader = header_reader("mpeg4", vol)
+    reader = codec_named("mpeg4").open_reader(vol)
     flags = [
         reader.read(memoryview(data), key=False) for data in (i, p + b, b"\0\0\1\xb6\x50\x60", p)
     ]
     assert [bool(flag & SHOWN) for flag in flags] == [True] * 4
     assert bool(flags[2] & BETWEEN)
     assert not any(flag & DISPOSABLE for flag in flags)
-    assert output_order("mpeg4", b"", [], flags) == [0, 2, 1, 3]
+    assert output_ranks("mpeg4", b"", [], flags) == [0, 2, 1, 3]
 
 
 def test_vp8_and_vp9_hidden_frames() -> None:
-    vp8 = header_reader("vp8", b"")
+    vp8 = codec_named("vp8").open_reader(b"")
     assert vp8.read(memoryview(b"\x10\0\0"), key=True) == SHOWN | ENTRY
     assert vp8.read(memoryview(b"\x01\0\0"), key=False) == 0
-    vp9 = header_reader("vp9", b"")
+    vp9 = codec_named("vp9").open_reader(b"")
     assert vp9.read(memoryview(b"\x82\0\0"), key=True) == SHOWN | ENTRY  # 10 00 0 0 1 0
     assert vp9.read(memoryview(b"\x84\0\0"), key=False) == 0  # 10 00 0 1 0 0
     hidden_then_shown = b"\x84\0\0" + b"\x86\0" + b"\xc1\x03\x02\xc1"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline import PacketIndex, UnsupportedSourceError
 from frames_pipeline.bitstream import DISPOSABLE, ENTRY, LAYER_SHIFT, SHOWN
+from frames_pipeline.clips import Span
 from frames_pipeline.container.index import NO_PTS, PacketColumns, StreamFacts, build_index
 from tests.streams import Stream, streams
 
@@ -310,6 +311,21 @@ def test_a_stream_without_a_packet() -> None:
     assert index.num_frames == 0
     assert index.duration_seconds == 0
     assert index.shown_pts.tolist() == index.shown_key.tolist() == []
+
+
+@given(streams(), st.none() | st.integers(-600, 9000), st.none() | st.integers(-600, 9000))
+def test_the_frames_within_a_span_are_those_with_times_in_it(
+    stream: Stream, start: int | None, stop: int | None
+) -> None:
+    index = stream.index()
+    found = np.arange(index.num_frames)[index.within(Span(start, stop))].tolist()
+    assert found == [
+        position
+        for position, pts in enumerate(index.shown_pts.tolist())
+        if (start is None or start <= pts) and (stop is None or pts < stop)
+    ]
+    part = index.within(Span(start, stop))
+    assert part.stop - part.start == len(found)
 
 
 def test_an_index_shows_what_it_holds_and_not_its_arrays() -> None:

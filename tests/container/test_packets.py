@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frames_pipeline.bitstream import header_reader, read_heads
+from frames_pipeline.bitstream import codec_named
 from frames_pipeline.container.media import Limits, Media, open_media
 from frames_pipeline.container.packets import DemuxedPackets
 from frames_pipeline.container.sampled import SampledPackets
@@ -134,15 +134,18 @@ def test_reading_all_heads_at_once_gives_what_one_by_one_gives(
     extradata = b"\1" + bytes(3) + b"\xff" + bytes(20) if codec == "h264" else b"\1" + bytes(22)
     size = 4 if codec == "h264" else 1
     data = [b"".join(len(nal).to_bytes(size, "big") + nal for nal in nals) for nals in packets]
-    one_by_one = header_reader(codec, extradata)
+    one_by_one = codec_named(codec).open_reader(extradata)
     flags = [one_by_one.read(memoryview(packet), key=False) for packet in data]
     for key in ([False] * len(data), [flag & 2 > 0 for flag in flags]):
-        at_once = read_heads(
-            header_reader(codec, extradata),
-            np.array([list(packet[:64].ljust(64, b"\7")) for packet in data], np.uint8),
-            np.array([len(packet) for packet in data]),
-            key=np.array(key),
-            read=lambda row, start=0, size=None: memoryview(data[row])[start:][:size],
+        at_once = (
+            codec_named(codec)
+            .open_reader(extradata)
+            .read_heads(
+                np.array([list(packet[:64].ljust(64, b"\7")) for packet in data], np.uint8),
+                np.array([len(packet) for packet in data]),
+                key=np.array(key),
+                read=lambda row, start=0, size=None: memoryview(data[row])[start:][:size],
+            )
         )
         assert at_once is None or at_once.tolist() == flags
 

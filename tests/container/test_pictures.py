@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from frames_pipeline import FrameExtractionSignature, extract_frames, probe
-from frames_pipeline.bitstream import SHOWN, header_reader
+from frames_pipeline.bitstream import SHOWN, codec_named
 from tests.oracle import plain_decode
 from tests.videos import make_video, numbers_in, picture
 
@@ -84,13 +84,8 @@ def test_a_packet_counts_if_a_decoder_says_anything_of_it(name: str) -> None:
     at = FRAMES if name == "gif" else 4  # GIF's decoder treats a lone extension as the end
     for odd, data in ODD_PACKETS.items():
         packets = [*sound[:at], data, *sound[at:]]
-        reader = header_reader(
-            encoder.codec.canonical_name,
-            encoder.extradata or b"",
-            intra_only=encoder.codec.intra_only,
-            width=SIZE[1],
-            height=SIZE[0],
-        )
+        codec = codec_named(encoder.codec.canonical_name, intra_only=encoder.codec.intra_only)
+        reader = codec.open_reader(encoder.extradata or b"", width=SIZE[1], height=SIZE[0])
         flags = [reader.read(memoryview(data), key=False) for data in packets]
         counted = {row for row, flag in enumerate(flags) if flag & SHOWN}
         assert counted == rows_that_tell(encoder, packets), odd

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import PyavDecoder, Tally
-from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass, PlanFailedError
-from frames_pipeline.decoding.plan import DecodePlan, plan_decode, plan_linear
+from frames_pipeline.decoding.decode_pass import DecodedFrame, DecodePass
+from frames_pipeline.decoding.plan import DecodePlan
+from frames_pipeline.decoding.row_decode import Restarted, RowDecode
 from tests.oracle import raw_digest
 
 Rows = NDArray[np.int64]
@@ -30,12 +31,17 @@ class Decode:
 
 def decode_planned(media: Media, wanted: Rows, algorithm: str = "sha1") -> Decode:
     """By the plan, and from the start where damage is met on the way."""
-    try:
-        plan = plan_decode(media.index, wanted, media.packets.references)
-        return decode_by(media, plan, wanted, algorithm)
-    except PlanFailedError:
-        plan = plan_linear(media.index, wanted, reason="damage was met")
-        return decode_by(media, plan, wanted, algorithm)
+    decode, rows = RowDecode(media, wanted, PyavDecoder()), set(wanted.tolist())
+    digests: dict[int, str] = {}
+    for event in decode.events():
+        match event:
+            case DecodedFrame(row, frame):
+                if row in rows:
+                    digests[row] = raw_digest(frame, algorithm)
+            case Restarted():
+                digests.clear()
+    suspect = frozenset(row for row in rows if decode.is_suspect(row))
+    return Decode(digests, suspect, decode.report(len(media.index.order)).packets_planned)
 
 
 def decode_by(media: Media, plan: DecodePlan, wanted: Rows, algorithm: str = "sha1") -> Decode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from frames_pipeline import Limits
-from frames_pipeline.bitstream import output_order
+from frames_pipeline.bitstream import codec_named
 from frames_pipeline.container.media import open_media
 from frames_pipeline.decoding.plan import plan_linear
 from tests.corpus.decoding import decode_by, decode_planned
@@ -34,6 +34,8 @@ def test_headers_tell_the_order_behind_a_new_description_too(file: CorpusFile) -
     with open_media(file.path) as media:
         extradata = media.stream.codec_context.extradata or b""
         flags = media.packets.columns.flags.tolist()
-        told = output_order("h264", extradata, media.packets.headers(), flags)
-        assert told is not None
-        assert np.argsort(told).tolist() == media.index.presentation.tolist()
+        ranks = codec_named("h264").output_ranks
+        assert ranks is not None
+        order = ranks(extradata, media.packets.headers(), flags)
+        assert order is not None
+        assert np.argsort(order).tolist() == media.index.presentation.tolist()

@@ -17,8 +17,8 @@ from frames_pipeline import (
     Limits,
     SourceChangedError,
     extract_frames,
-    media,
 )
+from frames_pipeline.container import media
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.pipeline import family_check, plain_decode
 from frames_pipeline.pipeline.family_check import FamilyTask, Judgement, judge

@@ -60,6 +60,10 @@ def test_a_renamed_video_is_copied_and_not_decoded(cut: Workspace) -> None:
         "copied from batch-000001, b.mp4#0-12800",
         "copied from batch-000001, b.mp4#12800-25600",
     }
+    assert {c.outcome.decode.copied_from for c in report.manifest.clips.values()} == {
+        "batch-000001, b.mp4#0-12800",
+        "batch-000001, b.mp4#12800-25600",
+    }
     assert {(row["decoder"], row["packets_fed"]) for row in rows} == {("pyav", 0)}
 
 

@@ -29,8 +29,9 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.container.media import Media
-from frames_pipeline.sources.entries import key_of, name_of, said_of
+from frames_pipeline.sources.entries import said_of
 from frames_pipeline.sources.videos import SUFFIXES, Listing, Video, VideoSource
+from frames_pipeline.text.keys import key_of, name_of
 from tests.entries import GOOD, IN_2099, PASSED_OVER, as_nobody, fill, within
 from tests.videos import X264, make_video
 

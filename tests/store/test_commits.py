@@ -13,14 +13,21 @@ from hypothesis import strategies as st
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.frames import DecodeReport, Outcome
 from frames_pipeline.store import ClipCommit, Manifest, StoredObject
-from frames_pipeline.store.commits import dump, parse
+from frames_pipeline.store.commits import (
+    dump,
+    outcome_document,
+    outcome_from_document,
+    parse,
+)
 from frames_pipeline.store.layout import new_attempt
 
 positions = st.lists(st.integers(0, 2**40), max_size=3).map(tuple)
 counts = st.integers(0, 10**9)
 outcomes = st.builds(
     Outcome,
-    decode=st.builds(DecodeReport, st.text(), packets_fed=counts, fallback=st.text()),
+    decode=st.builds(
+        DecodeReport, st.text(), packets_fed=counts, fallback=st.text(), copied_from=st.text()
+    ),
     candidates=counts,
     missing=positions,
     corrupt=positions,
@@ -132,3 +139,14 @@ def test_changed_manifest(document: dict[str, Any]) -> None:
     changed = {**manifest, "digest": "0"}
     with pytest.raises(IntegrityError, match="digest 0 is not that of its clips"):
         parse(dump(changed), Manifest.from_document, name="m")
+
+
+def test_a_report_of_version_0_1_says_in_its_choice_where_frames_were_copied_from() -> None:
+    origin = "batch-000001, b.mp4#0-12800"
+    now = Outcome(DecodeReport("pyav", choice=f"copied from {origin}", copied_from=origin), 2)
+    document = dict(outcome_document(now))
+    document["decode"] = {k: v for k, v in document["decode"].items() if k != "copied_from"}
+    assert outcome_from_document(document) == now
+    chosen = Outcome(DecodeReport("pyav", choice="auto: there is no GPU 0"), 2)
+    assert "copied_from" not in outcome_document(chosen)["decode"]
+    assert outcome_from_document(outcome_document(chosen)) == chosen

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from frames_pipeline.decoding.backends.auto import MIN_MEGAPIXELS, AutoDecoder, open_auto
 from frames_pipeline.decoding.backends.base import Decoded, Decoder, Tally
 from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
 from frames_pipeline.decoding.backends.pyav import PyavDecoder
+from frames_pipeline.decoding.device import check_available
 from frames_pipeline.errors import ConfigError
+from frames_pipeline.signature import FrameExtractionSignature
 
 __all__ = [
     "DECODERS",
@@ -20,6 +22,7 @@ __all__ = [
     "NvdecDecoder",
     "PyavDecoder",
     "Tally",
+    "check_pixels",
     "driver_version",
     "open_auto",
     "open_decoder",
@@ -50,3 +53,17 @@ def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
         message = f"no decoder {decoder!r}; choose one of {', '.join(DECODERS)}"
         raise ConfigError(message)
     return DECODERS[decoder]()
+
+
+def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
+    """Make sure that a decoder can give the pixels that signatures ask for.
+
+    Raises:
+        ConfigError: `pixels="cuda"` is asked of another decoder than `nvdec`, or without torch.
+    """
+    for signature in signatures:
+        if signature.pixels == "cuda":
+            if decoder.name != "nvdec":
+                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
+                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
+            check_available(signature.interpolation)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _REPORTED: Final = (FFmpegError, ValueError)
 """Errors that PyAV raises for a packet that cannot be decoded."""
-_LAYERED: Final = ("vp9",)
-"""Codecs with spatial layers: a packet may hold one picture in several sizes, all marked shown."""
 _GAP: Final = "a packet before it is lost: picture numbers have a gap"
 
 
@@ -39,7 +37,7 @@ def feed(
         MemoryError: There is not enough; frames that are lost for that are not the packets' fault.
     """
     decoded = _fed(context, media, rows, tally, delay=delay)
-    return _last_of_each_row(decoded) if media.index.codec in _LAYERED else decoded
+    return _last_of_each_row(decoded) if media.index.codec_facts.has_spatial_layers else decoded
 
 
 def _last_of_each_row(decoded: Iterator[Decoded]) -> Iterator[Decoded]:

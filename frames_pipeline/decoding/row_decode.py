@@ -1,0 +1,107 @@
+"""From wanted rows to decoded frames. Everything that this library decodes is decoded here.
+
+    rows  ->  plan_decode  ->  DecodePass  ->  frames in presentation order, groups that are done
+                                   | damage
+                                   v
+              plan_linear  ->  DecodePass  ->  Restarted, then all frames from the start again
+
+A plan feeds the fewest packets. A plan that meets damage cannot be trusted, since a packet that it
+left out may have carried what a decoder needs: then new decoders get every packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from frames_pipeline.container.media import Media
+from frames_pipeline.decoding.backends import Decoder, Tally
+from frames_pipeline.decoding.decode_pass import (
+    DecodedFrame,
+    DecodePass,
+    GroupDone,
+    PlanFailedError,
+)
+from frames_pipeline.decoding.plan import DecodePlan, Rows, plan_decode, plan_linear
+from frames_pipeline.frames import DecodeReport
+
+
+class Restarted(NamedTuple):
+    """Damage was met. Forget the frames so far: every wanted row is decoded again."""
+
+
+class RowDecode:
+    """A decode of wanted rows, and the damage that it met."""
+
+    def __init__(self, media: Media, rows: Rows, decoder: Decoder, *, linear: str = "") -> None:
+        """Plan the decode; nothing is decoded yet.
+
+        Args:
+            media: The video.
+            rows: Rows of the wanted frames, in any order.
+            decoder: The decoder.
+            linear: Reason to decode everything from the start; empty to decode by plan.
+        """
+        self._media, self._rows, self._decoder = media, rows, decoder
+        plan = (
+            plan_linear(media.index, rows, reason=linear)
+            if linear
+            else plan_decode(media.index, rows, media.packets.references)
+        )
+        self._pass, self._ledger = DecodePass(media, plan), _Ledger(decoder, plan)
+
+    def events(self) -> Iterator[DecodedFrame | GroupDone | Restarted]:
+        """Decode: yield frames in presentation order, and each group of pictures that is done.
+
+        Frames that were decoded on the way to a wanted one are among them. The last event is a
+        `GroupDone` behind the last row.
+        """
+        try:
+            yield from self._pass.frames(self._decoder, self._ledger.tally)
+        except PlanFailedError:
+            yield Restarted()
+            self._media.renew_decoders()
+            plan = plan_linear(self._media.index, self._rows, reason="damage was met")
+            self._pass = DecodePass(self._media, plan)
+            yield from self._pass.frames(self._decoder, self._ledger.tally)
+        yield GroupDone(len(self._media.index.order))
+
+    def is_suspect(self, row: int) -> bool:
+        """Return whether damage may have touched the frame of a row in a group that is done."""
+        return self._pass.is_suspect(row)
+
+    @property
+    def complaint(self) -> str:
+        """The first thing that went wrong, for a person; empty if nothing did."""
+        return self._pass.complaint
+
+    def report(self, before: int) -> DecodeReport:
+        """Return the work done for rows before one, less the work that was reported already."""
+        return self._ledger.report(before, fallback=self._pass.plan.reason)
+
+
+class _Ledger:
+    """The work that was planned and done, and how much of it is reported already."""
+
+    def __init__(self, decoder: Decoder, plan: DecodePlan) -> None:
+        self.tally = Tally()
+        self._decoder = decoder
+        self._planned_rows = np.concatenate([np.empty(0, np.int64), *plan.runs])
+        self._reported = (0, 0, 0)
+
+    def report(self, before: int, *, fallback: str) -> DecodeReport:
+        planned = int(np.searchsorted(self._planned_rows, before))
+        now = (planned, self.tally.packets_fed, self.tally.frames_decoded)
+        packets_planned, packets_fed, frames_decoded = np.subtract(now, self._reported).tolist()
+        self._reported = now
+        return DecodeReport(
+            decoder=self.tally.decoder or self._decoder.name,
+            device=self.tally.device or "none",
+            choice=self.tally.choice,
+            packets_planned=packets_planned,
+            packets_fed=packets_fed,
+            frames_decoded=frames_decoded,
+            fallback=fallback,
+        )
