@@ -1,17 +1,18 @@
 """Reference tables for the documentation site, made from the code while the site is built.
 
-A Markdown extension with three directives, each on a line of its own:
+A Markdown extension with four directives, each on a line of its own:
 
     ::: settings dagster_defs.FramesComponent
     ::: settings dagster_defs.FramesComponent batching
     ::: commands frames_pipeline.cli.main frames-pipeline
+    ::: command-details frames_pipeline.cli.main frames-pipeline
     ::: include CHANGELOG.md
 
 `settings` is a table of the fields of a pydantic model or dataclass, or of the models that one of
-its fields takes. `commands` is a section for every command of a click group. `include` is a page
-that lies outside docs/. Links to pages are relative to a folder of docs/, as docs/reference: the
-pages that use this lie in one.
+its fields takes. `commands` is a table of the commands of a click group, `command-details` a
+section for each with its options. `include` is a page that lies outside docs/.
 
+Links to pages are relative to a folder of docs/, as docs/reference: pages that use this lie in one.
 Doctests in docstrings become code, which Markdown takes for quotations.
 """
 
@@ -23,7 +24,7 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -36,8 +37,10 @@ from markdown.preprocessors import Preprocessor
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-_DIRECTIVE: Final = re.compile(r"^::: (settings|commands|include) (\S+)(?: (\S+))?\s*$")
-_PAGE: Final = re.compile(r"docs/([\w/-]+\.md(?:#[\w-]+)?)")
+_DIRECTIVE: Final = re.compile(
+    r"^::: (settings|commands|command-details|include) (\S+)(?: (\S+))?\s*$"
+)
+_PAGE: Final = re.compile(r"docs/((?:[\w-]+/)*([\w-]+)\.md(?:#[\w-]+)?)")
 _ROOT: Final = Path(__file__).parents[1]
 _PLAIN_TYPES: Final[Mapping[object, str]] = {
     str: "text",
@@ -63,11 +66,14 @@ class Setting:
 def settings_of(kind: type) -> Iterator[Setting]:
     """Yield the fields that users set, in the order of the code."""
     if issubclass(kind, BaseModel):
+        homes: dict[type, str] = {}
         for name, field in kind.model_fields.items():
+            for model in models_of(field.annotation):
+                homes.setdefault(model, name)
             has_default = field.default is not PydanticUndefined
             yield Setting(
                 name,
-                _with_bounds(_type_text(field.annotation, name), field.metadata),
+                _with_bounds(_type_text(field.annotation, homes), field.metadata),
                 _default_text(name, field.default) if has_default else "required",
                 field.description or "",
             )
@@ -81,7 +87,7 @@ def settings_of(kind: type) -> Iterator[Setting]:
         has_default = attribute.default is not dataclasses.MISSING
         yield Setting(
             attribute.name,
-            _type_text(hints[attribute.name], attribute.name),
+            _type_text(hints[attribute.name], {}),
             _default_text(attribute.name, attribute.default) if has_default else "required",
             meanings.get(attribute.name, ""),
         )
@@ -114,12 +120,16 @@ def settings_lines(path: str, attribute: str | None = None) -> Iterator[str]:
         yield from _table(model)
 
 
-def command_lines(path: str, name: str) -> Iterator[str]:
-    """Yield a section of Markdown for each command of a group: what it does, usage, options."""
+def commands_lines(path: str, name: str) -> Iterator[str]:
+    """Yield a table of the commands of a group, as Markdown."""
     group = _found(path)
-    context = click.Context(group, info_name=name, show_default=True)
-    yield from _overview(group, context)
-    yield from _subcommands(group, context)
+    yield from _overview(group, click.Context(group, info_name=name))
+
+
+def command_details_lines(path: str, name: str) -> Iterator[str]:
+    """Yield a section of Markdown for each command of a group: purpose, usage, options."""
+    group = _found(path)
+    yield from _subcommands(group, click.Context(group, info_name=name, show_default=True))
 
 
 def included_lines(name: str) -> Iterator[str]:
@@ -131,7 +141,7 @@ def included_lines(name: str) -> Iterator[str]:
 def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         inner = click.Context(command, parent=context, info_name=name, show_default=True)
-        yield from ("", f"## `{inner.command_path}`", "", _help_text(command), "")
+        yield from ("", f"### `{inner.command_path}`", "", _help_text(command), "")
         if isinstance(command, click.Group):
             yield from _overview(command, inner)
             yield from _subcommands(command, inner)
@@ -200,40 +210,40 @@ def _as_markdown(text: str) -> str:
     """Return text of the code as Markdown: no HTML, and pages of the docs as links."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(
-        part if part.startswith("`") else _PAGE.sub(r"[\1](../\1)", part.replace("<", "&lt;"))
+        part if part.startswith("`") else _PAGE.sub(r"[\2](../\1)", part.replace("<", "&lt;"))
         for part in parts
     )
 
 
-def _type_text(annotation: object, name: str) -> str:
-    """Say in words which values a field takes; a model is a link to the heading of its field."""
+def _type_text(annotation: object, homes: Mapping[type, str]) -> str:
+    """Say in words which values a field takes; a model is a link to the field it belongs to."""
     if annotation in _PLAIN_TYPES:
         return _PLAIN_TYPES[annotation]
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return f"[mapping](#{name})"
+        return f"[mapping](#{homes[annotation]})"
     parts = get_args(annotation)
     if not parts:
         return f"`{getattr(annotation, '__name__', annotation)}`"
-    return _composed_text(get_origin(annotation), parts, name)
+    return _composed_text(get_origin(annotation), parts, homes)
 
 
-def _composed_text(origin: object, parts: Sequence[Any], name: str) -> str:
+def _composed_text(origin: object, parts: Sequence[Any], homes: Mapping[type, str]) -> str:
     if origin is Literal:
         return ", ".join(f"`{part}`" for part in parts)
     if origin in (Union, UnionType):
         texts = [
-            _type_text(part, name)
+            _type_text(part, homes)
             for part in parts
             if part is not NoneType and not (part is int and float in parts)
         ]
         return " or ".join(dict.fromkeys(texts))
     if origin is Annotated:
-        return _type_text(parts[0], name)
+        return _type_text(parts[0], homes)
     if parts[-1] is Any:
         return "mapping"
     if origin is not None and issubclass(cast("type", origin), Mapping):
-        return f"mapping of names to {_type_text(parts[-1], name)}"
-    return f"list of {_type_text(parts[0], name)}".replace("number", "numbers")
+        return f"mapping of names to {_type_text(parts[-1], homes)}"
+    return f"list of {_type_text(parts[0], homes)}".replace("number", "numbers")
 
 
 def _with_bounds(text: str, metadata: Sequence[object]) -> str:
@@ -315,19 +325,22 @@ class _Doctests(Preprocessor):  # type: ignore[misc] # Markdown has no types
         return list(fence_doctests(lines))
 
 
+_DIRECTIVES: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
+    "settings": settings_lines,
+    "commands": commands_lines,
+    "command-details": command_details_lines,
+    "include": included_lines,
+}
+
+
 class _Directives(Preprocessor):  # type: ignore[misc] # Markdown has no types
     def run(self, lines: list[str]) -> list[str]:
         made: list[str] = []
         for line in lines:
-            match _DIRECTIVE.match(line):
-                case None:
-                    made.append(line)
-                case found if found[1] == "settings":
-                    made += settings_lines(found[2], found[3])
-                case found if found[1] == "commands":
-                    made += command_lines(found[2], found[3])
-                case found:
-                    made += included_lines(found[2])
+            if (found := _DIRECTIVE.match(line)) is None:
+                made.append(line)
+            else:
+                made += _DIRECTIVES[found[1]](*filter(None, found.groups()[1:]))
         return made
 
 
