@@ -116,7 +116,7 @@ def settings_lines(path: str, attribute: str | None = None) -> Iterator[str]:
         message = f"{path}.{attribute} takes no model; write its settings in the text"
         raise LookupError(message)
     for model in models:
-        yield from ("", _as_markdown(inspect.getdoc(model) or ""), "")
+        yield from ("", _title(model), "")
         yield from _table(model)
 
 
@@ -167,7 +167,7 @@ def _option_row(option: click.Option, context: click.Context) -> str:
     extra = option.get_help_extra(context)
     default = "required" if option.required else _shown_default(extra.get("default"))
     if option.is_flag:
-        value = "flag"
+        value, default = "flag", "off"
     elif isinstance(option.type, click.Choice):
         value = ", ".join(f"`{choice}`" for choice in option.type.choices)
     else:
@@ -190,9 +190,26 @@ def _help_text(command: click.Command) -> str:
     )
 
 
+def _title(model: type[BaseModel]) -> str:
+    """Return what a model is for, after the `kind` that chooses it where there are several."""
+    purpose = _as_markdown(inspect.getdoc(model) or "")
+    chosen = _only_kind(model)
+    return f"**`kind: {chosen}`**: {purpose}" if chosen else purpose
+
+
+def _only_kind(kind: type) -> str | None:
+    """Return the one value that a field `kind` takes, if it takes but one."""
+    values = get_args(get_type_hints(kind).get("kind"))
+    return values[0] if len(values) == 1 else None
+
+
 def _table(kind: type) -> Iterator[str]:
+    skipped = {"kind"} if _only_kind(kind) else set()
+    settings = [setting for setting in settings_of(kind) if setting.name not in skipped]
+    if not settings:
+        return
     yield from ("| setting | type | default | meaning |", "|---|---|---|---|")
-    for setting in settings_of(kind):
+    for setting in settings:
         meaning = _as_markdown(setting.meaning)
         yield _row(f"`{setting.name}`", setting.type, setting.default, meaning)
     yield ""
