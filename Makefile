@@ -7,14 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Videos of one's own get data of their own: make demo VIDEOS=/a/folder; make dev VIDEOS=/a/folder
-NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
-# MkDocs finds the project's Markdown extension in the current folder
+# MkDocs finds the project's Markdown extension in the current folder.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
+# Videos of one's own get data of their own: make demo VIDEOS=/a/folder; make dev VIDEOS=/a/folder
+NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu \
+.PHONY: install demo dev check test test-live test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu \
   docs docs-serve constraints clean help
 
 help: ## Say what there is to make
@@ -38,9 +38,13 @@ check: $(VENV)/.dev ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One process more than there are cores: some tests wait for daemons and browsers.
-test: $(VENV)/.dev ## Run every test
-	$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
+test: $(VENV)/.dev ## Run the quick tests: minutes
+	$(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) --dist worksteal
+
+# One process more than there are cores: these tests wait for daemons and browsers.
+test-live: $(VENV)/.dev ## Run all others: daemons, browsers, whole runs, kills, and more examples
+	$(BIN)/pytest -m "live or hypothesis" --hypothesis-profile=full \
+	  -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
 
 test-gpu: $(VENV)/.dev ## Run the tests that need an NVIDIA GPU; fails without one
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu

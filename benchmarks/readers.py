@@ -30,7 +30,7 @@ import zarr
 from benchmarks.footage import CORPUS
 from benchmarks.worker import cpu_seconds
 from frames_pipeline import FrameExtractionSignature, FrameStore, extract_frames, open_frames
-from frames_pipeline.export.export import Encoding, export_webdataset
+from frames_pipeline.export import Encoding, export_webdataset
 from frames_pipeline.readers.datasets import Windows, iterable_dataset
 
 _DOCS: Final = Path(__file__).parents[1] / "docs"

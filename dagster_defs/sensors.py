@@ -13,7 +13,7 @@ from dagster_defs.resources import WorkspaceResource
 from frames_pipeline import FramesPipelineError
 from frames_pipeline.pipeline import Change, Discovery, Workspace, discover, find_changes
 from frames_pipeline.sources.batches import Batching
-from frames_pipeline.sources.entries import said_of
+from frames_pipeline.sources.entries import describe_passed_over
 
 PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
 
@@ -72,7 +72,9 @@ def build_batch_sensor(
         except FramesPipelineError as error:
             return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
         if found.passed_over:
-            context.log.info(f"passed over under {here.source.url}: {said_of(found.passed_over)}")
+            context.log.info(
+                f"passed over under {here.source.url}: {describe_passed_over(found.passed_over)}"
+            )
         requests, partitions = _run_requests(tick, names), _partitions_requests(tick, names)
         if not requests and not partitions:
             reason = _skip_reason(tick, here.source.url, batching)
@@ -183,5 +185,5 @@ def _skip_reason(tick: Tick, source: str, batching: Batching) -> str:
         f"{len(found.listed)} videos under {source}, {found.waiting} of them wait "
         f"for a batch of {batching.batch_size}, or to be {batching.max_wait_s:g} s old; "
         f"none changed in the {len(tick.compared)} batches looked at; passed over: "
-        f"{said_of(found.passed_over)}"
+        f"{describe_passed_over(found.passed_over)}"
     )

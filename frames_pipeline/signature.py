@@ -15,18 +15,42 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 from frames_pipeline.errors import ConfigError
+from frames_pipeline.sampling import (
+    DEFAULT_RATE,
+    PARAMETERS,
+    TARGET_FPS,
+    FrameExtractionPolicy,
+    Parameter,
+    Rate,
+    as_rate,
+    policy_of,
+    positive_int,
+)
 
-Rate = int | float | str | Decimal | Fraction
-"""A rate as people write it: `2`, `0.5`, `"30000/1001"`, `Fraction(30000, 1001)`."""
+__all__ = [
+    "HASH_PREFIX",
+    "REVISION",
+    "Colour",
+    "CropTo",
+    "FrameExtractionPolicy",
+    "FrameExtractionSignature",
+    "FramePurpose",
+    "Interpolation",
+    "Pixels",
+    "Rate",
+    "ResizeMode",
+    "Rotation",
+    "as_rate",
+    "identity_fields",
+    "signatures_from_seed",
+]
 
 ResizeMode = Literal["stretch", "fit", "pad", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
@@ -56,24 +80,6 @@ _ALWAYS_WRITTEN: Final = frozenset(
 )
 """The fields of the first release. Every other enters the document only where it differs from its
 default, so that keys given out earlier stand."""
-_SEED_DEFAULT_RATE: Final = Fraction(2)
-
-
-class FrameExtractionPolicy(enum.StrEnum):
-    """How frames are chosen from a clip of n shown frames, counted from 0."""
-
-    first = enum.auto()
-    """Frame 0."""
-    middle = enum.auto()
-    """Frame (n - 1) // 2."""
-    last = enum.auto()
-    """Frame n - 1."""
-    sequence = enum.auto()
-    """The frames nearest in time to a regular grid of `target_fps`."""
-    uniform = enum.auto()
-    """`num_frames` frames spread over the clip: frame floor((2i + 1) * n / 2m) for i < m."""
-    keyframes = enum.auto()
-    """Every key frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +133,8 @@ class FrameExtractionSignature:
         for name, choices in _choices().items():
             _choice(name, getattr(self, name), choices)
         _set(self, "seed_fps", self._checked_seed_rate())
-        _set(self, "target_fps", self._checked_rate())
-        _set(self, "num_frames", self._checked_num_frames())
+        for parameter in PARAMETERS:
+            _set(self, parameter.name, self._checked_parameter(parameter))
         _set(self, "target_res", _checked_resolution(self.target_res))
         if self.target_res is None or None in self.target_res:
             _set(self, "resize_mode", "stretch")
@@ -140,29 +146,25 @@ class FrameExtractionSignature:
             message = f"revision {self.revision!r} is not known; this version makes {REVISION}"
             raise ConfigError(message)
 
-    def _checked_rate(self) -> Fraction | None:
-        if self.policy == FrameExtractionPolicy.sequence:
-            return _SEED_DEFAULT_RATE if self.target_fps is None else as_rate(self.target_fps)
-        if self.target_fps is not None:
-            message = f"target_fps={self.target_fps} has no meaning for policy '{self.policy}'"
-            raise ConfigError(message + "; leave it out, or use policy 'sequence'")
+    def _checked_parameter(self, parameter: Parameter) -> object:
+        """Return a field of the policy, normalised; refuse a value where the policy has no such."""
+        value = getattr(self, parameter.name)
+        if parameter in policy_of(self).parameters:
+            return parameter.check(value)
+        if value is not None:
+            message = f"{parameter.name}={value} has no meaning for policy '{self.policy}'"
+            others = " or ".join(f"'{name}'" for name in PARAMETERS[parameter])
+            raise ConfigError(f"{message}; leave it out, or use policy {others}")
         return None
 
     def _checked_seed_rate(self) -> Fraction | None:
         if self.seed_fps is None:
             return None
-        if self.policy not in _SEED_POLICIES or self.policy == FrameExtractionPolicy.sequence:
+        policy = policy_of(self)
+        if not policy.in_nemo_curator or TARGET_FPS in policy.parameters:
             message = f"seed_fps={self.seed_fps} has no meaning for policy '{self.policy}'"
             raise ConfigError(message + "; leave it out")
         return as_rate(self.seed_fps)
-
-    def _checked_num_frames(self) -> int | None:
-        if self.policy == FrameExtractionPolicy.uniform:
-            return _positive_int("num_frames", self.num_frames)
-        if self.num_frames is not None:
-            message = f"num_frames={self.num_frames} has no meaning for policy '{self.policy}'"
-            raise ConfigError(message + "; leave it out, or use policy 'uniform'")
-        return None
 
     @property
     def rate(self) -> Fraction:
@@ -212,11 +214,9 @@ class FrameExtractionSignature:
         return f"{self._slug()}-{digest[:16]}"
 
     def _slug(self) -> str:
+        parameters = policy_of(self).parameters
         parts = [str(self.policy)]
-        if self.target_fps is not None:
-            parts.append(str(self.target_fps).replace("/", "-") + "fps")
-        if self.num_frames is not None:
-            parts.append(str(self.num_frames))
+        parts += [one.spell(getattr(self, one.name)) for one in parameters]
         if self.target_res is None:
             parts.append("native")
         else:
@@ -237,10 +237,10 @@ class FrameExtractionSignature:
         >>> FrameExtractionSignature(policy="middle", seed_fps=1).seed_key()
         'FrameExtractionPolicy.middle-1000'
         """
-        if self.policy not in _SEED_POLICIES:
+        if not policy_of(self).in_nemo_curator:
             message = f"NeMo Curator has no policy '{self.policy}', so there is no key for it"
             raise ConfigError(message)
-        rate = cast(Fraction, self.target_fps or self.seed_fps or _SEED_DEFAULT_RATE)
+        rate = cast(Fraction, self.target_fps or self.seed_fps or DEFAULT_RATE)
         # in floats, as there: 1.001 * 1000 is a little less than 1001
         return f"FrameExtractionPolicy.{self.policy}-{int(float(rate) * 1000)}"
 
@@ -282,7 +282,7 @@ def signatures_from_seed(
     elif extract_purposes is not None:
         rates = [Fraction(_purpose(purpose).value) for purpose in extract_purposes]
     else:
-        rates = [_SEED_DEFAULT_RATE]
+        rates = [DEFAULT_RATE]
     if not rates:
         message = "no rate given: target_fps and extract_purposes may be left out, but not empty"
         raise ConfigError(message)
@@ -298,27 +298,6 @@ def signatures_from_seed(
             )
             signatures.setdefault(signature)
     return tuple(signatures)
-
-
-def as_rate(value: Rate) -> Fraction:
-    """A positive rate, exactly as written: the float `0.1` is one tenth.
-
-    >>> as_rate("30000/1001"), as_rate(29.97)
-    (Fraction(30000, 1001), Fraction(2997, 100))
-    """
-    try:
-        # a float counts as it is written, not as it is stored
-        rate = Fraction(repr(float(value)) if isinstance(value, float) else str(value))
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        message = f"rate {value!r} is not a number; write it as 2, 0.5 or '30000/1001'"
-        raise ConfigError(message) from error
-    if rate <= 0:
-        message = f"rate {value!r} is not above zero; write it as 2, 0.5 or '30000/1001'"
-        raise ConfigError(message)
-    return rate
-
-
-_SEED_POLICIES: Final = ("first", "middle", "last", "sequence")
 
 
 @cache
@@ -362,14 +341,6 @@ def _purpose(purpose: FramePurpose | str) -> FramePurpose:
     return FramePurpose[_choice("purpose", purpose, FramePurpose.__members__)]
 
 
-def _positive_int(name: str, value: object) -> int:
-    number = operator.index(value) if hasattr(value, "__index__") else 0
-    if number < 1 or isinstance(value, bool):
-        message = f"{name}={value!r} must be a whole number above zero"
-        raise ConfigError(message)
-    return number
-
-
 def _checked_resolution(value: object) -> tuple[int | None, int | None] | None:
     if value is None:
         return None
@@ -380,5 +351,5 @@ def _checked_resolution(value: object) -> tuple[int | None, int | None] | None:
     if len(sides) != 2:
         message = f"target_res={value!r} must have two sides, (height, width)"
         raise ConfigError(message)
-    height, width = (None if side is None else _positive_int("target_res", side) for side in sides)
+    height, width = (None if side is None else positive_int("target_res", side) for side in sides)
     return None if height is None and width is None else (height, width)

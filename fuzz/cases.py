@@ -253,7 +253,7 @@ def _given(batch: FrameBatch) -> Iterator[Given]:
 
 
 def _digest(pixels: np.ndarray) -> str:
-    return hashlib.sha1(np.ascontiguousarray(pixels), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(pixels.tobytes(), usedforsecurity=False).hexdigest()
 
 
 def _peak_mb() -> int:

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -67,7 +68,9 @@ def rewrite_damaged(path: Path, damaged: Path, intact: Path, random: Random) -> 
 
 
 def _read(stream: VideoStream) -> list[Coded]:
-    packets = stream.container.demux(stream)
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    packets = container.demux(stream)
     return [
         Coded(bytes(p), p.pts, p.dts, p.duration or 0, p.is_keyframe)
         for p, _ in zip(packets, range(_MOST_PACKETS), strict=False)
@@ -80,6 +83,7 @@ def _write(path: Path, fmt: str, flags: str, stream: VideoStream, packets: list[
     options = {"fflags": "+bitexact"}
     if flags and fmt in ("mp4", "mov", "3gp"):
         options["movflags"] = flags
+    assert stream.time_base is not None
     with av.open(str(path), "w", format=fmt, container_options=options) as container:
         out = container.add_stream_from_template(stream)
         for number, coded in enumerate(packets):

@@ -10,62 +10,22 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.checkout import ROOT, Checkout
 from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-ROOT = Path(__file__).parents[1]
-CACHES = {
-    ".git", ".grimp_cache", ".hypothesis", ".import_linter_cache", ".mypy_cache", ".pytest_cache",
-    ".ruff_cache", ".test-output", ".venv", "__pycache__",
-}  # fmt: skip
-"""Folders of the checkout that tools may write to while tests run."""
-
-# how long an example takes is the machine's affair
-settings.register_profile("frames", deadline=None)
-settings.load_profile("frames")
-
-
-def files_in(checkout: Path) -> set[str]:
-    """The files and folders of a checkout, without caches, below it."""
-    found = set()
-    for folder, folders, files in os.walk(checkout):
-        folders[:] = [name for name in folders if name not in CACHES]
-        found |= {str(Path(folder, name).relative_to(checkout)) for name in folders + files}
-    return {name for name in found if not name.startswith(".coverage")}
+# Examples have no deadline: a busy machine takes longer. `--hypothesis-profile=full` has more.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("full", deadline=None, max_examples=200)
+settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch the checkout, in the process that ends last: with xdist, not in its workers."""
+    """Watch the checkout in the process that ends last: with xdist, not in its workers."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Checkout(ROOT), "checkout")
-
-
-class Checkout:
-    """Fails a session in which something new came to lie in the checkout."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.before = files_in(folder)
-
-    def new(self) -> list[str]:
-        """What came since."""
-        return sorted(files_in(self.folder) - self.before)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.new():
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for name in self.new():
-            terminalreporter.write_line(f"A test wrote {name} into the checkout; use tmp_path")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait come first: a process waits while the others compute, and none at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -114,6 +74,6 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture
 def s3(s3_port: int) -> Iterator[S3]:
-    """A place in the bucket that nobody else uses."""
+    """A folder of its own in the bucket."""
     with proxied(s3_port) as s3:
         yield s3

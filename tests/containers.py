@@ -86,6 +86,7 @@ def as_matroska(
     tracks = void + element(0x1654AE6B, element(0xAE, track))
     blocks = number(0xE7, 0)
     for pts, is_key, data in packets:
+        assert pts is not None
         flags = b"\x80" if is_key else b"\0"
         blocks += element(0xA3, b"\x81" + struct.pack(">h", int(pts * base * 1000)) + flags + data)
     info = element(0x1549A966, number(0x2AD7B1, 1_000_000))

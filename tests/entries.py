@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from tests.waiting import PATIENCE_S
+
 T = TypeVar("T")
 
 IN_2099 = 4_070_908_800.0
 NOBODY = 65534
-A_WHILE = 300.0
-"""Seconds after which a call counts as hanging, even on a busy machine."""
 
 GOOD = (
     "another.mp4",  # a link to good.mp4
@@ -97,8 +97,8 @@ def within(call: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(A_WHILE)
-    assert not thread.is_alive(), f"it hangs for {A_WHILE} s"
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive(), f"it hangs for {PATIENCE_S} s"
     if raised:
         raise raised[0]
     return found[0]

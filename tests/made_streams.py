@@ -20,6 +20,7 @@ import numpy as np
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 RATE: Final = 25
 CONTAINERS: Final = {
@@ -83,11 +84,15 @@ def make_stream(folder: Path, seed: int, *, codec: str = "", cut: str = "") -> M
     return MadeStream(path, codec, container, settings, cut)
 
 
+def _no_options(random: Random, g: int) -> dict[str, Any]:
+    return {}
+
+
 def _settings(codec: str, random: Random) -> dict[str, Any]:
     """Return random encoder options, and the number of frames under `frames`."""
     g = random.choice((3, 6, 10, 50))
     options: dict[str, Any] = {"frames": random.randint(8, 30), "g": g}
-    return options | _OPTIONS.get(codec, lambda random, g: {})(random, g)
+    return options | _OPTIONS.get(codec, _no_options)(random, g)
 
 
 def _x264(random: Random, g: int) -> dict[str, Any]:
@@ -259,6 +264,7 @@ def _packets(
             made += context.encode(picture)
         made += context.encode(None)
         for packet in made if number else ():
+            assert packet.dts is not None
             packet.dts -= 4  # x265 gives some that are above the pts
         for place, packet in enumerate(made):
             if place and number and not keeps_sets and codec in {"libx264", "libx265"}:
@@ -312,6 +318,7 @@ def _write(
 ) -> None:
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=RATE)
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height = _size(codec)
         stream.pix_fmt = _pixel_format(codec, settings[0])
         stream.codec_context.options = _context(codec, settings[0]).options

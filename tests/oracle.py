@@ -121,7 +121,9 @@ def plain_frames(path: Path) -> Iterator[PlainFrame]:
                 yield PlainFrame(frame, frame.pts, key)
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | None]:
+def _packets(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[Packet[VideoStream] | None]:
     """Every packet that can be read, and `None` at the end, which drains the decoder."""
     with suppress(
         av.FFmpegError, ValueError, IndexError
@@ -149,7 +151,7 @@ def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
         if frame.format.name == "pal8" and number == 1:
             digest.update(bytes(plane))  # the palette has no lines
             continue
-        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         digest.update(lines[: plane.height, : line_bytes(frame, number)].tobytes())
     return digest.hexdigest()
 

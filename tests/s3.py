@@ -42,7 +42,7 @@ ERRORS = {
 }
 """Answers that S3, and what stands before it, give; by code, with their status."""
 
-QUICK = {"retries": {"max_attempts": 0}, "connect_timeout": 2, "read_timeout": 10}
+QUICK = {"retries": {"max_attempts": 0}, "connect_timeout": 600, "read_timeout": 600}
 """Botocore options without tries of its own: s3fs still makes five, within two seconds."""
 
 
@@ -193,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         host, port = self.server.behind
         dropped = ("expect", "connection")
         headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
-        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=600)) as connection:
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.waiting import wait_for
+
 
 def start(command: list[str | Path], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start a command, by what it says in a file."""
@@ -15,7 +17,15 @@ def start(command: list[str | Path], folder: Path, log: Path) -> subprocess.Pope
         return subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
 
 
-def end(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def is_at_work(process: psutil.Process) -> bool:
+    """Whether it lives; one without a reader of its exit code does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started, each by its pid, while what they need is there.
 
     A code server ends by itself when it has heard nothing for 20 seconds, unless its database is
@@ -25,10 +35,13 @@ def end(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    process.wait(seconds)
+    process.wait()
     _, alive = psutil.wait_procs(family, timeout=1)
     for one in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()
-    _, alive = psutil.wait_procs(alive, timeout=seconds)
-    assert not alive, f"still there, {seconds} s after they were to end: {alive}"
+    wait_for(
+        lambda: not any(map(is_at_work, alive)),
+        name=f"the end of {alive}",
+        progress=lambda: [is_at_work(one) for one in alive],
+    )

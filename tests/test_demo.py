@@ -13,11 +13,18 @@ from tests.videos import X264, make_video
 DEMO = Path("examples/demo.py").absolute()
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_demo_runs_twice_and_decodes_once(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     make_video(tmp_path / "videos" / "a.mp4", frames=75, options=X264)
-    command = [sys.executable, DEMO, "--data", tmp_path / "data", "--videos", tmp_path / "videos"]
+    command: list[str | Path] = [
+        sys.executable,
+        DEMO,
+        "--data",
+        tmp_path / "data",
+        "--videos",
+        tmp_path / "videos",
+    ]
     first, second = (
         subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)
     )

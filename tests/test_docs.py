@@ -68,7 +68,7 @@ def test_snippets_run(
     assert names["store"].verify("my-batch").ok
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its first line to its last, in a shell and in Python; then Dagster takes it up."""
     (tmp_path / "videos").mkdir()
@@ -107,7 +107,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_components_and_run_config_are_taken() -> None:
     """Those of README.md and docs/reference/configuration.md load, and their runs can be set up."""
     [mine] = map(yaml.safe_load, blocks("README.md", "yaml"))
-    assert FramesComponent.model_validate(mine["attributes"]).definitions()
+    assert FramesComponent.model_validate(mine["attributes"]).definitions().assets
     documents = blocks("docs/reference/configuration.md", "yaml")
     [component, run_config] = map(yaml.safe_load, documents)
     definitions = FramesComponent.model_validate(component["attributes"]).definitions()

@@ -49,7 +49,7 @@ def test_frames_are_rgb(frames: np.ndarray, found: str) -> None:
 @pytest.mark.parametrize(("wrong", "shape"), [(2, r"\(2,\)"), ((3, 1), r"\(3, 1\)")])
 def test_every_array_has_one_entry_per_frame(name: str, wrong: Any, shape: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must have shape \(3,\), .* not {shape}"):
-        batch(**{name: np.zeros(wrong, np.int64)})
+        batch(3, **{name: np.zeros(wrong, np.int64)})
 
 
 def test_a_batch_may_hold_no_frame() -> None:

@@ -146,8 +146,8 @@ def test_looks(stored: Stored, tmp_path: Path) -> None:
 
 
 def test_dry_runs(stored: Stored) -> None:
-    both("plan", stored.videos, "--sample", "3", "--processes", "1")
-    both("changes", stored.root, "-s", "policy=first", "--embeddings", "provider=perceptual")
+    both("estimate", stored.videos, "--sample", "3", "--processes", "1")
+    both("dry-run", stored.root, "-s", "policy=first", "--embeddings", "provider=perceptual")
 
 
 @pytest.mark.parametrize("name", NAMES[:8])

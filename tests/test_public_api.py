@@ -88,5 +88,5 @@ def test_the_tree_of_errors_is_the_one_drawn() -> None:
 
 def test_every_error_has_a_reason_of_its_own() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    reasons = [kind.reason for kind in kinds]
+    reasons = [vars(kind)["reason"] for kind in kinds]
     assert len(set(reasons)) == len(reasons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from frames_pipeline import (
     ConfigError,
+    FrameExtractionPolicy,
     FrameExtractionSignature,
     LimitExceededError,
     select_frames,
 )
+from frames_pipeline.sampling import PARAMETERS, POLICIES, estimated_frames
 
 timestamps = st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=30, unique=True).map(
     sorted
@@ -81,7 +84,7 @@ def test_uniform_takes_the_centres_of_equal_stretches(n: int, m: int) -> None:
 def test_points(n: int) -> None:
     def one(policy: str) -> list[int]:
         signature = FrameExtractionSignature(policy=policy)
-        return select_frames(signature, np.arange(n) * 7, Fraction(1, 90)).tolist()
+        return [int(row) for row in select_frames(signature, np.arange(n) * 7, Fraction(1, 90))]
 
     assert (one("first"), one("middle"), one("last")) == ([0], [(n - 1) // 2], [n - 1])
 
@@ -113,3 +116,34 @@ def test_more_than_the_limit_is_refused_before_anything_is_made() -> None:
     many = FrameExtractionSignature(policy="uniform", num_frames=10**9)
     with pytest.raises(LimitExceededError, match="1000000000 frames wanted"):
         select_frames(many, [0, 1], Fraction(1), max_frames=1000)
+
+
+EXAMPLES: dict[str, Any] = {"target_fps": Fraction(3), "num_frames": 5}
+
+
+@pytest.mark.parametrize("policy", FrameExtractionPolicy)
+def test_every_policy_has_a_record_that_holds(policy: FrameExtractionPolicy) -> None:
+    """Its fields, the spelling of its key and its estimate fit what it selects."""
+    record = POLICIES[policy]
+    values = {one.name: EXAMPLES[one.name] for one in record.parameters}
+    signature = FrameExtractionSignature(policy, **values)
+    spelled = [str(policy), *(one.spell(values[one.name]) for one in record.parameters), "native"]
+    assert signature.key.startswith("-".join(spelled) + "-")
+    for other in PARAMETERS.keys() - set(record.parameters):
+        with pytest.raises(ConfigError, match=f"no meaning for policy '{policy}'; leave it out"):
+            FrameExtractionSignature(policy, **values, **{other.name: EXAMPLES[other.name]})
+
+    seconds, keys = 4, [number % 50 == 0 for number in range(100)]
+    selected = select_frames(signature, range(100), Fraction(1, 25), key_frame=keys)
+    assert selected.tolist() == sorted(selected)
+    estimate = estimated_frames(signature, Fraction(seconds))
+    assert abs(len(selected) - estimate) <= (0 if record.is_estimate_exact else 1)
+    if record.is_estimate_exact:
+        assert estimated_frames(signature, Fraction(0)) == estimate
+
+
+def test_policies_name_each_other_where_a_field_does_not_fit() -> None:
+    with pytest.raises(ConfigError, match="leave it out, or use policy 'sequence'"):
+        FrameExtractionSignature("uniform", num_frames=2, target_fps=1)
+    with pytest.raises(ConfigError, match="leave it out, or use policy 'uniform'"):
+        FrameExtractionSignature(num_frames=2)

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -189,8 +190,8 @@ def test_a_signed_video(planted: Planted, host: str, tmp_path: Path) -> None:
             ("broken.mp4", "cannot reach"),
         ):
             url = f"{host}/{name}?{planted.query(kind)}"
-            planted.tried(lambda do=do, url=url: do(url), match)
-        planted.tried(lambda do=do: do(f"{nowhere()}/a.mp4?{planted.query(kind)}"), "cannot reach")
+            planted.tried(partial(do, url), match)
+        planted.tried(partial(do, f"{nowhere()}/a.mp4?{planted.query(kind)}"), "cannot reach")
 
     signed = [f"{host}/{name}?v=1&{planted.query(kind)}" for name in ("a.mp4", "text.mp4", "z.mp4")]
     root = tmp_path / "root"
@@ -245,11 +246,11 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
     ):
         planted.tried(refused, match)
     for command in (
-        ("plan", url),
+        ("estimate", url),
         ("ls", url),
         ("gc", url),
         ("verify", url),
-        ("changes", url),
+        ("dry-run", url),
         ("extract", "a.mp4", "--root", url),
         ("export", tmp_path, MIDDLE.key, url, "--as", "images"),
         ("pack", tmp_path, MIDDLE.key, url),

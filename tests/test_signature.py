@@ -28,7 +28,7 @@ GOLDEN = {
 
 def signatures() -> st.SearchStrategy[FrameExtractionSignature]:
     side = st.one_of(st.none(), st.integers(1, 4096))
-    common = {
+    common: dict[str, st.SearchStrategy[Any]] = {
         "target_res": st.one_of(st.none(), st.tuples(side, side)),
         "resize_mode": st.sampled_from(["stretch", "fit", "pad", "crop"]),
         "interpolation": st.sampled_from(["bicubic", "bilinear", "area", "lanczos"]),
@@ -44,7 +44,9 @@ def signatures() -> st.SearchStrategy[FrameExtractionSignature]:
             "target_fps": st.fractions(min_value=Fraction(1, 100), max_value=1000),
         },
     ]
-    return st.one_of(st.builds(FrameExtractionSignature, **policy, **common) for policy in policies)
+    return st.one_of(
+        *(st.builds(FrameExtractionSignature, **policy, **common) for policy in policies)
+    )
 
 
 def pixels_asked_for(signature: FrameExtractionSignature) -> tuple[object, ...]:
@@ -116,8 +118,9 @@ def test_every_choice_of_every_field_is_another_key_but_the_default() -> None:
         made = [dataclasses.replace(native, **{name: value}) for value in get_args(hint)]
         assert len({one.key for one in made}) == len(made) == len(set(made))
         assert getattr(native, name) == getattr(made[0], name)
+        wrong: Any = {name: "neither"}
         with pytest.raises(ConfigError, match=f"no {name} 'neither'; choose one of"):
-            dataclasses.replace(native, **{name: "neither"})
+            dataclasses.replace(native, **wrong)
         for one in made:
             assert FrameExtractionSignature.from_json(one.canonical_json()) == one
 

@@ -174,11 +174,12 @@ def test_every_setting_is_in_the_reference(site: Site, kind: type) -> None:
 
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command below one, with the words that call it."""
+    """Every command below one that is not hidden, with the words that call it."""
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
-            yield f"{path} {name}", below
-            yield from commands(below, f"{path} {name}")
+            if not below.hidden:
+                yield f"{path} {name}", below
+                yield from commands(below, f"{path} {name}")
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands(main, "frames-pipeline")))

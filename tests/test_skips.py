@@ -40,7 +40,15 @@ def test_skips(
     shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
     cases = CASES.format(**{"module": "pytest", "reason": ""} | case)
     (tmp_path / "test_cases.py").write_text(cases)
-    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--rootdir",
+        tmp_path,
+        tmp_path,
+    ]
     environment = {"CI": ci, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1].startswith(ending), done.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 ROWS, COLUMNS = 3, 4
@@ -91,6 +92,7 @@ def make_video(
     base = time_base or 1 / Fraction(rate)
     with av.open(str(path), "w", container_options=dict(container_options or {})) as container:
         stream = container.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.time_base = base
         stream.codec_context.thread_count = 1

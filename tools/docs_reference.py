@@ -139,7 +139,7 @@ def included_lines(name: str) -> Iterator[str]:
 
 
 def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
-    for name, command in sorted(group.commands.items()):
+    for name, command in _shown(group):
         inner = click.Context(command, parent=context, info_name=name, show_default=True)
         yield from ("", f"### `{inner.command_path}`", "", _help_text(command), "")
         if isinstance(command, click.Group):
@@ -154,9 +154,14 @@ def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
                 yield _option_row(parameter, inner)
 
 
+def _shown(group: click.Group) -> list[tuple[str, click.Command]]:
+    """Return the commands of a group by name, without hidden ones."""
+    return [(name, one) for name, one in sorted(group.commands.items()) if not one.hidden]
+
+
 def _overview(group: click.Group, context: click.Context) -> Iterator[str]:
     yield from ("| command | purpose |", "|---|---|")
-    for name, command in sorted(group.commands.items()):
+    for name, command in _shown(group):
         full = f"{context.command_path} {name}"
         purpose = _as_markdown((command.help or "").strip().split("\n\n")[0].replace("\n", " "))
         yield f"| [`{full}`](#{full.replace(' ', '-')}) | {_cell(purpose)} |"

@@ -103,7 +103,7 @@ def docstrings() -> list[Sentence]:
 
 def help_texts() -> list[Sentence]:
     """Return the sentences of `description=` and `help=`, and of the docstrings of commands."""
-    found = []
+    found: list[Sentence] = []
     for file in _modules():
         place = str(file.relative_to(ROOT))
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,8 +1,8 @@
 """`frames-pipeline`: the same work without Dagster, for a shell.
 
-Everything that is printed can be had as JSON, with `--json`. Exit codes: 0, all is well; 1,
-something is not (a clip failed, an object is missing); 2, the command cannot be done as it
-was given. Completion: `eval "$(_FRAMES_PIPELINE_COMPLETE=bash_source frames-pipeline)"`.
+Use `--json` for output as JSON. Exit codes: 0, success; 1, a clip failed, or an object is missing
+or damaged; 2, an argument or a setting is wrong. Completion:
+`eval "$(_FRAMES_PIPELINE_COMPLETE=bash_source frames-pipeline)"`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`frames-pipeline changes`: what would be made, before anything is."""
+"""`frames-pipeline dry-run`: the frames and rows that a run would make."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from frames_pipeline.pipeline import Estimate, Workspace, estimate_changes, esti
 
 
 class _Step(NamedTuple):
-    """A table that is made from frames, and by whom."""
+    """A table made from frames, with its provider."""
 
     table: str
     name: str
-    """What its rows are called, where a batch has several."""
+    """Name of the definition; empty for the default one."""
     provider: Provider
     ask: Callable[[FrameBatch], object]
-    """Has the provider do a clip."""
+    """Run the provider on a clip."""
 
 
 Steps = tuple[_Step, ...]
@@ -54,19 +54,19 @@ _MAKE: Final = {"embeddings": _embeddings, "quality": _quality, "captions": _cap
 def _steps(
     context: click.Context, option: click.Parameter, texts: tuple[str, ...], *, table: str
 ) -> Steps:
-    """Each as `provider=transformers,model=…`, or as a JSON document with these fields."""
+    """Parse providers, each as `provider=transformers,model=…` or as a JSON document."""
     found = []
     for text in texts:
         if text.lstrip().startswith("{"):
             try:
                 fields = json.loads(text)
             except ValueError as error:
-                raise click.BadParameter(f"{text!r} is no JSON document: {error}") from error
+                raise click.BadParameter(f"{text!r} is not valid JSON: {error}") from error
         else:
             fields = options.pairs(context, option, tuple(text.split(",")))
         name, called = fields.pop("provider", None), fields.pop("name", "")
         if not isinstance(name, str):
-            raise click.BadParameter(f"{text!r} names no provider: give provider=NAME,…")
+            raise click.BadParameter(f"{text!r} has no provider; give provider=NAME,…")
         found.append(_MAKE[table](name, fields, str(called)))
     return tuple(found)
 
@@ -77,12 +77,12 @@ def _step_option(table: str) -> Callable[[options.F], options.F]:
         callback=partial(_steps, table=table),
         multiple=True,
         metavar="PROVIDER",
-        help=f"Also the rows of {table} that this provider would make from these frames: "
-        "provider=NAME and its parameters, or a JSON document; name=NAME for those of a name.",
+        help=f"Include rows of {table} by this provider: provider=NAME and its parameters, or a "
+        "JSON document. Add name=NAME for a named definition. Repeat it for several.",
     )
 
 
-@click.command()
+@click.command("dry-run")
 @options.root
 @click.argument("batches", metavar="BATCH...", nargs=-1)
 @options.signatures
@@ -93,11 +93,10 @@ def _step_option(table: str) -> Callable[[options.F], options.F]:
     "--measure",
     "measures",
     is_flag=True,
-    help="Have each provider do a clip, to tell how long the others take. Loads models, and asks "
-    "endpoints.",
+    help="Run each provider on one clip to estimate the time. Loads models and calls endpoints.",
 )
 @options.as_json
-def changes(
+def dry_run(
     *,
     root: str,
     batches: tuple[str, ...],
@@ -109,11 +108,11 @@ def changes(
     root_options: Options,
     as_json: bool,
 ) -> None:
-    """What these settings would make anew: a dry run.
+    """Show the frames and rows that a run with these settings would make.
 
-    It is told from tables alone, of every batch unless some are named. Nothing is to be done for
-    frames that are there already, from the bytes that the videos had at the last look; nor for rows
-    that were made from the same frames, by the same provider with the same parameters.
+    Reads only stored tables; opens no video. Checks every batch unless you name some. Frames count
+    as done if they were extracted from the bytes that the video had at the last scan. Rows count as
+    done if they were made from the same frames by the same provider with the same parameters.
     """
     here = options.workspace(root, root_options)
     found = [
@@ -162,7 +161,7 @@ def _row(estimate: Estimate) -> dict[str, Any]:
 
 
 def _totals(found: list[Estimate]) -> Iterator[dict[str, Any]]:
-    """A row for each step of all batches, where there are several."""
+    """Yield a row with the total of each step, if there are several batches."""
     steps: dict[tuple[str, str, str], list[Estimate]] = {}
     for one in found:
         steps.setdefault((one.step, one.name, one.signature), []).append(one)
@@ -176,7 +175,7 @@ def _totals(found: list[Estimate]) -> Iterator[dict[str, Any]]:
 
 
 def _seconds(estimates: list[Estimate]) -> str:
-    """Sum of those that are known; `+` says that others are not."""
+    """Return the sum of the known estimates; `+` marks that others are unknown."""
     known = [one.cpu_seconds for one in estimates if one.cpu_seconds is not None]
     if not known:
         return "unknown"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, Final, TypeVar, cast
+from types import NoneType
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import click
 
 from frames_pipeline.clipping import Clipping, FixedStride, Shots, WholeVideo
+from frames_pipeline.decoding.backends import DECODERS
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Prices, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
@@ -20,18 +22,24 @@ from frames_pipeline.text.addresses import is_secret_name
 F = TypeVar("F", bound=Callable[..., Any])
 
 Options = dict[str, object]
-"""What fsspec is given."""
+"""fsspec options."""
 
 Signatures = tuple[FrameExtractionSignature, ...]
 
 _DEFAULT = "target_fps=2,target_res=224x224"
+_WHOLE_NUMBERS: Final = frozenset(
+    name
+    for name, hint in get_type_hints(FrameExtractionSignature).items()
+    if set(get_args(hint) or [hint]) <= {int, NoneType}
+)
+"""Fields of a signature that are whole numbers."""
 _PRICES: Final = tuple(field.name for field in fields(Prices))
 
 
 def _signatures(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[FrameExtractionSignature, ...]:
-    """Each as `target_fps=2,target_res=224x224`, or as its JSON document."""
+    """Parse signatures, each as `target_fps=2,target_res=224x224` or as a JSON document."""
     try:
         return tuple(
             FrameExtractionSignature.from_json(text)
@@ -43,26 +51,26 @@ def _signatures(
         raise click.BadParameter(str(error)) from error
 
 
-def _cutting(_context: click.Context, _option: click.Parameter, text: str) -> Clipping:
-    """`whole`, `shots`, or seconds of a clip."""
+def _clipping(_context: click.Context, _option: click.Parameter, text: str) -> Clipping:
+    """Parse `whole`, `shots`, or the seconds per clip."""
     if text in ("whole", "shots"):
         return WholeVideo() if text == "whole" else Shots()
     try:
         return FixedStride(float(text), float(text), 0)
     except (ConfigError, ValueError) as error:
-        message = f"{text!r} is neither `whole`, `shots` nor a number of seconds: {error}"
+        message = f"{text!r} is not `whole`, `shots` or a number of seconds: {error}"
         raise click.BadParameter(message) from error
 
 
 def pairs(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, object]:
-    """`NAME=VALUE`, the value as JSON where it is such."""
+    """Parse `NAME=VALUE`; values are parsed as JSON where possible."""
     values: dict[str, object] = {}
     for text in texts:
         name, found, value = text.partition("=")
         if not found:
-            message = f"{text!r} has no `=`"
+            message = f"{text!r} has no `=`; write name=value"
             raise click.BadParameter(message)
         try:
             values[name] = json.loads(value)
@@ -86,7 +94,7 @@ def storage_options(
             message = f"{text!r} has no `=`; write name=value, or name.name=value"
             raise click.BadParameter(message)
         if not all(path):
-            message = f"{name!r} is no name; write name=value, or name.name=value"
+            message = f"{name!r} is not a name; write name=value, or name.name=value"
             raise click.BadParameter(message)
         _put(values, path, _storage_value(name, value))
     return values
@@ -99,7 +107,7 @@ def _storage_value(name: str, value: str) -> object:
         return json.loads(value, parse_constant=str)
     except ValueError as error:
         if value.lstrip().startswith(("{", "[")):
-            message = f"the value of {name!r} is no JSON document: {error}; write it as JSON, or "
+            message = f"the value of {name!r} is not valid JSON: {error}; write it as JSON, or "
             raise click.BadParameter(
                 f"{message}{name}.NAME=VALUE for each of its options"
             ) from error
@@ -112,10 +120,10 @@ def _put(values: Options, path: Sequence[str], value: object) -> None:
     for depth, parent in enumerate(parents, 1):
         within = values.setdefault(parent, {})
         if not isinstance(within, dict):
-            message = (
-                f"{'.'.join(path[:depth])!r} has a value, and so no {'.'.join(path[depth:])!r}"
+            message = f"{'.'.join(path[:depth])!r} has a value already, so it cannot contain "
+            raise click.BadParameter(
+                f"{message}{'.'.join(path[depth:])!r}; give the value or its options"
             )
-            raise click.BadParameter(message)
         values = within
     if last in values:
         raise click.BadParameter(f"{'.'.join(path)!r} is given twice; give each option once")
@@ -123,11 +131,11 @@ def _put(values: Options, path: Sequence[str], value: object) -> None:
 
 
 def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Prices:
-    """`NAME=NUMBER`, each a field of `Prices`."""
+    """Parse `NAME=NUMBER`; the names are the fields of `Prices`."""
     given = pairs(context, option, texts)
     for name, value in given.items():
         if name not in _PRICES or not isinstance(value, int | float):
-            message = f"`{name}={value}` is no price: give NAME=NUMBER of {', '.join(_PRICES)}"
+            message = f"`{name}={value}` is not a price; give NAME=NUMBER of {', '.join(_PRICES)}"
             raise click.BadParameter(message)
     try:
         return Prices(**cast("dict[str, float]", given))
@@ -136,7 +144,7 @@ def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, .
 
 
 def signatures(command: F) -> F:
-    """`--signature`, any number of times."""
+    """Add `--signature`, which can be repeated."""
     return click.option(
         "--signature",
         "-s",
@@ -145,126 +153,151 @@ def signatures(command: F) -> F:
         multiple=True,
         default=[_DEFAULT],
         show_default=True,
-        help="Which frames: fields of a signature, or its JSON document. May be given again: all "
-        "of them come from one decode.",
+        help="Frames to extract: fields of a signature, or its JSON document. Repeat it for "
+        "several signatures; one decode serves all of them.",
     )(command)
 
 
 def clipping(command: F) -> F:
-    """`--clips`."""
+    """Add `--clips`."""
     return click.option(
         "--clips",
         "clipping",
-        callback=_cutting,
+        callback=_clipping,
         default="whole",
         show_default=True,
-        help="Clips: `whole`, `shots` (docs/guides/clipping.md), or the seconds of a clip.",
+        help="Clips of a video: `whole`, `shots` (docs/guides/clipping.md), or seconds per clip.",
     )(command)
 
 
 def root(command: F) -> F:
-    """ROOT and how to reach it."""
+    """Add the argument ROOT with `--root-option`."""
     return click.argument("root")(root_options(command))
 
 
 def root_options(command: F) -> F:
-    """`--root-option`."""
+    """Add `--root-option`."""
     return click.option(
         "--root-option",
         "root_options",
         callback=storage_options,
         multiple=True,
-        help="An fsspec option for the root, such as endpoint_url=… or, within another option, "
-        "client_kwargs.region_name=…. Values may be JSON. Drivers take credentials from the "
-        "environment.",
+        help="fsspec option of ROOT, such as endpoint_url=…. Write a nested option with a dot: "
+        "client_kwargs.region_name=…. Values can be JSON. Set credentials in the environment.",
     )(command)
 
 
 def source_options(command: F) -> F:
-    """`--source-option`."""
+    """Add `--source-option`."""
     return click.option(
         "--source-option",
         "source_options",
         callback=storage_options,
         multiple=True,
-        help="An fsspec option for the videos.",
+        help="fsspec option of the videos, as NAME=VALUE. Write a nested option with a dot.",
     )(command)
 
 
 def suffixes(command: F) -> F:
-    """`--suffix`."""
+    """Add `--suffix`."""
     return click.option(
         "--suffix",
         "suffixes",
         multiple=True,
         default=SUFFIXES,
-        help="File suffix of videos, such as .mp4, in any case. Repeat it for several. The default "
-        "is every suffix of a format that can be opened.",
+        help="File suffix of videos, such as .mp4, in upper or lower case. Repeat it for several. "
+        "Default: the suffixes of all supported formats.",
     )(command)
 
 
 def follow_links(command: F) -> F:
-    """`--follow-links`."""
+    """Add `--follow-links`."""
     return click.option(
-        "--follow-links", is_flag=True, help="Follow links that lead out of the source."
+        "--follow-links", is_flag=True, help="Follow symlinks that lead out of SOURCE."
     )(command)
 
 
 def target_options(command: F) -> F:
-    """`--target-option`."""
+    """Add `--target-option`."""
     return click.option(
         "--target-option",
         "target_options",
         callback=storage_options,
         multiple=True,
-        help="An fsspec option for the target.",
+        help="Storage option of TARGET, as NAME=VALUE. Write a nested option with a dot.",
     )(command)
 
 
 def prices(command: F) -> F:
-    """`--price`."""
+    """Add `--price`."""
     return click.option(
         "--price",
         "prices",
         callback=_prices,
         multiple=True,
-        help=f"What something costs, as NAME=NUMBER: {', '.join(_PRICES)}.",
+        help=f"Price of an item, as NAME=NUMBER. Items: {', '.join(_PRICES)}.",
     )(command)
 
 
 def delete(command: F) -> F:
-    """`--delete`."""
-    return click.option("--delete", is_flag=True, help="Delete it; otherwise it is only said.")(
+    """Add `--delete`."""
+    return click.option("--delete", is_flag=True, help="Delete. Without this flag, only report.")(
         command
     )
 
 
 def grace_hours(command: F) -> F:
-    """`--grace-hours`."""
+    """Add `--grace-hours`."""
     return click.option(
         "--grace-hours",
         default=GRACE_SECONDS / 3600,
         show_default=True,
-        help="Longer than writers take, and than readers hold on to what they opened.",
+        help="Keep anything written within this many hours.",
     )(command)
 
 
 def as_json(command: F) -> F:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def batches(command: F) -> F:
+    """Add `--batch`, which can be repeated."""
+    return click.option(
+        "--batch",
+        "batches",
+        multiple=True,
+        help="Take this batch only. Repeat it for several. Default: every batch.",
+    )(command)
+
+
+def decoder(command: F) -> F:
+    """Add `--decoder`, with the backends of the registry as choices."""
+    return click.option(
+        "--decoder",
+        type=click.Choice(list(DECODERS)),
+        default=next(iter(DECODERS)),
+        show_default=True,
+        help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
+    )(command)
+
+
+def processes(command: F) -> F:
+    """Add `--processes`."""
+    return click.option("--processes", default=0, help="Worker processes; 0: one per core.")(
         command
     )
 
 
 def workspace(root: str, options: Options) -> Workspace:
-    """What lies under a root; there is no source."""
+    """Open the workspace of a root, without a source."""
     return Workspace.at(".", root, root_options=options)
 
 
 def _field(text: str) -> tuple[str, object]:
     name, found, value = (part.strip() for part in text.partition("="))
     if not found:
-        message = f"{text!r} is no field: write name=value, with commas between"
+        message = f"{text!r} is not a field; write name=value, with commas between fields"
         raise ConfigError(message)
     if name == "target_res":
         sides = value.split("x")
@@ -272,6 +305,6 @@ def _field(text: str) -> tuple[str, object]:
             message = f"target_res={value} must be HEIGHTxWIDTH, as in 224x224 or 360x-1"
             raise ConfigError(message)
         return name, [int(side) for side in sides]
-    if name in ("num_frames", "revision") and value.isdigit():
+    if name in _WHOLE_NUMBERS and value.isdigit():
         return name, int(value)
     return name, value

@@ -1,16 +1,17 @@
 """Output of commands: tables for people, JSON for programs, pictures in a terminal.
 
-This is the one module that prints. Much of the text is untrusted: file names, captions, messages of
-other libraries. So it is printed without markup or emoji codes, with a visible escape for every
+This is the only module that prints. Much of the text is untrusted: file names, captions, messages
+of other libraries. So it is printed without markup or emoji codes, with a visible escape for every
 control character, and with secrets removed from URLs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -40,7 +41,7 @@ def document(value: object) -> None:
 
 
 def table(rows: Iterable[Mapping[str, Any]], *columns: str) -> None:
-    """Print rows with a head; numbers to the right."""
+    """Print rows under column names; numbers are right-aligned."""
     shown = list(rows)
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
@@ -60,7 +61,7 @@ def facts(values: Mapping[str, Any]) -> None:
 
 
 def picture(jpeg: bytes, *, columns: int) -> None:
-    """Print a picture in half blocks of 24-bit colour, two pixels per character."""
+    """Print a picture in half blocks of 24-bit colour: two pixels per character."""
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     height = max(2, round(image.height * columns / image.width) // 2 * 2)
     pixels = np.asarray(image.resize((columns, height), Image.Resampling.LANCZOS))
@@ -73,7 +74,7 @@ def picture(jpeg: bytes, *, columns: int) -> None:
 
 
 def size(count: float) -> str:
-    """Bytes, for people.
+    """Return a number of bytes in readable units.
 
     >>> size(999), size(1_500_000)
     ('999 B', '1.5 MB')
@@ -83,6 +84,26 @@ def size(count: float) -> str:
     while count >= 1000 and power < len(units) - 1:
         count, power = count / 1000, power + 1
     return f"{count:.0f} B" if power == 0 else f"{count:.1f} {units[power]}"
+
+
+def freed(objects: int, count: int, *, dry_run: bool) -> dict[str, Any]:
+    """Return the facts of a clean-up: objects, bytes, and whether they were deleted."""
+    deleted = "no: give --delete" if dry_run else "yes"
+    return {"objects": objects, "bytes": size(count), "deleted": deleted}
+
+
+@contextlib.contextmanager
+def progress(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on stderr if that is a terminal; yield its update function."""
+    with click.progressbar(
+        length=1, label=label, file=sys.stderr, hidden=quiet or not sys.stderr.isatty()
+    ) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield update
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""`frames-pipeline sql`: questions to all tables at once."""
+"""`frames-pipeline sql`: query the tables of all batches."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv"}
 @options.root
 @click.argument("query", required=False)
 @click.option(
-    "--out", "-o", type=click.Path(path_type=Path), help="A .parquet or .csv file to write."
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Write the result to this .parquet or .csv file.",
 )
 @click.option(
     "--unchecked",
     is_flag=True,
-    help="Skip the comparison of every file with its sum, which reads the tables whole.",
+    help="Skip comparing files with their checksums, which reads the tables whole.",
 )
 @options.as_json
 def sql(
@@ -45,19 +48,19 @@ def sql(
     unchecked: bool,
     as_json: bool,
 ) -> None:
-    """Ask the tables of all batches, in DuckDB's SQL.
+    """Query the tables of all batches in DuckDB's SQL.
 
-    Without a QUERY, it says which tables there are: catalog, videos, clips, outcomes, quality,
-    embeddings, clip_embeddings, captions, near_duplicates; those of a named provider are
-    embeddings_NAME, captions_NAME. Retired batches are left out. The files of the tables that the
-    QUERY names are compared with their sums first.
+    Without QUERY, lists the tables: catalog, videos, clips, outcomes, quality, embeddings,
+    clip_embeddings, captions, near_duplicates. Tables of a named provider are embeddings_NAME and
+    captions_NAME. Retired batches are left out. Compares the files of the tables in QUERY with
+    their checksums first.
     """
     if out is not None and out.suffix not in _WRITERS:
-        message = f"{out} must end in {' or '.join(_WRITERS)}"
+        message = f"--out {out} must end in {' or '.join(_WRITERS)}"
         raise ConfigError(message)
     here = options.workspace(root, root_options)
     if query is None:
-        _tell_tables(open_views(here, check=not unchecked), as_json=as_json)
+        _print_tables(open_views(here, check=not unchecked), as_json=as_json)
         return
     names = view_names(here)
     views = open_views(here, names=_named_in(query, names), check=not unchecked)
@@ -68,22 +71,22 @@ def sql(
     try:
         found = connection.sql(query)
         if found is None:
-            message = "the query gives no rows; ask with SELECT"
+            message = "the query returns no rows; use SELECT"
             raise ConfigError(message)
         with _readable():
-            _tell(found, out, as_json=as_json)
+            _print_result(found, out, as_json=as_json)
     except duckdb.Error as error:
-        said = " ".join(str(error).split())
-        message = f"{said}; there are {', '.join(names) or 'no tables'}"
+        text = " ".join(str(error).split())
+        message = f"{text}; the tables are {', '.join(names) or 'none yet'}"
         raise ConfigError(message) from error
 
 
 def _named_in(query: str, names: Iterable[str]) -> list[str]:
-    """The tables that a query may ask: their names are in its text."""
+    """Return the tables whose names are in the text of a query."""
     return [name for name in names if name.lower() in query.lower()]
 
 
-def _tell_tables(views: Mapping[str, ds.Dataset], *, as_json: bool) -> None:
+def _print_tables(views: Mapping[str, ds.Dataset], *, as_json: bool) -> None:
     with _readable():
         rows = [{"table": name, "rows": view.count_rows()} for name, view in views.items()]
     if as_json:
@@ -94,7 +97,7 @@ def _tell_tables(views: Mapping[str, ds.Dataset], *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
-    """Damage that Arrow meets in a file is an `IntegrityError`."""
+    """Raise `IntegrityError` for damage that Arrow finds in a file."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -102,7 +105,7 @@ def _readable() -> Iterator[None]:
         raise IntegrityError(message) from error
 
 
-def _tell(found: duckdb.DuckDBPyRelation, out: Path | None, *, as_json: bool) -> None:
+def _print_result(found: duckdb.DuckDBPyRelation, out: Path | None, *, as_json: bool) -> None:
     if out is not None:
         getattr(found, _WRITERS[out.suffix])(str(out))
         output.line(str(out))
@@ -118,5 +121,5 @@ def _import_duckdb() -> ModuleType:
     try:
         return importlib.import_module("duckdb")
     except ImportError as error:
-        message = "questions in SQL need DuckDB: pip install 'frames-pipeline[sql]'"
+        message = "DuckDB is not installed; run pip install 'frames-pipeline[sql]'"
         raise ConfigError(message) from error

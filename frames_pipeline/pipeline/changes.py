@@ -19,12 +19,11 @@ from frames_pipeline.pipeline.derive import standing_clips
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
 from frames_pipeline.pipeline.workspace import Row, Workspace
-from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
+from frames_pipeline.sampling import estimated_frames
+from frames_pipeline.signature import FrameExtractionSignature
 
 _COMPRESSION: Final = 0.6
 """Stored bytes of a raw one, where the batch has no frames to tell it from: natural video."""
-_KEY_FRAMES_PER_SECOND: Final = 0.5
-"""As encoders set them unless told otherwise: every 250 frames or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +185,8 @@ def _before(batch: str, cut: Iterable[Row], workspace: Workspace) -> _Before:
 
 def _amount(signature: FrameExtractionSignature, clip: Row, before: _Before) -> tuple[int, float]:
     """Frames that a clip gives, and bytes that they take in the store."""
-    frames = _frames(signature, clip)
+    frames = estimated_frames(signature, Fraction(clip["duration_seconds"]))
     return frames, frames * _frame_bytes(signature, clip) * before.compression
-
-
-def _frames(signature: FrameExtractionSignature, clip: Row) -> int:
-    """Frames that a clip gives: exact but for `sequence` and `keyframes`."""
-    seconds = Fraction(clip["duration_seconds"])
-    match signature.policy:
-        case FrameExtractionPolicy.sequence:
-            return max(1, round(seconds * signature.rate))
-        case FrameExtractionPolicy.uniform:
-            return signature.num_frames or 0
-        case FrameExtractionPolicy.keyframes:
-            return max(1, round(float(seconds) * _KEY_FRAMES_PER_SECOND))
-        case _:
-            return 1
 
 
 def _frame_bytes(signature: FrameExtractionSignature, clip: Row) -> int:

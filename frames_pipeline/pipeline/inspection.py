@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,12 +18,9 @@ from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.ingest import is_size_known, shown_size
 from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.signature import FrameExtractionPolicy, FrameExtractionSignature
+from frames_pipeline.sampling import policy_of
+from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
-
-_ONE_FRAME: Final = frozenset(
-    {FrameExtractionPolicy.first, FrameExtractionPolicy.middle, FrameExtractionPolicy.last}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +185,9 @@ def _misfits(
 
 
 def _expected_frames(signature: FrameExtractionSignature) -> int | None:
-    """How many frames every clip gives, where that is known without its timestamps."""
-    return 1 if signature.policy in _ONE_FRAME else signature.num_frames
+    """Return the number of frames of every clip, where the policy alone fixes it."""
+    policy = policy_of(signature)
+    return policy.estimate(Fraction(0), signature) if policy.is_estimate_exact else None
 
 
 def _is_in_order(clip: ClipDescription) -> bool:

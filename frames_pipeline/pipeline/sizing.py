@@ -33,7 +33,7 @@ from frames_pipeline.pipeline.extraction import CLIPS_PER_TASK
 from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batching
-from frames_pipeline.sources.entries import PassedOver, said_of
+from frames_pipeline.sources.entries import PassedOver, describe_passed_over
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
 from frames_pipeline.workers.local import Workers
@@ -206,7 +206,7 @@ def estimate_extraction(
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
         message += f"of {sample}: nothing to estimate from; passed over: "
-        raise ConfigError(message + said_of(listing.passed_over))
+        raise ConfigError(message + describe_passed_over(listing.passed_over))
     chance = random.Random(seed)
     certain, others = _apart(videos, sample)
     drawn = chance.sample(others, min(sample - len(certain), len(others)))

@@ -68,7 +68,7 @@ class PassedOverTally:
         )
 
 
-def said_of(passed_over: Iterable[PassedOver]) -> str:
+def describe_passed_over(passed_over: Iterable[PassedOver]) -> str:
     """Describe passed-over entries in one line; `nothing` if there are none."""
     return "; ".join(map(str, passed_over)) or "nothing"
 

@@ -33,7 +33,7 @@ from frames_pipeline.store.layout import (
     SignatureFolder,
     is_signature_key,
 )
-from frames_pipeline.store.reader import find_manifest, parse_commit
+from frames_pipeline.store.lookup import find_manifest, parse_commit
 
 Listing = Mapping[str, ObjectInfo]
 

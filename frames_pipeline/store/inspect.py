@@ -12,13 +12,9 @@ from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.store.codecs import METADATA
 from frames_pipeline.store.commits import ClipCommit, Document, Manifest
+from frames_pipeline.store.committed import CommittedObjects
 from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
-from frames_pipeline.store.reader import (
-    CommittedObjects,
-    commit_keys,
-    find_manifest,
-    parse_commit,
-)
+from frames_pipeline.store.lookup import commit_keys, find_manifest, parse_commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.store.commits import ClipCommit, Manifest
+from frames_pipeline.store.committed import CommittedObjects, Fault
 from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
-from frames_pipeline.store.reader import (
-    PIXELS,
-    CommittedObjects,
-    Fault,
-    commit_keys,
-    parse_commit,
-    parse_manifest,
-    read_clip,
-)
+from frames_pipeline.store.lookup import commit_keys, parse_commit, parse_manifest
+from frames_pipeline.store.reader import PIXELS, read_clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from frames_pipeline.store.commits import (
     outcome_document,
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key, new_attempt
-from frames_pipeline.store.reader import commit_keys, find_commits, find_manifest, read_commits
+from frames_pipeline.store.lookup import commit_keys, find_commits, find_manifest, read_commits
 
 GROUP_FORMAT: Final = "frames/1"
 

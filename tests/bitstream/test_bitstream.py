@@ -69,6 +69,7 @@ def decoded_rows(path: Path, rows: list[int]) -> dict[int, bytes]:
         packets = [packet for _, packet in media.packets.read(rows)]
         for packet in [*packets, None]:
             for frame in context.decode(packet):
+                assert frame.pts is not None
                 frames[frame.pts] = frame.to_ndarray().tobytes()
     return frames
 
@@ -342,6 +343,7 @@ def test_the_wheel_still_stamps_frames_with_their_packets_timestamp(video: Path)
             frame.pts
             for packet in [*packets, None]
             for frame in stream.codec_context.decode(packet)
+            if frame.pts is not None
         ]
     assert sorted(rows) == list(range(48))
     assert rows != sorted(rows)

@@ -12,9 +12,8 @@ import re
 import shutil
 import socket
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +24,11 @@ import pytest
 from dagster_defs.metadata import records
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 from tests.dagster_defs.test_component import other_project
-from tests.dagster_defs.test_live import SETTINGS, WORKSPACE
+from tests.dagster_defs.test_live import SETTINGS, WORKSPACE, events_of
 from tests.payloads import PAYLOADS
 from tests.services import end, start
 from tests.videos import X264, make_video
+from tests.waiting import PATIENCE_S, bytes_in, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog, Locator, Page
@@ -61,7 +61,6 @@ WITHOUT_NETWORK = [
 FRAMES = "/assets/clip_frames/points?view=partitions"
 MARKUP = "c<img src=x onerror=alert(1)>[b]**x**.mp4"
 """The name of a video that a page may render as an image."""
-SECONDS = 120
 
 
 def port() -> int:
@@ -103,10 +102,12 @@ def url(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with ExitStack() as stack:
         web = ("-h", "127.0.0.1", "-p", str(number), "-w", "workspace.yaml")
         stack.enter_context(service(folder, "dagster-webserver", *web))
-        deadline = time.monotonic() + SECONDS
-        while "video_batches" not in (answer := sensors(address)):
-            assert time.monotonic() < deadline, answer
-            time.sleep(1)
+        wait_for(
+            lambda: "video_batches" in sensors(address),
+            name="the sensors",
+            progress=lambda: (sensors(address), bytes_in(folder / "dagster-webserver.log")()),
+            pause_s=1,
+        )
         # after it, since two that make the tables of an empty instance at once can fail
         stack.enter_context(service(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))
         yield address
@@ -124,7 +125,7 @@ def sensors(address: str) -> str:
         {"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return str(answer.read().decode())
     except OSError as error:
         return str(error)
@@ -143,7 +144,7 @@ def page(url: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_NETWORK)
         page = browser.new_page(base_url=url, viewport={"width": 1500, "height": 950})
-        page.set_default_timeout(1000 * SECONDS)
+        page.set_default_timeout(1000 * PATIENCE_S)
         try:
             yield page
         finally:
@@ -152,8 +153,7 @@ def page(url: str) -> Iterator[Page]:
             browser.close()
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     """One story from an empty instance on: each step finds what the one before left."""
     drop_videos(page, videos)
@@ -164,8 +164,7 @@ def test_a_person_at_the_ui(page: Page, videos: Path) -> None:
     backfill_two_partitions(page)
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_names_that_are_markup(page: Page) -> None:
     """Names stay text in tables, and in the Markdown of metadata without a contact sheet."""
     texts = list(PAYLOADS)
@@ -206,7 +205,7 @@ def drop_videos(page: Page, videos: Path) -> None:
     for number, name in enumerate(("a.mp4", "b.mp4", MARKUP)):
         make_video(videos / name, frames=50, options=X264, first=100 * number)
     page.goto(FRAMES)
-    page.get_by_text("Materialized (3)").wait_for()
+    see(page, "Materialized (3)")
     shot(page, "1-batches")
 
 
@@ -259,7 +258,7 @@ def choose_a_backend_that_is_not_there(page: Page) -> None:
     shot(page, "3-launchpad")
     launch(dialog)
     page.goto(FRAMES)
-    page.get_by_text("Failed (1)").wait_for()
+    see(page, "Failed (1)")
     choose(page, "batch-000001")
     shot(page, "4-failed-partition")
     page.goto("/runs")
@@ -272,15 +271,15 @@ def choose_a_backend_that_is_not_there(page: Page) -> None:
 def run_again_what_failed(page: Page) -> None:
     """The failed partition, and no other."""
     page.goto(FRAMES)
-    page.get_by_text("Failed (1)").wait_for()
+    see(page, "Failed (1)")
     dialog = materialize(page)
     dialog.get_by_role("button", name="Failed", exact=True).click()
     dialog.get_by_text("1 partition", exact=True).wait_for()
     shot(page, "6-failed-only")
     launch(dialog)
     page.goto(FRAMES)
-    page.get_by_text("Failed (0)").wait_for()
-    page.get_by_text("Materialized (3)").wait_for()
+    see(page, "Failed (0)")
+    see(page, "Materialized (3)")
 
 
 def backfill_two_partitions(page: Page) -> None:
@@ -293,26 +292,41 @@ def backfill_two_partitions(page: Page) -> None:
     launch(dialog)
     page.goto("/runs")
     backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?8 checks", re.DOTALL)
-    deadline = time.monotonic() + SECONDS
-    while not backfill.search(page.inner_text("body")):
-        assert time.monotonic() < deadline, page.inner_text("body")
-        page.wait_for_timeout(1000)
+    until(page, lambda: backfill.search(page.inner_text("body")), "a complete backfill")
     shot(page, "8-backfill")
 
 
+def until(page: Page, happened: Callable[[], object], name: str) -> None:
+    """Wait as long as runs write events."""
+    with dg.DagsterInstance.get() as instance:
+        wait_for(
+            happened,
+            name=name,
+            progress=lambda: events_of(instance),
+            pause_s=1,
+            rest=lambda seconds: page.wait_for_timeout(1000 * seconds),
+        )
+
+
+def see(page: Page, text: str) -> None:
+    """Wait until runs have brought a text onto the page."""
+    until(page, page.get_by_text(text).first.is_visible, f"{text!r}")
+
+
 def open_until(page: Page, path: str, there: Locator) -> None:
-    """Open a page, anew if it does not show what it should: its scripts come one by one."""
+    """Open a page, and anew every minute until it shows something: its scripts come one by one."""
     from playwright.sync_api import TimeoutError as TimedOut  # noqa: PLC0415
 
-    for _ in range(3):
+    def is_there() -> bool:
         page.goto(path)
         try:
-            there.wait_for(timeout=1000 * SECONDS / 3)
+            there.wait_for(timeout=60_000)
         except TimedOut:
             shot(page, "not-there")
-        else:
-            return
-    pytest.fail(f"{path} does not show {there}")
+            return False
+        return True
+
+    wait_for(is_there, name=f"{there} at {path}")
 
 
 def shot(page: Page, name: str) -> None:

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,6 +17,8 @@ from PIL import Image
 
 from frames_pipeline.cli import main
 from frames_pipeline.cli.options import storage_options
+from frames_pipeline.decoding.backends import DECODERS
+from frames_pipeline.export import FORMATS
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.pipeline import (
     Suspect,
@@ -28,6 +32,7 @@ from frames_pipeline.readers.packs import open_pack
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 from tests.containers import with_aperture
+from tests.libraries import need
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, workspace
 from tests.s3 import S3
 from tests.videos import X264, make_video
@@ -42,7 +47,7 @@ def run(*command: object) -> Result:
     return CliRunner().invoke(main, [str(part) for part in command])
 
 
-def parsed(*command: object) -> object:
+def parsed(*command: object) -> Any:
     result = run(*command, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -57,18 +62,18 @@ def root(cut: Workspace, tmp_path: Path) -> Path:
 
 
 def test_probe(tmp_path: Path, video: Path) -> None:
-    (row,) = parsed("probe", video)  # type: ignore[misc]
+    (row,) = parsed("probe", video)
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
     assert row["crop"] == ""
     cut = with_aperture(video, tmp_path / "cut.mp4", (32, 1, 24, 1, 3, 1, 0, 1))
-    (row,) = parsed("probe", cut)  # type: ignore[misc]
+    (row,) = parsed("probe", cut)
     assert (row["height"], row["width"], row["crop"]) == (48, 64, "12/12/19/13")
 
     assert (row["timestamps"], row["detail"]) == ("container", "")
 
     raw = make_video(tmp_path / "raw.h264", frames=3)
-    (row,) = parsed("probe", raw)  # type: ignore[misc]
+    (row,) = parsed("probe", raw)
     assert (row["timestamps"], row["detail"]) == ("counted", "the container gives no times")
 
     (tmp_path / "text.mp4").write_text("no")
@@ -81,13 +86,13 @@ def test_extract_and_look(tmp_path: Path, video: Path) -> None:
     command = ("extract", video, "--root", tmp_path, *ONE_PROCESS)
     chosen = ("-s", "policy=uniform,num_frames=3", "-s", '{"policy":"last","target_res":[24,-1]}')
     rows = parsed(*command, *chosen)
-    assert [row["frames"] for row in rows] == [3, 1]  # type: ignore[attr-defined]
+    assert [row["frames"] for row in rows] == [3, 1]
 
     adhoc = tmp_path / "adhoc"
     listed = parsed("ls", adhoc)
-    assert {row["signature"] for row in listed} == {row["signature"] for row in rows}  # type: ignore[attr-defined]
-    batch, signature = listed[0]["batch"], listed[0]["signature"]  # type: ignore[index]
-    (clip, *_) = parsed("ls", adhoc, batch)  # type: ignore[misc]
+    assert {row["signature"] for row in listed} == {row["signature"] for row in rows}
+    batch, signature = listed[0]["batch"], listed[0]["signature"]
+    (clip, *_) = parsed("ls", adhoc, batch)
     assert (adhoc / clip["path"] / "zarr.json").exists()
 
     sheet = tmp_path / "sheet.jpg"
@@ -107,7 +112,7 @@ def test_a_clip_that_fails_is_an_exit_code(tmp_path: Path, video: Path) -> None:
 
 
 def test_verify_and_collect(root: Path) -> None:
-    assert parsed("verify", root)["faults"] == []  # type: ignore[call-overload]
+    assert parsed("verify", root)["faults"] == []
     victim = next(root.glob("frames/*/*/clips/a-*/*/frames/c/0/0/0/0"))
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     assert run("verify", root).exit_code == 0
@@ -116,53 +121,53 @@ def test_verify_and_collect(root: Path) -> None:
     assert "has other bytes" in deep.output
 
     assert run("retire", root, BATCH, "--withdraw").exit_code == 0
-    assert parsed("ls", root)[0]["state"] == "retired"  # type: ignore[index]
+    assert parsed("ls", root)[0]["state"] == "retired"
     said = parsed("gc", root, "--grace-hours", 0)
-    assert said["dry_run"]  # type: ignore[call-overload]
+    assert said["dry_run"]
     assert victim.exists()
     assert "yes" in run("gc", root, "--grace-hours", 0, "--delete").stdout
     assert not victim.exists()
     assert "in use" in run("retire", root, BATCH, "--undo").stdout
-    assert parsed("ls", root)[0]["state"] == ""  # type: ignore[index]
+    assert parsed("ls", root)[0]["state"] == ""
 
 
 def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspace) -> None:
-    assert run("suspects", root).stderr == "nothing\n"
+    assert run("suspects", root).stderr == "no suspect families\n"
     (family,) = {
         commit.outcome.decode.family for commit in cut.store.manifest(BATCH, TWO).clips.values()
     }
     suspect = Suspect(family, batch=BATCH, video="a.mp4", found=("position 3: other pixels",))
     Suspects(cut.store.objects).mark(suspect)
-    assert parsed("ls", root)[0]["suspect"] == 8  # type: ignore[index]
-    assert {row["suspect"] for row in parsed("ls", root, BATCH)} == {"yes"}  # type: ignore[attr-defined]
-    (row,) = parsed("suspects", root)  # type: ignore[misc]
+    assert parsed("ls", root)[0]["suspect"] == 8
+    assert {row["suspect"] for row in parsed("ls", root, BATCH)} == {"yes"}
+    (row,) = parsed("suspects", root)
     assert (row["key"], row["found"]) == (family, ["position 3: other pixels"])
     assert family in run("suspects", root).stdout
-    (estimate,) = parsed("changes", root, "-s", "target_fps=2,target_res=24x32")  # type: ignore[misc]
+    (estimate,) = parsed("dry-run", root, "-s", "target_fps=2,target_res=24x32")
     assert len(estimate["to_do"]) == 8
 
     unknown = run("suspects", root, "--clear", "h264-mov-0000000000000000")
     assert unknown.exit_code == 1
     assert f"there is {family}" in unknown.stderr
     assert "decoded by plan again" in run("suspects", root, "--clear", family).stdout
-    assert parsed("ls", root)[0]["suspect"] == 0  # type: ignore[index]
+    assert parsed("ls", root)[0]["suspect"] == 0
     assert parsed("suspects", root) == []
 
 
 def test_lineage(root: Path) -> None:
     clip = "b.mp4#12800-25600"
     video = parsed("lineage", "video", root, "b.mp4")
-    assert len(video["rows"]) == 6  # type: ignore[call-overload]
+    assert len(video["rows"]) == 6
     frame = parsed("lineage", "frame", root, BATCH, clip, 37)
-    assert [row["positions"] for row in frame["rows"]] == [[37]]  # type: ignore[call-overload]
+    assert [row["positions"] for row in frame["rows"]] == [[37]]
     rows = run("lineage", "rows", root, "embeddings", BATCH, "--clip", clip)
     assert rows.stdout.count("perceptual") == 3
     assert run("lineage", "video", root, "z.mp4").exit_code == 1
 
 
-def test_plan(tmp_path: Path, footage: list[Path]) -> None:
+def test_estimate(tmp_path: Path, footage: list[Path]) -> None:
     """Where every video is looked into, and clips are alike, the sample says what is."""
-    found = parsed("plan", footage[0].parent, "--clips", 1, "-s", "target_fps=5", *ONE_PROCESS)
+    found = parsed("estimate", footage[0].parent, "--clips", 1, "-s", "target_fps=5", *ONE_PROCESS)
     assert isinstance(found, dict)
     assert found["videos"] == found["sampled"] == 4
     assert found["clips"]["total"] == 8
@@ -173,14 +178,14 @@ def test_plan(tmp_path: Path, footage: list[Path]) -> None:
     for number in range(8):
         make_video(tmp_path / f"{number}.mp4", frames=25 + number, options=X264)
     (tmp_path / "text.mp4").write_text("no")
-    said = run("plan", tmp_path, "--sample", 3, *ONE_PROCESS)
+    said = run("estimate", tmp_path, "--sample", 3, *ONE_PROCESS)
     assert said.exit_code == 0
     assert "±" in said.stdout
 
 
-def test_plan_in_money(footage: list[Path]) -> None:
+def test_estimate_in_money(footage: list[Path]) -> None:
     """Amounts times prices, and no word of what has no price."""
-    command = ("plan", footage[0].parent, "--clips", 1, *ONE_PROCESS)
+    command = ("estimate", footage[0].parent, "--clips", 1, *ONE_PROCESS)
     prices = ("--price", "cpu_hour=36", "--price", "thousand_puts=5", "--price", "gpu_hour=72")
     found = parsed(*command, *prices, "--gpu-frames-per-second", 10)
     assert isinstance(found, dict)
@@ -218,8 +223,10 @@ def test_pack(root: Path, tmp_path: Path) -> None:
     assert open_pack(tmp_path / "pack").verify() == ()
 
 
-@pytest.mark.parametrize("kind", ["webdataset", "images", "parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_export(root: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "lance":
+        need("lance")
     target = tmp_path / "out"
     said = run("export", root, TWO.key, target, "--as", kind, "--png")
     assert said.exit_code == 0, said.output
@@ -239,7 +246,7 @@ def test_export(root: Path, tmp_path: Path, kind: str) -> None:
         (("extract", "a.mp4", "--root", "{empty}", "--decoder", "magic"), "magic"),
         (("extract", "a/", "--root", "{empty}"), "names no file"),
         (("ls", "x", "--root-option", "key"), "has no `=`"),
-        (("plan", "{empty}"), "nothing to estimate from"),
+        (("estimate", "{empty}"), "nothing to estimate from"),
         (("lineage", "rows", "x", "clips", "b"), "is not one of"),
     ],
 )
@@ -253,19 +260,69 @@ def test_it_is_installed_and_says_what_there_is() -> None:
     path = Path(sys.executable).parent / "frames-pipeline"
     said = subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout
     for name, command in main.commands.items():
-        assert name in said
         assert command.help
+        if command.hidden:
+            assert f"  {name} " not in said
+            continue
+        assert f"  {name} " in said
+
+
+@pytest.mark.parametrize(("old", "new"), [("plan", "estimate"), ("changes", "dry-run")])
+def test_old_names_of_commands(root: Path, footage: list[Path], old: str, new: str) -> None:
+    """They do the same, and print the new name on stderr."""
+    small = ("--sample", 1, "--clips", 1, *ONE_PROCESS)
+    given = (footage[0].parent, *small) if old == "plan" else (root, "-s", "policy=first")
+    as_old, as_new = run(old, *given, "--json"), run(new, *given, "--json")
+    assert as_old.exit_code == as_new.exit_code == 0
+    if old == "plan":  # seconds differ
+        assert json.loads(as_old.stdout).keys() == json.loads(as_new.stdout).keys()
+    else:
+        assert as_old.stdout == as_new.stdout
+    assert f"`{old}` is deprecated and goes with 0.3; use `{new}`" in as_old.stderr
+    assert "deprecated" not in as_new.stderr
+
+
+def test_choices_are_those_of_the_registries() -> None:
+    """A backend or format is on the command line once it is registered."""
+    choices = {
+        (name, option.name): tuple(option.type.choices)
+        for name, command in main.commands.items()
+        for option in command.params
+        if isinstance(option.type, click.Choice)
+    }
+    assert choices["extract", "decoder"] == tuple(DECODERS)
+    assert choices["export", "kind"] == tuple(FORMATS)
+
+
+def commands_of(group: click.Group) -> Iterator[click.Command]:
+    """A group's commands, and those of the groups in it."""
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands_of(command)
+
+
+def test_help_is_in_plain_words() -> None:
+    """Every option has a help text, and no text leans on words that stand for nouns."""
+    riddles = re.compile(r"\b(what|who|whoever|whatever|nobody|those that)\b", re.IGNORECASE)
+    commands = list(commands_of(main))
+    assert len(commands) > 18
+    for command in commands:
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        for text in [command.help, *(one.help for one in options)]:
+            assert text, command.name
+            assert not riddles.search(text), (command.name, text)
 
 
 def test_sql_asks_all_batches_at_once(root: Path, cut: Workspace) -> None:
     """The view over all batches has what each table has, and is written as other tools read it."""
     catalog_batch(BATCH, {"two": TWO}, cut)
-    (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")  # type: ignore[misc]
+    (count,) = parsed("sql", root, "SELECT count(*) AS n, sum(frames) AS f FROM outcomes")
     assert count == {
         "n": 8,
         "f": sum(row["frames"] for row in cut.rows("outcomes", BATCH, part=TWO.key)),
     }
-    tables = {row["table"]: row["rows"] for row in parsed("sql", root)}  # type: ignore[attr-defined]
+    tables = {row["table"]: row["rows"] for row in parsed("sql", root)}
     assert tables == {"catalog": 8, "clips": 8, "embeddings": 24, "outcomes": 8, "videos": 4}
 
     written = run(
@@ -281,21 +338,22 @@ def test_sql_asks_all_batches_at_once(root: Path, cut: Workspace) -> None:
 def test_sql_that_cannot_be_asked(root: Path) -> None:
     nonsense = run("sql", root, "SELECT nothing FROM catalogue")
     assert nonsense.exit_code == 2
-    assert "there are clips, embeddings, outcomes, videos" in nonsense.stderr
+    assert "the tables are clips, embeddings, outcomes, videos" in nonsense.stderr
     assert "must end in .parquet or .csv" in run("sql", root, "SELECT 1", "-o", "a.txt").stderr
 
 
 def test_what_would_be_made_anew(root: Path) -> None:
     """Frames and embeddings are there; another signature, measures and captions are not."""
     told = parsed(
-        *("changes", root, "-s", "target_fps=2,target_res=24x32"),
+        *("dry-run", root, "-s", "target_fps=2,target_res=24x32"),
         *("-s", "policy=middle,target_res=24x32"),
         *("--embeddings", "provider=perceptual"),
         *("--embeddings", "provider=perceptual,name=second"),
         *("--quality", '{"provider": "technical", "black_level": 30}', "--measure"),
     )
-    kept, middle = {}, {}
-    for row in told:  # type: ignore[attr-defined]
+    kept: dict[tuple[str, str], tuple[int, int, bool]] = {}
+    middle: dict[tuple[str, str], tuple[int, int, bool]] = {}
+    for row in told:
         done = kept if row["signature"] == TWO.key else middle
         is_measured = row["cpu_seconds"] is not None
         done[row["step"], row["name"]] = (len(row["to_do"]), row["frames"], is_measured)
@@ -308,14 +366,14 @@ def test_what_would_be_made_anew(root: Path) -> None:
     rows = dict.fromkeys([*kept][1:], (8, 8, False))  # of frames that are not there yet
     assert middle == {("frames", ""): (8, 8, True)} | rows
 
-    shown = run("changes", root, "-s", "policy=first", "--embeddings", "provider=perceptual")
+    shown = run("dry-run", root, "-s", "policy=first", "--embeddings", "provider=perceptual")
     assert shown.stdout.split("\n")[0].split()[:3] == ["batch", "step", "signature"]
     assert "unknown" in shown.stdout
     for wrong, why in [
-        ("model=a", "names no provider"),
+        ("model=a", "has no provider"),
         ("provider=gone", "no embedding provider"),
     ]:
-        refused = run("changes", root, "--embeddings", wrong)
+        refused = run("dry-run", root, "--embeddings", wrong)
         assert refused.exit_code == 2
         assert why in refused.output
 
@@ -354,15 +412,15 @@ def test_storage_options(given: tuple[str, ...], values: dict[str, object]) -> N
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        (("client_kwargs={'endpoint_url': 'http://h'}",), "'client_kwargs' is no JSON document"),
+        (("client_kwargs={'endpoint_url': 'http://h'}",), "'client_kwargs' is not valid JSON"),
         (('client_kwargs={"a": 1',), r"write it as JSON, or client_kwargs\.NAME=VALUE"),
-        (("a=[1",), "'a' is no JSON document"),
-        (("a=1", "a.b=2"), "'a' has a value, and so no 'b'"),
+        (("a=[1",), "'a' is not valid JSON"),
+        (("a=1", "a.b=2"), "'a' has a value already, so it cannot contain 'b'"),
         (("a.b=1", "a=2"), "'a' is given twice"),
         (("a.b=1", "a.b=2"), r"'a\.b' is given twice"),
-        (("a.=1",), r"'a\.' is no name"),
-        ((".a=1",), r"'\.a' is no name"),
-        (("=1",), "'' is no name"),
+        (("a.=1",), r"'a\.' is not a name"),
+        ((".a=1",), r"'\.a' is not a name"),
+        (("=1",), "'' is not a name"),
         (("a",), "'a' has no `=`"),
     ],
 )
@@ -371,7 +429,7 @@ def test_storage_options_that_mean_nothing(given: tuple[str, ...], match: str) -
     option = click.Option(["--root-option"])
     with pytest.raises(click.BadParameter, match=match):
         storage_options(click.Context(main), option, given)
-    for name, command in (("root", ("ls", "x")), ("source", ("plan", "x"))):
+    for name, command in (("root", ("ls", "x")), ("source", ("estimate", "x"))):
         result = run(*command, *(f"--{name}-option={text}" for text in given))
         assert result.exit_code == 2
         assert re.search(match, " ".join(result.output.split()))
@@ -384,5 +442,5 @@ def test_nested_options_reach_the_store(s3: S3) -> None:
     nested = f"--root-option=client_kwargs.endpoint_url={s3.endpoint}"
     as_json = "--root-option=client_kwargs=" + json.dumps({"endpoint_url": s3.endpoint})
     for option in (nested, as_json):
-        (row,) = parsed("ls", s3.url, *plain, option)  # type: ignore[misc]
+        (row,) = parsed("ls", s3.url, *plain, option)
         assert row["batch"] == "b"

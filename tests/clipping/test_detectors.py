@@ -35,6 +35,7 @@ def thumbnails(path: Path) -> np.ndarray:
         return np.stack(list(stream_thumbnails(media, 27, 48)))
 
 
+@pytest.mark.live
 def test_transnetv2_is_told_the_same_frames_as_by_its_own_library(four_shots: Path) -> None:
     """Windows that pass by, against the library's function that holds the video.
 

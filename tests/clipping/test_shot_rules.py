@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError
@@ -27,7 +27,6 @@ NO_LENGTH = st.just(Fraction(0))
 
 
 @given(PROBABILITIES)
-@settings(max_examples=100)
 def test_shots_are_the_longest_stretches_without_a_transition(told: list[float]) -> None:
     shots = shots_between(len(told), transitions_in(told, 0.4))
     inside = [position for first, stop in shots for position in range(first, stop)]
@@ -58,7 +57,7 @@ def settle(
 ) -> list[tuple[int, int]]:
     is_black = np.isin(np.arange(len(middle)), black)
     evidence = Evidence(np.array(middle), np.array(inside or [0.0] * len(middle)), is_black, cuts)
-    return [tuple(transition) for transition in settled_transitions(evidence, 0.4)]
+    return [(first, last) for first, last in settled_transitions(evidence, 0.4)]
 
 
 def test_the_picture_in_the_docstring_is_true() -> None:
@@ -121,7 +120,6 @@ UNITS = st.sampled_from([0.0, 0.1, 0.15, 0.2, 0.25, 0.39, 0.41, 0.75, 1.0])
     st.lists(st.tuples(UNITS, UNITS, st.booleans(), st.booleans()), min_size=1, max_size=40),
     st.sampled_from([0.2, 0.4, 0.7]),
 )
-@settings(max_examples=200)
 def test_transitions_are_apart_in_order_and_all_that_are_certain(
     frames: list[tuple[float, float, bool, bool]], threshold: float
 ) -> None:
@@ -163,7 +161,6 @@ SHOTS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 600)), max_size=3)
     mode=st.sampled_from(["stride", "truncate"]),
     time_base=st.sampled_from([Fraction(1, 30), Fraction(1, 1000), Fraction(1001, 24000)]),
 )
-@settings(max_examples=60)
 def test_clips_keep_the_rules(
     shots: list[tuple[int, int]],
     shortest: Fraction,

@@ -13,14 +13,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from tests.waiting import bytes_in, wait_for
 
 BIN = Path(sys.executable).parent
 DASHBOARD = "http://127.0.0.1:8265"
@@ -43,13 +44,6 @@ def is_alone() -> bool:
     return [name for _, name in socket.if_nameindex()] == ["lo"]
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
-
-
 @dataclass
 class Processes:
     """Named processes, each with its log."""
@@ -67,6 +61,10 @@ class Processes:
                 stdout=log,
                 stderr=log,
             )
+
+    def progress(self) -> int:
+        """Return the bytes in the logs of all processes."""
+        return bytes_in(*self.folder.glob("*.log"))()
 
     def do(self, name: str, *command: str) -> str:
         """Run a command to its end."""
@@ -133,12 +131,14 @@ class Cluster:
             "head", "ray", "start", *STARTED, *HEAD, "--num-cpus=1", MEMORY,
             f"--temp-dir={self.temporary}",
         )  # fmt: skip
-        wait_for(is_up, what="the head takes jobs", seconds=180)
+        wait_for(is_up, name="a head that takes jobs", progress=self.processes.progress)
 
     def start_node(self) -> None:
         before = self.nodes()
         self.processes.start("node", "ray", "start", *STARTED, *NODE, "--num-cpus=1", MEMORY)
-        wait_for(lambda: bool(self.nodes() - before), what="the second node joins", seconds=180)
+        wait_for(
+            lambda: self.nodes() - before, name="the second node", progress=self.processes.progress
+        )
 
     def nodes(self) -> set[str]:
         """Those that are alive, as far as the head knows."""

@@ -24,11 +24,12 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
-from tests.cluster.cluster import DASHBOARD, Cluster, is_alone, running, wait_for
+from tests.cluster.cluster import DASHBOARD, Cluster, is_alone, running
 from tests.dagster_defs.test_component import other_project
 from tests.postgres import postgres
 from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -128,6 +129,12 @@ class Site:
         tags = {"dagster/backfill": backfill} if backfill else {}
         return list(self.instance.get_runs(RunsFilter(statuses=list(statuses) or None, tags=tags)))
 
+    def events(self) -> tuple[int, int]:
+        """Return the progress of everything: requests to the bucket, and bytes in logs."""
+        with self.s3.lock:
+            asked = len(self.s3.requests)
+        return asked, self.cluster.processes.progress()
+
     def on(self, node: str) -> dict[str, int]:
         """The batches that a node works on, and how many of their clips are committed."""
         ids = set(self.cluster.processes.runs(node)) - self.struck
@@ -144,7 +151,7 @@ class Site:
         def partly_committed() -> bool:
             return any(0 < clips < CLIPS for clips in self.on(on).values())
 
-        wait_for(partly_committed, what=f"a batch on {on} is partly committed")
+        wait_for(partly_committed, name=f"a partly committed batch on {on}", progress=self.events)
         batches = self.on(on) | (self.on(also) if also else {})
         fault = Fault(name, time.monotonic() - self.since, batches)
         running = {run for node in ("head", "node") for run in self.cluster.processes.runs(node)}
@@ -261,8 +268,12 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
         "pooled", "dagster", "job", "backfill", "-j", "process_batch", "--noprompt",
         "-w", "workspace.yaml", "--partitions", ",".join(pooled),
     )  # fmt: skip
-    wait_for(lambda: bool(processes.runs("head") and processes.runs("node")), what=f"both: {said}")
-    wait_for(lambda: site.done(pooled), what="the pooled batches are done")
+    wait_for(
+        lambda: processes.runs("head") and processes.runs("node"),
+        name=f"a run on each node: {said}",
+        progress=site.events,
+    )
+    wait_for(lambda: site.done(pooled), name="the pooled batches", progress=site.events)
     spans = site.extractions(site.runs())
     assert len(spans) >= IN_POOL
     assert all(one[1] <= next_one[0] for one, next_one in itertools.pairwise(spans)), spans
@@ -272,7 +283,12 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
     # everything is killed once
     site.since = time.monotonic()
     backfill = site.backfill(rest)
-    site.strike("run", lambda: [one.kill() for one in processes.runs("node").values()], on="node")
+
+    def kill_runs() -> None:
+        for one in processes.runs("node").values():
+            one.kill()
+
+    site.strike("run", kill_runs, on="node")
     for name, kill in {
         "raylet of the second node": lambda: processes.kill_alone("node", "raylet"),
         "second node": lambda: processes.kill("node"),
@@ -292,7 +308,7 @@ def test_every_batch_is_committed_once_whatever_is_killed(site: Site) -> None:
     site.cluster.start_head()
     site.cluster.start_node()
     site.is_back(fault)
-    wait_for(lambda: site.done(batches), what="every batch is done", seconds=900)
+    wait_for(lambda: site.done(batches), name="every batch", progress=site.events)
 
     report(site, backfill)
     processes.do("migrate", "dagster", "instance", "migrate")

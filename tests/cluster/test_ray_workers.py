@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,9 +20,11 @@ from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_bat
 from frames_pipeline.sources.batches import Batching
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
-from tests.cluster.cluster import Cluster, is_alone, running, wait_for
-from tests.test_workers import results, walls
+from tests.cluster.cluster import Cluster, is_alone, running
+from tests.services import is_at_work
 from tests.videos import X264, make_video
+from tests.waiting import wait_for
+from tests.workers.test_local import results, walls
 
 pytestmark = pytest.mark.cluster
 
@@ -54,7 +57,7 @@ def known(found: dict[str, str | FramesPipelineError]) -> dict[str, str]:
 @pytest.mark.usefixtures("cluster")
 def test_tasks_end_as_they_do_on_one_machine() -> None:
     tasks = ["a", "crash", "segfault", "exit", "hang", "eat memory", "refuse", "b"]
-    limits = {"timeout_s": 20.0, "memory_bytes": 512 << 20}
+    limits: dict[str, Any] = {"timeout_s": 20.0, "memory_bytes": 512 << 20}
     here = results(tasks, Workers(2, **limits))
     there = results(tasks, RayWorkers(**limits, address=ADDRESS))
     assert known(there) == known(here)
@@ -96,11 +99,6 @@ def test_a_batch_comes_out_the_same(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def is_at_work(process: psutil.Process) -> bool:
-    """Whether it lives; one that nobody has asked for its exit code does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
 def note_and_hang(folder: str) -> str:
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(600)
@@ -124,13 +122,13 @@ def test_a_run_that_is_killed_leaves_nothing_behind(cluster: Cluster, tmp_path: 
         [sys.executable, tmp_path / "driver.py", tmp_path / "notes"],
         env=cluster.processes.environment,
     )
-    wait_for(lambda: bool(list((tmp_path / "notes").iterdir())), what="the task runs")
+    wait_for(lambda: list((tmp_path / "notes").iterdir()), name="a task")
     [note] = (tmp_path / "notes").iterdir()
     hanging = psutil.Process(int(note.name))
     assert is_at_work(hanging)
     driver.kill()
     driver.wait()
-    wait_for(lambda: not is_at_work(hanging), what="its process is gone", seconds=60)
+    wait_for(lambda: not is_at_work(hanging), name="the end of its process")
 
 
 def note_and_wait(task: str) -> str:

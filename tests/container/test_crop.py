@@ -44,7 +44,7 @@ def reported_by_ffmpeg(path: Path) -> Crop | None:
     av.logging.set_level(av.logging.INFO)
     try:
         with av.open(str(path)) as container:
-            described = container.dumps_format()
+            described = container.dumps_format()  # type: ignore[attr-defined] # not in its stubs
     finally:
         av.logging.set_level(before)
     found = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", described)
@@ -138,7 +138,7 @@ def test_files_that_make_no_sense_say_nothing_and_cost_little(
             if damaged:
                 near = max(0, len(damaged) - 900) if rng.random() < 0.8 else 0
                 damaged[rng.randrange(near, len(damaged))] = rng.choice([0, 1, 8, 127, 128, 255])
-        reads = []
+        reads: list[int] = []
 
         def read(offset: int, size: int, data: bytes = bytes(damaged), reads: Any = reads) -> bytes:
             assert offset >= 0

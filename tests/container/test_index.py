@@ -182,7 +182,7 @@ def test_a_recording_that_starts_over_a_little_keeps_its_order() -> None:
 
 
 def test_a_codec_that_does_not_reorder_shows_frames_as_it_decodes_them() -> None:
-    facts = {"codec": "vp8", "reorders": False}
+    facts: dict[str, Any] = {"codec": "vp8", "reorders": False}
     outlier = build(columns([0, 40, 90000, 120, 160]), **facts)
     assert outlier.presentation.tolist() == [0, 1, 2, 3, 4]
     assert outlier.shown_pts.tolist() == [0, 40, 80, 120, 160]

@@ -12,12 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from frames_pipeline import (
@@ -30,8 +33,10 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.workers.local import Workers
+from tests.entries import within
 from tests.oracle import CORPUS, needs_corpus
 from tests.playlists import linked_matroska, playlists, with_data_reference
+from tests.slowness import slowness
 from tests.videos import X264, make_video, numbers_in
 
 FIRST = FrameExtractionSignature(policy="first")
@@ -155,10 +160,11 @@ def test_a_movie_whose_samples_are_at_an_address_gives_its_own_bytes_only(
 def test_a_picture_is_not_a_video_whatever_its_name(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture-%03d{suffix}"
     codec = {".jpg": "mjpeg", ".bmp": "bmp", ".tiff": "tiff"}.get(suffix, "png")
-    context = av.CodecContext.create(codec, "w")
+    context = VideoCodecContext.create(codec, "w")
+    assert isinstance(context, VideoCodecContext)
     context.width, context.height = 16, 16
     context.pix_fmt = {"mjpeg": "yuvj420p", "bmp": "bgr24"}.get(codec, "rgb24")
-    context.time_base = 1
+    context.time_base = Fraction(1)
     frame = VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
     frame = frame.reformat(format=context.pix_fmt)
     path.write_bytes(b"".join(map(bytes, [*context.encode(frame), *context.encode(None)])))
@@ -223,12 +229,17 @@ def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path: Pa
     (tmp_path / "through.mp4").symlink_to("fifo.mp4")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket.mp4"))
-    since = time.monotonic()
-    others = ["/dev/zero", "/dev/random", "/dev/stdin", "/proc/self/fd/0", "a\0b.mp4", "x" * 9999]
-    for source in (*sorted(tmp_path.iterdir()), tmp_path / "loop.mp4" / "x.mp4", *others, ""):
+    others: list[str | Path] = [
+        "/dev/zero",
+        "/dev/random",
+        "/dev/stdin",
+        "/proc/self/fd/0",
+        "a\0b.mp4",
+    ]
+    others += ["x" * 9999, *sorted(tmp_path.iterdir()), tmp_path / "loop.mp4" / "x.mp4", ""]
+    for source in others:
         with pytest.raises(SourceNotFoundError, match="cannot read"):
-            extract_frames(source, [FIRST])
-    assert time.monotonic() - since < 10
+            within(partial(extract_frames, source, [FIRST]))
 
 
 def test_a_decode_needs_no_network(trap: Path, video: Path) -> None:
@@ -268,6 +279,7 @@ def measured(name: str) -> dict[str, Any]:
     """What becomes of a file, and what it takes; runs in a worker process."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before, wall, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
+    result: str
     try:
         wanted = ONE_SMALL if name in HONEST_8K else SMALL
         result = extract_frames(CORPUS / "hard" / name, [wanted])[wanted].outcome.status
@@ -276,7 +288,7 @@ def measured(name: str) -> dict[str, Any]:
     return {
         "result": result,
         "wall_s": round(time.monotonic() - wall, 2),
-        "cpu_s": round(time.process_time() - cpu, 2),
+        "cpu_s": round((time.process_time() - cpu) / slowness(), 2),
         "more_mb": memory("VmHWM") - before,
     }
 
@@ -289,8 +301,8 @@ def memory(field: str) -> int:
 
 @needs_corpus
 def test_hostile_files_cost_little() -> None:
-    """By processor time, which another process on this machine does not change."""
-    found = dict(Workers(1, timeout_s=60).map(measured, HOSTILE))
+    """Measures processor time, in units that are longer on a slower or busier machine."""
+    found = dict(Workers(1).map(measured, HOSTILE))
     for name, cost in sorted(found.items()):
         print(json.dumps({"file": name} | (cost if isinstance(cost, dict) else {"is": str(cost)})))  # noqa: T201 - for `pytest -s`
     for name, cost in found.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline.bitstream import codec_named
@@ -95,7 +95,6 @@ def test_a_table_that_is_not_plain_is_left_to_libavformat(tmp_path: Path) -> Non
 
 
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
-@settings(max_examples=60, deadline=None)
 def test_a_damaged_movie_box_never_gives_other_packets(
     faststart: bytes, at: int, value: int
 ) -> None:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -47,6 +48,7 @@ ODD_PACKETS = {
 def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
     """Return an encoder and the packets of a few pictures."""
     encoder = av.CodecContext.create(name, "w")
+    assert isinstance(encoder, VideoCodecContext)
     encoder.height, encoder.width = SIZE
     encoder.pix_fmt, encoder.time_base = ENCODERS[name], Fraction(1, 25)
     encoder.options = {"strict": "experimental"}
@@ -62,6 +64,7 @@ def encoded(name: str) -> tuple[VideoCodecContext, list[bytes]]:
 def rows_that_tell(encoder: VideoCodecContext, packets: Sequence[bytes]) -> set[int]:
     """Return the packets for which a plain decoder gives a frame or an error."""
     decoder = av.CodecContext.create(encoder.codec.canonical_name, "r")
+    assert isinstance(decoder, VideoCodecContext)
     decoder.height, decoder.width, decoder.pix_fmt = *SIZE, encoder.pix_fmt
     decoder.extradata = encoder.extradata
     decoder.codec_tag = encoder.codec_tag
@@ -140,7 +143,7 @@ SKIPPED_WMV2 = bytes([0b1_00010_10, 0b111_00000, 0])
 """A predicted picture of 48 lines in which all rows of macroblocks are skipped."""
 
 
-def remuxed(source: Path, path: Path, packets: Iterator[Packet]) -> Path:
+def remuxed(source: Path, path: Path, packets: Iterator[Packet[Any]]) -> Path:
     """Remux the stream of a video with other packets."""
     with av.open(str(source)) as given, av.open(str(path), "w") as written:
         stream = written.add_stream_from_template(given.streams.video[0])
@@ -160,7 +163,7 @@ def test_packets_that_change_nothing(tmp_path: Path, codec: str, empty: bytes, s
     layout = ENCODERS[codec]
     source = make_video(tmp_path / "a.avi", frames=FRAMES, codec=codec, pixel_format=layout)
 
-    def packets() -> Iterator[Packet]:
+    def packets() -> Iterator[Packet[Any]]:
         with av.open(str(source)) as container:
             for packet in container.demux(video=0):
                 if packet.size:

@@ -207,7 +207,7 @@ def mkv(path: Path, pts: Sequence[int | None]) -> Path:
     return path
 
 
-def mp4(path: Path, pts: Sequence[int | None]) -> Path:
+def mp4(path: Path, pts: Sequence[int]) -> Path:
     """Write H.264 without B-frames; durations are patched, so pts must not decrease."""
     uneven = list(accumulate([0, *([40, 80] * len(pts))]))[: len(pts)]
     options = {"bf": "0", "g": "20"}

@@ -26,6 +26,7 @@ from frames_pipeline import (
 )
 from tests.corpus.clocks import between, even, overlapping
 from tests.oracle import corpus_md5s, corpus_rows, needs_corpus
+from tests.suites import is_sample, live_unless
 
 
 class Difference(NamedTuple):
@@ -252,9 +253,9 @@ def has_md5s(file: CorpusFile) -> bool:
 
 
 def each_file(where: Callable[[CorpusFile], bool] = lambda file: True) -> pytest.MarkDecorator:
-    """One test per file of the corpus, or of those for which something is true."""
+    """One test per file of the corpus, or of those for which something is true; most are live."""
     chosen = [
-        pytest.param(file, id=name, marks=needs_corpus)
+        pytest.param(file, id=name, marks=[needs_corpus, *live_unless(is_sample(name))])
         for name, file in FILES.items()
         if where(file)
     ]

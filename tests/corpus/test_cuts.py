@@ -15,6 +15,7 @@ from tests.oracle import CORPUS, needs_corpus
 
 FOLDER = CORPUS / "cuts"
 pytestmark = [
+    pytest.mark.live,
     needs_corpus,
     pytest.mark.skipif(not (FOLDER / "CUTS.json").exists(), reason="no folder of cuts"),
 ]

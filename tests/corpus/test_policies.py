@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ SIZES = ((-1, -1), (224, 224))
 def signatures_for(times: list[Fraction]) -> list[FrameExtractionSignature]:
     """Every policy, native and small; rates that ask for hundreds of frames at most."""
     rates = RATES if times[-1] - times[0] < 60 else RATES_OF_LONG_ONES
-    kinds: list[dict] = [{"policy": policy} for policy in ("first", "middle", "last", "keyframes")]
+    alone = ("first", "middle", "last", "keyframes")
+    kinds: list[dict[str, Any]] = [{"policy": policy} for policy in alone]
     kinds += [{"policy": "uniform", "num_frames": 5}]
     kinds += [{"target_fps": rate} for rate in rates]
     return [
@@ -41,11 +43,13 @@ def chosen(
 def times_of(file: CorpusFile, frames: Iterable[PlainFrame]) -> tuple[list[Fraction], list[bool]]:
     """Seconds at which frames are shown, and whether they are key frames, by a plain decode."""
     listed = [(frame.pts, frame.key, bool(frame.frame.key_frame)) for frame in frames]
+    told = [pts for pts, *_ in listed if pts is not None]
     if file.timestamps == "container":
-        return [pts * file.time_base for pts, *_ in listed], [key for _, key, _ in listed]
+        assert len(told) == len(listed)
+        return [pts * file.time_base for pts in told], [key for _, key, _ in listed]
     ticks = list(range(len(listed)))
     if file.differs.repaired:
-        ticks = file.differs.repaired([pts for pts, *_ in listed])
+        ticks = file.differs.repaired(told)
     return [tick * file.time_base for tick in ticks], [key for *_, key in listed]
 
 

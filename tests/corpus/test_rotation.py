@@ -18,7 +18,7 @@ FIRST = FrameExtractionSignature(policy="first")
 
 def first_frame_by_ffmpeg(file: CorpusFile, *, height: int, width: int) -> NDArray[np.uint8]:
     command = [
-        FFMPEG, "-v", "error", "-i", str(file.path), "-map", "0:V:0", "-frames:v", "1",
+        str(FFMPEG), "-v", "error", "-i", str(file.path), "-map", "0:V:0", "-frames:v", "1",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-",
     ]  # fmt: skip
     raw = subprocess.run(command, check=True, capture_output=True).stdout

@@ -14,6 +14,7 @@ from tests.corpus.clocks import Ticks, between, even, overlapping
 from tests.corpus.decoding import decode_planned
 from tests.corpus.totals import Count
 from tests.oracle import CORPUS, corpus_md5s, corpus_rows, needs_corpus, plain_frames
+from tests.suites import live_from
 
 
 class Expected(NamedTuple):
@@ -61,7 +62,7 @@ FRAMES: Final = {row["file"]: row["decoded_frames"] or 0 for row in corpus_rows(
 
 
 @needs_corpus
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", live_from(3, REPORTS))
 def test_every_frame_is_there_in_order_and_at_its_time(name: str, count: Count) -> None:
     expected, path = REPORTS[name], CORPUS / "reports" / name
     plain = list(plain_frames(path))
@@ -86,7 +87,7 @@ def test_every_frame_is_there_in_order_and_at_its_time(name: str, count: Count) 
 
 
 @needs_corpus
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", live_from(3, REPORTS))
 def test_ffmpeg_5_decodes_the_same(name: str) -> None:
     """The MD5s come from another FFmpeg than PyAV's."""
     listed = corpus_md5s(name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -27,7 +28,7 @@ class Project:
     videos: Path
     root: Path
     instance: dg.DagsterInstance
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def workspace(self) -> Workspace:
@@ -48,8 +49,8 @@ class Project:
         batch: str = "batch-000001",
         *,
         selection: list[str] | None = None,
-        config: dict[str, object] | None = None,
-        **attributes: object,
+        config: Mapping[str, object] | None = None,
+        **attributes: Any,
     ) -> dg.ExecuteInProcessResult:
         """Run the job for a batch, or a part of it."""
         job = self.definitions(**attributes).resolve_job_def("process_batch")
@@ -67,7 +68,7 @@ class Project:
         job = self.definitions().resolve_job_def("observe_videos")
         assert job.execute_in_process(partition_key=batch, instance=self.instance).success
 
-    def stale(self, batch: str = "batch-000001", **attributes: object) -> set[str]:
+    def stale(self, batch: str = "batch-000001", **attributes: Any) -> set[str]:
         """The assets that the UI calls stale for a batch."""
         graph = self.definitions(**attributes).get_repository_def().asset_graph
         resolver = CachingStaleStatusResolver(

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
 from dagster_defs.component import Backfill
 from frames_pipeline.pipeline import discover
 from frames_pipeline.sources.batches import Batching
 from tests.dagster_defs.conftest import Project
+from tests.suites import live_from
 
 BEFORE = datetime(2026, 5, 1, 2, 50, tzinfo=UTC)
 TICK = datetime(2026, 5, 1, 3, 1, tzinfo=UTC)
@@ -24,7 +26,7 @@ class Clock:
     def __init__(self, project: Project, **backfill: object) -> None:
         self._project = project
         self._backfill = Backfill(cron=NIGHTLY, **backfill)  # type: ignore[arg-type]
-        self._cursor = None
+        self._cursor: AssetDaemonCursor | None = None
         self.requested_at(BEFORE)
 
     def requested_at(self, time: datetime) -> dict[str, list[str]]:
@@ -55,7 +57,10 @@ class Clock:
             cursor=self._cursor,
         )
         self._cursor = result.cursor
-        found = {key.to_user_string(): sorted(result.get_requested_partitions(key)) for key in keys}
+        found = {
+            key.to_user_string(): sorted(filter(None, result.get_requested_partitions(key)))
+            for key in keys
+        }
         return {key: partitions for key, partitions in found.items() if partitions}
 
 
@@ -68,6 +73,7 @@ def batches(project: Project) -> list[str]:
     return keys
 
 
+@pytest.mark.live
 def test_nothing_is_asked_for_between_ticks(project: Project, batches: list[str]) -> None:
     clock = Clock(project)
     assert clock.requested_at(datetime(2026, 5, 1, 2, 55, tzinfo=UTC)) == {}
@@ -90,6 +96,7 @@ def test_a_tick_asks_for_what_is_missing_or_failed_and_nothing_else(
     assert {"clips", "clip_frames/embeddings", "frame_quality", "clip_catalog"} <= set(requested)
 
 
+@pytest.mark.live
 def test_a_cap_leaves_the_rest_to_the_next_tick(project: Project, batches: list[str]) -> None:
     clock = Clock(project, max_partitions=2)
     assert clock.requested_at(TICK)["clips"] == batches[:2]
@@ -98,7 +105,7 @@ def test_a_cap_leaves_the_rest_to_the_next_tick(project: Project, batches: list[
     assert clock.requested_at(NEXT)["clips"] == batches[2:4]
 
 
-@pytest.mark.parametrize("stale", [False, True])
+@pytest.mark.parametrize("stale", live_from(0, [True, False]))
 def test_stale_batches_are_done_again_only_if_asked(project: Project, *, stale: bool) -> None:
     [batch] = project.seal()
     assert project.run().success

@@ -146,6 +146,7 @@ def test_a_local_model_says_where_it_ran(
     )
     said = metadata(project.run(captioning=captioning), "clip_captions")
     assert (said["ok_clips"], said["device"]) == (5, "cpu")
+    assert isinstance(said["completion_tokens"], int)
     assert said["completion_tokens"] <= 5 * 4
     assert "cost" not in said
     row = project.workspace.rows("captions", BATCH)[0]
@@ -202,7 +203,9 @@ def test_an_endpoint_that_fails_is_asked_again_for_what_it_owes(
 
 def test_without_an_endpoint_the_asset_says_what_to_set(project: Project) -> None:
     """It is not part of the job then; asked for alone it fails, and is not retried."""
-    attributes = {"captioning": Captioning(signature="aesthetics", provider="openai")}
+    attributes: dict[str, Any] = {
+        "captioning": Captioning(signature="aesthetics", provider="openai")
+    }
     project.seal()
     assert project.run(**attributes).success
 

@@ -47,6 +47,12 @@ def test_every_check_of_a_good_batch(project: Project) -> None:
     assert {one.partition for one in found.values()} == {"batch-000001"}
 
 
+def rows_of(evaluation: dg.AssetCheckEvaluation, name: str) -> list[dg.TableRecord]:
+    value = evaluation.metadata[name]
+    assert isinstance(value, dg.TableMetadataValue)
+    return list(value.records)
+
+
 def test_the_same_video_twice_is_a_warning(project: Project) -> None:
     (project.videos / "again.mp4").write_bytes((project.videos / "a.mp4").read_bytes())
     project.seal()
@@ -55,7 +61,7 @@ def test_the_same_video_twice_is_a_warning(project: Project) -> None:
     found = evaluations(result)["clips_are_distinct"]
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
-    (row,) = found.metadata["repeated"].records  # type: ignore[union-attr]
+    (row,) = rows_of(found, "repeated")
     assert row.data["clips"] == "a.mp4#0-24576, again.mp4#0-24576"
 
 
@@ -73,7 +79,7 @@ def test_frames_of_another_size_are_an_error(project: Project) -> None:
     found = evaluations(result)["frames_fit_signature"]
     assert not result.success
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    (row,) = found.metadata["wrong"].records  # type: ignore[union-attr]
+    (row,) = rows_of(found, "wrong")
     assert row.data == {"clip_id": clip, "found": "24x30 pixels, not 24x32"}
 
 
@@ -99,7 +105,7 @@ def test_a_family_that_was_decoded_wrongly_is_named_and_mended(project: Project)
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     family = found.metadata["wrong_families"].value
     assert str(family).startswith("h264-mpegts-")
-    rows = [row.data for row in found.metadata["families"].records]  # type: ignore[union-attr]
+    rows = [row.data for row in rows_of(found, "families")]
     (row,) = (row for row in rows if row["family"] == family)
     assert (row["video"], row["suspect_clips"]) == ("c.ts", clip)
     assert "its pixels differ by" in str(row["found"])

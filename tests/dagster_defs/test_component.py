@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, cast, get_args, get_origin, get_type_hints
 
 import dagster as dg
 import pytest
@@ -67,7 +68,7 @@ def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
         monkeypatch.delitem(sys.modules, name)
     from other.definitions import defs  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    return defs()
+    return cast("dg.Definitions", defs())
 
 
 def test_another_project_can_use_it(
@@ -154,7 +155,8 @@ def test_a_wrong_value_fails_at_load_with_the_file(
     folder = other_project(tmp_path / "other-project", DEFS.replace(line, wrong))
     with pytest.raises(Exception, match=r"frames") as caught:
         loaded(folder, monkeypatch)
-    chain, error = [], caught.value
+    chain: list[str] = []
+    error: BaseException | None = caught.value
     while error is not None:
         chain.append(str(error))
         error = error.__cause__ or error.__context__
@@ -173,7 +175,8 @@ def test_what_the_file_says_of_decoding_holds_unless_a_run_says_otherwise(
 
     def with_config(name: str, config: dict[str, object]) -> object:
         context = dg.build_init_resource_context(config=config)
-        return resources[name].resource_fn(context)  # type: ignore[misc]
+        make: Callable[..., object] = resources[name].resource_fn
+        return make(context)
 
     assert with_config("decoder", {}).open().threads == 3  # type: ignore[attr-defined]
     extraction = with_config("extraction", {"processes": 2})
@@ -232,7 +235,11 @@ def test_components_with_names_share_an_instance(project: Project) -> None:
         partition_key="batch-000001", instance=project.instance, run_config=ONE_PROCESS
     )
     assert result.success
-    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    made = {
+        e.asset_key.to_user_string()
+        for e in result.get_asset_materialization_events()
+        if e.asset_key
+    }
     assert "cars/clip_frames/embeddings" in made
     plain = dg.AssetKey(["clip_frames", "embeddings"])
     assert not project.instance.get_latest_materialization_event(plain)

@@ -45,11 +45,12 @@ def test_an_instance_can_be_configured_by_it(
     shutil.copy(DEPLOY / name / "dagster.yaml", tmp_path)
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql+psycopg2://user:word@127.0.0.1/nothing")
     reference = InstanceRef.from_dir(str(tmp_path))
-    assert reference.settings["telemetry"] == {"enabled": False}
+    settings: Mapping[str, Any] = reference.settings
+    assert settings["telemetry"] == {"enabled": False}
     if name != "local":
-        assert reference.settings["run_monitoring"]["enabled"]
-        assert reference.settings["run_retries"]["max_retries"] >= 3
-        assert not reference.settings["run_retries"]["retry_on_asset_or_op_failure"]
+        assert settings["run_monitoring"]["enabled"]
+        assert settings["run_retries"]["max_retries"] >= 3
+        assert not settings["run_retries"]["retry_on_asset_or_op_failure"]
     if name == "ray":  # its launcher puts the instance between single quotes of a shell
         assert "'" not in json.dumps(reference.to_dict())
 

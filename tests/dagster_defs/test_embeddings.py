@@ -10,7 +10,7 @@ import pytest
 
 from tests.dagster_defs.conftest import Project
 
-MORE = {
+MORE: dict[str, Any] = {
     "embedding": {"signature": "embeddings", "provider": "perceptual", "pool": "mean"},
     "embeddings": {"small": {"signature": "aesthetics", "provider": "perceptual"}},
     "near_duplicates": {"min_similarity": 0.99, "cron": "0 5 * * *"},

@@ -34,7 +34,7 @@ def test_only_what_failed_last_and_is_still_there(project: Project) -> None:
     assert failed_batches(project.instance, Names()) == []
 
 
-@pytest.mark.waits
+@pytest.mark.live
 def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: Path) -> None:
     """As the documentation has it, on an instance that other processes open."""
     home = tmp_path / "home"
@@ -54,9 +54,16 @@ def test_the_command_feeds_the_backfill_of_dagster(project: Project, tmp_path: P
         project.run(max_failed_share=0)
         found = subprocess.run(listing, env=env, capture_output=True, text=True, check=True)
         assert found.stdout == "batch-000001\n"
-        backfill = [BIN / "dagster", "job", "backfill", "-j", "process_batch", "--noprompt"]
-        workspace = ["-w", Path("workspace.yaml").absolute()]
-        partitions = ["--partitions", found.stdout.strip()]
+        backfill: list[str | Path] = [
+            BIN / "dagster",
+            "job",
+            "backfill",
+            "-j",
+            "process_batch",
+            "--noprompt",
+        ]
+        workspace: list[str | Path] = ["-w", Path("workspace.yaml").absolute()]
+        partitions = ["-j", "process_batch", "--partitions", found.stdout.strip()]
         said = subprocess.run(
             [*backfill, *workspace, *partitions], env=env, capture_output=True, text=True,
             check=False,

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.dagster_defs.test_component import other_project
 from tests.postgres import postgres
 from tests.services import end, start
 from tests.videos import X264, make_video
+from tests.waiting import wait_for
 
 BIN = Path(sys.executable).parent
 DEFS = """
@@ -70,15 +70,13 @@ def running_daemon(folder: Path) -> Iterator[None]:
         end(daemon)
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = 250) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
+def events_of(instance: dg.DagsterInstance) -> tuple[int, int | None]:
+    """The progress of runs: how many there are, and the last event that one wrote."""
+    storage = instance.event_log_storage
+    return instance.get_runs_count(), storage.get_maximum_record_id()
 
 
-@pytest.mark.waits
-@pytest.mark.timeout(900)
+@pytest.mark.live
 def test_batches_and_backfills_on_a_running_daemon(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,27 +100,31 @@ def test_batches_and_backfills_on_a_running_daemon(
         def partitions(asset: str) -> set[str]:
             return instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
 
+        def until(happened: Callable[[], object], name: str) -> None:
+            """Wait as long as runs write events."""
+            wait_for(happened, name=name, progress=lambda: events_of(instance), pause_s=1)
+
         def runs(*statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
             return list(instance.get_runs(RunsFilter(statuses=list(statuses))))
 
         # the sensor seals a batch per video; those that cannot be decoded fail their check
-        wait_for(lambda: partitions("clip_catalog") == {"batch-000003"}, what="c in the catalog")
+        until(lambda: partitions("clip_catalog") == {"batch-000003"}, "c in the catalog")
         failed = [f"batch-00000{i}" for i in (1, 2)]
-        wait_for(  # a tick may have one of them fail twice, meanwhile
+        until(  # a tick may have one of them fail twice, meanwhile
             lambda: (
                 {run.tags["dagster/partition"] for run in runs(dg.DagsterRunStatus.FAILURE)}
                 == set(failed)
             ),
-            what="a and b fail",
+            "failures of a and b",
         )
         assert instance.get_dynamic_partitions("video_batch") == [*failed, "batch-000003"]
 
         # the cause is put right; nobody asks for anything
         for name in ("a.mp4", "b.mp4"):
             make_video(videos / name, options=X264)
-        wait_for(lambda: partitions("clip_catalog") >= set(failed), what="a tick heals a and b")
+        until(lambda: partitions("clip_catalog") >= set(failed), "a tick that heals a and b")
         ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-        wait_for(lambda: len(runs(*ended)) == len(runs()), what="every run ends")
+        until(lambda: len(runs(*ended)) == len(runs()), "the end of every run")
         healed: list[str] = []
         for run in runs(dg.DagsterRunStatus.SUCCESS):
             if run.job_name == "observe_videos":  # the sensor saw that the files changed

@@ -61,7 +61,7 @@ def test_names_are_text_in_metadata(project: Project, caplog: pytest.LogCaptureF
         match value:
             case dg.TableMetadataValue(records=records):
                 told += [str(cell) for record in records for cell in record.data.values()]
-            case dg.MarkdownMetadataValue(md_str=text):
+            case dg.MarkdownMetadataValue(md_str=str(text)):
                 markdown.append(text)
             case dg.TextMetadataValue(text=text):
                 told.append(str(text))

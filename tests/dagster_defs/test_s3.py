@@ -66,6 +66,7 @@ def run(component: FramesComponent, instance: dg.DagsterInstance) -> dg.ExecuteI
     )
 
 
+@pytest.mark.live
 def test_secrets_get_nowhere(
     component: FramesComponent,
     instance: dg.DagsterInstance,
@@ -95,6 +96,7 @@ def test_secrets_get_nowhere(
 @pytest.mark.parametrize(
     ("code", "retried"), [("SlowDown", True), ("AccessDenied", False), ("NoSuchBucket", False)]
 )
+@pytest.mark.live
 def test_what_lasts_is_retried_by_dagster_if_it_may_pass(
     component: FramesComponent,
     instance: dg.DagsterInstance,

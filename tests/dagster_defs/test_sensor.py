@@ -37,6 +37,9 @@ def added(result: dg.SensorResult) -> list[str]:
     ]
 
 
+DAY = 86_400.0
+
+
 def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
     return [(request.job_name, request.partition_key) for request in result.run_requests or ()]
 
@@ -67,13 +70,13 @@ def test_videos_that_have_waited_become_a_batch_and_a_run(project: Project) -> N
 
 
 def test_videos_that_may_still_be_written_wait(project: Project) -> None:
-    result = tick(project)
+    result = tick(project, batching=BatchingAttributes(max_wait_s=DAY))
     assert "4 videos under" in skipped(result)
     assert "4 of them wait" in skipped(result)
 
 
 def test_a_full_batch_does_not_wait(project: Project) -> None:
-    result = tick(project, batching=BatchingAttributes(batch_size=2, max_wait_s=3600))
+    result = tick(project, batching=BatchingAttributes(batch_size=2, max_wait_s=DAY))
     assert added(result) == ["batch-000001", "batch-000002"]
 
 
@@ -90,8 +93,9 @@ def test_a_source_that_is_not_there_is_a_reason_and_no_crash(project: Project) -
     assert "nowhere is not a folder" in skipped(result)
 
 
+@pytest.mark.live
 def test_a_file_that_changes_has_its_batch_observed_and_no_other(project: Project) -> None:
-    one_each = BatchingAttributes(batch_size=1, max_wait_s=60)
+    one_each = BatchingAttributes(batch_size=1, max_wait_s=DAY)
     for key in added(tick(project, batching=one_each)):
         project.instance.add_dynamic_partitions("video_batch", [key])
         project.run(key)
@@ -99,7 +103,7 @@ def test_a_file_that_changes_has_its_batch_observed_and_no_other(project: Projec
 
     (project.videos / "a.mp4").write_bytes((project.videos / "deep" / "b.mp4").read_bytes())
     assert requested(tick(project, batching=one_each)) == []  # it may still be being written
-    age(project.videos, 120)
+    age(project.videos, 2 * DAY)
     (project.videos / "deep" / "b.mp4").unlink()
     found = tick(project, batching=one_each)
     keys = [r.run_key for r in found.run_requests or ()]

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from dagster_defs.component import Model, Signature, Stride
 from tests.dagster_defs.conftest import Project, make_videos, project_of
+from tests.suites import live_from
 from tests.videos import X264, make_video
 
 BOTH = {
@@ -47,7 +49,7 @@ class Case:
 
     name: str
     change: Callable[[Project], None] = lambda project: None
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
     """What `defs.yaml` says from now on."""
     repair: bool = False
     stale: frozenset[str] = NOTHING
@@ -153,7 +155,7 @@ def done(
     return folder, data_versions(before)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", live_from(4, CASES), ids=lambda case: case.name)
 def test_what_a_change_makes_stale_and_what_a_run_does(
     done: tuple[Path, dict[str, str]], case: Case
 ) -> None:

@@ -68,7 +68,7 @@ class Conversions(list[int]):
 
 
 @given(st.lists(st.tuples(st.integers(-2, 50), st.integers(0, 20)), min_size=1, max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_clips_of_one_pass_hold_their_own_frames(
     video: Path, starts_and_lengths: list[tuple[int, int]]
 ) -> None:

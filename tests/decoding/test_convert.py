@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +74,9 @@ def test_resized_pixels_equal_the_accurate_path(wide: Path, size: tuple[int, int
 
 
 def test_pad_is_fit_in_black_and_crop_is_the_centre(wide: Path) -> None:
-    fit, pad, crop, cover = (
-        FrameExtractionSignature(policy="middle", target_res=size, resize_mode=mode)
-        for size, mode in [
-            ((64, 64), "fit"), ((64, 64), "pad"), ((64, 64), "crop"), ((64, -1), "stretch"),
-        ]
-    )  # fmt: skip
+    stretched = FrameExtractionSignature(policy="middle", target_res=(64, 64))
+    fit, pad = (replace(stretched, resize_mode=mode) for mode in ("fit", "pad"))
+    crop, cover = replace(stretched, resize_mode="crop"), replace(stretched, target_res=(64, -1))
     batches = extract_frames(wide, [fit, pad, crop, cover])
     fitted, padded, cropped, covered = (batches[s].frames[0] for s in (fit, pad, crop, cover))
 

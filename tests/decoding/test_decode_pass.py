@@ -309,6 +309,7 @@ def damaged_at(path: Path, row: int, seed: int) -> bytes:
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         place, size = packets[row].pos, packets[row].size
+    assert place is not None
     random, data = np.random.default_rng(seed), bytearray(path.read_bytes())
     for at in random.integers(place + 10, place + size, size=4):
         data[at] ^= random.integers(1, 256)
@@ -320,7 +321,7 @@ def test_damage_of_frames_that_an_edit_list_hides_is_held_against_those_after(
 ) -> None:
     """As it is where the same frames are shown."""
     options = X264 | {"crf": "1"}
-    every = {"frames": 12, "size": (96, 128), "options": options}
+    every: dict[str, Any] = {"frames": 12, "size": (96, 128), "options": options}
     shown = make_video(tmp_path / "shown.mp4", **every)
     hidden = make_video(tmp_path / "hidden.mp4", **every, pts=range(-6, 6))
     noticed = 0

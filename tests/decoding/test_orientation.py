@@ -161,7 +161,7 @@ def with_matrix(source: Path, path: Path, matrix: Sequence[int]) -> Path:
 
 def shown_by_ffmpeg(path: Path) -> bytes:
     command = [
-        FFMPEG, "-v", "error", "-i", str(path), "-frames:v", "1",
+        str(FFMPEG), "-v", "error", "-i", str(path), "-frames:v", "1",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-",
     ]  # fmt: skip
     return subprocess.run(command, check=True, capture_output=True).stdout

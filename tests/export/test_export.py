@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import webdataset
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from frames_pipeline import (
     ConfigError,
@@ -26,18 +27,18 @@ from frames_pipeline import (
     export,
     open_frames,
 )
-from frames_pipeline.export.export import Encoding, Export
+from frames_pipeline.export import FORMATS, Encoding, Export, ExportFormat
 from frames_pipeline.frames import FrameBatch
 from tests.libraries import need
 from tests.s3 import S3
 from tests.stored import SIGNATURE, fill, noise
 
 PNG, JPEG, RAW = Encoding("png"), Encoding("jpeg", quality=90), Encoding("raw")
-EXPORTS: list[Callable[..., Export]] = [
-    export.export_webdataset,
-    export.export_images,
-    export.export_parquet,
-]
+WITH_MANIFEST = [one for one in FORMATS.values() if one.has_manifest]
+
+
+def by_name(formats: Iterable[ExportFormat]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("one", formats, ids=lambda one: one.name)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_parquet_with_pixels(frames: StoredFrames, tmp_path: Path, encoding: Enc
     query = (
         f"SELECT clip_id, position, height, width, format, image FROM '{tmp_path}/out/*.parquet'"
     )
-    rows = duckdb.sql(f"{query} ORDER BY batch, clip_id, position").fetchall()
+    rows = duckdb.execute(f"{query} ORDER BY batch, clip_id, position").fetchall()
     for row, (clip, position, pixels) in zip(rows, expected(frames), strict=True):
         assert row[:5] == (clip, position, 6, 8, encoding.format)
         found = (
@@ -148,53 +149,53 @@ def test_jpeg_is_near_and_as_asked(tmp_path: Path) -> None:
     low, high = (Encoding("jpeg", quality=q, chroma="4:4:4").encode(pixels) for q in (50, 95))
     assert len(low) < len(high)
     assert np.abs(picture(high).astype(int) - pixels).mean() < 2
-    factors = Image.open(io.BytesIO(JPEG.encode(pixels))).layer
+    factors = JpegImageFile(io.BytesIO(JPEG.encode(pixels))).layer
     assert [layer[1:3] for layer in factors] == [(2, 2), (1, 1), (1, 1)]
 
 
-@pytest.mark.parametrize("function", EXPORTS, ids=lambda function: function.__name__)
+@by_name(WITH_MANIFEST)
 def test_the_same_bytes_and_none_written_over(
-    frames: StoredFrames, tmp_path: Path, function: Callable[..., Export]
+    frames: StoredFrames, tmp_path: Path, one: ExportFormat
 ) -> None:
     seen: list[tuple[int, int]] = []
-    one = function(frames, tmp_path / "a", encoding=JPEG, progress=lambda *now: seen.append(now))
-    function(frames, tmp_path / "b", encoding=JPEG)
+    done = one.write(frames, tmp_path / "a", encoding=JPEG, progress=lambda *now: seen.append(now))
+    assert isinstance(done, Export)
+    one.write(frames, tmp_path / "b", encoding=JPEG)
     files = files_in(tmp_path / "a")
     assert files == files_in(tmp_path / "b")
     assert seen == [(done, 6) for done in range(1, 7)]
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest["signature_key"] == SIGNATURE.key
     assert manifest["encoding"] == {"format": "jpeg", "quality": 90, "chroma": "4:2:0"}
-    assert (manifest["clips"], manifest["frames"]) == (one.clips, one.frames) == (6, 27)
+    assert (manifest["clips"], manifest["frames"]) == (done.clips, done.frames) == (6, 27)
     hashes = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in files.items()}
     assert manifest["files"] == hashes
-    assert one.bytes == sum(map(len, files.values()))
+    assert done.bytes == sum(map(len, files.values()))
     with pytest.raises(ConflictError, match=r"an export is at .*already; delete it, or export to"):
-        function(frames, tmp_path / "a", encoding=JPEG)
+        one.write(frames, tmp_path / "a", encoding=JPEG)
 
 
-@pytest.mark.parametrize("function", EXPORTS, ids=lambda function: function.__name__)
-def test_an_export_that_fails_has_no_manifest(
-    tmp_path: Path, function: Callable[..., Export]
-) -> None:
+@by_name(WITH_MANIFEST)
+def test_an_export_that_fails_has_no_manifest(tmp_path: Path, one: ExportFormat) -> None:
     fill(str(tmp_path / "store"))
     frames = open_frames(tmp_path / "store", signature=SIGNATURE)
     shard = sorted((tmp_path / "store").glob("frames/b2/*/clips/*/*/frames/c/0/0/0/0"))[-1]
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match=r"not the .* committed"):
-        function(frames, tmp_path / "out", encoding=PNG)
+        one.write(frames, tmp_path / "out", encoding=PNG)
     assert not (tmp_path / "out" / "manifest.json").exists()
     if files_in(tmp_path / "out"):
         with pytest.raises(ConflictError, match="objects are at"):
-            function(frames, tmp_path / "out", encoding=PNG)
+            one.write(frames, tmp_path / "out", encoding=PNG)
 
 
-@pytest.mark.parametrize("function", EXPORTS, ids=lambda function: function.__name__)
-def test_no_clips_are_an_export_too(tmp_path: Path, function: Callable[..., Export]) -> None:
+@by_name(WITH_MANIFEST)
+def test_no_clips_are_an_export_too(tmp_path: Path, one: ExportFormat) -> None:
     """As of a batch whose videos all failed."""
     FrameStore(tmp_path / "store").commit_batch("b", SIGNATURE)
     frames = open_frames(tmp_path / "store", signature=SIGNATURE)
-    done = function(frames, tmp_path / "out", encoding=PNG)
+    done = one.write(frames, tmp_path / "out", encoding=PNG)
+    assert isinstance(done, Export)
     assert (done.clips, done.frames) == (0, 0)
     for file in (tmp_path / "out").glob("*.parquet"):
         assert pd.read_parquet(file).empty
@@ -225,12 +226,20 @@ def test_encodings_that_there_are_not(wrong: dict[str, Any], why: str) -> None:
         Encoding(**wrong)
 
 
-@pytest.mark.parametrize("function", EXPORTS[:2], ids=lambda function: function.__name__)
-def test_raw_pixels_are_no_files(
-    frames: StoredFrames, tmp_path: Path, function: Callable[..., Export]
+@by_name(FORMATS.values())
+@pytest.mark.parametrize("encoding", [PNG, JPEG, RAW], ids=lambda encoding: encoding.format)
+def test_a_format_takes_the_pixels_that_it_says(
+    frames: StoredFrames, tmp_path: Path, one: ExportFormat, encoding: Encoding
 ) -> None:
+    if one.name == "lance":
+        need("lance")
+    if encoding.format in one.pixels:
+        one.write(frames, tmp_path / "out", encoding=encoding)
+        assert files_in(tmp_path / "out")
+        return
     with pytest.raises(ConfigError, match="raw pixels are no picture file"):
-        function(frames, tmp_path / "out", encoding=RAW)
+        one.write(frames, tmp_path / "out", encoding=encoding)
+    assert not (tmp_path / "out").exists()
 
 
 def test_as_the_seed_keeps_them() -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline.errors import ConfigError, StoreAccessError, StoreError, TransientError
+from frames_pipeline.io import local_objects
 from frames_pipeline.io import objects as module
 from frames_pipeline.io.objects import ObjectInfo, Objects
 
@@ -231,7 +233,7 @@ def test_failed_put_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     objects = Objects(tmp_path)
     objects.put("a", b"old")
-    monkeypatch.setattr(module, "_sync_file", fail)
+    monkeypatch.setattr(local_objects, "_sync_file", fail)
     with pytest.raises(StoreError, match=r"cannot use .*/a: .*No space left"):
         objects.put("a", b"new")
     assert list(objects.list()) == ["a"]
@@ -286,7 +288,11 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
     else:
         path.symlink_to("/dev/zero")
     objects = Objects(str(tmp_path))
-    for read in (lambda: objects.get("a"), lambda: objects.get_range("a", 0, 1)):
+    reads: list[Callable[[], bytes]] = [
+        lambda: objects.get("a"),
+        lambda: objects.get_range("a", 0, 1),
+    ]
+    for read in reads:
         with pytest.raises(StoreAccessError, match=r"a is not a regular file; remove it"):
             read()
     objects.put("a", b"whole")

@@ -398,7 +398,9 @@ def test_rate_limits_are_kept_over_threads(
 
     How long each is on its way is the machine's matter, so that is not in it.
     """
-    monkeypatch.setitem(RateLimiter.__init__.__kwdefaults__, "window_s", 0.5)
+    defaults = RateLimiter.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "window_s", 0.5)
     let_through: list[float] = []
     wait = RateLimiter.wait
 

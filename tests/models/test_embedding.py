@@ -25,6 +25,7 @@ from frames_pipeline.models.embedding import (
 )
 from tests.models.frame_batches import flat_frames, scene
 from tests.oracle import CORPUS, needs_corpus
+from tests.suites import live_from
 
 Frame = NDArray[np.uint8]
 any_frames = npst.arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 3, st.just(3)))
@@ -134,7 +135,7 @@ def first_frames(path: Path, *, every: int = 30, count: int = 6) -> list[Frame]:
 
 
 @needs_corpus
-@pytest.mark.parametrize("alter", ALTERATIONS)
+@pytest.mark.parametrize("alter", live_from(1, ALTERATIONS))
 def test_altered_real_footage_is_found(alter: Callable[[Frame], Frame]) -> None:
     """In real footage an altered frame stays above 0.9 of itself, other videos stay below 0.75."""
     names = ["cv_box.mp4", "cv_tree.avi", "mpy_chaplin.mp4", "mpy_doc_long.mp4", "wpt_counting.mp4"]

@@ -47,7 +47,7 @@ def idefics3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def captioner(folder: Path, **parameters: Any) -> TransformersCaptioner:
-    said = {"device": "cpu", "max_new_tokens": 8} | parameters
+    said: dict[str, Any] = {"device": "cpu", "max_new_tokens": 8} | parameters
     return TransformersCaptioner(str(folder), **said)
 
 

@@ -17,7 +17,8 @@ def clustered(n: int, *, seed: int, spread: float = 0.2, centres: int = 8) -> ND
     rng = np.random.default_rng(seed)
     around = rng.normal(size=(centres, 12))[rng.integers(0, centres, n)]
     vectors = around + spread * rng.normal(size=(n, 12))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, np.float32)
 
 
 @given(st.integers(0, 300), st.integers(0, 2**32), st.floats(0.5, 1))

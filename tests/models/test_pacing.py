@@ -1,16 +1,49 @@
-"""Requests and tokens per minute, with minutes of a fraction of a second."""
+"""Requests and tokens per minute, by a clock that moves when a thread sleeps."""
 
 from __future__ import annotations
 
-import time
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
+from frames_pipeline.models import pacing
 from frames_pipeline.models.pacing import RateLimiter
 
-WINDOW = 0.15
+WINDOW = 64.0
+
+
+class Clock:
+    """Stands in for the module `time`; whole numbers, so that sums are exact."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+
+
+@contextmanager
+def own_clock() -> Iterator[Clock]:
+    with pytest.MonkeyPatch.context() as patched:
+        clock = Clock()
+        patched.setattr(pacing, "time", clock)
+        yield clock
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with own_clock() as clock:
+        yield clock
 
 
 def busiest(times: list[float]) -> int:
@@ -18,6 +51,7 @@ def busiest(times: list[float]) -> int:
     return max(sum(start <= t < start + WINDOW for t in times) for start in times)
 
 
+@pytest.mark.usefixtures("clock")
 def test_threads_share_the_requests_of_a_minute() -> None:
     pace = RateLimiter(3, window_s=WINDOW)
     with ThreadPoolExecutor(8) as pool:
@@ -25,29 +59,30 @@ def test_threads_share_the_requests_of_a_minute() -> None:
     assert busiest([permit.at for permit in permits]) == 3
 
 
-def test_what_was_asked_before_the_limit_is_free() -> None:
+def test_what_was_asked_before_the_limit_is_free(clock: Clock) -> None:
     pace = RateLimiter(100, 10_000, window_s=60)
-    start = time.monotonic()
+    start = clock.monotonic()
     for _ in range(100):
         pace.settle(pace.wait(), 99)
-    assert time.monotonic() - start < 10
+    assert clock.monotonic() == start
 
 
 @given(costs=st.lists(st.integers(1, 60), min_size=4, max_size=12))
-@settings(max_examples=8)
 def test_tokens_go_beyond_by_one_answer_at_most(costs: list[int]) -> None:
     """A request is let through while there is room, so the last one of a minute may cross it."""
-    pace = RateLimiter(tokens=100, window_s=WINDOW)
     spent: list[tuple[float, int]] = []
-    for cost in costs:
-        permit = pace.wait()
-        pace.settle(permit, cost)
-        spent.append((permit.at, cost))
+    with own_clock():
+        pace = RateLimiter(tokens=100, window_s=WINDOW)
+        for cost in costs:
+            permit = pace.wait()
+            pace.settle(permit, cost)
+            spent.append((permit.at, cost))
     for start, _ in spent:
         inside = [cost for at, cost in spent if start <= at < start + WINDOW]
         assert sum(inside[:-1]) < 100
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_request_under_way_counts_as_much_as_the_dearest() -> None:
     """Otherwise many could be sent before the first answer says what they cost."""
     pace = RateLimiter(tokens=100, window_s=WINDOW)
@@ -57,8 +92,8 @@ def test_a_request_under_way_counts_as_much_as_the_dearest() -> None:
     assert busiest([permit.at for permit in permits]) <= 2
 
 
-def test_everybody_waits_while_it_is_held() -> None:
+def test_everybody_waits_while_it_is_held(clock: Clock) -> None:
     pace = RateLimiter()
-    start = time.monotonic()
-    pace.hold(0.1)
-    assert pace.wait().at - start >= 0.1
+    start = clock.monotonic()
+    pace.hold(8)
+    assert pace.wait().at == start + 8

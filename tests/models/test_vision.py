@@ -54,7 +54,8 @@ def test_vectors_are_those_of_the_whole_model(
     provider = open_embedding_provider("transformers", model=str(folder), batch_size=2)
     vectors = provider.embed(FRAMES)
 
-    assert (vectors.dtype, vectors.shape) == (np.float32, (5, DIMENSIONS[kind]))
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (5, DIMENSIONS[kind])
     assert provider.dimensions == DIMENSIONS[kind]
     np.testing.assert_allclose(vectors, of_the_whole_model(kind, folder, model), atol=1e-5)
 

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.waiting import PATIENCE_S, wait_for
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,9 @@ class VisionServer:
     silent_after: int | None = None
     """Where set, no more than so many are answered."""
 
-    def reached(self, requests: int) -> bool:
-        """Wait until so many requests came; a minute at most."""
-        deadline = time.monotonic() + 60
-        while len(self.requests) < requests and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return len(self.requests) >= requests
+    def wait_for_requests(self, number: int, progress: Callable[[], object]) -> None:
+        """Wait until so many requests came from a process that makes progress."""
+        wait_for(lambda: len(self.requests) >= number, name=f"request {number}", progress=progress)
 
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -121,7 +120,7 @@ def running_server() -> Iterator[VisionServer]:
             vision.times.append(time.monotonic())
             if vision.crowd is not None:
                 with suppress(threading.BrokenBarrierError):
-                    vision.crowd.wait(timeout=10)
+                    vision.crowd.wait(PATIENCE_S)
             while vision.is_silent(number) and not stopped.wait(0.01):
                 pass
             with one_at_a_time:

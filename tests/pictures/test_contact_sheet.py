@@ -118,7 +118,7 @@ def noise(n: int) -> list[Tile]:
     return [Tile(frame, "clip.mp4", time="0:01.00") for frame in frames]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 30), st.integers(20_000, 300_000))
 def test_sheet_never_exceeds_its_bytes(count: int, max_bytes: int) -> None:
     """However badly the frames compress, the sheet has at most the bytes it may have."""

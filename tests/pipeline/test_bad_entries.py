@@ -30,11 +30,11 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.sources.batches import Batch, Batching, BatchRegistry
 from frames_pipeline.workers.local import Workers
-from tests.entries import A_WHILE, GOOD, IN_2099, PASSED_OVER, fill, within
+from tests.entries import GOOD, IN_2099, PASSED_OVER, fill, within
 from tests.pipeline.conftest import ONE
 
 FIRST = FrameExtractionSignature(policy="first", target_res=(24, 32))
-MINUTE = 60.0
+DAY = 86_400.0
 
 
 def sealed(workspace: Workspace) -> Batch:
@@ -178,21 +178,21 @@ def test_the_same_bug_in_every_clip_does_not_hide_which_ones_are_good(workspace:
 
 
 def test_a_modification_time_in_2099_holds_nothing_up(workspace: Workspace) -> None:
-    """The batch is sealed a minute after the actual write, and a later change is noticed."""
+    """The batch is sealed a day after the actual write, and a later change is noticed."""
     videos = Path(workspace.source.url)
     for path in videos.iterdir():
         os.utime(path, (IN_2099, IN_2099))
-    rule, now = Batching(max_wait_s=MINUTE), time.time()
+    rule, now = Batching(max_wait_s=DAY), time.time()
     assert discover(workspace, rule, now=now).sealed == ()
-    (batch,) = discover(workspace, rule, now=now + MINUTE + 1).sealed
+    (batch,) = discover(workspace, rule, now=now + DAY + 1).sealed
     observe_videos(batch, workspace)
 
     (videos / "a.mp4").write_bytes((videos / "b.mp4").read_bytes())
     os.utime(videos / "a.mp4", (IN_2099 + 5, IN_2099 + 5))
     found = discover(workspace, rule, now=now)
-    later = time.time() + MINUTE + 1
-    assert find_changes([batch.key], found, workspace, settled=time.time() - MINUTE) == []
-    (change,) = find_changes([batch.key], found, workspace, settled=later - MINUTE, now=later)
+    later = time.time() + DAY + 1
+    assert find_changes([batch.key], found, workspace, settled=time.time() - DAY) == []
+    (change,) = find_changes([batch.key], found, workspace, settled=later - DAY, now=later)
     assert change.batch == batch.key
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_table_of_videos_is_that_batchs_alone_and_is_written_anew(
     path.write_bytes(path.read_bytes()[:-100])
     (Path(workspace.source.url) / second.videos[0]).unlink()
 
-    found, later = discover(workspace, rule, now=1e12), time.time() + MINUTE
+    found, later = discover(workspace, rule, now=1e12), time.time() + DAY
     keys = [first.key, second.key]
     changes = find_changes(keys, found, workspace, settled=later, now=later)
     assert [change.batch for change in changes] == keys
@@ -279,10 +279,10 @@ def test_the_command_line_goes_on_whatever_it_meets(tmp_path: Path, video: Path)
     assert {row["status"] for row in rows} == {"ok", "failed"}
     (stored,) = said("ls", f"{root}/adhoc", code=0)
     assert stored["clips"] == sum(row["status"] == "ok" for row in rows)
-    planned = said("plan", str(folder), *size, code=0)
+    planned = said("estimate", str(folder), *size, code=0)
     assert planned["videos"] == len(GOOD)
     assert {one["reason"] for one in planned["passed_over"]} == set(PASSED_OVER)
-    all_of_them = said("plan", str(folder), "--suffix", ".mp4", "--follow-links", *size, code=0)
+    all_of_them = said("estimate", str(folder), "--suffix", ".mp4", "--follow-links", *size, code=0)
     assert all_of_them["videos"] == len(GOOD) + 2
 
 
@@ -291,9 +291,7 @@ def test_names_that_are_no_text_are_told_as_text(tmp_path: Path, video: Path) ->
     folder = fill(tmp_path / "videos", video)
     uris = [os.fsencode(folder) + b"/" + name for name in names_in(folder)]
     program = [sys.executable, "-c", "from frames_pipeline.cli import main; main()", "probe"]
-    done = subprocess.run(
-        [*program, *uris, "--json"], capture_output=True, timeout=A_WHILE, check=False
-    )
+    done = subprocess.run([*program, *uris, "--json"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (1, b"")
     rows = json.loads(done.stdout)
     assert len(rows) == len(uris)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from frames_pipeline import (
     extract_frames,
 )
 from frames_pipeline.container import media
-from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.index import PacketIndex, build_index
 from frames_pipeline.pipeline import family_check, plain_decode
 from frames_pipeline.pipeline.family_check import FamilyTask, Judgement, judge
 from frames_pipeline.pipeline.plain_decode import PlainDecode
@@ -95,7 +96,7 @@ def test_what_is_wrong_in_an_index_is_found(
 ) -> None:
     options = X264 if codec == "libx264" else {"g": "25"}
     path = make_video(tmp_path / name, codec=codec, options=options, frames=60)
-    right = media.build_index
+    right = build_index
     monkeypatch.setattr(media, "build_index", lambda *asked: lie(right(*asked)))
     verdicts = [judged(path, seed=seed) for seed in range(8)]
     differences = [one for verdict in verdicts for one in verdict.differences]
@@ -133,12 +134,13 @@ def test_frames_that_are_not_there_are_found(
 ) -> None:
     """The index counts four frames before the first edit, which players hide."""
     path = make_video(tmp_path / "a.mp4", options=X264, frames=12, pts=range(-4, 8))
-    right = media.build_index
+    right = build_index
 
-    def all_shown(*asked: object) -> PacketIndex:
-        index = right(*asked)  # type: ignore[arg-type]
+    def all_shown(*asked: Any) -> PacketIndex:
+        index = right(*asked)
         shown = index.order >= 0
-        return replace(index, shown=shown, presentation=np.argsort(index.order)[-shown.sum() :])
+        presentation = np.argsort(index.order)[-shown.sum() :]
+        return replace(index, shown=shown, presentation=presentation)
 
     assert judged(path).differences == ()
     monkeypatch.setattr(media, "build_index", all_shown)

@@ -48,7 +48,7 @@ def test_a_clips_vector_is_the_mean_of_its_frames_as_duckdb_has_it(embedded: Wor
     report = pool_batch(BATCH, embedded)
 
     frames = embedded.tables.url("embeddings", BATCH)
-    expected = duckdb.sql(f"""
+    expected = duckdb.execute(f"""
         SELECT clip_id, i, avg(value) AS mean FROM (
             SELECT clip_id, unnest(embedding::FLOAT[])::DOUBLE AS value,
                    generate_subscripts(embedding::FLOAT[], 1) AS i FROM '{frames}')

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +38,9 @@ from frames_pipeline.workers.local import Workers
 from tests.pipeline.conftest import BATCH, ONE
 from tests.s3 import S3
 from tests.videos import numbers_in
+from tests.waiting import processor_seconds, wait_for
 
+pytestmark = pytest.mark.live
 FOUR = FrameExtractionSignature(target_fps=4, target_res=(24, 32))
 TWO = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 
@@ -160,7 +161,6 @@ def test_a_check_of_the_store_reads_no_commit(bucket: Bucket) -> None:
     assert faults == workspace.store.verify(BATCH, FOUR).faults
 
 
-@pytest.mark.waits
 def test_faults_that_pass_cost_no_clip(bucket: Bucket) -> None:
     """Throttling, server faults, resets, lost and cut answers, all over a run and its tables."""
     s3, cut = bucket.s3, bucket.workspace
@@ -229,7 +229,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.waits
 def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
     """Kill -9 of every process of the run; the next decodes only what is not committed."""
     workspace = bucket.workspace
@@ -241,9 +240,11 @@ def test_a_killed_run_resumes_where_it_was(bucket: Bucket) -> None:
         start_new_session=True,
         env=os.environ | {"OPTIONS": json.dumps(bucket.s3.options)},
     )
-    deadline = time.monotonic() + 100
-    while not workspace.store.clips(BATCH, FOUR) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(
+        lambda: workspace.store.clips(BATCH, FOUR),
+        name="a committed clip",
+        progress=processor_seconds(process),
+    )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     committed = workspace.store.clips(BATCH, FOUR)

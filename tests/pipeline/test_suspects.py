@@ -18,7 +18,7 @@ from benchmarks.in_process import InProcess
 from frames_pipeline import CommitNotFoundError, FrameExtractionSignature
 from frames_pipeline.clipping import FixedStride, WholeVideo
 from frames_pipeline.container import media
-from frames_pipeline.container.index import PacketIndex
+from frames_pipeline.container.index import PacketIndex, build_index
 from frames_pipeline.frames import DecodeReport
 from frames_pipeline.pipeline import (
     RecheckReport,
@@ -58,7 +58,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Plant the fault."""
-    right = media.build_index
+    right = build_index
 
     def wrong(stream: object, *rest: object) -> PacketIndex:
         index = right(stream, *rest)  # type: ignore[arg-type]

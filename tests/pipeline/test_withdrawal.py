@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.clipping import FixedStride
 from frames_pipeline.errors import CommitNotFoundError, ConflictError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
-from frames_pipeline.models.quality import TechnicalQuality
+from frames_pipeline.models.quality import FrameQuality, TechnicalQuality
 from frames_pipeline.pipeline import (
     Workspace,
     cut_clips,
@@ -59,7 +60,7 @@ def test_rows_that_are_being_made_are_not_published(cut: Workspace) -> None:
     extract_batch(BATCH, [FOUR], cut, workers=ONE)
 
     class Withdrawing(TechnicalQuality):
-        def measure(self, frames: np.ndarray) -> object:
+        def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
             if not cut.batches.is_withdrawn(BATCH):
                 retire_batch(BATCH, cut, withdraw=True)
             return super().measure(frames)
@@ -98,7 +99,7 @@ class Interleaved(Objects):
         self._turn()
         return super().get(key)
 
-    def get_many(self, keys: object) -> dict[str, bytes]:
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         self._turn()
         return super().get_many(keys)
 
@@ -107,9 +108,7 @@ class Interleaved(Objects):
         super().put(key, data)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(1, 40), clips=st.integers(1, 2))
 def test_any_moment_of_a_withdrawal(
     tmp_path_factory: pytest.TempPathFactory, at: int, clips: int

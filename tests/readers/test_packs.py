@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 import numpy as np
@@ -88,7 +89,7 @@ def test_the_same_frames(
 def test_plain_readers(tmp_path: Path, store: dict[str, FrameBatch]) -> None:
     """Zarr and any reader of Parquet see the same, without this library."""
     pack_frames(stored(tmp_path), tmp_path / "pack", part_bytes=10 * FRAME)
-    rows = duckdb.sql(
+    rows = duckdb.execute(
         f"SELECT filename, clip_id, start, stop, frames_digest, positions "
         f"FROM read_parquet('{tmp_path}/pack/parts/*/index.parquet', filename = true)"
     ).fetchall()
@@ -297,12 +298,12 @@ def test_parts_that_are_no_longer_named_are_pruned(
     kept = files_in(to)
 
     assert prune_pack(to, dry_run=False).objects == 0  # all of it is of today
-    age(to, seconds=100)
-    assert prune_pack(to, grace_seconds=200, dry_run=False).objects == 0
-    said = prune_pack(to, grace_seconds=50)
+    age(to, seconds=100_000)
+    assert prune_pack(to, grace_seconds=200_000, dry_run=False).objects == 0
+    said = prune_pack(to, grace_seconds=50_000)
     assert set(said.parts) == before | {"0" * 32}
     assert files_in(to) == kept
-    done = prune_pack(to, grace_seconds=50, dry_run=False)
+    done = prune_pack(to, grace_seconds=50_000, dry_run=False)
     assert (done.parts, done.objects, done.bytes) == (said.parts, said.objects, said.bytes)
     gone = kept.keys() - files_in(to).keys()
     assert len(gone) == done.objects
@@ -320,18 +321,18 @@ def test_what_was_named_within_the_grace_period_stays(
     """Readers may hold the pack before, and a writer what it has taken up."""
     to = tmp_path / "pack"
     pack_frames(stored(tmp_path), to, part_bytes=1)
-    age(to, seconds=100)
+    age(to, seconds=100_000)
     held = open_pack(to)
     pack_frames(stored(tmp_path, batches="b2"), to, part_bytes=2**30)
-    assert prune_pack(to, grace_seconds=50, dry_run=False).objects == 0
+    assert prune_pack(to, grace_seconds=50_000, dry_run=False).objects == 0
     assert held.verify() == ()
 
-    age(to, seconds=100)
+    age(to, seconds=100_000)
     document = (to / "pack.json").read_bytes()
     pack_frames(stored(tmp_path), to, part_bytes=1)  # takes up what is not named
     (to / "pack.json").write_bytes(document)  # but was killed before it could name it
-    os.utime(to / "pack.json", (time.time() - 100,) * 2)
-    assert prune_pack(to, grace_seconds=50).objects == 0
+    os.utime(to / "pack.json", (time.time() - 100_000,) * 2)
+    assert prune_pack(to, grace_seconds=50_000).objects == 0
     assert prune_pack(to, grace_seconds=0).parts
 
 
@@ -373,7 +374,7 @@ def test_torch_datasets_take_it(tmp_path: Path, store: dict[str, FrameBatch]) ->
     one, other = (WindowDataset(each, Windows(length=2, stride=2)) for each in (packed, frames))
     assert len(one) == len(other) == 12
     for number in range(12):
-        mine, theirs = one[number], other[number]
+        mine, theirs = (cast("dict[str, Any]", each[number]) for each in (one, other))
         assert mine["clip_id"] == theirs["clip_id"]
         assert np.array_equal(mine["frames"], theirs["frames"])
     samples = list(iterable_dataset(packed, Windows(length=2, stride=2), seed=None))

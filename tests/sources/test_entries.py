@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from frames_pipeline import (
     probe,
 )
 from frames_pipeline.container.media import Media
-from frames_pipeline.sources.entries import said_of
+from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import SUFFIXES, Listing, Video, VideoSource
 from frames_pipeline.text.keys import key_of, name_of
 from tests.entries import GOOD, IN_2099, PASSED_OVER, as_nobody, fill, within
@@ -73,7 +74,9 @@ def test_what_is_no_file_is_passed_over_and_counted(folder: Path) -> None:
     }
     for one in found.passed_over:
         assert set(one.examples) <= set(PASSED_OVER[one.reason])
-    assert "6 no regular file (null.mp4, pipe, pipe.mp4, …)" in said_of(found.passed_over)
+    assert "6 no regular file (null.mp4, pipe, pipe.mp4, …)" in describe_passed_over(
+        found.passed_over
+    )
 
 
 def test_links_that_lead_outside_are_followed_if_asked(folder: Path) -> None:
@@ -109,7 +112,7 @@ def test_an_entry_that_is_passed_over_is_not_opened_by_its_name_either(
     if key != "outside.mp4":  # the library follows a path given to it
         for call in (probe, lambda path: extract_frames(path, [FIRST])):
             with pytest.raises(SourceNotFoundError, match="cannot read"):
-                within(lambda c=call: c(path))
+                within(partial(call, path))
 
 
 @pytest.mark.parametrize("key", GOOD)
@@ -140,7 +143,7 @@ def test_what_may_not_be_read_is_an_error_of_that_file(open_folder: Path, video:
         with as_nobody():
             found = source.look()
             assert names_of(found) == ["a.mp4", "b.mp4"]
-            assert said_of(found.passed_over) == "1 unreadable (closed)"
+            assert describe_passed_over(found.passed_over) == "1 unreadable (closed)"
             assert source.fingerprint(found.videos[0])
             with pytest.raises(SourceUnreadableError, match=r"b\.mp4: Permission denied; let the"):
                 source.fingerprint(found.videos[1])

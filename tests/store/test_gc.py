@@ -16,7 +16,7 @@ import pytest
 from frames_pipeline.errors import ConfigError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.store import ClipCommit, FrameStore, gc, layout, writer
+from frames_pipeline.store import ClipCommit, FrameStore, writer
 
 MakeFrames = Callable[..., FrameBatch]
 AssertSame = Callable[[FrameBatch, FrameBatch], None]
@@ -43,7 +43,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     clock = time.time
 
     def shift(seconds: float) -> None:
-        monkeypatch.setattr(gc.time, "time", lambda: clock() + seconds)
+        monkeypatch.setattr("frames_pipeline.store.gc.time.time", lambda: clock() + seconds)
 
     return shift
 
@@ -129,7 +129,7 @@ def test_grace_counts_from_the_last_object(
     commit = write("c", 1)
     store.objects.delete(store.objects.list(f"frames/b/{signature.key}/commits"))
     later(DAY + 60)
-    newest = store.objects.local_path / f"frames/b/{signature.key}/{commit.path}/zarr.json"
+    newest = Path(store.objects.url) / f"frames/b/{signature.key}/{commit.path}/zarr.json"
     os.utime(newest, (time.time() + DAY, time.time() + DAY))
     assert len(store.collect_garbage().attempts) == 1
 
@@ -142,7 +142,7 @@ def test_grace_protects_readers(
 ) -> None:
     """An old attempt that was replaced a moment ago may still be read by who held its commit."""
     old = write("c", 0)
-    path = store.objects.local_path / f"frames/b/{signature.key}/{old.path}"
+    path = Path(store.objects.url) / f"frames/b/{signature.key}/{old.path}"
     long_ago = time.time() - 10 * DAY
     for file in path.rglob("*"):
         os.utime(file, (long_ago, long_ago))
@@ -182,9 +182,16 @@ def test_commit_between_listing_and_reading(
     signature: FrameExtractionSignature,
     write: Callable[[str, int], ClipCommit],
     monkeypatch: pytest.MonkeyPatch,
+    later: Callable[[float], None],
 ) -> None:
     """A clip that is replaced while garbage is looked for loses nothing that a reader may hold."""
-    old = write("c", 0)
+    long_ago = time.time() - 10 * DAY
+    with monkeypatch.context() as patched:
+        patched.setattr("frames_pipeline.store.layout.time.time_ns", lambda: int(long_ago * 1e9))
+        patched.setattr(writer, "now", lambda: datetime.fromtimestamp(long_ago, UTC))
+        old = write("c", 0)
+    for path in Path(store.objects.url).rglob("*"):
+        os.utime(path, (long_ago, long_ago))
     listing = store.objects.list
 
     def list_then_replace(prefix: str) -> object:
@@ -192,13 +199,12 @@ def test_commit_between_listing_and_reading(
         write("c", 1)
         return found
 
-    time.sleep(0.2)
-    monkeypatch.setattr(store.objects, "list", list_then_replace)
-    assert store.collect_garbage("b", grace_seconds=0.1, dry_run=False).objects == 0
-    time.sleep(0.2)
-    monkeypatch.undo()
-    [path] = store.collect_garbage("b", grace_seconds=0.1, dry_run=False).attempts
-    assert path.endswith(old.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(store.objects, "list", list_then_replace)
+        assert store.collect_garbage("b", dry_run=False).objects == 0
+    later(DAY + 60)
+    [collected] = store.collect_garbage("b", dry_run=False).attempts
+    assert collected.endswith(old.path)
 
 
 def test_stray_temporary_files(
@@ -324,7 +330,9 @@ def test_a_writer_in_2099_neither_stops_it_nor_loses_anything(
     future = datetime(2099, 1, 1, tzinfo=UTC)
     with monkeypatch.context() as patched:
         if ahead != "files":
-            patched.setattr(layout.time, "time_ns", lambda: int(future.timestamp() * 1e9))
+            patched.setattr(
+                "frames_pipeline.store.layout.time.time_ns", lambda: int(future.timestamp() * 1e9)
+            )
             patched.setattr(writer, "now", lambda: future)
         for seed in range(3):  # the first is published and replaced, the second replaced
             store.write_clip("b", "c", {signature: make_frames(seed=seed)})

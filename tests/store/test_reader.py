@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from zarr.core.metadata import ArrayV3Metadata
 
 from frames_pipeline.errors import FramesPipelineError, IntegrityError
 from frames_pipeline.frames import FrameBatch
@@ -196,6 +197,7 @@ def test_open(
     assert isinstance(clip.frames, zarr.Array)
     assert clip.commit == commit
     assert clip.frames.shape == (5, 6, 8, 3)
+    assert isinstance(clip.frames.metadata, ArrayV3Metadata)
     assert clip.frames.metadata.dimension_names == ("time", "y", "x", "channel")
     np.testing.assert_array_equal(clip.frames[3], frames.frames[3])
     np.testing.assert_array_equal(clip.frames[1:3, 2:4], frames.frames[1:3, 2:4])
@@ -218,10 +220,12 @@ def test_plain_zarr(
     for consolidated in (None, False):
         group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=consolidated)
         assert sorted(group.array_keys()) == ["frames", "time"]
-        np.testing.assert_array_equal(group["frames"][:], make_frames(5).frames)
+        array = group["frames"]
+        assert isinstance(array, zarr.Array)
+        np.testing.assert_array_equal(np.asarray(array[:]), make_frames(5).frames)
         assert group["frames"].attrs.asdict() == {"channel_order": "RGB", "color_space": "sRGB"}
         assert group["time"].attrs.asdict() == {"units": "s"}
-        assert group["frames"].chunks == (1, 6, 8, 3)
+        assert array.chunks == (1, 6, 8, 3)
 
 
 @pytest.mark.parametrize("consolidated", [None, False])

@@ -196,7 +196,7 @@ def test_read_of_rows_that_were_changed(tmp_path: Path) -> None:
         tables.read("embeddings", "b")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0), st.integers(0, 255))
 def test_damage_is_noticed(tmp_path: Path, place: int, value: int) -> None:
     """A change of any byte of the file raises an error."""

@@ -126,7 +126,7 @@ def test_a_table_holds_text(rows: list[tuple[str, str, int]]) -> None:
     with redirect_stdout(io.StringIO()) as printed:
         output.table(named, "a", "b", "n")
         output.facts(named[0])
-        output.line(named[0]["a"])
+        output.line(rows[0][0])
         output.document(named)
     told = printed.getvalue()
     assert not unseen(told)

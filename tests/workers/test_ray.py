@@ -28,7 +28,7 @@ def test_numbers_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_run_chooses_them() -> None:
-    said = {"processes": 8, "clip_timeout_s": 60.0, "worker_memory_bytes": 1 << 30}
+    said: dict[str, Any] = {"processes": 8, "clip_timeout_s": 60.0, "worker_memory_bytes": 1 << 30}
     assert type(ExtractionResource(**said).workers) is Workers
     chosen = ExtractionResource(provider="ray", **said).workers
     assert chosen == RayWorkers(8, timeout_s=60.0, memory_bytes=1 << 30)

@@ -1,14 +1,22 @@
-"""Decoder backends by name."""
+"""Decoder backends by name.
+
+A backend is a module here and an entry in `DECODERS`; the command line reads that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from frames_pipeline.decoding.backends.auto import MIN_MEGAPIXELS, AutoDecoder, open_auto
-from frames_pipeline.decoding.backends.base import Decoded, Decoder, Tally
-from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
-from frames_pipeline.decoding.backends.pyav import PyavDecoder
+from frames_pipeline.decoding.backends.auto import AUTO, MIN_MEGAPIXELS, AutoDecoder, open_auto
+from frames_pipeline.decoding.backends.base import Backend, Decoded, Decoder, Setting, Tally
+from frames_pipeline.decoding.backends.nvdec import (
+    NVDEC,
+    NvdecDecoder,
+    driver_version,
+    open_nvdec,
+)
+from frames_pipeline.decoding.backends.pyav import PYAV, PyavDecoder
 from frames_pipeline.decoding.device import check_available
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.signature import FrameExtractionSignature
@@ -17,10 +25,12 @@ __all__ = [
     "DECODERS",
     "MIN_MEGAPIXELS",
     "AutoDecoder",
+    "Backend",
     "Decoded",
     "Decoder",
     "NvdecDecoder",
     "PyavDecoder",
+    "Setting",
     "Tally",
     "check_pixels",
     "driver_version",
@@ -30,20 +40,16 @@ __all__ = [
 ]
 
 
-DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
-    "pyav": PyavDecoder,
-    "nvdec": open_nvdec,
-    "auto": open_auto,
-}
+DECODERS: Final[Mapping[str, Backend]] = {one.name: one for one in (PYAV, NVDEC, AUTO)}
 """Backends by the name users choose them by."""
 
 
 def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
-    """A decoder by name, or the one given; `None` is the CPU's.
+    """Return a decoder by name, or the given one; `None` means `pyav`.
 
     Raises:
-        ConfigError: There is none of that name.
-        DecoderUnavailableError: It cannot run on this machine.
+        ConfigError: No backend has that name.
+        DecoderUnavailableError: The backend cannot run on this machine.
     """
     if decoder is None:
         return PyavDecoder()

@@ -1,8 +1,8 @@
-"""What every decoder backend does: packets of a plan in, frames with their rows out."""
+"""The contract of a decoder backend: packets of a plan in, frames with their rows out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -57,3 +57,37 @@ class Decoder(Protocol):
             DecoderUnsupportedError: It lacks the stream's codec or pixel format.
             MemoryError: There is not enough.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number that users may choose for a backend."""
+
+    name: str
+    """Name of the parameter."""
+    default: int | float
+    """Value if it is not given; its type is the setting's."""
+    meaning: str
+    """One sentence for help and docs."""
+    minimum: int | float = 0
+    """Least value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A backend as users choose it: an entry of the registry."""
+
+    name: str
+    """The name users choose it by."""
+    summary: str
+    """One sentence for help and docs."""
+    open: Callable[..., Decoder]
+    """Return a decoder with settings given by name; `DecoderUnavailableError` if it cannot run."""
+    settings: tuple[Setting, ...] = ()
+    """The settings that `open` takes."""
+    uses_gpu: bool = False
+    """Whether it runs on the GPU of its setting `gpu`."""
+
+    def __call__(self, **settings: float) -> Decoder:
+        """Open a decoder."""
+        return self.open(**settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -50,7 +50,7 @@ def as_from_gpu(frame: VideoFrame) -> VideoFrame:
     "name", ["bench/h264_720_g250.mp4", "bench/av1_720.mp4", "hard/hevc_10bit.mp4"]
 )
 def test_pixels_are_within_the_tolerance(
-    name: str, size: tuple[int, int], interpolation: str
+    name: str, size: tuple[int, int], interpolation: Literal["bicubic", "bilinear"]
 ) -> None:
     frame = real_frame(name)
     signature = FrameExtractionSignature(

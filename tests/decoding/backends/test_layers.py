@@ -58,7 +58,7 @@ def by_libvpx(path: Path) -> list[VideoFrame]:
     packets = [*packets_of(path), b""]
     frames: list[VideoFrame] = []
     for data in packets:
-        frames += context.decode(av.Packet(data) if data else None)  # type: ignore[arg-type]
+        frames += context.decode(av.Packet(data) if data else None)
     return frames
 
 

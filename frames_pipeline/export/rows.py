@@ -1,0 +1,53 @@
+"""Rows of frames with their encoded pixels, as Parquet and Lance hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from frames_pipeline.export.base import Progress, read_clips
+from frames_pipeline.export.encoding import Encoding
+from frames_pipeline.readers.stored_frames import FRAME_COLUMNS, StoredFrames
+
+PIXELS: Final = pa.schema(
+    [
+        *FRAME_COLUMNS,
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),
+    ]
+)
+"""A frame with its pixels. `image` is in `format`: a JPEG or PNG file, or `raw`: (height, width, 3)
+bytes of RGB."""
+
+
+def pixel_rows(
+    frames: StoredFrames, encoding: Encoding, progress: Progress | None
+) -> Iterator[pa.Table]:
+    """Yield a table per clip, with the columns of `PIXELS`."""
+    for clip_id, batch in read_clips(frames, progress):
+        n, height, width, _ = batch.frames.shape
+        columns = dict(
+            zip(FRAME_COLUMNS.names, frames.lineage(clip_id, batch).columns, strict=True)
+        )
+        pixels = {
+            "height": [height] * n,
+            "width": [width] * n,
+            "format": [encoding.format] * n,
+            "image": [encoding.encode(frame) for frame in batch.frames],
+        }
+        yield pa.Table.from_pydict(columns | pixels, schema=PIXELS)
+
+
+def parquet_file(tables: list[pa.Table], schema: pa.Schema) -> bytes:
+    """Return a Parquet file with a row group per table."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
