@@ -50,7 +50,7 @@ from frames_pipeline.pipeline import (
 )
 from frames_pipeline.sources.batches import Batching, BatchRegistry
 from frames_pipeline.sources.videos import VideoSource
-from frames_pipeline.tables.tables import FrameTables
+from frames_pipeline.tables import FrameTables
 
 T = TypeVar("T")
 R = TypeVar("R")

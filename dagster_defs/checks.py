@@ -9,7 +9,7 @@ is not paid for eight times.
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -30,6 +30,7 @@ from frames_pipeline.pipeline import (
     recheck_frames,
 )
 from frames_pipeline.store import ClipDescription, Manifest
+from frames_pipeline.tables import OutcomeRow
 
 RECHECKED_FRAMES = 4
 """Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
@@ -124,9 +125,9 @@ def build_checks(
 def _every_frame_committed(subject: Subject) -> Verdict:
     batch, signature = subject.batch, subject.signature
     report = subject.workspace.store.verify_manifest(subject.manifest)
-    rows = subject.workspace.rows("outcomes", batch, part=signature.key)
+    rows = subject.workspace.read(OutcomeRow, batch, part=signature.key)
     clips = subject.manifest.clips
-    promised = {row["clip_id"] for row in rows if row["frames"]}
+    promised = {row.clip_id for row in rows if row.frames}
     faults = [{"fault": str(fault)} for fault in report.faults]
     return Verdict(
         report.ok and promised == set(clips),
@@ -162,9 +163,9 @@ def _frames_fit_signature(subject: Subject) -> Verdict:
 
 
 def _few_clips_failed(subject: Subject) -> Verdict:
-    rows = subject.workspace.rows("outcomes", subject.batch, part=subject.signature.key)
-    tried = [row for row in rows if row["status"] != "skipped"]
-    failed = [row for row in tried if row["status"] == "failed"]
+    rows = subject.workspace.read(OutcomeRow, subject.batch, part=subject.signature.key)
+    tried = [row for row in rows if row.status != "skipped"]
+    failed = [row for row in tried if row.status == "failed"]
     share = len(failed) / len(tried) if tried else 0.0
     return Verdict(
         share <= subject.max_failed_share,
@@ -172,7 +173,7 @@ def _few_clips_failed(subject: Subject) -> Verdict:
             "failed_share": round(share, 4),
             "max_failed_share": subject.max_failed_share,
             "clips_tried": len(tried),
-            **_listed("failed", failed, "clip_id", "reason", "detail"),
+            **_listed("failed", list(map(asdict, failed)), "clip_id", "reason", "detail"),
         },
         dg.AssetCheckSeverity.ERROR,
     )

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline import FrameExtractionSignature, IntegrityError
-from frames_pipeline.models import Provider
+from frames_pipeline.models import Provider, provider_parameters
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pictures.contact_sheet import as_markdown
 from frames_pipeline.pipeline import (
@@ -21,7 +22,6 @@ from frames_pipeline.pipeline import (
     timeline_of_batch,
 )
 from frames_pipeline.sources.entries import PassedOver
-from frames_pipeline.tables.tables import provider_parameters
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 
 Metadata = dict[str, Any]
@@ -115,25 +115,27 @@ def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
     """What is said of the frames of one signature, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
-    outcomes = report.outcomes.to_pylist()
-    tried = [row for row in outcomes if row["status"] != "skipped"]
-    failed = [row for row in tried if row["status"] == "failed"]
+    outcomes = report.rows()
+    tried = [row for row in outcomes if row.status != "skipped"]
+    failed = [row for row in tried if row.status == "failed"]
     copied = {clip for clip, commit in manifest.clips.items() if commit.outcome.decode.copied_from}
-    decoded = [row for row in outcomes if row["clip_id"] not in copied]
-    worst_first = sorted(outcomes, key=lambda row: ("failed", "partial").count(row["status"]) == 0)
+    decoded = [row for row in outcomes if row.clip_id not in copied]
+    worst_first = sorted(outcomes, key=lambda row: row.status not in ("failed", "partial"))
     return {
         **_pictures(report, workspace),
         "dagster/uri": dg.MetadataValue.path(folder),
-        "dagster/partition_row_count": dg.MetadataValue.int(sum(r["frames"] for r in outcomes)),
+        "dagster/partition_row_count": dg.MetadataValue.int(sum(r.frames for r in outcomes)),
         "signature": dg.MetadataValue.text(report.signature.key),
         "clips": dg.MetadataValue.int(len(report.manifest.clips)),
         **statuses(report.outcomes),
         FAILED_SHARE: dg.MetadataValue.float(round(len(failed) / max(len(tried), 1), 4)),
-        "frames": dg.MetadataValue.int(sum(row["frames"] for row in outcomes)),
-        "bytes": dg.MetadataValue.int(sum(row["bytes"] for row in outcomes)),
-        "decoder": dg.MetadataValue.text(_each(outcomes, "decoder") or "none"),
-        "device": dg.MetadataValue.text(_each(outcomes, "device") or "none"),
-        "decoder_choice": dg.MetadataValue.text(_each(decoded, "choice") or "as configured"),
+        "frames": dg.MetadataValue.int(sum(row.frames for row in outcomes)),
+        "bytes": dg.MetadataValue.int(sum(row.bytes for row in outcomes)),
+        "decoder": dg.MetadataValue.text(_each(row.decoder for row in outcomes) or "none"),
+        "device": dg.MetadataValue.text(_each(row.device for row in outcomes) or "none"),
+        "decoder_choice": dg.MetadataValue.text(
+            _each(row.choice for row in decoded) or "as configured"
+        ),
         "clips_decoded_now": dg.MetadataValue.int(report.extracted),
         "clips_copied_now": dg.MetadataValue.int(report.copied),
         "packets_fed_now": dg.MetadataValue.int(report.packets_fed),
@@ -141,7 +143,7 @@ def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
         "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
         **_throughput(report),
         "outcomes": records(
-            worst_first, ("clip_id", "status", "reason", "frames", "decoder", "detail")
+            map(asdict, worst_first), ("clip_id", "status", "reason", "frames", "decoder", "detail")
         ),
         "signature_document": dg.MetadataValue.json(dict(report.manifest.signature)),
     }
@@ -218,9 +220,9 @@ def code_version(provider: Provider, signature: FrameExtractionSignature) -> str
     return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def _each(rows: Iterable[Mapping[str, Any]], column: str) -> str:
-    """Every value of a column that says something, once."""
-    return ", ".join(sorted({row[column] for row in rows if row[column]}))
+def _each(values: Iterable[str]) -> str:
+    """Return every text that is not empty, once."""
+    return ", ".join(sorted(set(filter(None, values))))
 
 
 def _cell(value: object) -> str | int | float | bool | None:

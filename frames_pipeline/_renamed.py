@@ -104,11 +104,11 @@ def install() -> None:
 def old_names(
     module: str, names: Mapping[str, str], *, values: Mapping[str, tuple[object, str]] | None = None
 ) -> Callable[[str], object]:
-    """Return a module's `__getattr__` that gives renamed names, with a warning.
+    """Return a module's `__getattr__` that gives renamed and moved names, with a warning.
 
     Args:
         module: The module's `__name__`.
-        names: Old names and the new ones.
+        names: Old names and the new ones, as `name` or, if it moved, as `module:name`.
         values: Names without a new one: the value of each, and the name of the fact to use instead.
     """
     constants = values or {}
@@ -125,12 +125,13 @@ def old_names(
         if name not in names:
             message = f"module {module!r} has no attribute {name!r}"
             raise AttributeError(message)
+        there, _, new = names[name].rpartition(":")
         warnings.warn(
-            f"{module}.{name} is {names[name]} now, and goes with version 0.3",
+            f"{module}.{name} is {names[name].replace(':', '.')} now, and goes with version 0.3",
             DeprecationWarning,
             stacklevel=2,
         )
-        return getattr(importlib.import_module(module), names[name])
+        return getattr(importlib.import_module(there or module), new)
 
     return find
 

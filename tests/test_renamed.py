@@ -64,3 +64,23 @@ def test_unknown_names_are_attribute_errors() -> None:
         pipeline.Nowhere  # noqa: B018
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("frames_pipeline.nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("CATALOG", "pipeline.catalog:CATALOG"),
+        ("Lineage", "tables:FrameRef"),
+        ("caption_rows", "pipeline.kinds.captions:caption_rows"),
+        ("embedding_rows", "pipeline.kinds.embeddings:embedding_rows"),
+        ("failed_caption_rows", "pipeline.kinds.captions:failed_caption_rows"),
+        ("provider_parameters", "models:provider_parameters"),
+        ("quality_rows", "pipeline.kinds.quality:quality_rows"),
+    ],
+)
+def test_names_of_the_module_of_tables(old: str, new: str) -> None:
+    tables = importlib.import_module("frames_pipeline.tables")
+    module, _, name = new.partition(":")
+    with pytest.warns(DeprecationWarning, match=f"{old} is .*{name} now"):
+        found = getattr(tables, old)
+    assert found is getattr(importlib.import_module(f"frames_pipeline.{module}"), name)

@@ -18,8 +18,8 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.pipeline import caption_batch
-from frames_pipeline.tables.tables import CAPTIONS as COLUMNS
-from frames_pipeline.tables.tables import OUTCOMES
+from frames_pipeline.tables import CAPTIONS as COLUMNS
+from frames_pipeline.tables import OUTCOMES
 
 
 def build_captions(

@@ -1,10 +1,11 @@
 """The catalog of clips."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
@@ -12,9 +13,9 @@ from dagster_defs.resources import WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.selection import Selection
+from frames_pipeline.pipeline import CATALOG as COLUMNS
 from frames_pipeline.pipeline import MEANS, catalog_batch
-from frames_pipeline.tables.tables import CATALOG as COLUMNS
-from frames_pipeline.tables.tables import CLIPS
+from frames_pipeline.tables import CLIPS, CatalogRow, DecisionRow
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
@@ -77,7 +78,7 @@ def build_catalog(
                 "kept_clips": rows["keep"].to_pylist().count(True),
                 "dropped_clips": rows["keep"].to_pylist().count(False),
                 "clips": info.rows,
-                "entries": records(map(_entry, rows.to_pylist()), _SHOWN),
+                "entries": records(_entries(rows), _SHOWN),
             },
         )
 
@@ -107,12 +108,14 @@ def _lineage(
     return column_lineage(COLUMNS, {names.clips: CLIPS}, made_of)
 
 
-def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as a person reads it: `embeddings 21, captions 8` for lists of names and counts."""
-    counts = zip(row["names"], row["frame_counts"], strict=True)
-    return {
-        **row,
-        "frames": ", ".join(f"{name} {count}" for name, count in counts if count),
-        "drop_reasons": "; ".join(row["drop_reasons"]),
-        "where": ", ".join(path for path in row["frame_paths"] if path),
-    }
+def _entries(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as people read them: `embeddings 21, captions 8` for lists of names and counts."""
+    typed = zip(CatalogRow.from_table(rows), DecisionRow.from_table(rows), strict=True)
+    for (entry, decision), row in zip(typed, rows.to_pylist(), strict=True):
+        counts = zip(entry.names, entry.frame_counts, strict=True)
+        yield {
+            **row,
+            "frames": ", ".join(f"{name} {count}" for name, count in counts if count),
+            "drop_reasons": "; ".join(decision.drop_reasons),
+            "where": ", ".join(filter(None, entry.frame_paths)),
+        }

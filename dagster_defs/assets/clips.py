@@ -10,8 +10,8 @@ from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
-from frames_pipeline.tables.tables import CLIPS as COLUMNS
-from frames_pipeline.tables.tables import VIDEOS
+from frames_pipeline.tables import CLIPS as COLUMNS
+from frames_pipeline.tables import VIDEOS
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",

@@ -1,5 +1,7 @@
 """A vector per frame, a vector per clip, and the clips that are nearly the same."""
 
+from dataclasses import asdict
+
 import dagster as dg
 
 from dagster_defs.metadata import code_version, column_lineage, column_schema, of_rows, records
@@ -9,9 +11,10 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.pipeline import embed_batch, mark_near_duplicates, pool_batch
-from frames_pipeline.tables.tables import (
+from frames_pipeline.tables import (
     NEAR_DUPLICATES,
     OUTCOMES,
+    NearDuplicateRow,
     clip_embeddings_schema,
     embeddings_schema,
 )
@@ -136,7 +139,8 @@ def build_near_duplicates(names: Names, *, name: str, min_similarity: float) -> 
             report = mark_near_duplicates(
                 workspace.open(), name=name, min_similarity=min_similarity
             )
-        rows = sorted(report.rows.to_pylist(), key=lambda row: -row["similarity"])
+        rows = NearDuplicateRow.from_table(report.rows)
+        rows.sort(key=lambda row: -row.similarity)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
@@ -148,7 +152,7 @@ def build_near_duplicates(names: Names, *, name: str, min_similarity: float) -> 
                 "min_similarity": min_similarity,
                 "search": report.search,
                 "recall": report.recall,
-                "most_similar": records(rows, NEAR_DUPLICATES.names),
+                "most_similar": records(map(asdict, rows), NEAR_DUPLICATES.names),
             },
         )
 

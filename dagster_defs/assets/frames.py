@@ -11,7 +11,7 @@ from dagster_defs.resources import DecoderResource, ExtractionResource, Workspac
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature
 from frames_pipeline.pipeline import extract_batch
-from frames_pipeline.tables.tables import CLIPS, OUTCOMES
+from frames_pipeline.tables import CLIPS, OUTCOMES
 
 POOL = "decode"
 """Dagster pool of extraction on the CPU, for instances that limit how many run at once."""

@@ -10,8 +10,8 @@ from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.quality import QualityProvider
 from frames_pipeline.pipeline import measure_batch
-from frames_pipeline.tables.tables import OUTCOMES
-from frames_pipeline.tables.tables import QUALITY as COLUMNS
+from frames_pipeline.tables import OUTCOMES
+from frames_pipeline.tables import QUALITY as COLUMNS
 
 
 def build_quality(

@@ -7,7 +7,7 @@ from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from dagster_defs.retries import retrying_transients
 from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
-from frames_pipeline.tables.tables import VIDEOS as COLUMNS
+from frames_pipeline.tables import VIDEOS as COLUMNS
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:

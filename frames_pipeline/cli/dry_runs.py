@@ -3,56 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import Provider
-from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.models.quality import open_quality_provider
-from frames_pipeline.pipeline import Estimate, Workspace, estimate_changes, estimate_rows
+from frames_pipeline.pipeline import (
+    KINDS,
+    DerivedKind,
+    Estimate,
+    Workspace,
+    estimate_changes,
+    estimate_rows,
+)
 
 
 class _Step(NamedTuple):
-    """A table made from frames, with its provider."""
+    """Rows that a provider would make from frames."""
 
-    table: str
+    kind: DerivedKind[Any, Any]
     name: str
     """Name of the definition; empty for the default one."""
-    provider: Provider
-    ask: Callable[[FrameBatch], object]
-    """Run the provider on a clip."""
+    provider: Any
+    """A provider of the kind."""
+
+    def ask(self, clip: FrameBatch) -> object:
+        """Run the provider on a clip."""
+        return self.kind.ask(self.provider, clip)
 
 
 Steps = tuple[_Step, ...]
 
 
-def _embeddings(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_embedding_provider(name, **parameters)
-    return _Step("embeddings", called, provider, lambda clip: provider.embed(clip.frames))
-
-
-def _quality(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_quality_provider(name, **parameters)
-    return _Step("quality", called, provider, lambda clip: provider.measure(clip.frames))
-
-
-def _captions(name: str, parameters: dict[str, Any], called: str) -> _Step:
-    provider = open_caption_provider(name, **parameters)
-    return _Step("captions", called, provider, provider.caption)
-
-
-_MAKE: Final = {"embeddings": _embeddings, "quality": _quality, "captions": _captions}
-
-
 def _steps(
-    context: click.Context, option: click.Parameter, texts: tuple[str, ...], *, table: str
+    context: click.Context,
+    option: click.Parameter,
+    texts: tuple[str, ...],
+    *,
+    kind: DerivedKind[Any, Any],
 ) -> Steps:
     """Parse providers, each as `provider=transformers,model=…` or as a JSON document."""
     found = []
@@ -64,74 +56,87 @@ def _steps(
                 raise click.BadParameter(f"{text!r} is not valid JSON: {error}") from error
         else:
             fields = options.pairs(context, option, tuple(text.split(",")))
-        name, called = fields.pop("provider", None), fields.pop("name", "")
-        if not isinstance(name, str):
+        provider, name = fields.pop("provider", None), fields.pop("name", "")
+        if not isinstance(provider, str):
             raise click.BadParameter(f"{text!r} has no provider; give provider=NAME,…")
-        found.append(_MAKE[table](name, fields, str(called)))
+        found.append(_Step(kind, str(name), kind.open(provider, **fields)))
     return tuple(found)
 
 
-def _step_option(table: str) -> Callable[[options.F], options.F]:
-    return click.option(
-        f"--{table}",
-        callback=partial(_steps, table=table),
-        multiple=True,
-        metavar="PROVIDER",
-        help=f"Include rows of {table} by this provider: provider=NAME and its parameters, or a "
-        "JSON document. Add name=NAME for a named definition. Repeat it for several.",
+def _kind_options(kinds: Iterable[DerivedKind[Any, Any]]) -> Callable[[options.F], options.F]:
+    """Add an option per kind, in their order."""
+
+    def decorate(command: options.F) -> options.F:
+        for kind in reversed(list(kinds)):
+            command = click.option(
+                f"--{kind.name}",
+                callback=partial(_steps, kind=kind),
+                multiple=True,
+                metavar="PROVIDER",
+                help=f"Include rows of {kind.name} by this provider: provider=NAME and its "
+                "parameters, or a JSON document. Add name=NAME for a named definition. Repeat "
+                "it for several.",
+            )(command)
+        return command
+
+    return decorate
+
+
+def dry_run_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
+    """Return the command, with an option for each of these kinds of derived tables."""
+
+    @click.command("dry-run")
+    @options.root
+    @click.argument("batches", metavar="BATCH...", nargs=-1)
+    @options.signatures
+    @_kind_options(kinds)
+    @click.option(
+        "--measure",
+        "measures",
+        is_flag=True,
+        help="Run each provider on one clip to estimate the time. Loads models and calls "
+        "endpoints.",
     )
+    @options.as_json
+    def dry_run(
+        *,
+        root: str,
+        batches: tuple[str, ...],
+        signatures: Signatures,
+        measures: bool,
+        root_options: Options,
+        as_json: bool,
+        **steps: Steps,
+    ) -> None:
+        """Show the frames and rows that a run with these settings would make.
+
+        Reads only stored tables; opens no video. Checks every batch unless you name some. Frames
+        count as done if they were extracted from the bytes that the video had at the last scan.
+        Rows count as done if they were made from the same frames by the same provider with the same
+        parameters.
+        """
+        here = options.workspace(root, root_options)
+        asked = [step for some in steps.values() for step in some]
+        found = [
+            estimate
+            for batch in batches or here.batches.keys()
+            for estimate in _estimates(batch, signatures, here, asked, measures=measures)
+        ]
+        if as_json:
+            output.document(found)
+            return
+        rows = [_row(estimate) for estimate in found]
+        columns = ("batch", "step", "signature", "clips", "to_do", "frames", "bytes", "cpu_seconds")
+        output.table([*rows, *_totals(found)], *columns)
+
+    return dry_run
 
 
-@click.command("dry-run")
-@options.root
-@click.argument("batches", metavar="BATCH...", nargs=-1)
-@options.signatures
-@_step_option("embeddings")
-@_step_option("quality")
-@_step_option("captions")
-@click.option(
-    "--measure",
-    "measures",
-    is_flag=True,
-    help="Run each provider on one clip to estimate the time. Loads models and calls endpoints.",
-)
-@options.as_json
-def dry_run(
-    *,
-    root: str,
-    batches: tuple[str, ...],
-    signatures: Signatures,
-    embeddings: Steps,
-    quality: Steps,
-    captions: Steps,
-    measures: bool,
-    root_options: Options,
-    as_json: bool,
-) -> None:
-    """Show the frames and rows that a run with these settings would make.
-
-    Reads only stored tables; opens no video. Checks every batch unless you name some. Frames count
-    as done if they were extracted from the bytes that the video had at the last scan. Rows count as
-    done if they were made from the same frames by the same provider with the same parameters.
-    """
-    here = options.workspace(root, root_options)
-    found = [
-        estimate
-        for batch in batches or here.batches.keys()
-        for estimate in _estimates(
-            batch, signatures, here, (*embeddings, *quality, *captions), measures=measures
-        )
-    ]
-    if as_json:
-        output.document(found)
-        return
-    rows = [_row(estimate) for estimate in found]
-    columns = ("batch", "step", "signature", "clips", "to_do", "frames", "bytes", "cpu_seconds")
-    output.table([*rows, *_totals(found)], *columns)
+dry_run = dry_run_command(KINDS.values())
 
 
 def _estimates(
-    batch: str, signatures: Signatures, here: Workspace, steps: Steps, *, measures: bool
+    batch: str, signatures: Signatures, here: Workspace, steps: Iterable[_Step], *, measures: bool
 ) -> Iterator[Estimate]:
     yield from estimate_changes(batch, signatures, here)
     for signature in signatures:
@@ -140,7 +145,7 @@ def _estimates(
                 batch,
                 signature,
                 here,
-                step=step.table,
+                step=step.kind.name,
                 provider=step.provider,
                 name=step.name,
                 ask=step.ask if measures else None,

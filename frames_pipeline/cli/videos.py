@@ -185,11 +185,18 @@ def extract(
             progress=progress,
         )
     rows = [
-        {name: row[name] for name in ("clip_id", "status", "frames", "bytes", "detail")}
-        | {"signature": signature.key, "batch": report.manifest.batch_key}
+        {
+            "clip_id": row.clip_id,
+            "status": row.status,
+            "frames": row.frames,
+            "bytes": row.bytes,
+            "detail": row.detail,
+            "signature": signature.key,
+            "batch": report.manifest.batch_key,
+        }
         for found in reports
         for signature, report in found.frames.items()
-        for row in report.outcomes.to_pylist()
+        for row in report.rows()
     ]
     if as_json:
         output.document(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -96,6 +97,11 @@ def _imported(kind: str, name: str, choices: Mapping[str, type[P] | str]) -> Cal
     except (ImportError, AttributeError) as error:
         message = f"{kind} provider {name!r} cannot be imported ({error}); is it installed here?"
         raise ConfigError(message) from error
+
+
+def provider_parameters(provider: Provider) -> str:
+    """Return the parameters that identify a provider's answers, as canonical JSON."""
+    return json.dumps(provider.parameters(), sort_keys=True, separators=(",", ":"))
 
 
 def check_number(name: str, value: object, *, smallest: float, largest: float = math.inf) -> None:

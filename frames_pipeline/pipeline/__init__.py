@@ -12,11 +12,11 @@ Dagster's assets call them, one each; so does anyone who wants the same without 
 from __future__ import annotations
 
 from frames_pipeline._renamed import old_names
-from frames_pipeline.pipeline.catalog import MEANS, catalog_batch
+from frames_pipeline.pipeline.catalog import CATALOG, catalog_batch
 from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
 from frames_pipeline.pipeline.derive import (
-    DerivedReport,
     caption_batch,
+    derive_batch,
     embed_batch,
     measure_batch,
     pool_batch,
@@ -44,6 +44,8 @@ from frames_pipeline.pipeline.inspection import (
     find_repeated,
     look_at_clips,
 )
+from frames_pipeline.pipeline.kinds import KINDS, DerivedKind, DerivedReport, kind_of
+from frames_pipeline.pipeline.kinds.quality import MEANS
 from frames_pipeline.pipeline.lineage import (
     DERIVED,
     FramesOrigin,
@@ -65,12 +67,15 @@ from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.workers.local import preload
 
 __all__ = [
+    "CATALOG",
     "DERIVED",
+    "KINDS",
     "MEANS",
     "Amount",
     "BlankReport",
     "Change",
     "Damage",
+    "DerivedKind",
     "DerivedReport",
     "Discovery",
     "DuplicatesReport",
@@ -96,6 +101,7 @@ __all__ = [
     "clips_version",
     "compare_with_signature",
     "cut_clips",
+    "derive_batch",
     "discover",
     "embed_batch",
     "estimate_changes",
@@ -107,6 +113,7 @@ __all__ = [
     "find_changes",
     "find_disorder",
     "find_repeated",
+    "kind_of",
     "look_at_clips",
     "mark_near_duplicates",
     "measure_batch",

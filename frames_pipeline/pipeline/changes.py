@@ -18,9 +18,11 @@ from frames_pipeline.models import Provider
 from frames_pipeline.pipeline.derive import standing_clips
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
-from frames_pipeline.pipeline.workspace import Row, Workspace
+from frames_pipeline.pipeline.kinds import kind_of
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import estimated_frames
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.tables import ClipRow, OutcomeRow, present
 
 _COMPRESSION: Final = 0.6
 """Stored bytes of a raw one, where the batch has no frames to tell it from: natural video."""
@@ -33,7 +35,7 @@ class Estimate:
     batch: str
     """Key of the batch."""
     step: str
-    """`frames`, or the table that is made from them: `embeddings`, `quality` or `captions`."""
+    """`frames`, or the name of a kind of derived table: `embeddings`, `quality`, `captions`."""
     name: str
     """What the rows are called, where a batch has several tables of them."""
     signature: str
@@ -63,13 +65,13 @@ def estimate_changes(
         signatures: What would be asked for.
         workspace: Where tables and frames are.
     """
-    cut = workspace.rows("clips", batch)
+    cut = workspace.read(ClipRow, batch)
     before = _before(batch, cut, workspace)
     changes = []
     for signature in dict.fromkeys(signatures):
         lacking = clips_to_extract(batch, signature, workspace)
         amounts = [_amount(signature, clip, before) for clip in lacking]
-        seconds = sum(float(clip["duration_seconds"]) for clip in lacking)
+        seconds = sum(_seconds(clip) for clip in lacking)
         changes.append(
             Estimate(
                 batch=batch,
@@ -77,7 +79,7 @@ def estimate_changes(
                 name="",
                 signature=signature.key,
                 clips=len(cut),
-                to_do=tuple(clip["clip_id"] for clip in lacking),
+                to_do=tuple(clip.clip_id for clip in lacking),
                 frames=sum(frames for frames, _ in amounts),
                 bytes=round(sum(size for _, size in amounts)),
                 cpu_seconds=None if before.cost is None else seconds * before.cost,
@@ -103,30 +105,29 @@ def estimate_rows(
         batch: A batch whose clips are cut.
         signature: Whose frames the rows are made from, extracted or not.
         workspace: Where tables and frames are.
-        step: `embeddings`, `quality` or `captions`.
+        step: Name of a kind of derived table: `embeddings`, `quality`, `captions`.
         provider: What would make the rows.
         name: What the rows are called, where a batch has several tables of them.
         ask: Has the provider do a clip, to be timed on one that is to be done: twice, since the
             first time loads its model. `None`: it stays unknown how long the rows take.
     """
-    cut = workspace.rows("clips", batch)
-    lacking = {clip["clip_id"] for clip in clips_to_extract(batch, signature, workspace)}
+    cut = workspace.read(ClipRow, batch)
+    lacking = {clip.clip_id for clip in clips_to_extract(batch, signature, workspace)}
     commits = workspace.store.published(batch, signature)
-    stand = standing_clips(batch, signature, workspace, table=step, provider=provider, name=name)
-    to_do = [
-        clip
-        for clip in cut
-        if clip["clip_id"] in lacking or clip["clip_id"] in commits.keys() - stand
-    ]
+    stand = standing_clips(
+        batch, signature, workspace, kind=kind_of(step), provider=provider, name=name
+    )
+    due = lacking | (commits.keys() - stand)
+    to_do = [clip for clip in cut if clip.clip_id in due]
     before = _before(batch, cut, workspace)
     amounts = [
         (commit.num_frames, commit.bytes)
-        if (commit := commits.get(clip["clip_id"])) and clip["clip_id"] not in lacking
+        if (commit := commits.get(clip.clip_id)) and clip.clip_id not in lacking
         else _amount(signature, clip, before)
         for clip in to_do
     ]
     frames = sum(count for count, _ in amounts)
-    sample = (commits[clip["clip_id"]] for clip in to_do if clip["clip_id"] in commits)
+    sample = (commits[clip.clip_id] for clip in to_do if clip.clip_id in commits)
     tried = next((commit for commit in sample if commit.num_frames), None) if ask else None
     seconds = None if frames else 0.0
     if ask and tried:
@@ -138,7 +139,7 @@ def estimate_rows(
         name=name,
         signature=signature.key,
         clips=len(cut),
-        to_do=tuple(clip["clip_id"] for clip in to_do),
+        to_do=tuple(clip.clip_id for clip in to_do),
         frames=frames,
         bytes=round(sum(size for _, size in amounts)),
         cpu_seconds=seconds,
@@ -163,8 +164,8 @@ class _Before:
     """Seconds of a core for a second of video, at the signature that took longest."""
 
 
-def _before(batch: str, cut: Iterable[Row], workspace: Workspace) -> _Before:
-    lengths = {clip["clip_id"]: clip["duration_seconds"] or 0.0 for clip in cut}
+def _before(batch: str, cut: Iterable[ClipRow], workspace: Workspace) -> _Before:
+    lengths = {clip.clip_id: clip.duration_seconds or 0.0 for clip in cut}
     stored = raw = 0
     costs = []
     for signature in workspace.store.signatures(batch):
@@ -174,22 +175,29 @@ def _before(batch: str, cut: Iterable[Row], workspace: Workspace) -> _Before:
         stored += sum(commit.bytes for commit in commits)
         raw += sum(3 * commit.num_frames * commit.height * commit.width for commit in commits)
         done = [
-            (row["seconds"], lengths.get(row["clip_id"], 0.0))
-            for row in workspace.rows("outcomes", batch, part=signature)
-            if row["frames_decoded"]
+            (row.seconds, lengths.get(row.clip_id, 0.0))
+            for row in workspace.read(OutcomeRow, batch, part=signature)
+            if row.frames_decoded
         ]
         if length := sum(length for _, length in done):
             costs.append(sum(seconds for seconds, _ in done) / length)
     return _Before(stored / raw if raw else _COMPRESSION, max(costs, default=None))
 
 
-def _amount(signature: FrameExtractionSignature, clip: Row, before: _Before) -> tuple[int, float]:
+def _amount(
+    signature: FrameExtractionSignature, clip: ClipRow, before: _Before
+) -> tuple[int, float]:
     """Frames that a clip gives, and bytes that they take in the store."""
-    frames = estimated_frames(signature, Fraction(clip["duration_seconds"]))
+    frames = estimated_frames(signature, Fraction(_seconds(clip)))
     return frames, frames * _frame_bytes(signature, clip) * before.compression
 
 
-def _frame_bytes(signature: FrameExtractionSignature, clip: Row) -> int:
+def _seconds(clip: ClipRow) -> float:
+    """Return the length of a clip that was cut."""
+    return present(clip.duration_seconds, "duration_seconds")
+
+
+def _frame_bytes(signature: FrameExtractionSignature, clip: ClipRow) -> int:
     """Raw bytes of a frame."""
     size = geometry(PixelSpec.of(signature), shown_size(signature, clip)).output
     return 3 * size.height * size.width

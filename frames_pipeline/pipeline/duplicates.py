@@ -12,7 +12,13 @@ from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.models.near_duplicates import EXACT_UP_TO, NearDuplicates, find_near_duplicates
 from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.tables.tables import NEAR_DUPLICATES, TableInfo, table_of, vectors_of
+from frames_pipeline.tables import (
+    ClipEmbeddingRow,
+    FramesRow,
+    NearDuplicateRow,
+    TableInfo,
+    vectors_of,
+)
 
 ALL: Final = "all"
 """What tables over all batches have for a batch."""
@@ -60,18 +66,18 @@ def mark_near_duplicates(
         ConfigError: Vectors of several lengths, a similarity that cannot be, or FAISS is not
             installed.
     """
-    read = workspace.tables.read_many("clip_embeddings", workspace.batches.keys(), part=name)
+    read = workspace.tables.read_many(ClipEmbeddingRow.TABLE, workspace.batches.keys(), part=name)
     tables = [(batch, rows) for batch, rows in read if len(rows)]
     _check_comparable(tables, name)
-    clips = [(batch, clip_id) for batch, rows in tables for clip_id in rows["clip_id"].to_pylist()]
+    clips = [(batch, clip_id) for batch, rows in tables for clip_id in _clip_ids(rows)]
     vectors = [vectors_of(rows) for _, rows in tables]
     found = find_near_duplicates(
         np.concatenate(vectors) if vectors else np.empty((0, 1), np.float32),
         min_similarity=min_similarity,
         exact_up_to=exact_up_to,
     )
-    rows = table_of(_rows(clips, found), NEAR_DUPLICATES)
-    info = workspace.tables.write("near_duplicates", ALL, rows, part=name)
+    rows = NearDuplicateRow.to_table(_rows(clips, found))
+    info = workspace.tables.write(NearDuplicateRow.TABLE, ALL, rows, part=name)
     return DuplicatesReport(info, rows, len(tables), len(clips), found.search, found.recall)
 
 
@@ -83,7 +89,8 @@ def _check_comparable(tables: list[tuple[str, pa.Table]], name: str) -> None:
     """
     makers: dict[str, str] = {}
     for batch, rows in tables:
-        makers.setdefault(rows["provider_parameters"][0].as_py(), batch)
+        (row,) = FramesRow.from_table(rows.slice(0, 1))
+        makers.setdefault(row.provider_parameters, batch)
     if len(makers) > 1:
         (one, first), (other, second), *_ = makers.items()
         message = f"embeddings {name or 'of clips'} of {first} are by {one}, those of {second} by "
@@ -91,15 +98,20 @@ def _check_comparable(tables: list[tuple[str, pa.Table]], name: str) -> None:
         raise ConfigError(message)
 
 
-def _rows(clips: list[tuple[str, str]], found: NearDuplicates) -> list[dict[str, object]]:
+def _clip_ids(rows: pa.Table) -> list[str]:
+    ids: list[str] = rows.column("clip_id").to_pylist()
+    return ids
+
+
+def _rows(clips: list[tuple[str, str]], found: NearDuplicates) -> list[NearDuplicateRow]:
     duplicates = np.flatnonzero(found.kept != np.arange(len(clips)))
     return [
-        {
-            "batch": clips[i][0],
-            "clip_id": clips[i][1],
-            "kept_batch": clips[found.kept[i]][0],
-            "kept_clip_id": clips[found.kept[i]][1],
-            "similarity": float(found.similarity[i]),
-        }
+        NearDuplicateRow(
+            batch=clips[i][0],
+            clip_id=clips[i][1],
+            kept_batch=clips[found.kept[i]][0],
+            kept_clip_id=clips[found.kept[i]][1],
+            similarity=float(found.similarity[i]),
+        )
         for i in duplicates.tolist()
     ]

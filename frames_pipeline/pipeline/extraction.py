@@ -30,13 +30,13 @@ from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.repair import repair_store
 from frames_pipeline.pipeline.suspects import Suspects, is_suspect
 from frames_pipeline.pipeline.work import Job, Task, run_task
-from frames_pipeline.pipeline.workspace import Row, Workspace
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch
 from frames_pipeline.sources.videos import Video
 from frames_pipeline.sources.withdrawal import error as withdrawal_error
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.tables.tables import OUTCOMES, table_of
+from frames_pipeline.tables import OUTCOMES, ClipRow, OutcomeRow, VideoRow
 from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
@@ -66,6 +66,10 @@ class FramesReport:
     """Frames that came out of it, likewise."""
     seconds: float
     """Wall-clock seconds that it took, likewise."""
+
+    def rows(self) -> list[OutcomeRow]:
+        """Return the outcomes as rows."""
+        return OutcomeRow.from_table(self.outcomes)
 
 
 @old_parameters(places="workspace")
@@ -112,7 +116,7 @@ def extract_batch(
         raise withdrawal_error(key)
     if repair:
         repair_store(workspace, [key], signatures=wanted, dry_run=False)
-    cut = workspace.rows("clips", key)
+    cut = workspace.read(ClipRow, key)
     find_done = _whole_before if repair else _done_before
     before: Results = {}
     for signature in wanted:
@@ -156,19 +160,19 @@ def clips_to_extract(
     workspace: Workspace,
     *,
     retry_failed: bool = False,
-) -> list[Row]:
+) -> list[ClipRow]:
     """Return the clips that `extract_batch` would decode: neither committed nor known to fail."""
-    cut, suspects = workspace.rows("clips", batch), Suspects(workspace.store.objects).keys()
+    cut, suspects = workspace.read(ClipRow, batch), Suspects(workspace.store.objects).keys()
     done = _done_before(
         signature, batch, cut, workspace, retry_failed=retry_failed, suspects=suspects
     )
-    return [clip for clip in cut if (signature, clip["clip_id"]) not in done]
+    return [clip for clip in cut if (signature, clip.clip_id) not in done]
 
 
 def _whole_before(
     signature: FrameExtractionSignature,
     batch: str,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     workspace: Workspace,
     *,
     retry_failed: bool,
@@ -192,7 +196,7 @@ def _whole_before(
 def _done_before(
     signature: FrameExtractionSignature,
     batch: str,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     workspace: Workspace,
     *,
     retry_failed: bool,
@@ -200,36 +204,56 @@ def _done_before(
     readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """Return results to keep: commits from the same bytes, not suspect, and lasting failures."""
-    told = {row["clip_id"]: row for row in _told_before(signature, batch, workspace)}
+    told = {row.clip_id: row for row in _told_before(signature, batch, workspace)}
     commits = _commits(signature, batch, cut, workspace, suspects, readable=readable)
     done: Results = {}
     for clip in cut:
-        clip_id = clip["clip_id"]
-        row = told.get(clip_id, {})
-        stands = row.get("fingerprint") == clip["fingerprint"]
-        if commit := commits.get(clip_id):
-            is_told = stands and row["status"] in ("ok", "partial")
-            done[signature, clip_id] = (
-                Result(row, commit) if is_told else stored(clip["video_key"], commit)
-            )
-        elif clip["status"] != "ok":
-            done[signature, clip_id] = _not_cut(clip, signature)
-        elif row.get("status") in ("ok", "partial"):
-            continue  # the frames stored then are suspect, or gone
-        elif stands and not retry_failed and row["reason"] not in RETRIED:
-            done[signature, clip_id] = Result(row, None)
+        row = told.get(clip.clip_id)
+        result = _kept(clip, row, commits.get(clip.clip_id), signature, retry_failed=retry_failed)
+        if result is not None:
+            done[signature, clip.clip_id] = result
     return done
+
+
+def _kept(
+    clip: ClipRow,
+    row: OutcomeRow | None,
+    commit: ClipCommit | None,
+    signature: FrameExtractionSignature,
+    *,
+    retry_failed: bool,
+) -> Result | None:
+    """Return the result of a clip that is done, or `None` if it is to be extracted.
+
+    Args:
+        clip: The clip.
+        row: Its outcome of the last run.
+        commit: Its commit, if it is of the present bytes and not suspect.
+        signature: The signature.
+        retry_failed: Extract failed clips again.
+    """
+    told = row if row is not None and row.fingerprint == clip.fingerprint else None
+    if commit is not None:
+        had_frames = told is not None and told.status in ("ok", "partial")
+        return Result(told, commit) if told and had_frames else stored(clip.video_key, commit)
+    if clip.status != "ok":
+        return _not_cut(clip, signature)
+    if told is None or told.status in ("ok", "partial"):  # what was stored is suspect, or gone
+        return None
+    return None if retry_failed or told.reason in RETRIED else Result(told, None)
 
 
 def _told_before(
     signature: FrameExtractionSignature, batch: str, workspace: Workspace
-) -> list[Row]:
+) -> list[OutcomeRow]:
     """Outcomes of the last run, unless a version with other columns wrote them.
 
     What that version committed stands by the commits; what failed then is tried again.
     """
-    table = workspace.table("outcomes", batch, part=signature.key)
-    return table.to_pylist() if table is not None and table.schema.equals(OUTCOMES) else []
+    table = workspace.table(OutcomeRow.TABLE, batch, part=signature.key)
+    if table is None or not table.schema.equals(OUTCOMES):
+        return []
+    return OutcomeRow.from_table(table)
 
 
 def _damaged(signature: FrameExtractionSignature, batch: str, workspace: Workspace) -> set[str]:
@@ -240,7 +264,7 @@ def _damaged(signature: FrameExtractionSignature, batch: str, workspace: Workspa
 def _commits(
     signature: FrameExtractionSignature,
     batch: str,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     workspace: Workspace,
     suspects: Collection[str],
     *,
@@ -251,15 +275,15 @@ def _commits(
     Reading the manifest takes one request. A run that was killed before it published leaves commits
     that the manifest lacks. A repair passes `readable`: the commits that it could read one by one.
     """
-    wanted = {row["clip_id"]: row for row in cut if row["status"] == "ok"}
+    wanted = {row.clip_id: row for row in cut if row.status == "ok"}
 
     def current(commits: Mapping[str, ClipCommit]) -> dict[str, ClipCommit]:
         return {
             clip_id: commit
             for clip_id, row in wanted.items()
             if (commit := commits.get(clip_id)) is not None
-            and commit.fingerprint == row["fingerprint"]
-            and not is_suspect(commit.outcome.decode, suspects, codec=row["codec"])
+            and commit.fingerprint == row.fingerprint
+            and not is_suspect(commit.outcome.decode, suspects, codec=row.codec)
         }
 
     if readable is not None:
@@ -272,14 +296,14 @@ def _commits(
 
 def _tasks(
     job: Job,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     workspace: Workspace,
     signatures: Sequence[FrameExtractionSignature],
     *,
     done: Results,
 ) -> list[Task]:
     """Return the remaining work in the order to do it."""
-    videos = {row["video_key"]: video_of(row) for row in workspace.rows("videos", job.batch)}
+    videos = {row.video_key: video_of(row) for row in workspace.read(VideoRow, job.batch)}
     tasks = list(_passes(job, cut, videos, signatures, done=done))
     if job.source.is_copied:
         tasks.reverse()  # where not all copies fit on this machine, the last ones cut are there
@@ -288,7 +312,7 @@ def _tasks(
 
 def _passes(
     job: Job,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     videos: Mapping[str, Video],
     signatures: Sequence[FrameExtractionSignature],
     *,
@@ -297,9 +321,9 @@ def _passes(
     """Yield the remaining work as passes over one video each."""
     passes: dict[tuple[str, str, tuple[FrameExtractionSignature, ...]], list[Clip]] = {}
     for row in cut:
-        lacking = tuple(s for s in signatures if (s, row["clip_id"]) not in done)
+        lacking = tuple(s for s in signatures if (s, row.clip_id) not in done)
         if lacking:
-            one_pass = (row["video_key"], row["fingerprint"], lacking)
+            one_pass = (row.video_key, row.fingerprint, lacking)
             passes.setdefault(one_pass, []).append(clip_of(row))
     for (video, fingerprint, lacking), clips in passes.items():
         for start in range(0, len(clips), CLIPS_PER_TASK):
@@ -332,7 +356,7 @@ def _run(tasks: Sequence[Task], workers: Workers, progress: Progress | None) -> 
 def _publish(
     signature: FrameExtractionSignature,
     batch: str,
-    cut: Sequence[Row],
+    cut: Sequence[ClipRow],
     workspace: Workspace,
     *,
     before: Results,
@@ -340,10 +364,11 @@ def _publish(
     seconds: float,
 ) -> FramesReport:
     """Publish the manifest and the table of outcomes."""
-    results = {clip["clip_id"]: (before | now)[signature, clip["clip_id"]] for clip in cut}
+    done = before | now
+    results = {clip.clip_id: done[signature, clip.clip_id] for clip in cut}
     committed = [result.commit for result in results.values() if result.commit]
     manifest = workspace.store.commit_batch(batch, signature, committed)
-    outcomes = table_of([result.row for result in results.values()], OUTCOMES)
+    outcomes = OutcomeRow.to_table(result.row for result in results.values())
     workspace.tables.write("outcomes", batch, outcomes, part=signature.key)
     decoded = {
         clip: result.commit.outcome.decode for (_, clip), result in now.items() if result.commit
@@ -366,13 +391,13 @@ def _publish(
     )
 
 
-def _not_cut(clip: Row, signature: FrameExtractionSignature) -> Result:
+def _not_cut(clip: ClipRow, signature: FrameExtractionSignature) -> Result:
     return failed(
-        clip["clip_id"],
-        clip["video_key"],
-        clip["fingerprint"],
+        clip.clip_id,
+        clip.video_key,
+        clip.fingerprint,
         signature,
-        status=clip["status"],
-        reason=clip["reason"],
-        detail=clip["detail"],
+        status=clip.status,
+        reason=clip.reason,
+        detail=clip.detail,
     )

@@ -16,6 +16,7 @@ from frames_pipeline.pipeline.suspects import Suspect, Suspects, suspect_clips
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
+from frames_pipeline.tables import ClipRow, VideoRow, present
 from frames_pipeline.workers.local import Workers
 
 _TRIED: Final = 3
@@ -110,13 +111,13 @@ def _tasks(
 
     Frames of version 0.1 do not name their family; all such frames of one codec count as a family.
     """
-    videos = {row["video_key"]: row for row in workspace.rows("videos", manifest.batch_key)}
+    videos = {row.video_key: row for row in workspace.read(VideoRow, manifest.batch_key)}
     of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
-    for row in workspace.rows("clips", manifest.batch_key):
-        commit = manifest.clips.get(row["clip_id"])
-        if commit is not None and row["video_key"] in videos:
-            family = commit.outcome.decode.family or row["codec"]
-            video = (family, row["video_key"], commit.fingerprint)
+    for row in workspace.read(ClipRow, manifest.batch_key):
+        commit = manifest.clips.get(row.clip_id)
+        if commit is not None and row.video_key in videos:
+            family = commit.outcome.decode.family or present(row.codec, "codec")
+            video = (family, row.video_key, commit.fingerprint)
             of_video.setdefault(video, []).append((clip_of(row), commit))
     tasks: dict[str, list[FamilyTask]] = {}
     for (family, key, fingerprint), stored in of_video.items():

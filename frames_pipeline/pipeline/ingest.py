@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 from av.video.format import VideoFormat
@@ -34,12 +34,12 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline.open_video import open_video
-from frames_pipeline.pipeline.workspace import Row, Workspace
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch, Batching
 from frames_pipeline.sources.entries import PassedOver
 from frames_pipeline.sources.videos import Video, VideoSource
-from frames_pipeline.tables.tables import CLIPS, VIDEOS, table_digest, table_of
+from frames_pipeline.tables import ClipRow, VideoRow, present, table_digest
 from frames_pipeline.workers.local import Workers
 
 _CUTTING: Final = b"cutting"
@@ -52,6 +52,8 @@ _BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
 _GONE: Final = "gone"
 """Status of a video that is not there. One that is there and cannot be read has the reason for a
 status."""
+_VideoBytes: TypeAlias = tuple[str, str]
+"""Key of a video, and the fingerprint of its bytes."""
 _SKIPPED: Final = (TooShortError.reason, SingleShotError.reason)
 
 
@@ -130,13 +132,13 @@ def find_changes(
         if before is None:
             changes.append(Change(batch, "damaged"))
             continue
-        listed = [found.listed.get(row["video_key"]) for row in before]
+        listed = [found.listed.get(row.video_key) for row in before]
         changed = [
             video
             for row, video in zip(before, listed, strict=True)
-            if (row["status"] == _GONE) != (video is None)
+            if (row.status == _GONE) != (video is None)
             or (video is not None and not video.is_same_file(video_of(row)))
-            or row["status"] == SourceChangedError.reason
+            or row.status == SourceChangedError.reason
         ]
         if changed and all(v is None or v.last_change(moment) <= settled for v in changed):
             changes.append(Change(batch, hashlib.sha256(repr(listed).encode()).hexdigest()[:16]))
@@ -150,17 +152,17 @@ def observe_videos(batch: Batch, workspace: Workspace) -> pa.Table:
     Bytes are read only where a file was written since the last look. A video that is gone, or
     cannot be read, stays in the table, and says so.
     """
-    known = {row["video_key"]: row for row in _rows_before(batch.key, workspace) or ()}
+    known = {row.video_key: row for row in _rows_before(batch.key, workspace) or ()}
     rows = [_observed(workspace.source, key, known.get(key)) for key in batch.videos]
-    table = table_of(rows, VIDEOS)
+    table = VideoRow.to_table(rows)
     workspace.tables.write("videos", batch.key, table)
     return table
 
 
-def _rows_before(batch: str, workspace: Workspace) -> list[Row] | None:
+def _rows_before(batch: str, workspace: Workspace) -> list[VideoRow] | None:
     """Return the rows last observed, or `None` if their table is damaged and will be replaced."""
     try:
-        return workspace.rows("videos", batch)
+        return workspace.read(VideoRow, batch)
     except IntegrityError:
         return None
 
@@ -197,19 +199,16 @@ def cut_clips(
         ConfigError: They cannot be cut so here. Raised before anything is read.
     """
     clipping.check()
-    videos = observe_videos(batch, workspace).to_pylist()
+    videos = VideoRow.from_table(observe_videos(batch, workspace))
     before = workspace.table("clips", batch.key)
     known, outdated = _known_clips(before, clipping), _counted_by_an_earlier_version(before)
     if retry_failed:
-        known = {video: rows for video, rows in known.items() if rows[0]["status"] != "failed"}
-    known = {video: rows for video, rows in known.items() if rows[0]["reason"] not in RETRIED}
+        known = {video: rows for video, rows in known.items() if rows[0].status != "failed"}
+    known = {video: rows for video, rows in known.items() if rows[0].reason not in RETRIED}
     tasks = [
-        _ProbeTask(
-            workspace.source, video_of(row), row["fingerprint"], clipping, limits or Limits()
-        )
+        _ProbeTask(workspace.source, video_of(row), row.fingerprint, clipping, limits or Limits())
         for row in videos
-        if row["status"] == "ok"
-        and (row["video_key"], row["fingerprint"]) not in known.keys() - outdated
+        if row.status == "ok" and (row.video_key, row.fingerprint) not in known.keys() - outdated
     ]
     for task, found in (workers or Workers()).map(_probe, tasks):
         key = (task.video.key, task.fingerprint)
@@ -221,25 +220,27 @@ def cut_clips(
             known[key] = found
     rows = [row for video in videos for row in _clips_of(video, known)]
     metadata = {_CUTTING: repr(clipping), _TIMES: _TIMES_RULE}
-    table = table_of(rows, CLIPS).replace_schema_metadata(metadata)
+    table = ClipRow.to_table(rows).replace_schema_metadata(metadata)
     workspace.tables.write("clips", batch.key, table)
     return table
 
 
-def clip_of(row: Row) -> Clip:
-    """The clip that a row of the table of clips is."""
+def clip_of(row: ClipRow) -> Clip:
+    """Return the clip of a row with status `ok`."""
     return Clip(
-        video_key=row["video_key"],
-        start=row["start_pts"],
-        stop=row["end_pts"],
-        time_base=Fraction(row["time_base_num"], row["time_base_den"]),
-        num_frames=row["num_frames"],
+        video_key=row.video_key,
+        start=present(row.start_pts, "start_pts"),
+        stop=present(row.end_pts, "end_pts"),
+        time_base=Fraction(
+            present(row.time_base_num, "time_base_num"), present(row.time_base_den, "time_base_den")
+        ),
+        num_frames=present(row.num_frames, "num_frames"),
     )
 
 
-def video_of(row: Row) -> Video:
-    """The video that a row of the table of videos is."""
-    return Video(row["video_key"], row["size"] or 0, row["modified"] or 0.0, row["etag"])
+def video_of(row: VideoRow) -> Video:
+    """Return the video of a row."""
+    return Video(row.video_key, row.size or 0, row.modified or 0.0, row.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ class _ProbeTask:
     limits: Limits
 
 
-def _probe(task: _ProbeTask) -> list[Row]:
+def _probe(task: _ProbeTask) -> list[ClipRow]:
     """The rows of one video's clips; runs in a worker process."""
     with open_video(task.source, task.video, task.limits) as media:
         index = probe_media(media)
@@ -260,14 +261,14 @@ def _probe(task: _ProbeTask) -> list[Row]:
     return [_clip_row(clip, index, task.fingerprint) for clip in clips]
 
 
-def _observed(source: VideoSource, key: str, known: Row | None) -> Row:
+def _observed(source: VideoSource, key: str, known: VideoRow | None) -> VideoRow:
     """The row of a video; one that is written meanwhile is looked at once more."""
     row = _seen(source, key, known)
-    return _seen(source, key, known) if row["status"] == SourceChangedError.reason else row
+    return _seen(source, key, known) if row.status == SourceChangedError.reason else row
 
 
-def _seen(source: VideoSource, key: str, known: Row | None) -> Row:
-    row: Row = {"video_key": key, "uri": f"{source.url}/{key}"}
+def _seen(source: VideoSource, key: str, known: VideoRow | None) -> VideoRow:
+    uri = f"{source.url}/{key}"
     video = Video(key, 0, 0.0)
     try:
         video = source.find(key)
@@ -275,51 +276,55 @@ def _seen(source: VideoSource, key: str, known: Row | None) -> Row:
     except Exception as error:
         fault = typed(error)
         if isinstance(fault, SourceNotFoundError):
-            return row | _last(known) | {"status": _GONE, "detail": str(fault)}
+            return _gone(key, uri, known, detail=str(fault))
         if not isinstance(fault, ClipFault):
             raise fault from error
-        return row | _facts(video, "") | {"status": fault.reason, "detail": detail_of(fault)}
-    return row | _facts(video, fingerprint) | {"status": "ok", "detail": ""}
+        return _video_row(video, uri, "", status=fault.reason, detail=detail_of(fault))
+    return _video_row(video, uri, fingerprint, status="ok", detail="")
 
 
-def _fingerprint(source: VideoSource, video: Video, known: Row | None) -> str:
+def _fingerprint(source: VideoSource, video: Video, known: VideoRow | None) -> str:
     """Return the known fingerprint if the file looks unchanged; otherwise compute it."""
-    if known is not None and known["fingerprint"] and video.is_same_file(video_of(known)):
-        return str(known["fingerprint"])
+    if known is not None and known.fingerprint and video.is_same_file(video_of(known)):
+        return known.fingerprint
     return source.fingerprint(video)
 
 
-def _facts(video: Video, fingerprint: str) -> Row:
-    return {
-        "size": video.size,
-        "modified": video.modified,
-        "etag": video.etag,
-        "fingerprint": fingerprint,
-    }
+def _video_row(video: Video, uri: str, fingerprint: str, *, status: str, detail: str) -> VideoRow:
+    return VideoRow(
+        video_key=video.key,
+        uri=uri,
+        size=video.size,
+        modified=video.modified,
+        etag=video.etag,
+        fingerprint=fingerprint,
+        status=status,
+        detail=detail,
+    )
 
 
-def _last(known: Row | None) -> Row:
-    """Return the last known facts of a video that is gone."""
+def _gone(key: str, uri: str, known: VideoRow | None, *, detail: str) -> VideoRow:
+    """Return the row of a video that is gone, with its last known facts."""
     if known is None:
-        return {"size": None, "modified": None, "etag": "", "fingerprint": ""}
-    return {name: known[name] for name in ("size", "modified", "etag", "fingerprint")}
+        known = VideoRow(key, uri, None, None, "", "", _GONE, detail)
+    return replace(known, uri=uri, status=_GONE, detail=detail)
 
 
-def shown_size(signature: FrameExtractionSignature, clip: Row) -> Size:
+def shown_size(signature: FrameExtractionSignature, clip: ClipRow) -> Size:
     """What a frame of a clip measures before it is resized, by the header of its video."""
-    height, width = clip["height"], clip["width"]
-    crop = clip.get("container_crop")
+    height, width = present(clip.height, "height"), present(clip.width, "width")
+    crop = clip.container_crop
     if signature.crop == "container" and crop is not None:
-        rows, columns = chroma_block(VideoFormat(clip["pixel_format"]))
+        rows, columns = chroma_block(VideoFormat(present(clip.pixel_format, "pixel_format")))
         part = window(Crop(*crop), height, width, rows=rows, columns=columns)
         height, width = (height, width) if part is None else (part.height, part.width)
-    turned = signature.rotation == "apply" and clip["rotation"] % 180 != 0
+    turned = signature.rotation == "apply" and present(clip.rotation, "rotation") % 180 != 0
     return Size(width, height) if turned else Size(height, width)
 
 
-def is_size_known(signature: FrameExtractionSignature, clip: Row) -> bool:
+def is_size_known(signature: FrameExtractionSignature, clip: ClipRow) -> bool:
     """Whether the table says enough for `shown_size`: version 0.1 recorded no crop."""
-    return signature.crop == "coded" or clip.get("pixel_format") is not None
+    return signature.crop == "coded" or clip.pixel_format is not None
 
 
 def clips_version(clips: pa.Table) -> str:
@@ -330,68 +335,58 @@ def clips_version(clips: pa.Table) -> str:
     return table_digest(clips.drop_columns(list(_BESIDE_CLIPS)))
 
 
-def _known_clips(table: pa.Table | None, clipping: Clipping) -> dict[tuple[str, str], list[Row]]:
+def _known_clips(table: pa.Table | None, clipping: Clipping) -> dict[_VideoBytes, list[ClipRow]]:
     """Rows by video and fingerprint, as far as they were cut in this way."""
-    known: dict[tuple[str, str], list[Row]] = {}
-    nothing: Row = dict.fromkeys(CLIPS.names)
+    known: dict[_VideoBytes, list[ClipRow]] = {}
     if table is None or (table.schema.metadata or {}).get(_CUTTING) != repr(clipping).encode():
         return known
-    for row in table.to_pylist():
-        known.setdefault((row["video_key"], row["fingerprint"]), []).append(nothing | row)
+    for row in ClipRow.from_table(table):
+        known.setdefault((row.video_key, row.fingerprint), []).append(row)
     return known
 
 
-def _counted_by_an_earlier_version(table: pa.Table | None) -> set[tuple[str, str]]:
+def _counted_by_an_earlier_version(table: pa.Table | None) -> set[_VideoBytes]:
     """Return (video, fingerprint) pairs with counted times that the present rule may replace."""
     if table is None or (table.schema.metadata or {}).get(_TIMES) == _TIMES_RULE:
         return set()
-    rows = table.select(["video_key", "fingerprint", "timestamps"]).to_pylist()
-    return {
-        (row["video_key"], row["fingerprint"]) for row in rows if row["timestamps"] == "counted"
-    }
+    counted = [row for row in ClipRow.from_table(table) if row.timestamps == "counted"]
+    return {(row.video_key, row.fingerprint) for row in counted}
 
 
-def _clips_of(video: Row, known: dict[tuple[str, str], list[Row]]) -> list[Row]:
+def _clips_of(video: VideoRow, known: Mapping[_VideoBytes, list[ClipRow]]) -> list[ClipRow]:
     """The clips of a video. One that is gone keeps those that it had: their frames are kept too."""
-    key = (video["video_key"], video["fingerprint"])
+    key = (video.video_key, video.fingerprint)
     if key in known:
         return known[key]
-    reason = SourceNotFoundError.reason if video["status"] == _GONE else video["status"]
-    return [_uncut(*key, reason=reason, detail=video["detail"])]
+    reason = SourceNotFoundError.reason if video.status == _GONE else video.status
+    return [_uncut(*key, reason=reason, detail=video.detail)]
 
 
-def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> Row:
-    return {
-        "clip_id": clip.clip_id,
-        "video_key": clip.video_key,
-        "fingerprint": fingerprint,
-        "start_pts": clip.start,
-        "end_pts": clip.stop,
-        "time_base_num": clip.time_base.numerator,
-        "time_base_den": clip.time_base.denominator,
-        "start_seconds": clip.start_seconds,
-        "duration_seconds": clip.duration_seconds,
-        "num_frames": clip.num_frames,
-        "width": index.width,
-        "height": index.height,
-        "codec": index.codec,
-        "rotation": index.rotation,
-        "timestamps": index.timestamps,
-        "status": "ok",
-        "reason": "",
-        "detail": "",
-        "pixel_format": index.pixel_format or None,
-        "container_crop": None if index.container_crop is None else list(index.container_crop),
-    }
+def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> ClipRow:
+    return ClipRow(
+        clip_id=clip.clip_id,
+        video_key=clip.video_key,
+        fingerprint=fingerprint,
+        start_pts=clip.start,
+        end_pts=clip.stop,
+        time_base_num=clip.time_base.numerator,
+        time_base_den=clip.time_base.denominator,
+        start_seconds=clip.start_seconds,
+        duration_seconds=clip.duration_seconds,
+        num_frames=clip.num_frames,
+        width=index.width,
+        height=index.height,
+        codec=index.codec,
+        rotation=index.rotation,
+        timestamps=index.timestamps,
+        status="ok",
+        reason="",
+        detail="",
+        pixel_format=index.pixel_format or None,
+        container_crop=None if index.container_crop is None else tuple(index.container_crop),
+    )
 
 
-def _uncut(video_key: str, fingerprint: str, *, reason: str, detail: str) -> Row:
-    nothing: Row = dict.fromkeys(CLIPS.names)
-    return nothing | {
-        "clip_id": video_key,
-        "video_key": video_key,
-        "fingerprint": fingerprint,
-        "status": "skipped" if reason in _SKIPPED else "failed",
-        "reason": reason,
-        "detail": detail,
-    }
+def _uncut(video_key: str, fingerprint: str, *, reason: str, detail: str) -> ClipRow:
+    status = "skipped" if reason in _SKIPPED else "failed"
+    return ClipRow.uncut(video_key, fingerprint, status=status, reason=reason, detail=detail)

@@ -21,6 +21,7 @@ from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import policy_of
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest
+from frames_pipeline.tables import ClipRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def compare_with_signature(
     """
     if described is None:
         described = workspace.store.describe(manifest)
-    clips = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
+    clips = {row.clip_id: row for row in workspace.read(ClipRow, manifest.batch_key)}
     spec = PixelSpec.of(signature)
     is_fixed = None not in signature.resolution and signature.resize_mode != "fit"
     wrong: list[Finding] = []

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, ConfigError
-from frames_pipeline.pipeline.workspace import Row, Workspace
+from frames_pipeline.pipeline.kinds import derived_tables
+from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.store import ClipCommit
+from frames_pipeline.tables import FRAME_COLUMNS, ClipRow, FrameRow, FramesRow, VideoRow
 
-DERIVED: Final = ("embeddings", "clip_embeddings", "quality", "captions")
+DERIVED: Final = derived_tables()
 """Tables whose rows are made from frames."""
 
 
@@ -99,29 +104,59 @@ def origins_of_rows(
     Raises:
         ConfigError: The rows of such a table are not made from frames.
     """
-    if table not in DERIVED:
-        message = f"table {table!r} is not made from frames; choose one of {', '.join(DERIVED)}"
+    if table not in derived_tables():
+        choices = ", ".join(derived_tables())
+        message = f"table {table!r} is not made from frames; choose one of {choices}"
         raise ConfigError(message)
     frames = _Frames(batch, workspace)
-    for name, row in _named_rows(table, batch, workspace):
-        positions, pts = _frames_of(row)
-        if clip_id not in (None, row["clip_id"]) or (
-            position is not None and position not in positions
-        ):
-            continue
-        origin = frames.of(row["clip_id"], row["signature"])
-        time_base = Fraction(row["time_base_num"], row["time_base_den"])
-        yield RowOrigin(
-            table=table,
-            name=name,
-            frames=origin,
-            made_from_them=row["frames_digest"] == origin.digest,
-            positions=positions,
-            seconds=tuple(float(stamp * time_base) for stamp in pts),
-            provider=row["provider"],
-            provider_parameters=row["provider_parameters"],
-            says={name: value for name, value in row.items() if name not in _LINEAGE},
-        )
+    for name in workspace.tables.parts(table, batch):
+        rows = _chosen(workspace.tables.read(table, batch, part=name), clip_id, position)
+        for row, says in zip(_typed(rows), _answers(rows), strict=True):
+            yield _origin(row, says, frames, table=table, name=name)
+
+
+def _chosen(rows: pa.Table, clip_id: str | None, position: int | None) -> pa.Table:
+    """Return the rows of one clip, and of one frame, if they are given."""
+    if clip_id is not None:
+        rows = rows.filter(pc.equal(rows["clip_id"], clip_id))
+    if position is None:
+        return rows
+    if "position" in rows.column_names:
+        return rows.filter(pc.equal(rows["position"], position))
+    return rows.filter(
+        pa.array([position in used for used in rows["positions"].to_pylist()], "bool")
+    )
+
+
+def _typed(rows: pa.Table) -> Sequence[FrameRow | FramesRow]:
+    kind = FrameRow if "position" in rows.column_names else FramesRow
+    return kind.from_table(rows)
+
+
+def _answers(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return the columns of the rows that a provider answered."""
+    answers: list[dict[str, Any]] = rows.select(
+        [name for name in rows.column_names if name not in FRAME_COLUMNS]
+    ).to_pylist()
+    return answers
+
+
+def _origin(
+    row: FrameRow | FramesRow, says: Mapping[str, Any], frames: _Frames, *, table: str, name: str
+) -> RowOrigin:
+    origin = frames.of(row.clip_id, row.signature)
+    time_base = Fraction(row.time_base_num, row.time_base_den)
+    return RowOrigin(
+        table=table,
+        name=name,
+        frames=origin,
+        made_from_them=row.frames_digest == origin.digest,
+        positions=row.positions,
+        seconds=tuple(float(stamp * time_base) for stamp in row.stamps),
+        provider=row.provider,
+        provider_parameters=row.provider_parameters,
+        says=says,
+    )
 
 
 @old_parameters(places="workspace")
@@ -135,9 +170,7 @@ def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
     if batch is None:
         message = f"video {video_key!r} is in no batch under {workspace.store.objects.url}"
         raise CommitNotFoundError(message)
-    clips = {
-        row["clip_id"] for row in workspace.rows("clips", batch) if row["video_key"] == video_key
-    }
+    clips = {row.clip_id for row in workspace.read(ClipRow, batch) if row.video_key == video_key}
     frames = _Frames(batch, workspace)
     return Uses(
         frames=tuple(
@@ -147,7 +180,7 @@ def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
         ),
         rows=tuple(
             row
-            for table in DERIVED
+            for table in derived_tables()
             for row in origins_of_rows(table, batch, workspace)
             if row.frames.clip_id in clips
         ),
@@ -175,7 +208,7 @@ def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace)
             stored.append(frames.of(clip_id, signature))
     rows = (
         row
-        for table in DERIVED
+        for table in derived_tables()
         for row in origins_of_rows(table, batch, workspace, clip_id=clip_id, position=position)
     )
     return Uses(tuple(stored), tuple(rows))
@@ -186,8 +219,8 @@ class _Frames:
 
     def __init__(self, batch: str, workspace: Workspace) -> None:
         self._batch = batch
-        self._videos = {row["video_key"]: row for row in workspace.rows("videos", batch)}
-        self._clips = {row["clip_id"]: row for row in workspace.rows("clips", batch)}
+        self._videos = {row.video_key: row for row in workspace.read(VideoRow, batch)}
+        self._clips = {row.clip_id: row for row in workspace.read(ClipRow, batch)}
         self._workspace = workspace
         self.commits: Mapping[str, Mapping[str, ClipCommit]] = {
             signature: workspace.store.published(batch, signature)
@@ -196,39 +229,19 @@ class _Frames:
 
     def of(self, clip_id: str, signature: str) -> FramesOrigin:
         commit = self.commits.get(signature, {}).get(clip_id)
-        video_key = self._clips[clip_id]["video_key"] if clip_id in self._clips else ""
-        video = self._videos.get(video_key, {})
+        video_key = self._clips[clip_id].video_key if clip_id in self._clips else ""
+        video = self._videos.get(video_key)
         fingerprint = "" if commit is None else commit.fingerprint
         return FramesOrigin(
             batch=self._batch,
             clip_id=clip_id,
             signature=signature,
             video_key=video_key,
-            uri=video.get("uri", ""),
+            uri="" if video is None else video.uri,
             fingerprint=fingerprint,
-            is_current=video.get("status") == "ok" and video.get("fingerprint") == fingerprint,
+            is_current=video is not None
+            and video.status == "ok"
+            and video.fingerprint == fingerprint,
             path="" if commit is None else f"frames/{self._batch}/{signature}/{commit.path}",
             digest="" if commit is None else commit.digest,
         )
-
-
-_LINEAGE: Final = frozenset(
-    {
-        "batch", "clip_id", "signature", "position", "positions", "pts", "time_base_num",
-        "time_base_den", "frames_digest", "provider", "provider_revision", "provider_parameters",
-    }
-)  # fmt: skip
-
-
-def _named_rows(table: str, batch: str, workspace: Workspace) -> Iterator[tuple[str, Row]]:
-    """Rows of every part, with its name."""
-    for name in workspace.tables.parts(table, batch):
-        for row in workspace.rows(table, batch, part=name):
-            yield name, row
-
-
-def _frames_of(row: Row) -> tuple[tuple[int, ...], Sequence[int]]:
-    """Positions and timestamps of the frames that a row is of: one, or several."""
-    if "position" in row:
-        return (row["position"],), (row["pts"],)
-    return tuple(row["positions"]), row["pts"]

@@ -1,18 +1,18 @@
-"""Rows of the table of outcomes: how each clip came out for a signature."""
+"""Results of clips: their rows of the table of outcomes, and their commits."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from frames_pipeline.pipeline.workspace import Row
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit
+from frames_pipeline.tables import OutcomeRow
 
 
 class Result(NamedTuple):
     """What became of a clip for a signature: its row, and its commit unless it failed."""
 
-    row: Row
+    row: OutcomeRow
     commit: ClipCommit | None
 
 
@@ -21,30 +21,8 @@ Results = dict[tuple[FrameExtractionSignature, str], Result]
 
 
 def stored(video_key: str, commit: ClipCommit, *, seconds: float = 0.0) -> Result:
-    """A clip whose frames are committed, whole or in part."""
-    outcome = commit.outcome
-    row = {
-        "clip_id": commit.clip_id,
-        "video_key": video_key,
-        "fingerprint": commit.fingerprint,
-        "signature": commit.signature_key,
-        "status": outcome.status,
-        "reason": "" if outcome.status == "ok" else "damaged",
-        "detail": outcome.detail,
-        "frames": commit.num_frames,
-        "missing": list(outcome.missing),
-        "corrupt": list(outcome.corrupt),
-        "timestamps": outcome.timestamps,
-        "decoder": outcome.decode.decoder,
-        "device": outcome.decode.device,
-        "choice": outcome.decode.choice,
-        "fallback": outcome.decode.fallback,
-        "packets_fed": outcome.decode.packets_fed,
-        "frames_decoded": outcome.decode.frames_decoded,
-        "bytes": commit.bytes,
-        "seconds": seconds,
-    }
-    return Result(row, commit)
+    """Return the result of a clip whose frames are committed, whole or in part."""
+    return Result(OutcomeRow.of_commit(commit, video_key=video_key, seconds=seconds), commit)
 
 
 def failed(
@@ -57,26 +35,14 @@ def failed(
     detail: str,
     status: str = "failed",
 ) -> Result:
-    """A clip that has no frames, and why."""
-    row = {
-        "clip_id": clip_id,
-        "video_key": video_key,
-        "fingerprint": fingerprint,
-        "signature": signature.key,
-        "status": status,
-        "reason": reason,
-        "detail": detail,
-        "frames": 0,
-        "missing": [],
-        "corrupt": [],
-        "timestamps": "",
-        "decoder": "",
-        "device": "",
-        "choice": "",
-        "fallback": "",
-        "packets_fed": 0,
-        "frames_decoded": 0,
-        "bytes": 0,
-        "seconds": 0.0,
-    }
+    """Return the result of a clip that has no frames, with the reason."""
+    row = OutcomeRow(
+        clip_id=clip_id,
+        video_key=video_key,
+        fingerprint=fingerprint,
+        signature=signature.key,
+        status=status,
+        reason=reason,
+        detail=detail,
+    )
     return Result(row, None)

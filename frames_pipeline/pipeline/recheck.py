@@ -37,6 +37,7 @@ from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import Colour, FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
+from frames_pipeline.tables import ClipRow, VideoRow
 from frames_pipeline.workers.local import Workers
 
 
@@ -206,9 +207,9 @@ def _tasks(
     limits: Limits,
 ) -> tuple[list[_Task], dict[str, str]]:
     """Return the comparisons to run, and the clips that were cut again since, with a reason."""
-    rows = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
-    videos = {row["video_key"]: row for row in workspace.rows("videos", manifest.batch_key)}
-    rows = {clip: row for clip, row in rows.items() if row["video_key"] in videos}
+    videos = {row.video_key: row for row in workspace.read(VideoRow, manifest.batch_key)}
+    clips = workspace.read(ClipRow, manifest.batch_key)
+    rows = {row.clip_id: row for row in clips if row.video_key in videos}
     tasks = [
         _Task(
             source=workspace.source,
@@ -216,7 +217,7 @@ def _tasks(
             batch=manifest.batch_key,
             signature=signature,
             commit=manifest.clips[clip_id],
-            video=video_of(videos[rows[clip_id]["video_key"]]),
+            video=video_of(videos[rows[clip_id].video_key]),
             clip=clip_of(rows[clip_id]),
             indexes=indexes,
             limits=limits,

@@ -22,18 +22,18 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.pipeline.content_index import parse_note
 from frames_pipeline.pipeline.suspects import Suspects
-from frames_pipeline.pipeline.workspace import Row, Workspace
+from frames_pipeline.pipeline.workspace import R, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import NUMBERED, Batch
 from frames_pipeline.store import Manifest
-from frames_pipeline.tables.tables import FILE_KEY, ROOT, VIDEOS, table_of
+from frames_pipeline.tables import FILE_KEY, ROOT, ClipRow, OutcomeRow, VideoRow
 
 ASIDE: Final = "damaged"
 """Folder under the root that damaged tables are moved to, by time and former name."""
@@ -151,18 +151,19 @@ def _batch(workspace: Workspace, key: str, found: str, copies: Mapping[str, Batc
 
 def _batch_of_tables(workspace: Workspace, key: str) -> Batch | None:
     """The batch as its tables have it: each has every video of it."""
-    for table in ("videos", "clips"):
-        rows = _rows(workspace, table, key)
-        if rows:
-            videos = sorted({row["video_key"] for row in rows})
-            return Batch(key, tuple(videos), _source(rows), _now().isoformat())
-    return None
+    videos = _rows(workspace, VideoRow, key)
+    rows: Sequence[VideoRow | ClipRow] = videos or _rows(workspace, ClipRow, key)
+    if not rows:
+        return None
+    keys = sorted({row.video_key for row in rows})
+    source = _source(videos[0]) if videos else ""
+    return Batch(key, tuple(keys), source, _now().isoformat())
 
 
-def _source(rows: Sequence[Row]) -> str:
-    """Where the videos of a table were found; empty where it does not say."""
-    uri, video = rows[0].get("uri", ""), rows[0]["video_key"]
-    return uri.removesuffix(f"/{video}") if uri.endswith(f"/{video}") else ""
+def _source(row: VideoRow) -> str:
+    """Return the source that a video was found in; empty if its URI does not end in its key."""
+    tail = f"/{row.video_key}"
+    return row.uri.removesuffix(tail) if row.uri.endswith(tail) else ""
 
 
 def _of_tables(workspace: Workspace, chosen: Sequence[str]) -> Iterator[Mend]:
@@ -189,29 +190,37 @@ def _table(workspace: Workspace, key: str, found: str, table: str, batch: str) -
             objects.put(aside, data)
             objects.delete([name])
         if known:
-            workspace.tables.write("videos", batch, table_of(known, VIDEOS))
+            workspace.tables.write("videos", batch, VideoRow.to_table(known))
 
     return Damage(key, found, remedy, True), mend
 
 
-def _videos_of_clips(workspace: Workspace, batch: str) -> list[Row]:
+def _videos_of_clips(workspace: Workspace, batch: str) -> list[VideoRow]:
     """Videos with the bytes that they had: a video that is gone keeps its clips by them."""
     try:
         source = workspace.batches.read(batch).source
     except (CommitNotFoundError, IntegrityError):
         source = ""
-    rows = {row["video_key"]: row["fingerprint"] for row in _rows(workspace, "clips", batch)}
-    same: dict[str, Any] = {"size": None, "modified": None, "etag": "", "status": "ok"}
+    fingerprints = {row.video_key: row.fingerprint for row in _rows(workspace, ClipRow, batch)}
     return [
-        {**same, "video_key": key, "uri": f"{source}/{key}", "fingerprint": sha, "detail": ""}
-        for key, sha in sorted(rows.items())
+        VideoRow(
+            video_key=key,
+            uri=f"{source}/{key}",
+            size=None,
+            modified=None,
+            etag="",
+            fingerprint=fingerprint,
+            status="ok",
+            detail="",
+        )
+        for key, fingerprint in sorted(fingerprints.items())
     ]
 
 
-def _rows(workspace: Workspace, table: str, batch: str) -> list[Row]:
-    """Rows of a table; none where it is damaged."""
+def _rows(workspace: Workspace, kind: type[R], batch: str, *, part: str = "") -> list[R]:
+    """Return the rows of a table; none if it is damaged."""
     try:
-        return workspace.rows(table, batch)
+        return workspace.read(kind, batch, part=part)
     except IntegrityError:
         return []
 
@@ -271,7 +280,8 @@ def _of_manifest(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:
     state = workspace.store.inspect(batch, key)
     if not state.manifest_damage:
         return
-    promised = {row["clip_id"] for row in _outcomes(workspace, batch, key) if row["frames"]}
+    outcomes = _rows(workspace, OutcomeRow, batch, part=key)
+    promised = {row.clip_id for row in outcomes if row.frames}
     clips = {
         clip: commit
         for clip, commit in sorted(state.commits.items())
@@ -286,13 +296,6 @@ def _of_manifest(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:
     remedy = f"rebuilt from {len(clips)} commits"
     damage = Damage(state.folder.manifest, state.manifest_damage, remedy, True)
     yield damage, partial(workspace.store.put_manifest, manifest)
-
-
-def _outcomes(workspace: Workspace, batch: str, key: str) -> list[Row]:
-    try:
-        return workspace.rows("outcomes", batch, part=key)
-    except IntegrityError:
-        return []
 
 
 def _of_notes(workspace: Workspace) -> Iterator[Mend]:

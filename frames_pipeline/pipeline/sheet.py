@@ -17,6 +17,7 @@ from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import spread
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, ClipDescription, Manifest, StoredClip
+from frames_pipeline.tables import ClipRow, present
 
 
 @old_parameters(places="workspace")
@@ -50,12 +51,12 @@ def timeline_of_batch(manifest: Manifest, workspace: Workspace, *, max_lanes: in
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_lanes))]
     described = _described(manifest, shown, workspace)
-    clips = {row["clip_id"]: row for row in workspace.rows("clips", manifest.batch_key)}
+    clips = {row.clip_id: row for row in workspace.read(ClipRow, manifest.batch_key)}
     lanes = [
         Lane(
             name.rpartition("#")[0] or name,
-            start=clips[name]["start_seconds"],
-            duration=clips[name]["duration_seconds"],
+            start=present(clips[name].start_seconds, "start_seconds"),
+            duration=present(clips[name].duration_seconds, "duration_seconds"),
             times=described[name].seconds.tolist() if name in described else [],
             corrupt=described[name].corrupt.tolist() if name in described else [],
             missing=_missing(manifest.clips[name], described.get(name)),

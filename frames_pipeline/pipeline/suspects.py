@@ -26,6 +26,7 @@ from frames_pipeline.io.sums import UNREADABLE, checked_document, with_sum
 from frames_pipeline.pipeline.families import Family, codec_prefix
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.store import ClipCommit
+from frames_pipeline.tables import ClipRow
 
 _ROOT: Final = "suspects"
 _FORMAT: Final = "suspect-family/1"
@@ -155,7 +156,7 @@ def suspect_clips(
     """
     if not suspects:
         return ()
-    codecs = {row["clip_id"]: row["codec"] for row in workspace.rows("clips", batch)}
+    codecs = {row.clip_id: row.codec for row in workspace.read(ClipRow, batch)}
     return tuple(
         sorted(
             commit.clip_id

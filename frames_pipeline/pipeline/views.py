@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -12,15 +12,14 @@ from frames_pipeline._renamed import old_parameters
 from frames_pipeline.errors import IntegrityError
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
+from frames_pipeline.pipeline.catalog import catalog_schema
+from frames_pipeline.pipeline.kinds import KINDS
 from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.tables.tables import (
-    CAPTIONS,
-    CATALOG,
+from frames_pipeline.tables import (
     CLIPS,
     FILE_KEY,
     NEAR_DUPLICATES,
     OUTCOMES,
-    QUALITY,
     ROOT,
     VIDEOS,
     WHOLE_PART,
@@ -33,11 +32,27 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "videos": VIDEOS,
     "clips": CLIPS,
     "outcomes": OUTCOMES,
-    "quality": QUALITY,
-    "captions": CAPTIONS,
-    "catalog": CATALOG,
     "near_duplicates": NEAR_DUPLICATES,
 }
+"""Columns of the tables that are made before and after the derived ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A table, or one part of it, over all batches."""
+
+    table: str
+    """The table."""
+    keys: list[str]
+    """Its files."""
+
+
+def _schema_of(table: str) -> pa.Schema | None:
+    """Return the columns of a table; `None` if its files decide, as the length of vectors."""
+    if table == "catalog":
+        return catalog_schema()
+    derived = {kind.table: kind.view_schema for kind in KINDS.values()}
+    return _SCHEMAS.get(table, derived.get(table))
 
 
 @old_parameters(places="workspace")
@@ -46,8 +61,9 @@ def open_views(
 ) -> dict[str, ds.Dataset]:
     """The tables over all batches that are in use, by name; nothing is read yet.
 
-    `catalog`, `videos`, `clips`, `outcomes`, `quality`, `near_duplicates`, and for each provider
-    `embeddings`, `clip_embeddings`, `captions`: those of a named one are `embeddings_<name>`.
+    `catalog`, `videos`, `clips`, `outcomes`, `near_duplicates`, and for each kind of derived table
+    its own: `embeddings`, `clip_embeddings`, `quality`, `captions`. Those of a named definition are
+    `embeddings_<name>`.
     Batches that were written before a column was there have nulls in it.
 
         duckdb.sql("SELECT …").df() finds datasets by the names of Python's variables;
@@ -67,52 +83,52 @@ def open_views(
     # Its import maps a GiB of memory, which would count for every worker process.
     import pyarrow.dataset as ds  # noqa: PLC0415
 
-    files = {
-        view: keys for view, keys in _files(workspace).items() if names is None or view in names
+    views = {
+        name: view for name, view in _views(workspace).items() if names is None or name in names
     }
     if check:
-        workspace.tables.check(key for keys in files.values() for key in keys)
+        workspace.tables.check(key for view in views.values() for key in view.keys)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
     objects = workspace.store.objects
-    return {view: _dataset(objects, view, keys, parquet) for view, keys in files.items()}
+    return {name: _dataset(objects, view, parquet) for name, view in views.items()}
 
 
 @old_parameters(places="workspace")
 def view_names(workspace: Workspace) -> list[str]:
     """Return the names of the views that `open_views` opens: one listing."""
-    return list(_files(workspace))
+    return list(_views(workspace))
 
 
-def _files(workspace: Workspace) -> dict[str, list[str]]:
-    """Files of each view, sorted."""
+def _views(workspace: Workspace) -> dict[str, _View]:
+    """Return the views by name, sorted, with the files of each."""
     retired = set(workspace.batches.retired())
-    files: dict[str, list[str]] = defaultdict(list)
-    for key in workspace.store.objects.list(ROOT):
+    views: dict[str, _View] = {}
+    for key in sorted(workspace.store.objects.list(ROOT)):
         found = FILE_KEY.fullmatch(key)
         if found is not None and found["batch"] not in retired:
-            files[_view(found["table"], found["part"])].append(key)
-    return {view: sorted(keys) for view, keys in sorted(files.items())}
+            table = found["table"]
+            view = views.setdefault(_view_name(table, found["part"]), _View(table, []))
+            view.keys.append(key)
+    return dict(sorted(views.items()))
 
 
-def _dataset(
-    objects: Objects, view: str, keys: Iterable[str], parquet: ds.ParquetFileFormat
-) -> ds.Dataset:
+def _dataset(objects: Objects, view: _View, parquet: ds.ParquetFileFormat) -> ds.Dataset:
     import pyarrow.dataset as ds  # noqa: PLC0415
 
     filesystem, root = objects.connect()
-    schema = _SCHEMAS.get("captions" if view.startswith("captions_") else view)
-    paths = [f"{root}/{key}" for key in keys]
-    with objects.faults(f"{ROOT}/{view}"):
+    schema = _schema_of(view.table)
+    paths = [f"{root}/{key}" for key in view.keys]
+    with objects.faults(f"{ROOT}/{view.table}"):
         try:
             return ds.dataset(paths, filesystem=filesystem, format=parquet, schema=schema)
         except (pa.ArrowException, OSError, *UNREADABLE) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # from the store; errors of Arrow's decoders have no errno
-            message = f"table {view} under {objects.url} is damaged ({error}); find the file with "
-            raise IntegrityError(message + "`frames-pipeline verify --deep`") from error
+            message = f"table {view.table} under {objects.url} is damaged ({error}); find the "
+            raise IntegrityError(message + "file with `frames-pipeline verify --deep`") from error
 
 
-def _view(table: str, part: str) -> str:
-    """What a part is called: outcomes have one for each signature, and say which in a column."""
+def _view_name(table: str, part: str) -> str:
+    """Return the name of a part. Outcomes have a part per signature, and say it in a column."""
     return table if part == WHOLE_PART or table == "outcomes" else f"{table}_{part}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -12,10 +12,9 @@ from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.sources.batches import BatchRegistry
 from frames_pipeline.sources.videos import SUFFIXES, VideoSource
 from frames_pipeline.store import FrameStore
-from frames_pipeline.tables.tables import FrameTables
+from frames_pipeline.tables import FrameTables, Row
 
-Row = dict[str, Any]
-"""One row of a table, by column."""
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,19 @@ class Workspace:
             BatchRegistry(root, root_options),
         )
 
-    def rows(self, table: str, batch: str, *, part: str = "") -> list[Row]:
-        """The rows of a table, or none where it was never written."""
+    def read(self, kind: type[R], batch: str, *, part: str = "") -> list[R]:
+        """Return the rows of a class's table; none if it was never written.
+
+        Args:
+            kind: A row class that names its table, as `ClipRow`.
+            batch: Key of the batch.
+            part: Name of the part, if the table has several.
+        """
+        found = self.table(kind.TABLE, batch, part=part)
+        return [] if found is None else kind.from_table(found)
+
+    def rows(self, table: str, batch: str, *, part: str = "") -> list[dict[str, Any]]:
+        """Return the rows of a table by column name; none if it was never written."""
         found = self.table(table, batch, part=part)
         return [] if found is None else found.to_pylist()
 

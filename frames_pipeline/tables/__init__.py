@@ -1,1 +1,97 @@
-"""Tables of a batch: schemas, rows, digests, Parquet."""
+"""Tables of a batch: typed rows with their schemas, digests, and Parquet files.
+
+Rows that are made from frames say which: batch, clip, signature, position, timestamp, and the
+digest of the frames that the provider was given.
+"""
+
+from __future__ import annotations
+
+from frames_pipeline._renamed import old_names
+from frames_pipeline.tables.catalog import CatalogRow, DecisionRow
+from frames_pipeline.tables.columns import Row, Vector, columnar, present, table_of
+from frames_pipeline.tables.digests import table_digest
+from frames_pipeline.tables.files import FILE_KEY, ROOT, WHOLE_PART, FrameTables, TableInfo
+from frames_pipeline.tables.frame_rows import (
+    CAPTIONS,
+    FRAME_COLUMNS,
+    QUALITY,
+    CaptionRow,
+    ClipEmbeddingRow,
+    EmbeddingRow,
+    FrameRef,
+    FrameRow,
+    FramesRow,
+    Maker,
+    QualityRow,
+    clip_embeddings_schema,
+    embeddings_schema,
+    frame_columns,
+    frames_fields,
+    pooled_rows,
+    rows_by_clip,
+    vectors_of,
+)
+from frames_pipeline.tables.outcomes import OUTCOMES, OutcomeRow
+from frames_pipeline.tables.rows import (
+    CLIPS,
+    NEAR_DUPLICATES,
+    VIDEOS,
+    ClipRow,
+    NearDuplicateRow,
+    VideoRow,
+)
+
+__all__ = [
+    "CAPTIONS",
+    "CLIPS",
+    "FILE_KEY",
+    "FRAME_COLUMNS",
+    "NEAR_DUPLICATES",
+    "OUTCOMES",
+    "QUALITY",
+    "ROOT",
+    "VIDEOS",
+    "WHOLE_PART",
+    "CaptionRow",
+    "CatalogRow",
+    "ClipEmbeddingRow",
+    "ClipRow",
+    "DecisionRow",
+    "EmbeddingRow",
+    "FrameRef",
+    "FrameRow",
+    "FrameTables",
+    "FramesRow",
+    "Maker",
+    "NearDuplicateRow",
+    "OutcomeRow",
+    "QualityRow",
+    "Row",
+    "TableInfo",
+    "Vector",
+    "VideoRow",
+    "clip_embeddings_schema",
+    "columnar",
+    "embeddings_schema",
+    "frame_columns",
+    "frames_fields",
+    "pooled_rows",
+    "present",
+    "rows_by_clip",
+    "table_digest",
+    "table_of",
+    "vectors_of",
+]
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "CATALOG": "frames_pipeline.pipeline.catalog:CATALOG",
+        "Lineage": "FrameRef",
+        "caption_rows": "frames_pipeline.pipeline.kinds.captions:caption_rows",
+        "embedding_rows": "frames_pipeline.pipeline.kinds.embeddings:embedding_rows",
+        "failed_caption_rows": "frames_pipeline.pipeline.kinds.captions:failed_caption_rows",
+        "provider_parameters": "frames_pipeline.models:provider_parameters",
+        "quality_rows": "frames_pipeline.pipeline.kinds.quality:quality_rows",
+    },
+)

@@ -17,7 +17,8 @@ from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.pipeline import DerivedReport
-from frames_pipeline.tables.tables import FrameRef, TableInfo, caption_rows, failed_caption_rows
+from frames_pipeline.pipeline.kinds.captions import caption_rows, failed_caption_rows
+from frames_pipeline.tables import FrameRef, TableInfo
 from tests.dagster_defs.conftest import Project
 from tests.dagster_defs.test_assets import metadata
 from tests.libraries import need

@@ -19,7 +19,7 @@ from frames_pipeline.pipeline import (
     extract_batch,
 )
 from frames_pipeline.sources.batches import Batch, Batching
-from frames_pipeline.tables.tables import CLIPS
+from frames_pipeline.tables import CLIPS
 from tests.containers import with_aperture
 from tests.pipeline.conftest import ONE
 from tests.videos import X264, make_video

@@ -21,7 +21,7 @@ from frames_pipeline.pipeline import (
     videos_version,
 )
 from frames_pipeline.sources.batches import Batch, Batching
-from frames_pipeline.tables.tables import CLIPS, table_of
+from frames_pipeline.tables import CLIPS, table_of
 from frames_pipeline.workers.local import Workers
 from tests.libraries import need
 from tests.pipeline.conftest import ONE

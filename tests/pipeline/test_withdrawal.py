@@ -24,7 +24,7 @@ from frames_pipeline.pipeline import (
     measure_batch,
     retire_batch,
 )
-from frames_pipeline.tables.tables import VIDEOS, table_of
+from frames_pipeline.tables import VIDEOS, table_of
 from tests.pipeline.conftest import BATCH, ONE
 from tests.stored import noise
 

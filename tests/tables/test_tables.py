@@ -22,8 +22,11 @@ from frames_pipeline.models.captioning import Caption
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
 from frames_pipeline.models.quality import TechnicalQuality
+from frames_pipeline.pipeline.kinds.captions import caption_rows, failed_caption_rows
+from frames_pipeline.pipeline.kinds.embeddings import embedding_rows
+from frames_pipeline.pipeline.kinds.quality import quality_rows
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.tables.tables import (
+from frames_pipeline.tables import (
     CAPTIONS,
     CLIPS,
     OUTCOMES,
@@ -31,11 +34,7 @@ from frames_pipeline.tables.tables import (
     VIDEOS,
     FrameRef,
     FrameTables,
-    caption_rows,
-    embedding_rows,
     embeddings_schema,
-    failed_caption_rows,
-    quality_rows,
     table_digest,
     table_of,
 )

@@ -1,0 +1,211 @@
+"""The record of a kind of derived table: everything that differs between kinds, in one place.
+
+A kind is a table whose rows a provider makes from the frames of one signature. `pipeline.derive`
+makes the rows; dry runs, lineage, views, the catalog, the CLI and Dagster's assets read the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from frames_pipeline.errors import SourceError
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.models import Provider, provider_parameters
+from frames_pipeline.pipeline.workspace import Workspace
+from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.tables import FrameRef, Maker, Row, TableInfo
+
+P = TypeVar("P", bound=Provider)
+A = TypeVar("A")
+
+DEFAULT: Final = "default"
+"""Name, for people, of the definition whose rows have none: its part of the table is the only one
+that version 0.1 wrote without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedReport:
+    """The rows of a batch, and how many clips were done for them."""
+
+    info: TableInfo
+    """The published table."""
+    rows: pa.Table
+    """Its rows."""
+    made: int
+    """Clips whose rows were made now."""
+    kept: int
+    """Clips whose rows were kept from before."""
+    new: pa.Table
+    """The rows that were made now."""
+    device: str
+    """Device of the provider: `cpu` unless it says another; `none` if it was not asked."""
+    made_from: str
+    """Path or URL of the folder of the frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPart:
+    """Columns of the catalog that come from a kind's rows."""
+
+    row: type[Row]
+    """The columns."""
+    read: Callable[[str, Sequence[str], Workspace], Callable[[str], Row]]
+    """Reads the rows of a batch under these names; returns the columns of a clip by its id."""
+    sources: Mapping[str, str]
+    """Columns of the catalog, and the columns of the kind's table that they are computed from."""
+    is_judged: bool = False
+    """Whether a selection judges clips by these columns. All are null for an unmeasured clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetInfo:
+    """What a Dagster asset of the kind needs, as plain values."""
+
+    key: str
+    """First part of the asset's key."""
+    description: str
+    """Text for the UI, with `{provider}` for the provider's name."""
+    facts: Callable[[DerivedReport, Any], Mapping[str, object]]
+    """Metadata of a materialization, from the report and the provider."""
+    shown: tuple[str, ...] = ()
+    """Columns whose first rows the UI shows as a table."""
+    secret: str = ""
+    """Provider parameter that may come from an environment variable; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PooledKind:
+    """A table with one row per clip, made from a kind's rows per frame."""
+
+    row: type[Row]
+    """The columns."""
+    pool: Callable[[pa.Table], pa.Table]
+    """Makes its rows from the kind's rows."""
+    asset: str
+    """First part of its asset's key."""
+    description: str
+    """Text for the UI."""
+    code_version: str
+    """Version of the way of pooling."""
+    sources: Mapping[str, str]
+    """Columns that have another name in the kind's table, and that name."""
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.row.TABLE
+
+
+def _one(provider: Provider) -> int:
+    """Return 1: one clip at a time."""
+    return 1
+
+
+def _nothing(provider: str, parameters: Mapping[str, Any]) -> str:
+    """Return an empty text: the provider can run."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedKind(Generic[P, A]):
+    """A kind of derived table: its rows, its provider, and what the rest of the product needs."""
+
+    name: str
+    """Name in `defs.yaml`, in the CLI and in dry runs."""
+    row: type[Row]
+    """Its rows; the class names the table."""
+    open: Callable[..., P]
+    """Opens a provider by its name, with its parameters as keywords."""
+    ask: Callable[[P, FrameBatch], A]
+    """Gives a clip's frames to the provider."""
+    rows: Callable[[FrameRef, A, P], pa.Table]
+    """Makes the rows of a clip from the provider's answer."""
+    asset: AssetInfo
+    """What its Dagster assets need."""
+    failed: Callable[[FrameRef, SourceError, P], pa.Table] | None = None
+    """Makes the row of a clip without an answer; `None`: the error stops the batch."""
+    concurrency: Callable[[P], int] = _one
+    """Number of clips that the provider is given at once."""
+    dimensions: Callable[[P], int] | None = None
+    """Length of the provider's vectors; `None` if the rows have no vector."""
+    identifying: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Parameters that decide the answers, if a provider opens only where it runs, with its
+    secrets; `None`: it opens anywhere, and says so itself."""
+    lacks: Callable[[str, Mapping[str, Any]], str] = _nothing
+    """Setting that a provider of this name lacks before it can run, with what to do; empty if it
+    can run."""
+    catalog: CatalogPart | None = None
+    """Its columns of the catalog."""
+    pooled: PooledKind | None = None
+    """Its rows per clip, if its rows per frame can be pooled."""
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.row.TABLE
+
+    @property
+    def view_schema(self) -> pa.Schema | None:
+        """Columns of the table over all batches; `None` if the length of vectors varies."""
+        return self.row.schema() if self.dimensions is None else None
+
+    def schema(self, provider: P, before: pa.Table | None) -> pa.Schema:
+        """Return the columns of a provider's rows. Loads no model whose vectors are stored.
+
+        Args:
+            provider: The provider.
+            before: The batch's stored rows, if there are any.
+        """
+        if self.dimensions is None:
+            return self.row.schema()
+        if before is not None and len(before):
+            makers = pc.unique(before["provider_parameters"]).to_pylist()
+            if makers == [provider_parameters(provider)]:
+                return self.stored_schema(before)
+        return self.row.schema(dimensions=self.dimensions(provider))
+
+    def stored_schema(self, rows: pa.Table) -> pa.Schema:
+        """Return the columns of the kind, with vectors as long as those of stored rows."""
+        sizes = [one.list_size for one in rows.schema.types if pa.types.is_fixed_size_list(one)]
+        return self.row.schema(dimensions=sizes[0] if sizes else -1)
+
+    def code_version(
+        self, provider: str, parameters: Mapping[str, Any], signature: FrameExtractionSignature
+    ) -> str:
+        """Return the code version of an asset: it changes with anything that changes the rows.
+
+        Args:
+            provider: Name of the provider.
+            parameters: Its parameters, without secrets.
+            signature: The signature whose frames it is given.
+        """
+        if self.identifying is None:
+            return provider_version(self.open(provider, **parameters), signature)
+        decisive = sorted(self.identifying(provider, parameters).items())
+        return f"{provider}-{signature.key}-{decisive!r}"
+
+
+def provider_version(provider: Provider, signature: FrameExtractionSignature) -> str:
+    """Return a name for a provider's rows: a hash of its parameters and of the signature."""
+    text = f"{provider_parameters(provider)} {signature.canonical_json()}"
+    return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def maker_of(provider: Provider) -> Maker:
+    """Return a provider as rows record it."""
+    return Maker(provider.name, provider.revision, provider_parameters(provider))
+
+
+def part_of(name: str) -> str:
+    """Return the part of a kind's table for a definition's name.
+
+    >>> part_of("default"), part_of("small")
+    ('', 'small')
+    """
+    return "" if name == DEFAULT else name

@@ -1,0 +1,60 @@
+"""Columns of the catalog that every project has. Kinds of derived tables add their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from frames_pipeline.tables.columns import Row
+from frames_pipeline.tables.rows import (
+    Batch,
+    ClipId,
+    Codec,
+    Detail,
+    DurationSeconds,
+    Fingerprint,
+    Pixels,
+    Reason,
+    StartSeconds,
+    Status,
+    Uri,
+    VideoKey,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow(Row):
+    """A clip of the batch, and its frames: the first columns of the catalog."""
+
+    batch: Batch
+    clip_id: ClipId
+    video_key: VideoKey
+    uri: Uri
+    fingerprint: Fingerprint
+    start_seconds: StartSeconds
+    duration_seconds: DurationSeconds
+    width: Pixels
+    height: Pixels
+    codec: Codec
+    status: Status
+    reason: Reason
+    detail: Detail
+    names: Annotated[
+        tuple[str, ...], "Names of the signatures; the lists that follow go with them."
+    ]
+    signatures: Annotated[tuple[str, ...], "Keys of the signatures."]
+    frame_statuses: Annotated[tuple[str, ...], "How the frames came out."]
+    frame_counts: Annotated[tuple[int, ...], "Frames stored."]
+    frame_paths: Annotated[
+        tuple[str, ...], "Zarr groups, relative to the root; empty where none is."
+    ]
+    suspect: Annotated[tuple[str, ...], "Names of the signatures with suspect frames."]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow(Row):
+    """Whether a selection keeps the clip."""
+
+    keep: Annotated[bool | None, "Whether nothing speaks against it; null if not measured."]
+    score: Annotated[float | None, "Share of the rules of selection that it meets."]
+    drop_reasons: Annotated[tuple[str, ...], "What speaks against it, with the numbers."]

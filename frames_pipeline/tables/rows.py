@@ -1,0 +1,123 @@
+"""Rows of the tables of a batch: its videos, its clips, and clips that repeat others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+import pyarrow as pa
+
+from frames_pipeline.tables.columns import Row
+
+Batch = Annotated[str, "Key of the batch, which is the Dagster partition."]
+ClipId = Annotated[str, "Clip: a span of one video, unique in its batch."]
+VideoKey = Annotated[str, "Video: its path relative to the source's root."]
+Uri = Annotated[str, "Where the video is."]
+Fingerprint = Annotated[str, "What the video's bytes are."]
+Signature = Annotated[str, "Key of the signature that decides the pixels."]
+Status = Annotated[str, "ok, partial, failed, or skipped because it is too short."]
+Reason = Annotated[str, "The kind of failure; empty if there is none."]
+Detail = Annotated[str, "Why it is not ok, for a person; empty if it is."]
+StartSeconds = Annotated[float | None, "Start on the video's clock."]
+DurationSeconds = Annotated[float | None, "Length."]
+Pixels = Annotated[int | None, "Pixels, as the stream is coded."]
+Codec = Annotated[str | None, "Name of the codec."]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow(Row):
+    """A video of the batch, as it was last observed."""
+
+    TABLE: ClassVar[str] = "videos"
+
+    video_key: VideoKey
+    uri: Uri
+    size: Annotated[int | None, "Bytes."]
+    modified: Annotated[float | None, "When it changed, in seconds since 1970."]
+    etag: Annotated[str, "What the object store calls these bytes; empty on a disk."]
+    fingerprint: Fingerprint
+    status: Status
+    detail: Detail
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow(Row):
+    """A clip of the batch. A video that cannot be cut has one row, with nulls and the reason.
+
+    Tables of version 0.1 lack the last two columns.
+    """
+
+    TABLE: ClassVar[str] = "clips"
+
+    clip_id: ClipId
+    video_key: VideoKey
+    fingerprint: Fingerprint
+    start_pts: Annotated[int | None, "First timestamp inside, in time_base units."]
+    end_pts: Annotated[int | None, "First timestamp after, in time_base units."]
+    time_base_num: Annotated[int | None, "Seconds per unit of pts: numerator."]
+    time_base_den: Annotated[int | None, "Seconds per unit of pts: denominator."]
+    start_seconds: StartSeconds
+    duration_seconds: DurationSeconds
+    num_frames: Annotated[int | None, "Shown frames inside."]
+    width: Pixels
+    height: Pixels
+    codec: Codec
+    rotation: Annotated[int | None, "Degrees that a player turns the picture."]
+    timestamps: Annotated[str | None, "container, or repaired or counted where it lacks some."]
+    status: Status
+    reason: Reason
+    detail: Detail
+    pixel_format: Annotated[str | None, "FFmpeg's name of how samples are laid out."] = None
+    container_crop: Annotated[
+        tuple[int, ...] | None,
+        "Pixels that the container says to cut off: top, bottom, left, right; null: none.",
+    ] = None
+
+    @classmethod
+    def uncut(
+        cls, video_key: str, fingerprint: str, *, status: str, reason: str, detail: str
+    ) -> ClipRow:
+        """Return the only row of a video that cannot be cut."""
+        return cls(
+            clip_id=video_key,
+            video_key=video_key,
+            fingerprint=fingerprint,
+            start_pts=None,
+            end_pts=None,
+            time_base_num=None,
+            time_base_den=None,
+            start_seconds=None,
+            duration_seconds=None,
+            num_frames=None,
+            width=None,
+            height=None,
+            codec=None,
+            rotation=None,
+            timestamps=None,
+            status=status,
+            reason=reason,
+            detail=detail,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicateRow(Row):
+    """A clip that is nearly the same as a kept one before it, over all batches."""
+
+    TABLE: ClassVar[str] = "near_duplicates"
+
+    batch: Batch
+    clip_id: ClipId
+    kept_batch: Annotated[str, "Batch of the earlier clip that it is nearly the same as."]
+    kept_clip_id: Annotated[str, "That clip, which is in this table under no other's name."]
+    similarity: Annotated[float, "Cosine of the two clips' vectors, 0 to 1."]
+
+
+VIDEOS: Final[pa.Schema] = VideoRow.schema()
+"""Columns of `VideoRow`: one row per video of the batch."""
+
+CLIPS: Final[pa.Schema] = ClipRow.schema()
+"""Columns of `ClipRow`: one row per clip of the batch, one per video that cannot be cut."""
+
+NEAR_DUPLICATES: Final[pa.Schema] = NearDuplicateRow.schema()
+"""Columns of `NearDuplicateRow`: one row per clip that is nearly the same as a kept one."""
