@@ -1,16 +1,18 @@
 """Reference tables for the documentation site, made from the code while the site is built.
 
-A Markdown extension with four directives, each on a line of its own:
+A Markdown extension with five directives, each on a line of its own:
 
     ::: settings dagster_defs.FramesComponent
     ::: settings dagster_defs.FramesComponent batching
     ::: commands frames_pipeline.cli.main frames-pipeline
     ::: command-details frames_pipeline.cli.main frames-pipeline
     ::: include CHANGELOG.md
+    ::: pages adr
 
 `settings` is a table of the fields of a pydantic model or dataclass, or of the models that one of
 its fields takes. `commands` is a table of the commands of a click group, `command-details` a
-section for each with its options. `include` is a page that lies outside docs/.
+section for each with its options. `include` is a page that lies outside docs/, `pages` a list of
+the other pages in a folder of docs/.
 
 Links to pages are relative to a folder of docs/, as docs/reference: pages that use this lie in one.
 Doctests in docstrings become code, which Markdown takes for quotations.
@@ -38,10 +40,14 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 _DIRECTIVE: Final = re.compile(
-    r"^::: (settings|commands|command-details|include) (\S+)(?: (\S+))?\s*$"
+    r"^::: (settings|commands|command-details|include|pages) (\S+)(?: (\S+))?\s*$"
 )
 _PAGE: Final = re.compile(r"docs/((?:[\w-]+/)*([\w-]+)\.md(?:#[\w-]+)?)")
 _ROOT: Final = Path(__file__).parents[1]
+_INCLUDED: Final = {
+    "CHANGELOG.md": "design/changes.md",
+    "CONTRIBUTING.md": "design/contributing.md",
+}
 _PLAIN_TYPES: Final[Mapping[object, str]] = {
     str: "text",
     bool: "`true`, `false`",
@@ -135,7 +141,17 @@ def command_details_lines(path: str, name: str) -> Iterator[str]:
 def included_lines(name: str) -> Iterator[str]:
     """Yield a page of the project's root, with links that hold from a folder of docs/."""
     text = (_ROOT / name).read_text().replace("](docs/", "](../")
-    yield from text.replace("](CHANGELOG.md)", "](../design/changes.md)").splitlines()
+    for root_page, page in _INCLUDED.items():
+        text = text.replace(f"]({root_page})", f"](../{page})")
+    yield from text.splitlines()
+
+
+def pages_lines(folder: str) -> Iterator[str]:
+    """Yield a list of links to the pages of a folder, by their first heading."""
+    for page in sorted((_ROOT / "docs" / folder).glob("*.md")):
+        if page.name != "index.md":
+            title = page.read_text().splitlines()[0].removeprefix("# ")
+            yield f"- [{title}](../{folder}/{page.name})"
 
 
 def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
@@ -352,6 +368,7 @@ _DIRECTIVES: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "commands": commands_lines,
     "command-details": command_details_lines,
     "include": included_lines,
+    "pages": pages_lines,
 }
 
 
