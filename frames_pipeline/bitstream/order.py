@@ -27,6 +27,7 @@ def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
 def ranks_of_references(flags: Iterable[int]) -> list[int]:
     """Return output ranks of I, P and B pictures: a reference waits until the next one arrives.
 
+    >>> from frames_pipeline.bitstream.flags import SHOWN
     >>> ranks_of_references([SHOWN, SHOWN, BETWEEN, BETWEEN, SHOWN])
     [0, 3, 1, 2, 4]
     """

@@ -227,7 +227,7 @@ FRAME_COLUMNS: Final = pa.schema(
         }.items()
     ]
 )
-"""What is said of each frame. `commit` is the attempt that it was read from."""
+"""Columns of a frame's lineage. `commit` is the attempt that it was read from."""
 
 
 def _signature_key(

@@ -1,4 +1,4 @@
-"""What is said about stored clips: a clip's commit, a batch's manifest, and their JSON.
+"""Documents about stored clips: a clip's commit, a batch's manifest, and their JSON.
 
 Documents may gain members; readers ignore what they do not know.
 """
@@ -75,7 +75,7 @@ class ClipCommit:
     digest: str
     """`FrameBatch.digest()` of what was written: alike for every attempt with the same frames."""
     fingerprint: str
-    """What the source's bytes were, as the writer was told; empty if it was not."""
+    """Fingerprint of the source's bytes, from the writer's caller; empty if it gave none."""
     signature_key: str
     """The signature that the frames answer."""
     outcome: Outcome

@@ -102,7 +102,7 @@ class _Look:
         """When an object was stored, by the store's clock."""
         return self.listing[key].modified if key in self.listing else _NEVER
 
-    def said(self, key: str, created: float) -> float:
+    def written(self, key: str, created: float) -> float:
         """Return the time a document was stored: its own, if it is newer than the listing.
 
         If that time is in the future, the writer's clock is wrong, and the store is asked again.
@@ -240,7 +240,7 @@ def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
     except IntegrityError:
         look.unreadable.append(folder.manifest)
         return None
-    if look.said(folder.manifest, manifest.created.timestamp()) > look.horizon:
+    if look.written(folder.manifest, manifest.created.timestamp()) > look.horizon:
         return None
     return {commit.path for commit in manifest.clips.values()}
 
@@ -262,7 +262,7 @@ def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]
         except IntegrityError:
             look.unreadable.append(key)
             continue
-        if look.said(key, commit.created.timestamp()) <= look.horizon:
+        if look.written(key, commit.created.timestamp()) <= look.horizon:
             paths[clip] = commit.path
     return paths
 

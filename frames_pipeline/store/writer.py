@@ -54,7 +54,7 @@ _LIBRARIES: Final = ("frames-pipeline", "zarr", "numcodecs", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class ClipWrite:
-    """One clip's frames for one signature, and what is to be said about them."""
+    """One clip's frames for one signature, with the fields of their commit."""
 
     clip_id: str
     """The clip."""

@@ -81,6 +81,7 @@ def test_nothing_is_asked_for_between_ticks(project: Project, batches: list[str]
     assert clock.requested_at(datetime(2026, 5, 1, 3, 2, tzinfo=UTC)) == {}
 
 
+@pytest.mark.live
 def test_a_tick_asks_for_what_is_missing_or_failed_and_nothing_else(
     project: Project, batches: list[str]
 ) -> None:

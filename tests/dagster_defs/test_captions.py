@@ -130,6 +130,7 @@ def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
     assert version() != version(prompt="Who is it?")
 
 
+@pytest.mark.live
 def test_a_local_model_says_where_it_ran(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_model_that_is_not_pinned_does_not_load(
         Captioning(signature="aesthetics", provider="transformers", parameters=parameters)
 
 
+@pytest.mark.live
 def test_a_run_says_what_it_cost_and_a_run_again_asks_nothing(
     captioned: Project, server: VisionServer
 ) -> None:

@@ -133,6 +133,7 @@ def test_without_a_seed_the_order_is_the_stores(frames: StoredFrames) -> None:
     assert ids(dataset) == every_window(frames, Windows(2))
 
 
+@pytest.mark.live
 def test_spawned_workers_read_what_there_is(root: str) -> None:
     """They persist, and are told of the next epoch; the main process has read before."""
     need("torch")
