@@ -22,7 +22,7 @@ def pins(python: str) -> dict[str, str]:
         "platform_machine": "x86_64",
         "sys_platform": "linux",
     }
-    found = {}
+    found: dict[str, str] = {}
     for line in lines:
         if not line.startswith("#"):
             pin = Requirement(line)
