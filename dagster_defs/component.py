@@ -81,12 +81,15 @@ class Stride(dg.Model, dg.Resolvable):
     """A clip at every stride."""
 
     kind: Literal["fixed_stride"]
-    clip_len_s: float = Field(default=10, description="Seconds of a clip.")
-    clip_stride_s: float = Field(default=10, description="Seconds from one start to the next.")
-    min_clip_length_s: float = Field(
-        default=2, description="Seconds below which the last, shorter clips are left out."
+    clip_len_s: float = Field(default=10, description="Length of a clip, in seconds.")
+    clip_stride_s: float = Field(
+        default=10, description="Seconds from the start of one clip to the start of the next."
     )
-    limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
+    min_clip_length_s: float = Field(
+        default=2,
+        description="Minimum seconds of the last clips of a video. Shorter ones are dropped.",
+    )
+    limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
     def clipping(self) -> Clipping:
         """The way of clipping."""
@@ -111,32 +114,38 @@ class ByShots(dg.Model, dg.Resolvable):
     )
     threshold: float | None = Field(
         default=None,
-        description="For `transnetv2` the probability above which a frame is a transition (0.4); "
-        "for `pyscenedetect` how many times the change around it a cut must be (3).",
+        description="`transnetv2`: probability above which a frame is a transition; 0.4 if you "
+        "leave it out. `pyscenedetect`: ratio of a cut's change to the change around "
+        "it; 3 if you leave it out.",
     )
     refine: bool = Field(
         default=True,
-        description="For `transnetv2`: what it is unsure of is settled by its second output, by "
-        "colours and by black frames. `false`: the threshold alone decides.",
+        description="`transnetv2`: also use the network's second output, colours and black frames "
+        "where the first output is unsure. With `false`, the threshold alone decides.",
     )
     min_length_s: float = Field(
-        default=2, description="Seconds below which a clip is left out, once cropped; 0: none is."
+        default=2,
+        description="Minimum seconds of a clip after cropping. Shorter ones are dropped; 0: keep "
+        "all.",
     )
     max_length_s: float = Field(
-        default=10, description="Seconds above which a shot is cut; 0: it never is."
+        default=10,
+        description="Maximum seconds of a clip before cropping; 0: no maximum. `max_length_mode` "
+        "says what happens to longer shots.",
     )
     max_length_mode: Literal["stride", "truncate"] = Field(
         default="stride",
-        description="A longer shot becomes one clip after the other, or one: its start.",
+        description="Divide a longer shot into consecutive clips, or keep only its start.",
     )
     crop_s: float = Field(
-        default=0.5, description="Seconds that are taken off at both ends of every clip."
+        default=0.5, description="Seconds to take off at both ends of every clip."
     )
     entire_scene_as_clip: bool = Field(
         default=True,
-        description="Whether a video without a transition is a shot, or gives no clip.",
+        description="Treat a video without a transition as one shot. With `false` you get no clip "
+        "of it.",
     )
-    limit_clips: int = Field(default=0, description="The most clips per video; 0: all.")
+    limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
     def clipping(self) -> Clipping:
         """The way of clipping."""
@@ -174,36 +183,53 @@ class Signature(dg.Model, dg.Resolvable):
 
     preset: Literal["clip", "vlm", "training"] | None = Field(
         default=None,
-        description="Values for what is not said here: see docs/reference/configuration.md.",
+        description="Values for the attributes that you leave out "
+        "(docs/reference/configuration.md#signatures).",
     )
     policy: Literal["first", "middle", "last", "sequence", "uniform", "keyframes"] = Field(
-        default="sequence", description="How frames are chosen."
+        default="sequence", description="How frames are chosen within a clip."
     )
     target_fps: int | float | str | None = Field(
-        default=None, description="Frames per second of a sequence: 2, 0.5 or '30000/1001'."
+        default=None,
+        description="Rate of `sequence`: 2, 0.5 or '30000/1001'; 2 if you leave it out.",
     )
-    num_frames: int | None = Field(default=None, description="How many, for `uniform`.")
+    num_frames: int | None = Field(
+        default=None, description="Number of frames for `uniform`, which requires it."
+    )
     target_res: list[int] | None = Field(
-        default=None, description="[height, width]; -1 on one side keeps the aspect."
+        default=None,
+        description="Height and width of a frame: `[224, 224]`. Write -1 on one side to keep the "
+        "aspect ratio. If you leave it out, frames keep the source's size.",
     )
     resize_mode: Literal["stretch", "fit", "pad", "crop"] = Field(
-        default="stretch", description="What happens to the aspect."
+        default="stretch",
+        description="Resize to exactly the size; to fit inside it; to fit inside it with black "
+        "borders; or to cover it, cropped at the centre.",
     )
     interpolation: Literal["bicubic", "bilinear", "area", "lanczos"] = Field(
         default="bicubic", description="How pixels are resampled."
     )
     colour: Literal["ffmpeg", "accurate"] = Field(
-        default="ffmpeg", description="How frames that keep their size become RGB."
+        default="ffmpeg",
+        description="How frames in the source's size become RGB: as FFmpeg's default does, or "
+        "with full chroma and exact rounding. Resized frames always get full chroma "
+        "and exact rounding (docs/design/corpus.md#colours).",
     )
     pixels: Literal["swscale", "cuda"] = Field(
-        default="swscale", description="Who converts and resizes: the CPU, or the GPU that decodes."
+        default="swscale",
+        description="Convert and resize on the CPU, or on the GPU that decodes "
+        "(docs/operations/gpu.md).",
     )
     rotation: Literal["apply", "ignore"] = Field(
-        default="apply", description="Whether the display matrix counts."
+        default="apply",
+        description="Apply the display matrix: turn and mirror to the nearest right angle, as "
+        "players do.",
     )
     crop: Literal["coded", "container"] = Field(
         default="coded",
-        description="The whole coded picture, or the part that the container says to show.",
+        description="Keep the whole coded picture, or the part that the container says to show "
+        "(MP4's clean aperture, Matroska's pixel crop), as players do. Cropping comes "
+        "before turning and resizing, at whole chroma samples.",
     )
 
     def signature(self) -> FrameExtractionSignature:
@@ -220,19 +246,25 @@ class Signature(dg.Model, dg.Resolvable):
 class BatchingAttributes(dg.Model, dg.Resolvable):
     """When found videos become a batch."""
 
-    batch_size: int = Field(default=32, description="Videos in a full batch.")
-    min_batch_size: int = Field(default=1, description="Videos below which nothing is sealed.")
-    max_wait_s: float = Field(
-        default=60, description="Seconds without change after which a smaller batch is sealed."
+    batch_size: int = Field(
+        default=32, description="Videos in a full batch. A full batch is sealed at once."
     )
-    interval_s: int = Field(default=30, description="Seconds between two looks at the source.")
+    min_batch_size: int = Field(
+        default=1, description="Fewest videos in a batch. Fewer than this keep waiting."
+    )
+    max_wait_s: float = Field(
+        default=60,
+        description="Seal a smaller batch when its newest file has been unchanged for this many "
+        "seconds.",
+    )
+    interval_s: int = Field(default=30, description="Minimum seconds between two sensor ticks.")
     max_batches: int = Field(
-        default=100, ge=1, description="Batches per look that are sealed and started."
+        default=100, ge=1, description="Maximum number of batches that a tick seals and starts."
     )
     look_at: int = Field(
         default=200,
         ge=0,
-        description="Sealed batches per look that are checked for files that changed, in turn.",
+        description="Sealed batches that each tick checks for changed files, in turn.",
     )
 
     def batching(self) -> Batching:
@@ -257,12 +289,14 @@ def _checked_cron(cron: str) -> str:
 class Backfill(dg.Model, dg.Resolvable):
     """A backfill at every cron tick."""
 
-    cron: str = Field(description="When, in UTC: '0 3 * * *' is every night at three.")
+    cron: str = Field(description="When to run, in UTC: '0 3 * * *' is every night at three.")
     max_partitions: int = Field(
-        default=1000, ge=1, description="Batches per tick; the rest waits for the next."
+        default=1000,
+        ge=1,
+        description="Maximum number of batches per tick. The rest wait for the next tick.",
     )
     stale: bool = Field(
-        default=False, description="Whether batches whose sources or code changed are done, too."
+        default=False, description="Also make batches again after their sources or code changed."
     )
 
     @field_validator("cron")
@@ -274,12 +308,12 @@ class Backfill(dg.Model, dg.Resolvable):
 class GarbageCollection(dg.Model, dg.Resolvable):
     """Deletes what nobody names any more, at every cron tick."""
 
-    cron: str = Field(description="When, in UTC: '0 6 * * 0' is every Sunday at six.")
+    cron: str = Field(description="When to run, in UTC: '0 6 * * 0' is every Sunday at six.")
     grace_hours: float = Field(
         default=GRACE_HOURS,
         gt=0,
-        description="Hours for which nobody must have named it: longer than a clip takes to write, "
-        "and than readers hold on to what they opened.",
+        description="Keep anything that was referenced within this many hours. Choose more than a "
+        "clip takes to write, and than a reader keeps one open.",
     )
 
     @field_validator("cron")
@@ -291,9 +325,13 @@ class GarbageCollection(dg.Model, dg.Resolvable):
 class Freshness(dg.Model, dg.Resolvable):
     """How old the newest batch may be."""
 
-    fail_after_hours: float = Field(gt=0, description="Hours after which the assets are overdue.")
+    fail_after_hours: float = Field(
+        gt=0, description="Hours since the last materialization at which an asset is overdue."
+    )
     warn_after_hours: float | None = Field(
-        default=None, gt=0, description="Hours after which there is a warning, before that."
+        default=None,
+        gt=0,
+        description="Hours at which you get a warning; less than `fail_after_hours`.",
     )
 
     def policy(self) -> dg.FreshnessPolicy:
@@ -316,14 +354,17 @@ class Decoding(dg.Model, dg.Resolvable):
     """What decodes."""
 
     kind: Literal["pyav", "nvdec", "auto"] = Field(
-        default="pyav", description="On the CPU, on a GPU, or on a GPU where there is one."
+        default="pyav", description="Decode on the CPU, on a GPU, or on a GPU where there is one."
     )
-    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
-    threads: int = Field(default=1, ge=1, description="Decoder threads per video, on the CPU.")
+    gpu: int = Field(default=0, ge=0, description="Index of the GPU, as CUDA counts them.")
+    threads: int = Field(
+        default=1, ge=1, description="Maximum number of decoder threads per video, on the CPU."
+    )
     min_megapixels: float = Field(
         default=MIN_MEGAPIXELS,
         ge=0,
-        description="Megapixels to decode in a row below which `auto` takes the CPU.",
+        description="`auto` uses the CPU if fewer megapixels than this are to be decoded in a row "
+        "(docs/operations/gpu.md).",
     )
 
     def pool(self) -> str:
@@ -348,16 +389,23 @@ class Decoding(dg.Model, dg.Resolvable):
 class Model(dg.Model, dg.Resolvable):
     """A provider, and the named signature whose frames it is given."""
 
-    signature: str = Field(description="Name of one of the signatures.")
-    provider: str = Field(description="Name of the provider, or `module:Class` of your own.")
-    parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
+    signature: str = Field(description="The named signature that gives the provider its frames.")
+    provider: str = Field(
+        description="Name of the provider, or `module:Class` of your own "
+        "(docs/guides/own-models.md)."
+    )
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="Parameters of the provider (docs/reference/configuration.md#providers).",
+    )
 
 
 class Embedding(Model):
     """What makes vectors of frames, and whether of clips, too."""
 
     pool: Literal["mean"] | None = Field(
-        default=None, description="How the vectors of a clip's frames become one, if they do."
+        default=None,
+        description="Also make `clip_embeddings`, one vector per clip: the mean over its frames.",
     )
 
 
@@ -365,13 +413,17 @@ class NearDuplicates(dg.Model, dg.Resolvable):
     """Clips that are nearly the same, over all batches."""
 
     embedding: str | None = Field(
-        default=None, description="Name of the embeddings to compare; none: those of `embedding`."
+        default=None,
+        description="Name of the embeddings to compare; those of the attribute `embedding` if you "
+        "leave it out. They need a `pool`.",
     )
     min_similarity: float = Field(
-        default=0.95, gt=0, le=1, description="The least cosine of what is nearly the same."
+        default=0.95, gt=0, le=1, description="Minimum cosine similarity of near-duplicates."
     )
     cron: str | None = Field(
-        default=None, description="When they are looked for by themselves, in UTC: '0 5 * * *'."
+        default=None,
+        description="Run the schedule `find_near_duplicates` at these times, in UTC: '0 5 * * *' "
+        "is every night at five.",
     )
 
     @field_validator("cron")
@@ -384,7 +436,7 @@ class Captioning(Model):
     """A vision model behind an OpenAI-compatible endpoint, a local one, or one of your own."""
 
     api_key_variable: str | None = Field(
-        default=None, description="Environment variable that holds the endpoint's key."
+        default=None, description="Environment variable that holds the API key of the endpoint."
     )
 
     @property
@@ -431,84 +483,106 @@ class FramesComponent(dg.Component, dg.Model, dg.Resolvable):
     name: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9_]*$",
-        description="Put before the names of assets, partitions, jobs and sensors, so that several "
-        "components can share an instance.",
+        description="Prefix for the names of assets, partitions, jobs and sensors: `cars/clips`, "
+        "`cars_video_batch`, `cars_process_batch`. Components that share an instance "
+        "need different names.",
     )
-    source: str = Field(description="Folder or fsspec URL of the videos.")
-    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source: str = Field(description="Folder or fsspec URL of your videos.")
+    root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
     source_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the source, without secrets."
+        default={},
+        description="fsspec options for the source, such as `endpoint_url` or `profile`. The UI "
+        "shows them, so keep secrets out.",
     )
     root_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the root, without secrets."
+        default={},
+        description="fsspec options for the root. The UI shows them, so keep secrets out.",
     )
     source_secrets: dict[str, str] = Field(
-        default={}, description="Further options, by the environment variable that has them."
+        default={},
+        description="fsspec options for the source, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     root_secrets: dict[str, str] = Field(
-        default={}, description="Further options, by the environment variable that has them."
+        default={},
+        description="fsspec options for the root, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     suffixes: list[str] = Field(
         default=list(SUFFIXES),
         description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Follow symlinks that lead out of a local source."
+        default=False, description="Follow links that lead out of a local source."
     )
     batching: BatchingAttributes = Field(
-        default=BatchingAttributes(), description="When found videos become a batch."
+        default=BatchingAttributes(), description="When new videos are sealed into a batch."
     )
     clipping: Whole | Stride | ByShots = Field(
-        default=Stride(kind="fixed_stride"), description="How videos are cut into clips."
+        default=Stride(kind="fixed_stride"), description="How clips are chosen from videos."
     )
     signatures: dict[str, Signature] = Field(
-        description="Named signatures: each is an asset `clip_frames/<name>`."
+        description="Your named signatures. Each becomes an asset `clip_frames/<name>`."
     )
-    embedding: Embedding | None = Field(default=None, description="What makes `frame_embeddings`.")
+    embedding: Embedding | None = Field(
+        default=None, description="Provider for the asset `frame_embeddings`."
+    )
     embeddings: dict[str, Embedding] = Field(
-        default={}, description="Further ones by name: each is an asset `frame_embeddings/<name>`."
+        default={},
+        description="More embeddings, by name. Each becomes an asset `frame_embeddings/<name>`.",
     )
     near_duplicates: NearDuplicates | None = Field(
-        default=None, description="What makes `near_duplicates`, out of clips' vectors."
+        default=None, description="Settings for the asset `near_duplicates`, over all batches."
     )
-    quality: Model | None = Field(default=None, description="What makes `frame_quality`.")
-    captioning: Captioning | None = Field(default=None, description="What makes `clip_captions`.")
+    quality: Model | None = Field(
+        default=None, description="Provider for the asset `frame_quality`."
+    )
+    captioning: Captioning | None = Field(
+        default=None, description="Provider for the asset `clip_captions`."
+    )
     captions: dict[str, Captioning] = Field(
-        default={}, description="Further ones by name: each is an asset `clip_captions/<name>`."
+        default={},
+        description="More captions, by name. Each becomes an asset `clip_captions/<name>`.",
     )
     selection: dict[str, float | None] = Field(
         default={},
-        description="Which clips the catalog says to keep: bounds of what `quality` measured.",
+        description="Bounds on the quality measures: which clips the catalog marks to keep.",
     )
     backfill: Backfill | None = Field(
-        default=None, description="When what is missing or failed is made by itself."
+        default=None,
+        description="Schedule for automatic backfill of missing and failed partitions.",
     )
     garbage_collection: GarbageCollection | None = Field(
-        default=None, description="When what nobody names any more is deleted by itself."
+        default=None,
+        description="Schedule for deleting objects that no commit or manifest references.",
     )
     decoder: Decoding = Field(
-        default=Decoding(), description="What decodes, unless a run says otherwise."
+        default=Decoding(), description="Default decoder. You can override it for a run."
     )
     extraction: dict[str, Any] = Field(
         default={},
-        description="Processes, limits and the like, unless a run says otherwise: settings of "
-        "the resource `extraction`.",
+        description="Defaults for the resource `extraction`. You can override them for a run.",
     )
     max_failed_share: float = Field(
-        default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a batch's clips that may fail before the check `few_clips_failed` "
+        "fails.",
     )
 
     freshness: Freshness | None = Field(
-        default=None, description="How old the newest materialization of an asset may be."
+        default=None, description="Maximum age of the newest materialization of an asset."
     )
     owners: list[str] = Field(
-        default=[], description="Of all assets: mail addresses, or `team:name`."
+        default=[], description="Owners of all assets: email addresses, or `team:name`."
     )
-    tags: dict[str, str] = Field(default={}, description="Of all assets, by name.")
+    tags: dict[str, str] = Field(default={}, description="Tags of all assets.")
     run_tags: dict[str, Any] = Field(
         default={},
-        description="Of every run that decodes, by name: what the instance's run launcher reads, "
-        "as `dagster-ray/config` or `dagster-k8s/config`.",
+        description="Tags of every run that decodes, for your run launcher: the resources in "
+        "`dagster-ray/config` or `dagster-k8s/config`, for example "
+        "(docs/operations/distributed.md).",
     )
 
     @field_validator("selection")

@@ -21,21 +21,26 @@ R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 class WorkspaceResource(dg.ConfigurableResource[Workspace]):
     """Where videos are found, and where frames and tables are kept."""
 
-    source: str = Field(description="Folder or fsspec URL of the videos.")
-    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source: str = Field(description="Folder or fsspec URL of your videos.")
+    root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
     source_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the source: endpoint, profile."
+        default={},
+        description="fsspec options for the source, such as `endpoint_url` or `profile`. The UI "
+        "shows them, so keep secrets out.",
     )
     root_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the root."
+        default={},
+        description="fsspec options for the root. The UI shows them, so keep secrets out.",
     )
     source_secrets: dict[str, str] = Field(
         default={},
-        description="Further options of the source, by the environment variable that has them.",
+        description="fsspec options for the source, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     root_secrets: dict[str, str] = Field(
         default={},
-        description="Further options of the root, by the environment variable that has them.",
+        description="fsspec options for the root, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
 
     suffixes: list[str] = Field(
@@ -43,7 +48,7 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
         description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Follow symlinks that lead out of a local source."
+        default=False, description="Follow links that lead out of a local source."
     )
 
     def open(self) -> Workspace:
@@ -71,7 +76,10 @@ class Pyav(dg.Config):
 
     kind: Literal["pyav"] = "pyav"
     threads: int = Field(
-        default=1, ge=1, description="Decoder threads per video; the clips run side by side."
+        default=1,
+        ge=1,
+        description="Maximum number of decoder threads per video. Frames are the same for every "
+        "number.",
     )
 
 
@@ -79,21 +87,27 @@ class Nvdec(dg.Config):
     """Decode on an NVIDIA GPU, or fail."""
 
     kind: Literal["nvdec"] = "nvdec"
-    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
+    gpu: int = Field(
+        default=0,
+        ge=0,
+        description="Index of the GPU, as CUDA counts them. The run fails if it cannot decode "
+        "there.",
+    )
 
 
 class Auto(dg.Config):
     """Decode on a GPU what is large enough and can be, else on the CPU; the metadata say which."""
 
     kind: Literal["auto"] = "auto"
-    gpu: int = Field(default=0, ge=0, description="Which GPU, where there is one.")
+    gpu: int = Field(default=0, ge=0, description="Index of the GPU, where there is one.")
     threads: int = Field(
-        default=1, ge=1, description="Decoder threads per video, where there is none."
+        default=1, ge=1, description="Maximum number of decoder threads per video, on the CPU."
     )
     min_megapixels: float = Field(
         default=MIN_MEGAPIXELS,
         ge=0,
-        description="Megapixels to decode in a row below which the CPU is taken.",
+        description="Use the CPU if fewer megapixels than this are to be decoded in a row "
+        "(docs/operations/gpu.md).",
     )
 
 
@@ -101,7 +115,7 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
     """What decodes. The one that really ran is in the metadata of every materialization."""
 
     backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
-        default=Pyav(), description="pyav, nvdec or auto."
+        default=Pyav(), description="`pyav`, `nvdec` or `auto`, with its settings."
     )
 
     def open(self) -> Decoder:
@@ -124,73 +138,99 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
 
     provider: Literal["node", "ray"] = Field(
         default="node",
-        description="Where worker processes are: on the node of the run, or on all nodes of its "
-        "Ray cluster, for a batch that is larger than a node.",
+        description="Where worker processes run: on the `node` of the run, or with `ray` on all "
+        "nodes of its Ray cluster "
+        "(docs/operations/distributed.md#spread-one-batch-over-several-nodes).",
     )
     processes: int = Field(
-        default=0, ge=0, description="Worker processes; 0: one per core that the run may use."
+        default=0,
+        ge=0,
+        description="Number of worker processes; 0: one per core that the run may use.",
     )
     clip_timeout_s: float = Field(
         default=Workers().timeout_s,
         gt=0,
-        description="Wall-clock seconds after which a clip is given up.",
+        description="Wall-clock limit for a clip, in seconds.",
     )
     clip_cpu_s: float = Field(
-        default=Workers().cpu_s, ge=1, description="CPU seconds after which a clip is given up."
+        default=Workers().cpu_s,
+        ge=1,
+        description="Processor-time limit for a clip over all its threads, in seconds.",
     )
     worker_memory_bytes: int = Field(
         default=Workers().memory_bytes,
         ge=0,
-        description="Bytes of memory that a worker process may write to; 0: no limit.",
+        description="Bytes that a worker process may write to; 0: no limit "
+        "(docs/operations/security.md).",
     )
     copies_bytes: int = Field(
         default=Workers().copies_bytes,
         ge=0,
-        description="Bytes of remote videos that are kept on a node until its run ends, so that "
-        "they are fetched once; 0: none.",
+        description="Bytes of remote videos to keep on a node until the run ends, so that each is "
+        "fetched once; 0: none. Never more than half of the free space in `TMPDIR`. "
+        "Files that are being read come on top.",
     )
     retry_failed: bool = Field(
-        default=False, description="Try clips again that failed with the same bytes."
+        default=False, description="Try clips and videos again that failed with the same bytes."
     )
     repair: bool = Field(
         default=False,
-        description="Mend documents and tables of the batch, and extract clips with damaged frames "
-        "again.",
+        description="Mend documents and tables of the batch (docs/reference/store.md#repairing), "
+        "read every stored object, and extract clips again if a commit or object is "
+        "missing, cut short or changed.",
     )
     max_file_bytes: int = Field(
-        default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."
+        default=Limits().max_file_bytes, gt=0, description="Maximum size of a source file."
     )
     max_pixels: int = Field(
-        default=Limits().max_pixels, gt=0, description="Width times height of a frame."
+        default=Limits().max_pixels,
+        gt=0,
+        description="Maximum width times height of a frame: 8192 x 8192 by default.",
     )
     max_frames: int = Field(
-        default=Limits().max_frames, gt=0, description="Frames that a clip may give a signature."
+        default=Limits().max_frames,
+        gt=0,
+        description="Maximum number of frames that one signature may ask of a clip.",
     )
     max_clip_bytes: int = Field(
-        default=Limits().max_clip_bytes, gt=0, description="Bytes of those frames."
+        default=Limits().max_clip_bytes,
+        gt=0,
+        description="Maximum bytes of those frames. By default this leaves a worker 1 GiB to "
+        "decode with.",
     )
 
     max_packets: int = Field(
-        default=Limits().max_packets, gt=0, description="Coded frames of one stream."
+        default=Limits().max_packets,
+        gt=0,
+        description="Maximum number of coded frames in one stream. The default is 46 hours at 30 "
+        "frames per second.",
     )
     max_samples: int = Field(
         default=Limits().max_samples,
         gt=0,
-        description="Samples of all tracks of an MP4 or MOV, repetitions by edits included.",
+        description="Maximum number of samples in all tracks of an MP4 or MOV, counting repeats "
+        "by edits. The default is 46 hours of video with two tracks of sound.",
     )
-    max_edits: int = Field(default=Limits().max_edits, gt=0, description="Edits of an MP4 or MOV.")
+    max_edits: int = Field(
+        default=Limits().max_edits, gt=0, description="Maximum number of edits in an MP4 or MOV."
+    )
     max_fragments: int = Field(
-        default=Limits().max_fragments, gt=0, description="Movie fragments of an MP4."
+        default=Limits().max_fragments,
+        gt=0,
+        description="Maximum number of movie fragments in an MP4. The default is 46 hours at "
+        "three per second.",
     )
     max_reuse: int = Field(
         default=Limits().max_reuse,
         gt=0,
-        description="Bytes that samples refer to, as a multiple of the file's size.",
+        description="Maximum bytes that samples refer to, as a multiple of the file's size "
+        "(docs/operations/security.md#declared-sizes).",
     )
     packet_memory: int = Field(
         default=Limits().packet_memory,
         ge=0,
-        description="Bytes of packets held in memory; those of a larger stream are read again.",
+        description="Bytes of packets to hold in memory. Packets of a larger stream are read "
+        "again.",
     )
 
     @property

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.checkout import ROOT, Checkout
 from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
 
@@ -19,6 +20,12 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("full", deadline=None, max_examples=200)
 settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the checkout in the process that ends last: with xdist, not in its workers."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Checkout(ROOT), "checkout")
 
 
 @pytest.hookimpl(wrapper=True)
