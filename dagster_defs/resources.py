@@ -3,14 +3,14 @@
 import os
 from collections.abc import Mapping
 from copy import copy
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union
 
 import dagster as dg
 from pydantic import Field, create_model
 
 from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits, pipeline
-from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
+from frames_pipeline.decoding.backends import DECODERS, Backend
 from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
@@ -79,51 +79,33 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         return self.root_options | _secrets(self.root_secrets)
 
 
-class Pyav(dg.Config):
-    """Decode on the CPU."""
-
-    kind: Literal["pyav"] = "pyav"
-    threads: int = Field(
-        default=1,
-        ge=1,
-        description="Maximum number of decoder threads per video. Frames are the same for every "
-        "number.",
+def _config_of(backend: Backend) -> type[dg.Config]:
+    """Return the run config of a backend: its `kind` and its settings."""
+    fields: dict[str, Any] = {"kind": (Literal[backend.name], backend.name)}
+    for one in backend.settings:
+        field = Field(default=one.default, ge=one.minimum, description=one.meaning)
+        fields[one.name] = (type(one.default), field)
+    return create_model(
+        backend.name.capitalize(), __base__=dg.Config, __doc__=backend.summary, **fields
     )
 
 
-class Nvdec(dg.Config):
-    """Decode on an NVIDIA GPU, or fail."""
-
-    kind: Literal["nvdec"] = "nvdec"
-    gpu: int = Field(
-        default=0,
-        ge=0,
-        description="Index of the GPU, as CUDA counts them. The run fails if it cannot decode "
-        "there.",
-    )
-
-
-class Auto(dg.Config):
-    """Decode on a GPU what is large enough and can be, else on the CPU; the metadata say which."""
-
-    kind: Literal["auto"] = "auto"
-    gpu: int = Field(default=0, ge=0, description="Index of the GPU, where there is one.")
-    threads: int = Field(
-        default=1, ge=1, description="Maximum number of decoder threads per video, on the CPU."
-    )
-    min_megapixels: float = Field(
-        default=MIN_MEGAPIXELS,
-        ge=0,
-        description="Use the CPU if fewer megapixels than this are to be decoded in a row "
-        "(docs/operations/gpu.md).",
-    )
+BACKENDS: Mapping[str, type[dg.Config]] = {
+    name: _config_of(backend) for name, backend in DECODERS.items()
+}
+"""Run configs of the backends, by name."""
+if TYPE_CHECKING:
+    AnyBackend = dg.Config
+else:
+    AnyBackend = Annotated[Union[tuple(BACKENDS.values())], Field(discriminator="kind")]  # noqa: UP007 - their number may change
 
 
 class DecoderResource(dg.ConfigurableResource[Any]):
     """What decodes. The one that really ran is in the metadata of every materialization."""
 
-    backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
-        default=Pyav(), description="`pyav`, `nvdec` or `auto`, with its settings."
+    backend: AnyBackend = Field(
+        default=BACKENDS["pyav"](),
+        description=f"One of {', '.join(f'`{name}`' for name in DECODERS)}, with its settings.",
     )
 
     def open(self) -> Decoder:
@@ -132,13 +114,8 @@ class DecoderResource(dg.ConfigurableResource[Any]):
         Raises:
             DecoderUnavailableError: It cannot run here.
         """
-        match self.backend:
-            case Pyav(threads=threads):
-                return PyavDecoder(threads)
-            case Nvdec(gpu=gpu):
-                return open_nvdec(gpu)
-            case Auto(gpu=gpu, threads=threads, min_megapixels=least):
-                return open_auto(gpu, threads=threads, min_megapixels=least)
+        settings = self.backend.model_dump()
+        return DECODERS[settings.pop("kind")](**settings)
 
 
 class ExtractionResource(dg.ConfigurableResource[Any]):

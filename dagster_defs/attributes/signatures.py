@@ -1,12 +1,17 @@
 """Named signatures, as a `defs.yaml` says them, and presets of common ones."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field, model_validator
 
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionPolicy, FrameExtractionSignature
+
+if TYPE_CHECKING:
+    PolicyName = str
+else:  # a policy that is added to the library is a choice here
+    PolicyName = Literal[tuple(map(str, FrameExtractionPolicy))]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "clip": {"target_fps": 1, "target_res": [224, 224], "resize_mode": "crop"},
@@ -24,7 +29,7 @@ class Signature(dg.Model, dg.Resolvable):
         description="Values for the attributes that you leave out "
         "(docs/reference/configuration.md#signatures).",
     )
-    policy: Literal["first", "middle", "last", "sequence", "uniform", "keyframes"] = Field(
+    policy: PolicyName = Field(
         default="sequence", description="How frames are chosen within a clip."
     )
     target_fps: int | float | str | None = Field(

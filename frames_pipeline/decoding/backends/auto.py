@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Decoded, Tally
 from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoding.backends.pyav import PyavDecoder
 from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedError
@@ -55,20 +54,3 @@ def open_auto(
         return AutoDecoder(open_nvdec(gpu), cpu, min_megapixels=min_megapixels)
     except DecoderUnavailableError:
         return AutoDecoder(None, cpu, choice=f"there is no GPU {gpu} that decodes video")
-
-
-AUTO: Final = Backend(
-    "auto",
-    "Decode on a GPU if there is one and the work is large enough, else on the CPU.",
-    open_auto,
-    settings=(
-        Setting("gpu", 0, "Index of the GPU, as CUDA counts them."),
-        Setting("threads", 1, "Decoder threads per video, on the CPU.", minimum=1),
-        Setting(
-            "min_megapixels",
-            MIN_MEGAPIXELS,
-            "Megapixels to decode in a row below which the CPU decodes.",
-        ),
-    ),
-    uses_gpu=True,
-)

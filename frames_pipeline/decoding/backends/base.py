@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -85,12 +86,20 @@ class Backend:
     """The name users choose it by."""
     summary: str
     """One sentence for help and docs."""
-    open: Callable[..., Decoder]
-    """Return a decoder with settings given by name; `DecoderUnavailableError` if it cannot run."""
+    opens: str
+    """The function that opens a decoder, as `module:name`: imported when a decoder is opened. It
+    takes the settings by name, and raises `DecoderUnavailableError` if it cannot run here."""
     settings: tuple[Setting, ...] = ()
     """The settings that `open` takes."""
     uses_gpu: bool = False
     """Whether it runs on the GPU of its setting `gpu`."""
+
+    @property
+    def open(self) -> Callable[..., Decoder]:
+        """The function that `opens` names."""
+        module, _, name = self.opens.partition(":")
+        found: Callable[..., Decoder] = getattr(importlib.import_module(module), name)
+        return found
 
     def __call__(self, **settings: float) -> Decoder:
         """Open a decoder."""

@@ -18,7 +18,7 @@ from av.codec.hwaccel import HWAccel
 from av.error import FFmpegError
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import Decoded, Tally
 from frames_pipeline.decoding.backends.feed import feed
 from frames_pipeline.errors import (
     ConfigError,
@@ -129,12 +129,3 @@ def open_nvdec(gpu: int = 0) -> NvdecDecoder:
     decoder = NvdecDecoder(gpu)
     decoder.check()
     return decoder
-
-
-NVDEC: Final = Backend(
-    "nvdec",
-    "Decode on an NVIDIA GPU, or fail.",
-    open_nvdec,
-    settings=(Setting("gpu", 0, "Index of the GPU, as CUDA counts them."),),
-    uses_gpu=True,
-)

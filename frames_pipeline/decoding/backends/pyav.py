@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from av.video.codeccontext import VideoCodecContext
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import Decoded, Tally
 from frames_pipeline.decoding.backends.feed import feed
 from frames_pipeline.errors import ConfigError
 
@@ -51,11 +50,3 @@ class PyavDecoder:
         threads = self.threads if reports and not media.is_damaged else 1
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "NONE"
-
-
-PYAV: Final = Backend(
-    "pyav",
-    "Decode on the CPU.",
-    PyavDecoder,
-    settings=(Setting("threads", 1, "Decoder threads per video.", minimum=1),),
-)
