@@ -335,7 +335,7 @@ def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     Raises:
         SourceError: As `open_media`, or it was written until the end of the block.
         LimitExceededError: There is not enough memory for it.
-        InternalError: A bug of this library, with the error that was met.
+        InternalError: A bug of this library, with the original error.
     """
     try:
         with open_media(source, limits) as media, _enough_memory(media):
@@ -508,7 +508,7 @@ def _probing_decoders() -> str:
 
 def _refuse(name: str, error: Exception) -> NoReturn:
     if isinstance(error, MemoryError):
-        message = f"{name} asks for more memory than there is"
+        message = f"{name} needs more memory than there is"
         raise LimitExceededError(message) from error
     if isinstance(error, ArgumentError):
         message = f"{name} is in a format that may not be opened; allowed are {FORMATS}"
@@ -552,12 +552,12 @@ def _is_picture(stream: VideoStream) -> bool:
 
 
 def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
-    """Return the options with which a decoder is opened.
+    """Return the options of a decoder.
 
     Intra-only decoders output a broken picture without any mark, filled with another picture's
-    pixels from the buffer; so they must refuse it (`explode`). HEVC's decoder does the same, even
-    when it is told to report errors or a missing reference, so it must refuse them, too. Other
-    codecs mark a broken frame, which is worth keeping.
+    pixels from the buffer, so they must refuse it (`explode`). HEVC's decoder does the same, even
+    with options to report errors or a missing reference, so it must refuse them, too. Other codecs
+    mark a broken frame, which is worth keeping.
 
     `bitexact` avoids arithmetic that differs between processors (docs/adr/0014).
     """

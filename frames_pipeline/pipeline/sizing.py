@@ -206,7 +206,7 @@ def estimate_extraction(
     videos = listing.videos
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
-        message += f"of {sample}: nothing to estimate from; passed over: "
+        message += f"of {sample}: nothing to estimate from; skipped entries: "
         raise ConfigError(message + describe_passed_over(listing.passed_over))
     chance = random.Random(seed)
     certain, others = _apart(videos, sample)
