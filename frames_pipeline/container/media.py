@@ -524,10 +524,10 @@ def _is_cover(stream: VideoStream) -> bool:
 
 def _is_heif(container: InputContainer) -> bool:
     """Return whether the file may hold pictures beside tracks: AVIF, HEIC and their relatives."""
-    said = container.metadata.get("major_brand", "") + container.metadata.get(
+    brands = container.metadata.get("major_brand", "") + container.metadata.get(
         "compatible_brands", ""
     )
-    return any(said[at : at + 4] in _HEIF_BRANDS for at in range(0, len(said), 4))
+    return any(brands[at : at + 4] in _HEIF_BRANDS for at in range(0, len(brands), 4))
 
 
 def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream]:

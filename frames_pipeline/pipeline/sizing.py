@@ -223,8 +223,10 @@ def estimate_extraction(
     amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     total = sum(video.size for video in videos)
-    said = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
-    return Sizing(len(videos), total, len(tasks), said, passed_over=listing.passed_over, **amounts)
+    unreadable = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
+    return Sizing(
+        len(videos), total, len(tasks), unreadable, passed_over=listing.passed_over, **amounts
+    )
 
 
 def _measured(
