@@ -191,7 +191,7 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
     import dagster as dg  # noqa: PLC0415 - the others have no need of it
 
     from dagster_defs import FramesComponent  # noqa: PLC0415
-    from dagster_defs.component import Signature, Stride  # noqa: PLC0415
+    from dagster_defs.attributes import Signature, Stride  # noqa: PLC0415
 
     home = folder / "home"
     home.mkdir()

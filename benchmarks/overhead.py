@@ -23,7 +23,7 @@ import dagster as dg
 
 from benchmarks.footage import footage
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Model, Signature, Stride
+from dagster_defs.attributes import Definition, Signature, Stride
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
 
@@ -94,8 +94,8 @@ def _nothing_to_do(folder: Path, instance: dg.DagsterInstance, clips: int) -> No
                 "embeddings": Signature(target_fps=2, target_res=[224, 224]),
                 "aesthetics": Signature(target_fps=1, target_res=[360, -1]),
             },
-            embedding=Embedding(signature="embeddings", provider="perceptual"),
-            quality=Model(signature="aesthetics", provider="technical"),
+            embeddings={"default": Definition(signature="embeddings", provider="perceptual")},
+            quality={"default": Definition(signature="aesthetics", provider="technical")},
         )
         .definitions()
         .resolve_job_def("process_batch")

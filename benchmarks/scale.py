@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import BatchingAttributes, Signature, Whole
+from dagster_defs.attributes import BatchingAttributes, Signature, Whole
 from frames_pipeline.pipeline import Workspace, discover, observe_videos
 
 _FOLDER = 1000

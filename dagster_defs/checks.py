@@ -17,18 +17,14 @@ import dagster as dg
 from dagster_defs.drift import find_drift
 from dagster_defs.metadata import records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
-from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
-from frames_pipeline.pipeline import (
-    Finding,
-    Workspace,
-    compare_with_signature,
-    find_disorder,
-    find_repeated,
-    look_at_clips,
-    recheck_frames,
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
 )
+from dagster_defs.retries import retrying_transients
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.store import ClipDescription, Manifest
 from frames_pipeline.tables import OutcomeRow
 
@@ -47,7 +43,7 @@ class Subject:
     asset: dg.AssetKey
     batch: str
     signature: FrameExtractionSignature
-    workspace: Workspace
+    workspace: "pipeline.Workspace"
     extraction: ExtractionResource
     instance: dg.DagsterInstance
     max_failed_share: float
@@ -97,18 +93,19 @@ def build_checks(
             for check_name, check in CHECKS.items()
         ]
 
-    @dg.multi_asset_check(name=names.of(f"checks_of_{name}"), specs=specs, can_subset=True)
-    def checks(
-        context: dg.AssetCheckExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
-    ) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(
+        name=names.of(f"checks_of_{name}"),
+        specs=specs,
+        can_subset=True,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
+    )
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         subject = Subject(
             asset,
             context.partition_key,
             signature,
-            workspace.open(),
-            extraction,
+            resource_of(context, names, WorkspaceResource).open(),
+            resource_of(context, names, ExtractionResource),
             context.instance,
             max_failed_share,
         )
@@ -142,12 +139,12 @@ def _every_frame_committed(subject: Subject) -> Verdict:
 
 
 def _timestamps_increase(subject: Subject) -> Verdict:
-    wrong = find_disorder(subject.manifest, subject.workspace, described=subject.described)
+    wrong = pipeline.find_disorder(subject.manifest, subject.workspace, described=subject.described)
     return Verdict(not wrong, _findings("wrong", wrong), dg.AssetCheckSeverity.ERROR)
 
 
 def _frames_fit_signature(subject: Subject) -> Verdict:
-    fit = compare_with_signature(
+    fit = pipeline.compare_with_signature(
         subject.manifest, subject.signature, subject.workspace, described=subject.described
     )
     return Verdict(
@@ -180,7 +177,7 @@ def _few_clips_failed(subject: Subject) -> Verdict:
 
 
 def _frames_match_source(subject: Subject) -> Verdict:
-    report = recheck_frames(
+    report = pipeline.recheck_frames(
         subject.batch,
         subject.signature,
         subject.workspace,
@@ -221,7 +218,7 @@ def _frames_match_source(subject: Subject) -> Verdict:
 
 
 def _clips_show_something(subject: Subject) -> Verdict:
-    sight = look_at_clips(subject.manifest, subject.workspace, clips=LOOKED_AT_CLIPS)
+    sight = pipeline.look_at_clips(subject.manifest, subject.workspace, clips=LOOKED_AT_CLIPS)
     return Verdict(
         sight.blank_share <= MAX_BLANK_SHARE,
         {
@@ -233,7 +230,7 @@ def _clips_show_something(subject: Subject) -> Verdict:
 
 
 def _clips_are_distinct(subject: Subject) -> Verdict:
-    groups = [{"clips": ", ".join(group)} for group in find_repeated(subject.manifest)]
+    groups = [{"clips": ", ".join(group)} for group in pipeline.find_repeated(subject.manifest)]
     listed = _listed("repeated", groups, "clips")
     return Verdict(not groups, {"clips": len(subject.manifest.clips), **listed})
 
@@ -288,7 +285,7 @@ CHECKS: Mapping[str, Check] = {
 """By name, in the order in which they are judged."""
 
 
-def _findings(name: str, found: Sequence[Finding]) -> dict[str, dg.MetadataValue]:
+def _findings(name: str, found: "Sequence[pipeline.Finding]") -> dict[str, dg.MetadataValue]:
     rows = [{"clip_id": one.clip_id, "found": one.found} for one in found]
     return _listed(name, rows, "clip_id", "found")
 

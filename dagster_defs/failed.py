@@ -11,17 +11,21 @@ import sys
 
 import dagster as dg
 
-from dagster_defs.jobs import OBSERVE_VIDEOS
+from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, RETIRE_BATCH
 from dagster_defs.names import Names
 
 _PARTITION = "dagster/partition"
+_JOBS = (PROCESS_BATCH, OBSERVE_VIDEOS, RETIRE_BATCH)
+"""Jobs of a component that have partitions."""
 _FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def failed_batches(instance: dg.DagsterInstance, names: Names) -> list[str]:
-    """Batches whose last run failed or was cancelled, sorted; retired ones are left out.
+    """Return a component's batches whose last run failed or was cancelled, sorted.
 
     A run that is under way, or waits, counts as the last one; one that observes does not count.
+    Retired batches are left out, and so are runs of other components, which have batches of the
+    same keys.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=_FAILED))
     tried = {run.tags[_PARTITION] for run in runs if _PARTITION in run.tags}
@@ -31,8 +35,21 @@ def failed_batches(instance: dg.DagsterInstance, names: Names) -> list[str]:
 
 def _last_failed(instance: dg.DagsterInstance, names: Names, batch: str) -> bool:
     runs = instance.get_runs(dg.RunsFilter(tags={_PARTITION: batch}))  # the latest first
-    made = (run.status for run in runs if run.job_name != names.of(OBSERVE_VIDEOS))
+    made = (
+        run.status
+        for run in runs
+        if _is_of(run, names) and run.job_name != names.of(OBSERVE_VIDEOS)
+    )
     return next(made, None) in _FAILED
+
+
+def _is_of(run: dg.DagsterRun, names: Names) -> bool:
+    """Return whether a run is of a component's assets, or of one of its jobs."""
+    if run.asset_selection:
+        return any(map(names.owns, run.asset_selection))
+    if names.component:
+        return run.job_name.startswith(names.of(""))
+    return not run.job_name.endswith(tuple(f"_{job}" for job in _JOBS))
 
 
 def main() -> int:

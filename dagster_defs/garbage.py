@@ -7,12 +7,14 @@ from pydantic import Field
 
 from dagster_defs.metadata import Metadata, records
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
 from frames_pipeline.store import GRACE_SECONDS, GarbageReport
 
 COLLECT_GARBAGE = "collect_garbage"
+COLLECT = "collect"
+"""Op of the job."""
 GRACE_HOURS = GRACE_SECONDS / 3600
 OUTSIDE_BATCHES = "(tables and lists of batches)"
 """Name, in place of a batch, for unfinished writes that belong to no batch's frames."""
@@ -35,11 +37,12 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
     """Attempts that were given up or replaced, and unfinished writes: how much, or away with it."""
 
     @dg.op(
-        description="Goes through the store, a batch at a time. What is in use is never touched."
+        name=names.of(COLLECT),
+        description="Goes through the store, a batch at a time. What is in use is never touched.",
+        required_resource_keys=keys_of(names, WorkspaceResource),
     )
-    def collect(
-        context: dg.OpExecutionContext, config: Garbage, workspace: WorkspaceResource
-    ) -> None:
+    def collect(context: dg.OpExecutionContext, config: Garbage) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             store = workspace.open().store
             there = store.batches()
@@ -78,7 +81,7 @@ def build_garbage_schedule(
 ) -> dg.ScheduleDefinition:
     """The schedule that deletes garbage at every cron tick, in UTC."""
     settings = {"delete": True, "grace_hours": grace_hours}
-    run_config: dict[str, Any] = {"ops": {"collect": {"config": settings}}}
+    run_config: dict[str, Any] = {"ops": {names.of(COLLECT): {"config": settings}}}
     return dg.ScheduleDefinition(
         name=names.of("free_room"),
         job=job,

@@ -7,15 +7,19 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
-from dagster_defs.assets.frames import POOL
 from dagster_defs.metadata import of_frames
 from dagster_defs.names import Names
 from dagster_defs.progress import Progress
-from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    DecoderResource,
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature
+from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
 from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
-from frames_pipeline.pipeline import extract_uris, retire_batch
 from frames_pipeline.text.addresses import without_secrets
 from frames_pipeline.text.plain import fit_to_show
 
@@ -94,7 +98,7 @@ class Uris(dg.Config):
 
 
 def build_uris_job(
-    names: Names, *, pool: str = POOL, tags: Mapping[str, Any] | None = None
+    names: Names, *, pool: str, tags: Mapping[str, Any] | None = None
 ) -> dg.JobDefinition:
     """Build a job for frames of a few videos outside any batch: type their URIs, and launch.
 
@@ -105,17 +109,21 @@ def build_uris_job(
     """
 
     @dg.op(
+        name=names.of("extract"),
         description="Extracts frames of these videos under `{root}/adhoc`. What was done before is "
         "not done again.",
         pool=pool,
+        required_resource_keys=keys_of(
+            names, WorkspaceResource, DecoderResource, ExtractionResource
+        ),
     )
     def extract(
         context: dg.OpExecutionContext,
         config: Uris,
-        workspace: WorkspaceResource,
-        decoder: DecoderResource,
-        extraction: ExtractionResource,
     ) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
+        decoder = resource_of(context, names, DecoderResource)
+        extraction = resource_of(context, names, ExtractionResource)
         with retrying_transients():
             progress = Progress(context.log)
             metadata = extract_listed(config, workspace, decoder, extraction, progress=progress)
@@ -149,7 +157,7 @@ def extract_listed(
     """
     config.check_uris()
     signatures = config.parsed_signatures()
-    reports = extract_uris(
+    reports = pipeline.extract_uris(
         config.uris,
         signatures.values(),
         workspace.root,
@@ -182,13 +190,16 @@ class Retirement(dg.Config):
 def build_retire_job(names: Names) -> dg.JobDefinition:
     """Take a batch out of use: choose its partition, and launch."""
 
-    @dg.op(description="Marks the batch as retired, and removes its partition.")
-    def retire(
-        context: dg.OpExecutionContext, config: Retirement, workspace: WorkspaceResource
-    ) -> None:
+    @dg.op(
+        name=names.of("retire"),
+        description="Marks the batch as retired, and removes its partition.",
+        required_resource_keys=keys_of(names, WorkspaceResource),
+    )
+    def retire(context: dg.OpExecutionContext, config: Retirement) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
         batch = context.partition_key
         with retrying_transients():
-            clips = retire_batch(batch, workspace.open(), withdraw=config.withdraw)
+            clips = pipeline.retire_batch(batch, workspace.open(), withdraw=config.withdraw)
         context.instance.delete_dynamic_partition(names.of("video_batch"), batch)
         kept = f"{clips} stored clips withdrawn" if config.withdraw else "its frames are kept"
         context.log.info(f"{batch} is retired; {kept}")

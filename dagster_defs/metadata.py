@@ -1,6 +1,5 @@
 """What a person at the UI sees of a step: counts, tables, pictures, workspace."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -8,19 +7,9 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from frames_pipeline import FrameExtractionSignature, IntegrityError
-from frames_pipeline.models import Provider, provider_parameters
-from frames_pipeline.models.captioning import CaptionProvider
+from frames_pipeline import IntegrityError, pipeline
 from frames_pipeline.pictures.contact_sheet import as_markdown
-from frames_pipeline.pipeline import (
-    DerivedReport,
-    FramesReport,
-    Workspace,
-    sheet_of_batch,
-    timeline_of_batch,
-)
 from frames_pipeline.sources.entries import PassedOver
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 
@@ -111,7 +100,12 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
+def statuses_if_any(rows: pa.Table) -> Metadata:
+    """Count the rows by status, in a table with a status per row."""
+    return statuses(rows) if "status" in rows.column_names else {}
+
+
+def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
     """What is said of the frames of one signature, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
@@ -149,11 +143,11 @@ def of_frames(report: FramesReport, workspace: Workspace) -> Metadata:
     }
 
 
-def _pictures(report: FramesReport, workspace: Workspace) -> Metadata:
+def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
     """What the frames are, and when; where they are damaged, checks say so, and this why not."""
     try:
-        sheet = sheet_of_batch(report.manifest, report.signature, workspace)
-        times = timeline_of_batch(report.manifest, workspace)
+        sheet = pipeline.sheet_of_batch(report.manifest, report.signature, workspace)
+        times = pipeline.timeline_of_batch(report.manifest, workspace)
     except IntegrityError as error:
         return {
             "contact_sheet": dg.MetadataValue.md(
@@ -166,7 +160,7 @@ def _pictures(report: FramesReport, workspace: Workspace) -> Metadata:
     }
 
 
-def _throughput(report: FramesReport) -> Metadata:
+def _throughput(report: "pipeline.FramesReport") -> Metadata:
     """How fast it went, where enough was decoded for that to say something."""
     if report.frames_decoded < WORTH_TIMING:
         return {}
@@ -174,7 +168,7 @@ def _throughput(report: FramesReport) -> Metadata:
     return {DECODED_PER_SECOND: dg.MetadataValue.float(round(rate, 1))}
 
 
-def of_rows(report: DerivedReport) -> Metadata:
+def of_rows(report: "pipeline.DerivedReport") -> Metadata:
     """What is said of rows that were made from frames."""
     return {
         "dagster/uri": dg.MetadataValue.path(report.info.path),
@@ -187,37 +181,6 @@ def of_rows(report: DerivedReport) -> Metadata:
         "clips_made_now": dg.MetadataValue.int(report.made),
         "clips_kept": dg.MetadataValue.int(report.kept),
     }
-
-
-def of_captions(report: DerivedReport, provider: CaptionProvider) -> Metadata:
-    """Which model said what, where it ran, and what the captions that were made now cost."""
-    said: Metadata = {
-        "model": provider.model,
-        "prompt": provider.prompt,
-        "device": dg.MetadataValue.text(report.device),
-    }
-    made = report.new.filter(pc.equal(report.new["status"], "ok"))
-    counts = [made[name] for name in ("prompt_tokens", "completion_tokens")]
-    uncounted = max((column.null_count for column in counts), default=0)
-    said["captions_without_token_counts"] = dg.MetadataValue.int(uncounted)
-    if uncounted < len(made) or not len(made):
-        asked, answered = (pc.sum(column, min_count=0).as_py() for column in counts)
-        said["prompt_tokens"] = dg.MetadataValue.int(asked)
-        said["completion_tokens"] = dg.MetadataValue.int(answered)
-        prices = [
-            getattr(provider, f"price_per_million_{kind}_tokens", None)
-            for kind in ("prompt", "completion")
-        ]
-        if not uncounted and None not in prices:
-            cost = (asked * prices[0] + answered * prices[1]) / 1e6
-            said["cost"] = dg.MetadataValue.float(round(cost, 6))
-    return said
-
-
-def code_version(provider: Provider, signature: FrameExtractionSignature) -> str:
-    """What decides the rows that a provider makes: its parameters, and the frames it is given."""
-    text = f"{provider_parameters(provider)} {signature.canonical_json()}"
-    return f"{provider.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _each(values: Iterable[str]) -> str:

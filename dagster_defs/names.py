@@ -4,25 +4,42 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+POOL = "decode"
+"""Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
+
+ASSETS = (
+    "videos", "clips", "clip_frames", "frame_embeddings", "clip_embeddings", "near_duplicates",
+    "frame_quality", "clip_captions", "clip_catalog",
+)  # fmt: skip
+"""First parts of the keys of assets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
     """Everything that has a name in the instance, with the component's own in front, if it has one.
 
-    Partitions, unlike the rest, are shared by all code locations of an instance: two components
-    without names of their own would see each other's batches.
+        name    assets      partitions        jobs                resources       pools
+        (none)  clips       video_batch       process_batch       workspace       decode
+        cars    cars/clips  cars_video_batch  cars_process_batch  cars_workspace  cars_decode
+
+    Partitions and pools are shared by all code locations of an instance, the others by the
+    components of one code location.
     """
 
     component: str = ""
     """The component's own name; empty for the only one."""
 
     def of(self, name: str) -> str:
-        """The name of a job or a sensor."""
+        """Return the name of a job, op, sensor, schedule, resource, pool or group of assets."""
         return f"{self.component}_{name}" if self.component else name
 
     def asset(self, *path: str) -> dg.AssetKey:
         """The key of an asset."""
         return dg.AssetKey([self.component, *path] if self.component else path)
+
+    def owns(self, key: dg.AssetKey) -> bool:
+        """Return whether an asset is the component's."""
+        return key.path[0] in ([self.component] if self.component else ASSETS)
 
     def frames(self, signature: str) -> dg.AssetKey:
         """The asset of a named signature's frames."""
@@ -43,27 +60,10 @@ class Names:
         """Spans of them."""
         return self.asset("clips")
 
-    def embeddings(self, name: str = "") -> dg.AssetKey:
-        """Vectors of frames, the first provider's or a named one's."""
-        return self.asset("frame_embeddings", *filter(None, [name]))
-
-    def clip_embeddings(self, name: str = "") -> dg.AssetKey:
-        """Vectors of clips."""
-        return self.asset("clip_embeddings", *filter(None, [name]))
-
     @property
     def near_duplicates(self) -> dg.AssetKey:
         """Clips of all batches that are nearly the same."""
         return self.asset("near_duplicates")
-
-    @property
-    def quality(self) -> dg.AssetKey:
-        """Measures of frames."""
-        return self.asset("frame_quality")
-
-    def captions(self, name: str = "") -> dg.AssetKey:
-        """Texts about clips, the first model's or a named one's."""
-        return self.asset("clip_captions", *filter(None, [name]))
 
     @property
     def catalog(self) -> dg.AssetKey:

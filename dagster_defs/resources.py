@@ -3,14 +3,14 @@
 import os
 from collections.abc import Mapping
 from copy import copy
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import dagster as dg
 from pydantic import Field, create_model
 
-from frames_pipeline import ConfigError, Decoder, Limits
+from dagster_defs.names import Names
+from frames_pipeline import ConfigError, Decoder, Limits, pipeline
 from frames_pipeline.decoding.backends import MIN_MEGAPIXELS, PyavDecoder, open_auto, open_nvdec
-from frames_pipeline.pipeline import Workspace
 from frames_pipeline.sources.videos import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
@@ -18,7 +18,15 @@ from frames_pipeline.workers.ray import RayWorkers
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
-class WorkspaceResource(dg.ConfigurableResource[Workspace]):
+class HasResources(Protocol):
+    """A context of Dagster: of an asset, a check, an op or a sensor."""
+
+    @property
+    def resources(self) -> Any:  # noqa: ANN401
+        """The resources of the step or tick, as attributes."""
+
+
+class WorkspaceResource(dg.ConfigurableResource[Any]):
     """Where videos are found, and where frames and tables are kept."""
 
     source: str = Field(description="Folder or fsspec URL of your videos.")
@@ -51,9 +59,9 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
         default=False, description="Follow links that lead out of a local source."
     )
 
-    def open(self) -> Workspace:
+    def open(self) -> "pipeline.Workspace":
         """The workspace; nothing is touched yet."""
-        return Workspace.at(
+        return pipeline.Workspace.at(
             self.source,
             self.root,
             source_options=self.reach_source(),
@@ -111,7 +119,7 @@ class Auto(dg.Config):
     )
 
 
-class DecoderResource(dg.ConfigurableResource[Decoder]):
+class DecoderResource(dg.ConfigurableResource[Any]):
     """What decodes. The one that really ran is in the metadata of every materialization."""
 
     backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
@@ -133,7 +141,7 @@ class DecoderResource(dg.ConfigurableResource[Decoder]):
                 return open_auto(gpu, threads=threads, min_megapixels=least)
 
 
-class ExtractionResource(dg.ConfigurableResource[Workers]):
+class ExtractionResource(dg.ConfigurableResource[Any]):
     """How much of a machine an extraction may take."""
 
     provider: Literal["node", "ray"] = Field(
@@ -260,6 +268,29 @@ class ExtractionResource(dg.ConfigurableResource[Workers]):
             max_reuse=self.max_reuse,
             packet_memory=self.packet_memory,
         )
+
+
+KEYS: Mapping[type[dg.ConfigurableResource[Any]], str] = {
+    WorkspaceResource: "workspace",
+    DecoderResource: "decoder",
+    ExtractionResource: "extraction",
+}
+"""Keys of the resources of a component without a name."""
+
+
+def keys_of(names: Names, *kinds: type[dg.ConfigurableResource[Any]]) -> set[str]:
+    """Return the keys of a component's resources, for `required_resource_keys`."""
+    return {names.of(KEYS[kind]) for kind in kinds}
+
+
+def resource_of(context: HasResources, names: Names, kind: type[R]) -> R:
+    """Return a component's resource, as the step or tick may use it.
+
+    A parameter with a resource's type would take its key from the parameter's name, which every
+    component in a code location would share.
+    """
+    found: R = getattr(context.resources, names.of(KEYS[kind]))
+    return found
 
 
 def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:

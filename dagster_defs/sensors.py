@@ -9,10 +9,13 @@ import dagster as dg
 from dagster_defs.jobs import OBSERVE_VIDEOS, PROCESS_BATCH, AssetJob
 from dagster_defs.metadata import tags_of
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
-from frames_pipeline import FramesPipelineError
-from frames_pipeline.pipeline import Change, Discovery, Workspace, discover, find_changes
-from frames_pipeline.sources.batches import Batching
+from dagster_defs.resources import (
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
+from frames_pipeline import FramesPipelineError, pipeline
+from frames_pipeline.sources.batching import Batching
 from frames_pipeline.sources.entries import describe_passed_over
 
 PartitionsRequest = dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest
@@ -44,21 +47,23 @@ def build_batch_sensor(
         max_batches: The most batches that are sealed and started at a tick.
         look_at: The most batches that are compared at a tick.
     """
-    opened: dict[str, Workspace] = {}  # stays with the code server: batches are read once
+    # stays with the code server: batches are read once
+    opened: dict[str, pipeline.Workspace] = {}
 
     @dg.sensor(
         name=names.of("video_batches"),
         jobs=jobs,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         minimum_interval_seconds=interval_s,
         description="Seals new videos into batches, and requests a run for each. Batches whose "
         "files changed are observed again.",
     )
-    def video_batches(
-        context: dg.SensorEvaluationContext, workspace: WorkspaceResource
-    ) -> dg.SensorResult:
+    def video_batches(context: dg.SensorEvaluationContext, **_: object) -> dg.SensorResult:
+        # called directly, as tests do, a sensor is given its resources as arguments, too
+        workspace = resource_of(context, names, WorkspaceResource)
         here = opened.setdefault(repr(workspace), workspace.open())
         try:
-            found = discover(here, batching, now=time.time(), at_most=max_batches)
+            found = pipeline.discover(here, batching, now=time.time(), at_most=max_batches)
             known = set(context.instance.get_dynamic_partitions(names.of("video_batch")))
             tick = compare_batches(
                 found,
@@ -90,7 +95,7 @@ def build_batch_sensor(
 class Tick:
     """The source and the sealed batches at one tick, compared with Dagster's partitions."""
 
-    found: Discovery
+    found: "pipeline.Discovery"
     """Result of listing the source."""
     new: Sequence[str]
     """Sealed batches without a partition, to add and process now."""
@@ -98,16 +103,16 @@ class Tick:
     """Retired batches that still have a partition."""
     compared: Sequence[str]
     """Batches compared with their last observation at this tick."""
-    changes: Sequence[Change]
+    changes: "Sequence[pipeline.Change]"
     """Changed files of the compared batches."""
     cursor: str | None
     """Batch after which the next tick continues comparing."""
 
 
 def compare_batches(
-    found: Discovery,
+    found: "pipeline.Discovery",
     known: Collection[str],
-    here: Workspace,
+    here: "pipeline.Workspace",
     *,
     after: str | None,
     settled: float,
@@ -136,7 +141,7 @@ def compare_batches(
         new=[key for key in keys if key not in known][:max_batches],
         retired=sorted(without_batch.intersection(here.batches.retired())) if without_batch else [],
         compared=compared,
-        changes=find_changes(compared, found, here, settled=settled),
+        changes=pipeline.find_changes(compared, found, here, settled=settled),
         cursor=compared[-1] if compared else after,
     )
 

@@ -5,19 +5,9 @@ from pydantic import Field
 
 from dagster_defs.metadata import Metadata, records
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError
-from frames_pipeline.pipeline import (
-    DERIVED,
-    FramesOrigin,
-    RowOrigin,
-    Uses,
-    Workspace,
-    origins_of_rows,
-    uses_of_frame,
-    uses_of_video,
-)
+from frames_pipeline import ConfigError, pipeline
 
 TRACE_LINEAGE = "trace_lineage"
 
@@ -34,10 +24,10 @@ class Trace(dg.Config):
         default=None, description="A frame of the clip: its index among the stream's shown frames."
     )
     table: str = Field(
-        default="", description=f"What made the rows of this table: {', '.join(DERIVED)}."
+        default="", description=f"What made the rows of this table: {', '.join(pipeline.DERIVED)}."
     )
 
-    def find(self, workspace: Workspace) -> Uses:
+    def find(self, workspace: "pipeline.Workspace") -> "pipeline.Uses":
         """What there is to say.
 
         Raises:
@@ -46,21 +36,24 @@ class Trace(dg.Config):
         """
         match bool(self.video), bool(self.batch), bool(self.clip), bool(self.table):
             case True, False, False, False:
-                return uses_of_video(self.video, workspace)
+                return pipeline.uses_of_video(self.video, workspace)
             case False, True, True, False if self.position is not None:
-                return uses_of_frame(self.batch, self.clip, self.position, workspace)
+                return pipeline.uses_of_frame(self.batch, self.clip, self.position, workspace)
             case False, True, _, True:
-                return Uses((), self._rows(self.table, workspace))
+                return pipeline.Uses((), self._rows(self.table, workspace))
             case False, True, True, False:
-                return Uses(
-                    (), tuple(row for name in DERIVED for row in self._rows(name, workspace))
+                return pipeline.Uses(
+                    (),
+                    tuple(row for name in pipeline.DERIVED for row in self._rows(name, workspace)),
                 )
         message = "say which video; or a batch and a clip, a table, or a clip and a position"
         raise ConfigError(message)
 
-    def _rows(self, table: str, workspace: Workspace) -> tuple[RowOrigin, ...]:
+    def _rows(
+        self, table: str, workspace: "pipeline.Workspace"
+    ) -> "tuple[pipeline.RowOrigin, ...]":
         return tuple(
-            origins_of_rows(
+            pipeline.origins_of_rows(
                 table, self.batch, workspace, clip_id=self.clip or None, position=self.position
             )
         )
@@ -69,8 +62,13 @@ class Trace(dg.Config):
 def build_trace_job(names: Names) -> dg.JobDefinition:
     """Forward and backward lineage, for those who are in the UI."""
 
-    @dg.op(description="Looks up what came from what; nothing is made or changed.")
-    def trace(context: dg.OpExecutionContext, config: Trace, workspace: WorkspaceResource) -> None:
+    @dg.op(
+        name=names.of("trace"),
+        description="Looks up what came from what; nothing is made or changed.",
+        required_resource_keys=keys_of(names, WorkspaceResource),
+    )
+    def trace(context: dg.OpExecutionContext, config: Trace) -> None:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             found = config.find(workspace.open())
         context.add_output_metadata(_told(found))
@@ -86,7 +84,7 @@ def build_trace_job(names: Names) -> dg.JobDefinition:
     return trace_one
 
 
-def _told(found: Uses) -> Metadata:
+def _told(found: "pipeline.Uses") -> Metadata:
     return {
         "frames": records(map(_of_frames, found.frames), _FRAMES),
         "rows": records(map(_of_row, found.rows), _ROWS),
@@ -102,7 +100,7 @@ _ROWS = (
 )  # fmt: skip
 
 
-def _of_frames(one: FramesOrigin) -> dict[str, object]:
+def _of_frames(one: "pipeline.FramesOrigin") -> dict[str, object]:
     return {
         "clip": one.clip_id,
         "signature": one.signature,
@@ -114,7 +112,7 @@ def _of_frames(one: FramesOrigin) -> dict[str, object]:
     }
 
 
-def _of_row(one: RowOrigin) -> dict[str, object]:
+def _of_row(one: "pipeline.RowOrigin") -> dict[str, object]:
     return {
         "table": f"{one.table}/{one.name}" if one.name else one.table,
         "clip": one.frames.clip_id,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from frames_pipeline import _renamed
-from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits
-from frames_pipeline.decoding.backends import DECODERS, Decoder, PyavDecoder, open_decoder
+from frames_pipeline._lazy import lazy_names
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
@@ -35,17 +35,22 @@ from frames_pipeline.errors import (
     WorkerMemoryError,
     WorkerTimeoutError,
 )
-from frames_pipeline.extract import extract_frames, probe
-from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.readers.stored_frames import StoredFrames, open_frames
-from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import (
     FrameExtractionPolicy,
     FrameExtractionSignature,
     FramePurpose,
     signatures_from_seed,
 )
-from frames_pipeline.store import FrameStore
+
+if TYPE_CHECKING:
+    from frames_pipeline.container.index import PacketIndex
+    from frames_pipeline.container.limits import Limits
+    from frames_pipeline.decoding.backends import DECODERS, Decoder, PyavDecoder, open_decoder
+    from frames_pipeline.extract import extract_frames, probe
+    from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
+    from frames_pipeline.readers.stored_frames import StoredFrames, open_frames
+    from frames_pipeline.sampling import select_frames
+    from frames_pipeline.store import FrameStore
 
 _renamed.install()
 
@@ -97,3 +102,17 @@ __all__ = [
     "select_frames",
     "signatures_from_seed",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "container.index": ("PacketIndex",),
+        "container.limits": ("Limits",),
+        "decoding.backends": ("DECODERS", "Decoder", "PyavDecoder", "open_decoder"),
+        "extract": ("extract_frames", "probe"),
+        "frames": ("DecodeReport", "FrameBatch", "Outcome"),
+        "readers.stored_frames": ("StoredFrames", "open_frames"),
+        "sampling": ("select_frames",),
+        "store": ("FrameStore",),
+    },
+)

@@ -7,16 +7,19 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple
-
-import numpy as np
+from numbers import Integral, Rational, Real
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 
 from frames_pipeline.errors import ConfigError, SourceChangedError
 
-Seconds = Fraction | Decimal | int | float | np.integer | np.floating
+if TYPE_CHECKING:
+    import numpy as np
+
+Seconds: TypeAlias = "Fraction | Decimal | int | float | np.integer | np.floating"
 """A time."""
 
-_CLOCK: Final = np.iinfo(np.int64)
+_FIRST: Final = 1 - (1 << 63)
+_LAST: Final = (1 << 63) - 1
 """Range of a timestamp."""
 
 
@@ -121,14 +124,15 @@ def exact_seconds(seconds: Seconds, *, name: str = "a time") -> Fraction:
     >>> exact_seconds(0.5), exact_seconds(Decimal("0.1"))
     (Fraction(1, 2), Fraction(1, 10))
     """
-    is_number = isinstance(seconds, Fraction | Decimal | int | float | np.integer | np.floating)
-    if not is_number or isinstance(seconds, bool | np.timedelta64):
+    is_number = isinstance(seconds, Real | Decimal) and not isinstance(seconds, bool)
+    is_whole = isinstance(seconds, Integral)
+    if not is_number or (is_whole and not hasattr(seconds, "__index__")):  # numpy.timedelta64
         message = f"{name}={seconds!r} is not a number of seconds; "
         raise ConfigError(message + "give an int, a float, a Fraction or a Decimal")
     try:
-        if isinstance(seconds, np.integer):
+        if is_whole:
             return Fraction(int(seconds))
-        return Fraction(*seconds.as_integer_ratio())
+        return Fraction(*seconds.as_integer_ratio())  # type: ignore[union-attr]
     except (ValueError, OverflowError) as error:
         message = f"{name}={seconds!r} is not a finite number of seconds; to leave that side open,"
         raise ConfigError(f"{message} omit {name}") from error
@@ -150,9 +154,13 @@ def ticks(seconds: Seconds, time_base: Fraction) -> int:
     """
     exact = exact_seconds(seconds) / time_base
     nearest = round(exact)
-    if isinstance(seconds, float | np.floating) and _nearest(nearest * time_base, seconds):
+    if _is_float(seconds) and _nearest(nearest * time_base, seconds):
         exact = Fraction(nearest)
-    return min(max(math.ceil(exact), int(_CLOCK.min) + 1), int(_CLOCK.max))
+    return min(max(math.ceil(exact), _FIRST), _LAST)
+
+
+def _is_float(seconds: Seconds) -> TypeGuard[float | np.floating]:
+    return isinstance(seconds, Real) and not isinstance(seconds, Rational)
 
 
 def _nearest(exact: Fraction, given: float | np.floating) -> bool:

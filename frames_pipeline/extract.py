@@ -16,7 +16,8 @@ from typing import cast
 
 from frames_pipeline.clips import Seconds, Span, check_bounds
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits, Media, Source, open_once
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media, Source, open_once
 from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.decoding.clip_set import ClipSet

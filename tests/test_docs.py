@@ -17,9 +17,10 @@ import pytest
 import yaml
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Captioning
+from dagster_defs.attributes import Definition
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider
+from frames_pipeline.pipeline.kinds import kind_of
 from tests.libraries import need
 from tests.settings import settings
 from tests.videos import X264, make_video
@@ -117,9 +118,9 @@ def test_components_and_run_config_are_taken() -> None:
 def test_captionings_of_the_documents_are_taken() -> None:
     """Those of docs/guides/captions.md are of known providers, with parameters that they have."""
     for block in blocks("docs/guides/captions.md", "yaml"):
-        captioning = yaml.safe_load(block)["captioning"]
-        opened = Captioning.model_validate(captioning).open()
-        assert captioning["parameters"].items() <= vars_of(opened).items()
+        for name, said in yaml.safe_load(block)["captions"].items():
+            opened = Definition.model_validate(said).open(kind_of("captions"), name)
+            assert said["parameters"].items() <= vars_of(opened).items()
 
 
 def test_snippets_of_readers_run(
@@ -151,7 +152,7 @@ def test_snippets_of_own_models_run(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     [said] = map(yaml.safe_load, blocks("docs/guides/own-models.md", "yaml"))
-    chosen = said["embedding"]
+    [chosen] = said["embeddings"].values()
     made = open_embedding_provider(chosen["provider"], **chosen["parameters"])
     vectors = made.embed(np.zeros((2, 4, 4, 3), np.uint8))
     assert vectors.shape == (2, made.dimensions)

@@ -7,14 +7,17 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from dagster_defs.assets.derived import Derivation
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import WorkspaceResource
+from dagster_defs.resources import (
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.pipeline import CATALOG as COLUMNS
-from frames_pipeline.pipeline import MEANS, catalog_batch
 from frames_pipeline.tables import CLIPS, CatalogRow, DecisionRow
 
 _SHOWN = (
@@ -29,8 +32,7 @@ def build_catalog(
     deps: Collection[dg.AssetKey],
     *,
     selection: Selection,
-    embeddings: Sequence[str] = (),
-    captions: Sequence[str] = (),
+    derived: Sequence[Derivation] = (),
 ) -> dg.AssetsDefinition:
     """The asset that joins what the others left.
 
@@ -39,39 +41,42 @@ def build_catalog(
         signatures: The named signatures.
         deps: What is waited for.
         selection: Which clips are worth keeping.
-        embeddings: Names of the embeddings; an empty one is the first's.
-        captions: Names of the captions; an empty one is the first's.
+        derived: Definitions whose rows are joined.
     """
+    parts = {
+        kind: [made.part for made in derived if made.kind.name == kind] for kind in pipeline.KINDS
+    }
 
     @dg.asset(
         key=names.catalog,
         deps=list(deps),
         description="One row per clip: video, span, where its frames are, how they came out, "
         "quality, embeddings, caption. What was not made yet is empty.",
-        group_name="downstream",
+        group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=hashlib.sha256(repr(selection).encode()).hexdigest()[:16],
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        metadata={"dagster/column_schema": column_schema(pipeline.CATALOG)},
     )
     def clip_catalog(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
-            rows, info = catalog_batch(
+            rows, info = pipeline.catalog_batch(
                 context.partition_key,
                 signatures,
                 workspace.open(),
                 selection=selection,
-                embeddings=embeddings,
-                captions=captions,
+                definitions=parts,
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(info.digest),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(info.path),
                 "dagster/partition_row_count": info.rows,
-                "dagster/column_lineage": _lineage(names, signatures, deps, embeddings, captions),
+                "dagster/column_lineage": _lineage(names, signatures, derived),
                 "rows": info.rows,
                 "bytes": info.bytes,
                 **statuses(rows),
@@ -86,26 +91,19 @@ def build_catalog(
 
 
 def _lineage(
-    names: Names,
-    signatures: Iterable[str],
-    deps: Collection[dg.AssetKey],
-    embeddings: Sequence[str],
-    captions: Sequence[str],
+    names: Names, signatures: Iterable[str], derived: Iterable[Derivation]
 ) -> dg.TableColumnLineage:
-    """Columns of the catalog, by those that they are joined or reckoned from."""
-    made_of: dict[str, Sequence[tuple[dg.AssetKey, str]]] = {"uri": [(names.videos, "uri")]}
+    """Columns of the catalog, by the columns that they are joined or computed from."""
+    made_of: dict[str, list[tuple[dg.AssetKey, str]]] = {"uri": [(names.videos, "uri")]}
     for name, column in {
         "signatures": "signature", "frame_statuses": "status", "frame_counts": "frames",
     }.items():  # fmt: skip
         made_of[name] = [(names.frames(signature), column) for signature in signatures]
-    if names.quality in deps:
-        made_of |= {name: [(names.quality, of)] for of, name in MEANS.items()}
-    made_of["embedding_counts"] = [(names.embeddings(name), "embedding") for name in embeddings]
-    texts = [names.captions(name) for name in captions]
-    for column in ("caption", "captions"):
-        made_of[column] = [(asset, "text") for asset in texts]
-    made_of["caption_models"] = [(asset, "model") for asset in texts]
-    return column_lineage(COLUMNS, {names.clips: CLIPS}, made_of)
+    for made in derived:
+        if made.kind.catalog is not None:
+            for column, source in made.kind.catalog.sources.items():
+                made_of.setdefault(column, []).append((made.key(names), source))
+    return column_lineage(pipeline.CATALOG, {names.clips: CLIPS}, made_of)
 
 
 def _entries(rows: pa.Table) -> Iterator[dict[str, Any]]:

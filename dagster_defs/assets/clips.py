@@ -6,10 +6,15 @@ import dagster as dg
 
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
+from frames_pipeline import pipeline
 from frames_pipeline.clipping import Clipping
-from frames_pipeline.pipeline import clips_version, cut_clips, repair_store
 from frames_pipeline.tables import CLIPS as COLUMNS
 from frames_pipeline.tables import VIDEOS
 
@@ -28,22 +33,23 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
         description=f"Spans of the batch's videos, cut by {clipping!r}. A clip is a span of "
         "timestamps, not a file; cutting reads headers and decodes one frame per video, or all of "
         "them where it is by shots.",
-        group_name="ingest",
+        group_name=names.of("ingest"),
         kinds={"video", "parquet"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
         code_version=hashlib.sha256(repr(clipping).encode()).hexdigest()[:16],
         metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(clipping)},
     )
     def clips(
         context: dg.AssetExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
+        extraction = resource_of(context, names, ExtractionResource)
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
-                repair_store(opened, [context.partition_key], dry_run=False)
-            rows = cut_clips(
+                pipeline.repair_store(opened, [context.partition_key], dry_run=False)
+            rows = pipeline.cut_clips(
                 opened.batches.read(context.partition_key),
                 opened,
                 clipping,
@@ -52,7 +58,7 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
                 retry_failed=extraction.retry_failed,
             )
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(clips_version(rows)),
+            data_version=dg.DataVersion(pipeline.clips_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
                     f"{workspace.root}/tables/clips/{context.partition_key}"

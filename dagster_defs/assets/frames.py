@@ -7,18 +7,20 @@ import dagster as dg
 from dagster_defs.metadata import column_lineage, column_schema, of_frames
 from dagster_defs.names import Names
 from dagster_defs.progress import Progress
-from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    DecoderResource,
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature
-from frames_pipeline.pipeline import extract_batch
+from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
 from frames_pipeline.tables import CLIPS, OUTCOMES
-
-POOL = "decode"
-"""Dagster pool of extraction on the CPU, for instances that limit how many run at once."""
 
 
 def build_frames(
-    names: Names, signatures: Mapping[str, FrameExtractionSignature], *, pool: str = POOL
+    names: Names, signatures: Mapping[str, FrameExtractionSignature], *, pool: str
 ) -> dg.AssetsDefinition:
     """The assets of all signatures, made by one op that decodes once for those selected."""
     by_key = {names.frames(name): signature for name, signature in signatures.items()}
@@ -31,7 +33,7 @@ def build_frames(
                 deps=[names.clips],
                 description=f"Frames of every clip for `{signature.key}`, in Zarr. The columns are "
                 "those of its table of outcomes: a row says how a clip came out.",
-                group_name="frames",
+                group_name=names.of("frames"),
                 kinds={"zarr"},
                 code_version=signature.key,
                 metadata={
@@ -45,17 +47,20 @@ def build_frames(
         partitions_def=names.partitions,
         can_subset=True,
         pool=pool,
+        required_resource_keys=keys_of(
+            names, WorkspaceResource, DecoderResource, ExtractionResource
+        ),
     )
     def clip_frames(
         context: dg.AssetExecutionContext,
-        workspace: WorkspaceResource,
-        decoder: DecoderResource,
-        extraction: ExtractionResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
+        workspace = resource_of(context, names, WorkspaceResource)
+        decoder = resource_of(context, names, DecoderResource)
+        extraction = resource_of(context, names, ExtractionResource)
         opened, batch = workspace.open(), context.partition_key
         selected = {key: by_key[key] for key in sorted(context.selected_asset_keys)}
         with retrying_transients():
-            reports = extract_batch(
+            reports = pipeline.extract_batch(
                 batch,
                 selected.values(),
                 opened,

@@ -4,9 +4,14 @@ import dagster as dg
 
 from dagster_defs.metadata import PASSED_OVER_TAG, column_schema, records
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import (
+    ExtractionResource,
+    WorkspaceResource,
+    keys_of,
+    resource_of,
+)
 from dagster_defs.retries import retrying_transients
-from frames_pipeline.pipeline import observe_videos, repair_store, videos_version
+from frames_pipeline import pipeline
 from frames_pipeline.tables import VIDEOS as COLUMNS
 
 
@@ -20,23 +25,24 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         key=names.videos,
         description="The videos of a sealed batch, as they lie in their folder or bucket. A file "
         "that changes makes its batch stale, and no other.",
-        group_name="ingest",
+        group_name=names.of("ingest"),
         kinds={"video"},
         partitions_def=names.partitions,
+        required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
         metadata={"dagster/column_schema": column_schema(COLUMNS)},
     )
     def videos(
         context: dg.AssetExecutionContext,
-        workspace: WorkspaceResource,
-        extraction: ExtractionResource,
     ) -> dg.MaterializeResult[None]:
+        workspace = resource_of(context, names, WorkspaceResource)
+        extraction = resource_of(context, names, ExtractionResource)
         opened = workspace.open()
         with retrying_transients():
             if extraction.repair:
-                repair_store(opened, [context.partition_key], dry_run=False)
-            rows = observe_videos(opened.batches.read(context.partition_key), opened)
+                pipeline.repair_store(opened, [context.partition_key], dry_run=False)
+            rows = pipeline.observe_videos(opened.batches.read(context.partition_key), opened)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(videos_version(rows)),
+            data_version=dg.DataVersion(pipeline.videos_version(rows)),
             metadata={
                 "dagster/uri": dg.MetadataValue.path(
                     f"{workspace.root}/tables/videos/{context.partition_key}"

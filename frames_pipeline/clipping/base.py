@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from frames_pipeline.clips import Clip, Span
-from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Media
 from frames_pipeline.errors import ConfigError, NoFramesError
+
+if TYPE_CHECKING:
+    from frames_pipeline.container.index import PacketIndex
+    from frames_pipeline.container.media import Media
 
 
 class Clipping(Protocol):

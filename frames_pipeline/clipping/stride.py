@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from frames_pipeline.clipping.base import check_limit, clip_between, extent
-from frames_pipeline.clipping.shot_rules import Seconds
 from frames_pipeline.clips import Clip
-from frames_pipeline.container.media import Media
 from frames_pipeline.errors import ConfigError, TooShortError
 from frames_pipeline.signature import as_rate
+
+if TYPE_CHECKING:
+    from frames_pipeline.clipping.shot_rules import Seconds
+    from frames_pipeline.container.media import Media
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from frames_pipeline.clipping.base import clip_between, extent
 from frames_pipeline.clips import Clip
-from frames_pipeline.container.media import Media
+
+if TYPE_CHECKING:
+    from frames_pipeline.container.media import Media
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
 from frames_pipeline.errors import (
     LimitExceededError,

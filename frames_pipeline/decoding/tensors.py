@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from frames_pipeline.clips import Seconds, Span, check_bounds
-from frames_pipeline.container.media import Limits, Media, Source, open_media
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media, Source, open_media
 from frames_pipeline.decoding.assembly import ClipAssembler
 from frames_pipeline.decoding.backends import Decoder, open_decoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec

@@ -11,12 +11,13 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Final, Protocol, TypeVar, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from frames_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _PROVIDER: Final = ("name", "revision", "parameters")
 _SLICE_PIXELS: Final = 1 << 20
@@ -148,7 +149,7 @@ def check_frames(frames: NDArray[np.uint8]) -> None:
     Raises:
         ConfigError: The type or the shape differs, or a frame has no pixels.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+    if frames.dtype != "uint8" or frames.ndim != 4 or frames.shape[3] != 3:
         message = f"frames must be uint8 (n, height, width, 3), not {frames.dtype} {frames.shape}"
         raise ConfigError(message)
     if 0 in frames.shape[1:]:

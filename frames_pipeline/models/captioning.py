@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from frames_pipeline.errors import ConfigError, NoFramesError, SourceError
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline.errors import ConfigError, SourceError
 from frames_pipeline.models import Provider, open_provider
-from frames_pipeline.sampling import spread
+
+if TYPE_CHECKING:
+    from frames_pipeline.frames import FrameBatch
 
 QUESTION: Final = "Describe in two or three sentences what these frames of one video clip show."
 """The default prompt."""
@@ -110,23 +108,6 @@ def identifying(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def concurrency_of(provider: CaptionProvider) -> int:
     """Return the number of concurrent requests: the provider's `concurrency`, or 1."""
     return int(getattr(provider, "concurrency", 1))
-
-
-def shown_frames(clip: FrameBatch, max_frames: int) -> NDArray[np.intp]:
-    """Return the indices of up to `max_frames` frames for a model, spread evenly.
-
-    Repeated frames count once. Damaged frames are used only if all are damaged.
-
-    Raises:
-        NoFramesError: The clip has no frames.
-    """
-    if not len(clip):
-        message = "the clip has no frames to caption"
-        raise NoFramesError(message)
-    _, first = np.unique(clip.positions, return_index=True)
-    intact = first[~clip.corrupt[first]]
-    candidates = intact if len(intact) else first
-    return candidates[spread(len(candidates), min(len(candidates), max_frames))]
 
 
 def caption_text(text: str) -> str:

@@ -29,9 +29,9 @@ from frames_pipeline.models.captioning import (
     CaptionError,
     caption_text,
     check_prompt,
-    shown_frames,
 )
 from frames_pipeline.models.pacing import MINUTE, Permit, RateLimiter
+from frames_pipeline.models.shown_frames import shown_frames
 from frames_pipeline.text.addresses import signing_names
 
 if TYPE_CHECKING:

@@ -12,14 +12,9 @@ from PIL import Image
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import check_choice, check_whole
-from frames_pipeline.models.captioning import (
-    QUESTION,
-    Caption,
-    CaptionError,
-    caption_text,
-    shown_frames,
-)
+from frames_pipeline.models.captioning import QUESTION, Caption, CaptionError, caption_text
 from frames_pipeline.models.pretrained import Device, Pretrained, device_of, import_models
+from frames_pipeline.models.shown_frames import shown_frames
 
 Precision = Literal["float32", "float16", "bfloat16"]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, Protocol
 
 from frames_pipeline.models import Provider, open_provider
-from frames_pipeline.models.aesthetics import AestheticQuality
 from frames_pipeline.models.technical import FrameQuality, TechnicalQuality
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "QUALITY_PROVIDERS",
-    "AestheticQuality",
     "FrameQuality",
     "QualityProvider",
     "TechnicalQuality",
@@ -33,11 +32,11 @@ class QualityProvider(Provider, Protocol):
         ...
 
 
-QUALITY_PROVIDERS: Final[dict[str, type[QualityProvider]]] = {
+QUALITY_PROVIDERS: Final[dict[str, type[QualityProvider] | str]] = {
     TechnicalQuality.name: TechnicalQuality,
-    AestheticQuality.name: AestheticQuality,
+    "aesthetic": "frames_pipeline.models.aesthetics:AestheticQuality",
 }
-"""Quality providers by name."""
+"""Quality providers by name, or where they are."""
 
 
 def open_quality_provider(name: str, **parameters: object) -> QualityProvider:

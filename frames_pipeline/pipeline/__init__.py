@@ -11,60 +11,65 @@ Each Dagster asset calls one of them. You can also call them without Dagster.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
+from frames_pipeline._lazy import lazy_names
 from frames_pipeline._renamed import old_names
-from frames_pipeline.pipeline.catalog import CATALOG, catalog_batch
-from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
-from frames_pipeline.pipeline.derive import (
-    caption_batch,
-    derive_batch,
-    embed_batch,
-    measure_batch,
-    pool_batch,
-)
-from frames_pipeline.pipeline.duplicates import DuplicatesReport, mark_near_duplicates
-from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
-from frames_pipeline.pipeline.families import Family, family_of
-from frames_pipeline.pipeline.family_sample import FamilyReport
-from frames_pipeline.pipeline.ingest import (
-    Change,
-    Discovery,
-    clips_version,
-    cut_clips,
-    discover,
-    find_changes,
-    observe_videos,
-    videos_version,
-)
-from frames_pipeline.pipeline.inspection import (
-    BlankReport,
-    Finding,
-    SignatureFit,
-    compare_with_signature,
-    find_disorder,
-    find_repeated,
-    look_at_clips,
-)
-from frames_pipeline.pipeline.kinds import KINDS, DerivedKind, DerivedReport, kind_of
-from frames_pipeline.pipeline.kinds.quality import MEANS
-from frames_pipeline.pipeline.lineage import (
-    DERIVED,
-    FramesOrigin,
-    RowOrigin,
-    Uses,
-    origins_of_rows,
-    uses_of_frame,
-    uses_of_video,
-)
-from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
-from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
-from frames_pipeline.pipeline.retirement import retire_batch
-from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
-from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
-from frames_pipeline.pipeline.suspects import Suspect, Suspects
-from frames_pipeline.pipeline.uris import UriReport, extract_uris
-from frames_pipeline.pipeline.views import open_views, view_names
-from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.workers.local import preload
+
+if TYPE_CHECKING:
+    from frames_pipeline.pipeline.catalog import CATALOG, catalog_batch
+    from frames_pipeline.pipeline.changes import Estimate, estimate_changes, estimate_rows
+    from frames_pipeline.pipeline.derive import (
+        caption_batch,
+        derive_batch,
+        embed_batch,
+        measure_batch,
+        pool_batch,
+    )
+    from frames_pipeline.pipeline.duplicates import DuplicatesReport, mark_near_duplicates
+    from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
+    from frames_pipeline.pipeline.families import Family, family_of
+    from frames_pipeline.pipeline.family_sample import FamilyReport
+    from frames_pipeline.pipeline.ingest import (
+        Change,
+        Discovery,
+        clips_version,
+        cut_clips,
+        discover,
+        find_changes,
+        observe_videos,
+        videos_version,
+    )
+    from frames_pipeline.pipeline.inspection import (
+        BlankReport,
+        Finding,
+        SignatureFit,
+        compare_with_signature,
+        find_disorder,
+        find_repeated,
+        look_at_clips,
+    )
+    from frames_pipeline.pipeline.kinds import KINDS, DerivedKind, DerivedReport, kind_of
+    from frames_pipeline.pipeline.kinds.quality import MEANS
+    from frames_pipeline.pipeline.lineage import (
+        DERIVED,
+        FramesOrigin,
+        RowOrigin,
+        Uses,
+        origins_of_rows,
+        uses_of_frame,
+        uses_of_video,
+    )
+    from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
+    from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
+    from frames_pipeline.pipeline.retirement import retire_batch
+    from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
+    from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
+    from frames_pipeline.pipeline.suspects import Suspect, Suspects
+    from frames_pipeline.pipeline.uris import UriReport, extract_uris
+    from frames_pipeline.pipeline.views import open_views, view_names
+    from frames_pipeline.pipeline.workspace import Workspace
+
 
 __all__ = [
     "CATALOG",
@@ -132,10 +137,112 @@ __all__ = [
     "view_names",
 ]
 
-preload(__name__)
+_HOMES: Final = {
+    "catalog": (
+        "CATALOG",
+        "catalog_batch",
+    ),
+    "changes": (
+        "Estimate",
+        "estimate_changes",
+        "estimate_rows",
+    ),
+    "derive": (
+        "caption_batch",
+        "derive_batch",
+        "embed_batch",
+        "measure_batch",
+        "pool_batch",
+    ),
+    "duplicates": (
+        "DuplicatesReport",
+        "mark_near_duplicates",
+    ),
+    "extraction": (
+        "FramesReport",
+        "extract_batch",
+    ),
+    "families": (
+        "Family",
+        "family_of",
+    ),
+    "family_sample": ("FamilyReport",),
+    "ingest": (
+        "Change",
+        "Discovery",
+        "clips_version",
+        "cut_clips",
+        "discover",
+        "find_changes",
+        "observe_videos",
+        "videos_version",
+    ),
+    "inspection": (
+        "BlankReport",
+        "Finding",
+        "SignatureFit",
+        "compare_with_signature",
+        "find_disorder",
+        "find_repeated",
+        "look_at_clips",
+    ),
+    "kinds": (
+        "KINDS",
+        "DerivedKind",
+        "DerivedReport",
+        "kind_of",
+    ),
+    "kinds.quality": ("MEANS",),
+    "lineage": (
+        "DERIVED",
+        "FramesOrigin",
+        "RowOrigin",
+        "Uses",
+        "origins_of_rows",
+        "uses_of_frame",
+        "uses_of_video",
+    ),
+    "recheck": (
+        "RecheckReport",
+        "recheck_frames",
+    ),
+    "repair": (
+        "Damage",
+        "RepairReport",
+        "repair_store",
+    ),
+    "retirement": ("retire_batch",),
+    "sheet": (
+        "sheet_of_batch",
+        "timeline_of_batch",
+    ),
+    "sizing": (
+        "Amount",
+        "Prices",
+        "Sizing",
+        "estimate_extraction",
+    ),
+    "suspects": (
+        "Suspect",
+        "Suspects",
+    ),
+    "uris": (
+        "UriReport",
+        "extract_uris",
+    ),
+    "views": (
+        "open_views",
+        "view_names",
+    ),
+    "workspace": ("Workspace",),
+}
 
-__getattr__ = old_names(
+__getattr__ = lazy_names(
     __name__,
-    {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"},
-    values={"COPIED": ("copied from ", "DecodeReport.copied_from")},
+    _HOMES,
+    old_names(
+        __name__,
+        {"Places": "Workspace", "Sight": "BlankReport", "Fit": "SignatureFit"},
+        values={"COPIED": ("copied from ", "DecodeReport.copied_from")},
+    ),
 )

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.errors import (
     RETRIED,

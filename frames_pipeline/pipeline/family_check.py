@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from frames_pipeline.clips import Clip, Span
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.decoding.assembly import Converted
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from frames_pipeline.clips import Clip
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.errors import FramesPipelineError, SourceError, WorkerError
 from frames_pipeline.pipeline.family_check import FamilyTask, FrameDifference, Judgement, judge
 from frames_pipeline.pipeline.ingest import clip_of, video_of

@@ -16,7 +16,7 @@ from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.index import PacketIndex
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.convert import Size, chroma_block
 from frames_pipeline.decoding.crop import window
 from frames_pipeline.decoding.probe import probe_media
@@ -36,7 +36,8 @@ from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.sources.batches import Batch, Batching
+from frames_pipeline.sources.batches import Batch
+from frames_pipeline.sources.batching import Batching
 from frames_pipeline.sources.entries import PassedOver
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.tables import ClipRow, VideoRow, present, table_digest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.sources.videos import Video, VideoSource
 
 

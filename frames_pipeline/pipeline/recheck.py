@@ -17,7 +17,8 @@ import numpy as np
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Clip, Span
-from frames_pipeline.container.media import Limits, Media
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import (
@@ -38,7 +39,9 @@ from frames_pipeline.signature import Colour, FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
 from frames_pipeline.tables import ClipRow, VideoRow
-from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.local import Workers, preload
+
+preload(__name__)
 
 
 @dataclass(frozen=True, slots=True)

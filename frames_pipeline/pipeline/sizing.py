@@ -22,7 +22,7 @@ from typing import Final
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.errors import ClipFault, ConfigError, FramesPipelineError, NoFramesError
@@ -35,7 +35,9 @@ from frames_pipeline.sources.batches import Batching
 from frames_pipeline.sources.entries import PassedOver, describe_passed_over
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
-from frames_pipeline.workers.local import Workers
+from frames_pipeline.workers.local import Workers, preload
+
+preload(__name__)
 
 _BATCH: Final = "sample"
 _CLIPS: Final = 4

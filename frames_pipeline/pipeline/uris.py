@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import av
 
 from frames_pipeline.clips import Clip
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.assembly import FramesBySignature
 from frames_pipeline.decoding.backends import Decoder, driver_version
 from frames_pipeline.errors import (
@@ -31,6 +31,9 @@ from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import FrameStore
+from frames_pipeline.workers.local import preload
+
+preload(__name__)
 
 
 @dataclass(frozen=True, slots=True)

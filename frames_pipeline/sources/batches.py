@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
+from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import (
     FOOTER_KEY,
@@ -31,7 +31,7 @@ from frames_pipeline.io.sums import (
     with_sum,
 )
 from frames_pipeline.sources import withdrawal
-from frames_pipeline.sources.videos import Video
+from frames_pipeline.sources.batching import Batching as Batching  # noqa: PLC0414 - public here
 from frames_pipeline.text.keys import as_text
 
 _FORMAT: Final = "video-batch/1"
@@ -112,49 +112,6 @@ class Batch:
             raise ValueError(message)
         videos = tuple(map(as_text, document["videos"]))
         return cls(name, videos, document["source"], document["sealed"])
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """Rules for sealing new videos into batches."""
-
-    batch_size: int = 32
-    """Videos in a full batch. A full batch is sealed at once."""
-    min_batch_size: int = 1
-    """Smallest batch to seal, however long its videos wait."""
-    max_wait_s: float = 60.0
-    """Seconds since the newest change after which a batch is sealed although it is not full. Until
-    then more videos may come, and the newest may still be being written. Times more than an hour in
-    the future are ignored: see `Video.last_change`."""
-
-    def __post_init__(self) -> None:
-        """Check the sizes and the time."""
-        if not 1 <= self.min_batch_size <= self.batch_size:
-            message = f"min_batch_size={self.min_batch_size} must be between 1 and batch_size="
-            raise ConfigError(f"{message}{self.batch_size}")
-        if self.max_wait_s < 0:
-            message = f"max_wait_s={self.max_wait_s} must not be below zero"
-            raise ConfigError(message)
-
-    def groups(self, waiting: Sequence[Video], *, now: float) -> list[tuple[str, ...]]:
-        """Return the video keys of each batch to seal now.
-
-        Args:
-            waiting: Videos that are in no batch yet.
-            now: Seconds since the epoch.
-        """
-        settled = sorted((video for video in waiting), key=lambda video: video.key)
-        chunks = [
-            settled[start : start + self.batch_size]
-            for start in range(0, len(settled), self.batch_size)
-        ]
-        return [tuple(video.key for video in chunk) for chunk in chunks if self._is_due(chunk, now)]
-
-    def _is_due(self, videos: Sequence[Video], now: float) -> bool:
-        if len(videos) == self.batch_size:
-            return True
-        newest = max(video.last_change(now) for video in videos)
-        return len(videos) >= self.min_batch_size and now - newest >= self.max_wait_s
 
 
 class BatchRegistry:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from frames_pipeline.store.commits import ClipCommit, Manifest, StoredObject
-from frames_pipeline.store.frame_store import FrameStore
-from frames_pipeline.store.gc import GRACE_SECONDS, GarbageReport
-from frames_pipeline.store.reader import ClipDescription, Fault, StoredClip
-from frames_pipeline.store.verify import VerifyReport
+from typing import TYPE_CHECKING, Final
+
+from frames_pipeline._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from frames_pipeline.store.commits import ClipCommit, Manifest, StoredObject
+    from frames_pipeline.store.frame_store import FrameStore
+    from frames_pipeline.store.gc import GarbageReport
+    from frames_pipeline.store.layout import GRACE_SECONDS
+    from frames_pipeline.store.reader import ClipDescription, Fault, StoredClip
+    from frames_pipeline.store.verify import VerifyReport
+
 
 __all__ = [
     "GRACE_SECONDS",
@@ -20,3 +27,22 @@ __all__ = [
     "StoredObject",
     "VerifyReport",
 ]
+
+_HOMES: Final = {
+    "commits": (
+        "ClipCommit",
+        "Manifest",
+        "StoredObject",
+    ),
+    "frame_store": ("FrameStore",),
+    "gc": ("GarbageReport",),
+    "layout": ("GRACE_SECONDS",),
+    "reader": (
+        "ClipDescription",
+        "Fault",
+        "StoredClip",
+    ),
+    "verify": ("VerifyReport",),
+}
+
+__getattr__ = lazy_names(__name__, _HOMES)

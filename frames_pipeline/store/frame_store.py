@@ -15,6 +15,7 @@ from frames_pipeline.store import gc, inspect, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
+    GRACE_SECONDS,
     ROOT,
     HasClipId,
     HasKey,
@@ -316,7 +317,7 @@ class FrameStore:
         self,
         batch: Batch | None = None,
         *,
-        grace_seconds: float = gc.GRACE_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
         dry_run: bool = True,
     ) -> gc.GarbageReport:
         """Find, and without `dry_run` delete, objects that no commit or manifest references.
@@ -339,7 +340,7 @@ class FrameStore:
         return found
 
     def collect_unfinished(
-        self, *, grace_seconds: float = gc.GRACE_SECONDS, dry_run: bool = True
+        self, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = True
     ) -> gc.GarbageReport:
         """Find, and without `dry_run` delete, unfinished writes outside the frames of batches.
 

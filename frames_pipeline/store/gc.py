@@ -37,8 +37,6 @@ from frames_pipeline.store.lookup import find_manifest, parse_commit
 
 Listing = Mapping[str, ObjectInfo]
 
-GRACE_SECONDS: Final = 86400.0
-"""Default grace period: a day."""
 _NEVER: Final = float("-inf")
 _BESIDE_FRAMES: Final = ("adhoc", "batches", "origins", "suspects", "tables", "training_sets")
 """Folders under a root in which other modules write, always whole objects."""

@@ -27,6 +27,8 @@ from frames_pipeline.signature import HASH_PREFIX, FrameExtractionSignature
 
 ROOT: Final = "frames"
 """The folder of all batches."""
+GRACE_SECONDS: Final = 86400.0
+"""Age of unreferenced objects from which they are garbage by default: a day."""
 
 _MAX_BATCH_KEY: Final = 128
 _MAX_SLUG: Final = 32

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline.bitstream import codec_named
-from frames_pipeline.container.media import Limits, Media, open_media
+from frames_pipeline.container.limits import Limits
+from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.container.packets import DemuxedPackets
 from frames_pipeline.container.sampled import SampledPackets
 from frames_pipeline.decoding.backends import PyavDecoder, Tally

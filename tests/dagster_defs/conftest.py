@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Model, Signature, Stride
+from dagster_defs.attributes import Definition, Signature, Stride
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
 from tests.videos import X264, make_video
@@ -87,6 +89,42 @@ def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
     return make_videos(tmp_path / "videos", video, video_25s)
 
 
+def requested_by(
+    definitions: dg.Definitions,
+    sensor_name: str,
+    instance: dg.DagsterInstance,
+    *,
+    time: datetime,
+    cursor: AssetDaemonCursor | None = None,
+) -> tuple[dict[str, list[str]], AssetDaemonCursor]:
+    """Partitions that an automation sensor requests, by asset, and its cursor then."""
+    [sensor] = [s for s in definitions.sensors or () if s.name == sensor_name]
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    keys = sensor.asset_selection.resolve(definitions.get_repository_def().asset_graph)
+    with_condition = dg.Definitions(
+        assets=[
+            asset.map_asset_specs(
+                lambda spec: (
+                    spec.replace_attributes(automation_condition=sensor.default_condition)
+                    if spec.key in keys
+                    else spec
+                )
+            )
+            for asset in definitions.assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+        ],
+        resources=definitions.resources,
+    )
+    result = dg.evaluate_automation_conditions(
+        with_condition, instance, evaluation_time=time, cursor=cursor
+    )
+    found = {
+        key.to_user_string(): sorted(filter(None, result.get_requested_partitions(key)))
+        for key in keys
+    }
+    return {key: partitions for key, partitions in found.items() if partitions}, result.cursor
+
+
 def make_videos(folder: Path, video: Path, video_25s: Path) -> Path:
     """Make a folder with three good videos and a text file named as a video."""
     (folder / "deep").mkdir(parents=True)
@@ -118,7 +156,7 @@ def project_of(videos: Path, root: Path, instance: dg.DagsterInstance) -> Projec
                 "embeddings": Signature(target_fps=2, target_res=[24, 32]),
                 "aesthetics": Signature(target_fps=1),
             },
-            "embedding": Embedding(signature="embeddings", provider="perceptual"),
-            "quality": Model(signature="aesthetics", provider="technical"),
+            "embeddings": {"default": Definition(signature="embeddings", provider="perceptual")},
+            "quality": {"default": Definition(signature="aesthetics", provider="technical")},
         },
     )

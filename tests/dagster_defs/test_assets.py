@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from dagster_defs.component import ByShots
+from dagster_defs.attributes import ByShots
 from frames_pipeline import FrameExtractionSignature
 from tests.dagster_defs.conftest import ONE_PROCESS, Project
 from tests.libraries import need

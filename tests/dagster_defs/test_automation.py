@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import dagster as dg
 import pytest
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
-from dagster_defs.component import Backfill
+from dagster_defs.attributes import Backfill
 from frames_pipeline.pipeline import discover
 from frames_pipeline.sources.batches import Batching
-from tests.dagster_defs.conftest import Project
+from tests.dagster_defs.conftest import Project, requested_by
 from tests.suites import live_from
 
 BEFORE = datetime(2026, 5, 1, 2, 50, tzinfo=UTC)
@@ -32,36 +31,14 @@ class Clock:
     def requested_at(self, time: datetime) -> dict[str, list[str]]:
         """Partitions that are requested, by asset."""
         definitions = self._project.definitions(backfill=self._backfill)
-        [sensor] = [s for s in definitions.sensors or () if s.name == "scheduled_backfill"]
-        assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-        assets = definitions.get_repository_def().asset_graph
-        keys = sensor.asset_selection.resolve(assets)
-        with_condition = dg.Definitions(
-            assets=[
-                asset.map_asset_specs(
-                    lambda spec: (
-                        spec.replace_attributes(automation_condition=sensor.default_condition)
-                        if spec.key in keys
-                        else spec
-                    )
-                )
-                for asset in definitions.assets or ()
-                if isinstance(asset, dg.AssetsDefinition)
-            ],
-            resources=definitions.resources,
-        )
-        result = dg.evaluate_automation_conditions(
-            with_condition,
+        found, self._cursor = requested_by(
+            definitions,
+            "scheduled_backfill",
             self._project.instance,
-            evaluation_time=time,
+            time=time,
             cursor=self._cursor,
         )
-        self._cursor = result.cursor
-        found = {
-            key.to_user_string(): sorted(filter(None, result.get_requested_partitions(key)))
-            for key in keys
-        }
-        return {key: partitions for key, partitions in found.items() if partitions}
+        return found
 
 
 @pytest.fixture

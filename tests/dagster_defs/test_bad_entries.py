@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import BatchingAttributes
+from dagster_defs.attributes import BatchingAttributes
 from tests.dagster_defs.conftest import ONE_PROCESS, Project
 from tests.dagster_defs.test_sensor import added, requested, skipped, tick
 from tests.entries import GOOD, PASSED_OVER, fill, within

@@ -11,12 +11,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dagster_defs.component import Captioning
-from dagster_defs.metadata import of_captions
+from dagster_defs.attributes import Definition
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.models.captioning import Caption, CaptionError
 from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
-from frames_pipeline.pipeline import DerivedReport
+from frames_pipeline.pipeline import DerivedReport, kind_of
 from frames_pipeline.pipeline.kinds.captions import caption_rows, failed_caption_rows
 from frames_pipeline.tables import FrameRef, TableInfo
 from tests.dagster_defs.conftest import Project
@@ -39,11 +38,13 @@ def server() -> Iterator[VisionServer]:
 @pytest.fixture
 def captioned(project: Project, server: VisionServer) -> Project:
     """The project, with an endpoint, and its frames made."""
-    project.attributes["captioning"] = Captioning(
-        signature="aesthetics",
-        provider="openai",
-        parameters={"base_url": server.url, "model": "stub-vl-7b", "max_retries": 0},
-    )
+    project.attributes["captions"] = {
+        "default": Definition(
+            signature="aesthetics",
+            provider="openai",
+            parameters={"base_url": server.url, "model": "stub-vl-7b", "max_retries": 0},
+        )
+    }
     project.seal()
     return project
 
@@ -95,10 +96,7 @@ def test_no_cost_is_claimed_where_tokens_are_not_counted() -> None:
             device="endpoint",
             made_from="frames",
         )
-        return {
-            name: getattr(value, "value", value)
-            for name, value in of_captions(report, provider).items()
-        }
+        return dict(kind_of("captions").asset.facts(report, provider))
 
     both = said(counted, uncounted)
     assert (both["captions_without_token_counts"], both["prompt_tokens"]) == (1, 321)
@@ -112,12 +110,14 @@ def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
 
     def version(**parameters: Any) -> str | None:
         url = {"base_url": "http://localhost:8000/v1", "model": "m"}
-        captioning = Captioning(
-            signature="aesthetics", provider="openai", parameters=url | parameters
-        )
+        captions = {
+            "default": Definition(
+                signature="aesthetics", provider="openai", parameters=url | parameters
+            )
+        }
         versions = {
             key: code_version
-            for asset in project.definitions(captioning=captioning).assets or ()
+            for asset in project.definitions(captions=captions).assets or ()
             if isinstance(asset, dg.AssetsDefinition)
             for key, code_version in asset.code_versions_by_key.items()
         }
@@ -137,7 +137,7 @@ def test_a_local_model_says_where_it_ran(
     need("torch", "transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     project.seal()
-    captioning = Captioning(
+    local = Definition(
         signature="aesthetics",
         provider="transformers",
         parameters={
@@ -146,7 +146,7 @@ def test_a_local_model_says_where_it_ran(
             "device": "cpu",
         },
     )
-    said = metadata(project.run(captioning=captioning), "clip_captions")
+    said = metadata(project.run(captions={"default": local}), "clip_captions")
     assert (said["ok_clips"], said["device"]) == (5, "cpu")
     assert isinstance(said["completion_tokens"], int)
     assert said["completion_tokens"] <= 5 * 4
@@ -164,10 +164,11 @@ def test_a_local_model_says_where_it_ran(
     ],
 )
 def test_a_model_that_is_not_pinned_does_not_load(
-    parameters: dict[str, Any], complaint: str
+    project: Project, parameters: dict[str, Any], complaint: str
 ) -> None:
+    local = Definition(signature="aesthetics", provider="transformers", parameters=parameters)
     with pytest.raises(ValueError, match=complaint):
-        Captioning(signature="aesthetics", provider="transformers", parameters=parameters)
+        project.definitions(captions={"default": local})
 
 
 @pytest.mark.live
@@ -175,7 +176,7 @@ def test_a_run_says_what_it_cost_and_a_run_again_asks_nothing(
     captioned: Project, server: VisionServer
 ) -> None:
     """By the endpoint's counts, 321 and 12 tokens a clip."""
-    captioned.attributes["captioning"].parameters.update(
+    captioned.attributes["captions"]["default"].parameters.update(
         price_per_million_prompt_tokens=2.5, price_per_million_completion_tokens=10
     )
     said = metadata(captioned.run(), "clip_captions")
@@ -207,7 +208,7 @@ def test_an_endpoint_that_fails_is_asked_again_for_what_it_owes(
 def test_without_an_endpoint_the_asset_says_what_to_set(project: Project) -> None:
     """It is not part of the job then; asked for alone it fails, and is not retried."""
     attributes: dict[str, Any] = {
-        "captioning": Captioning(signature="aesthetics", provider="openai")
+        "captions": {"default": Definition(signature="aesthetics", provider="openai")}
     }
     project.seal()
     assert project.run(**attributes).success
@@ -226,6 +227,6 @@ def test_without_an_endpoint_the_asset_says_what_to_set(project: Project) -> Non
     )
     assert not result.success
     [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert "no captioning endpoint: set captioning.parameters.base_url" in str(
+    assert "cannot run; set captions.default.parameters.base_url: the root of" in str(
         failure.event_specific_data
     )

@@ -12,12 +12,12 @@ from typing import Literal, cast, get_args, get_origin, get_type_hints
 import dagster as dg
 import pytest
 
-from dagster_defs.component import PRESETS, Signature
+from dagster_defs.attributes import PRESETS, Signature
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.signature import identity_fields
-from tests.dagster_defs.conftest import ONE_PROCESS, Project
+from tests.dagster_defs.conftest import Project
 
 PYPROJECT = """
 [project]
@@ -232,7 +232,9 @@ def test_components_with_names_share_an_instance(project: Project) -> None:
 
     project.instance.add_dynamic_partitions("cars_video_batch", ["batch-000001"])
     result = cars.resolve_job_def("cars_process_batch").execute_in_process(
-        partition_key="batch-000001", instance=project.instance, run_config=ONE_PROCESS
+        partition_key="batch-000001",
+        instance=project.instance,
+        run_config={"resources": {"cars_extraction": {"config": {"processes": 1}}}},
     )
     assert result.success
     made = {

@@ -11,8 +11,10 @@ import pytest
 from tests.dagster_defs.conftest import Project
 
 MORE: dict[str, Any] = {
-    "embedding": {"signature": "embeddings", "provider": "perceptual", "pool": "mean"},
-    "embeddings": {"small": {"signature": "aesthetics", "provider": "perceptual"}},
+    "embeddings": {
+        "default": {"signature": "embeddings", "provider": "perceptual", "pool": "mean"},
+        "small": {"signature": "aesthetics", "provider": "perceptual"},
+    },
     "near_duplicates": {"min_similarity": 0.99, "cron": "0 5 * * *"},
 }
 VECTORS = ["videos", "clips", "clip_frames/embeddings", "frame_embeddings", "clip_embeddings"]
@@ -57,10 +59,13 @@ def test_batches_are_compared_by_a_job_of_its_own(project: Project) -> None:
 @pytest.mark.parametrize(
     ("attributes", "match"),
     [
-        (MORE | {"near_duplicates": {"embedding": "small"}}, "no embedding 'small' has a pool"),
-        (MORE | {"embedding": None}, "no embedding '' has a pool"),
+        (MORE | {"near_duplicates": {"embedding": "small"}}, "no embeddings 'small' with a pool"),
+        (MORE | {"embeddings": {}}, "no embeddings 'default' with a pool"),
         (MORE | {"near_duplicates": {"cron": "at dawn"}}, "'at dawn' is no cron expression"),
-        ({"embeddings": {"no/slash": MORE["embedding"]}}, "'no/slash' cannot name an asset"),
+        (
+            {"embeddings": {"no/slash": MORE["embeddings"]["small"]}},
+            "'no/slash' cannot name an asset",
+        ),
         (
             {"embeddings": {"one": {"signature": "none", "provider": "perceptual"}}},
             "embeddings.one.signature: no signature 'none'",

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from markdown_it import MarkdownIt
 
-from dagster_defs.component import Stride
+from dagster_defs.attributes import Stride
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import StoreError
 from frames_pipeline.text.plain import fit_to_show

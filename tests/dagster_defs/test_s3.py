@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from dagster_defs import FramesComponent
-from dagster_defs.component import Embedding, Signature, Stride
+from dagster_defs.attributes import Definition, Signature, Stride
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.pipeline import Workspace, discover
 from frames_pipeline.sources.batches import Batching
@@ -40,7 +40,7 @@ def component(s3: S3, video: Path, monkeypatch: pytest.MonkeyPatch) -> FramesCom
             "root_secrets": secrets,
             "clipping": Stride(kind="fixed_stride", min_clip_length_s=1),
             "signatures": {"embeddings": Signature(target_fps=2, target_res=[24, 32])},
-            "embedding": Embedding(signature="embeddings", provider="perceptual"),
+            "embeddings": {"default": Definition(signature="embeddings", provider="perceptual")},
         }
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_defs.component import BatchingAttributes
+from dagster_defs.attributes import BatchingAttributes
 from frames_pipeline import CommitNotFoundError, FrameExtractionSignature
 from tests.dagster_defs.conftest import Project
 

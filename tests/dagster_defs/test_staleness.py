@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_defs.component import Model, Signature, Stride
+from dagster_defs.attributes import Definition, Signature, Stride
 from tests.dagster_defs.conftest import Project, make_videos, project_of
 from tests.suites import live_from
 from tests.videos import X264, make_video
@@ -108,9 +108,11 @@ CASES = [
     Case(
         "a model has other parameters",
         attributes={
-            "quality": Model(
-                signature="aesthetics", provider="technical", parameters={"black_level": 20}
-            )
+            "quality": {
+                "default": Definition(
+                    signature="aesthetics", provider="technical", parameters={"black_level": 20}
+                )
+            }
         },
         stale=frozenset({"frame_quality"}),
         made=(0, 5),
@@ -118,7 +120,9 @@ CASES = [
     ),
     Case(
         "a model reads another signature",
-        attributes={"quality": Model(signature="embeddings", provider="technical")},
+        attributes={
+            "quality": {"default": Definition(signature="embeddings", provider="technical")}
+        },
         stale=frozenset({"frame_quality"}),
         made=(0, 5),
         changed=frozenset({"frame_quality", "clip_catalog"}),

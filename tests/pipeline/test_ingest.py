@@ -11,7 +11,7 @@ from frames_pipeline import ConfigError, FrameExtractionSignature, probe
 from frames_pipeline.clipping import FixedStride, Shots, WholeVideo
 from frames_pipeline.clipping.detectors import PySceneDetect, TransNetV2
 from frames_pipeline.clipping.shot_rules import ShotRules
-from frames_pipeline.container.media import Limits
+from frames_pipeline.container.limits import Limits
 from frames_pipeline.pipeline import (
     Workspace,
     cut_clips,

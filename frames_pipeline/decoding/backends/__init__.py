@@ -1,25 +1,28 @@
 """Decoder backends by name.
 
-A backend is a module here and an entry in `DECODERS`; the command line reads that.
+A backend is a module here and an entry in `registry.DECODERS`; the command line reads that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from frames_pipeline.decoding.backends.auto import AUTO, MIN_MEGAPIXELS, AutoDecoder, open_auto
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Decoder, Setting, Tally
-from frames_pipeline.decoding.backends.nvdec import (
-    NVDEC,
-    NvdecDecoder,
-    driver_version,
-    open_nvdec,
-)
-from frames_pipeline.decoding.backends.pyav import PYAV, PyavDecoder
-from frames_pipeline.decoding.device import check_available
-from frames_pipeline.errors import ConfigError
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from frames_pipeline.decoding.backends.auto import AutoDecoder, open_auto
+    from frames_pipeline.decoding.backends.base import (
+        MIN_MEGAPIXELS,
+        Backend,
+        Decoded,
+        Decoder,
+        Setting,
+        Tally,
+    )
+    from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
+    from frames_pipeline.decoding.backends.pyav import PyavDecoder
+    from frames_pipeline.decoding.backends.registry import DECODERS, check_pixels, open_decoder
+
 
 __all__ = [
     "DECODERS",
@@ -39,37 +42,30 @@ __all__ = [
     "open_nvdec",
 ]
 
+_HOMES: Final = {
+    "auto": (
+        "AutoDecoder",
+        "open_auto",
+    ),
+    "base": (
+        "MIN_MEGAPIXELS",
+        "Backend",
+        "Decoded",
+        "Decoder",
+        "Setting",
+        "Tally",
+    ),
+    "nvdec": (
+        "NvdecDecoder",
+        "driver_version",
+        "open_nvdec",
+    ),
+    "pyav": ("PyavDecoder",),
+    "registry": (
+        "DECODERS",
+        "check_pixels",
+        "open_decoder",
+    ),
+}
 
-DECODERS: Final[Mapping[str, Backend]] = {one.name: one for one in (PYAV, NVDEC, AUTO)}
-"""Backends by the name users choose them by."""
-
-
-def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
-    """Return a decoder by name, or the given one; `None` means `pyav`.
-
-    Raises:
-        ConfigError: No backend has that name.
-        DecoderUnavailableError: The backend cannot run on this machine.
-    """
-    if decoder is None:
-        return PyavDecoder()
-    if not isinstance(decoder, str):
-        return decoder
-    if decoder not in DECODERS:
-        message = f"no decoder {decoder!r}; choose one of {', '.join(DECODERS)}"
-        raise ConfigError(message)
-    return DECODERS[decoder]()
-
-
-def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
-    """Check that a decoder supports the `pixels` of signatures.
-
-    Raises:
-        ConfigError: `pixels="cuda"` with another decoder than `nvdec`, or without torch.
-    """
-    for signature in signatures:
-        if signature.pixels == "cuda":
-            if decoder.name != "nvdec":
-                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
-                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
-            check_available(signature.interpolation)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Backend, Decoded, Setting, Tally
 from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoding.backends.pyav import PyavDecoder
 from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedError
-
-MIN_MEGAPIXELS: Final = 50.0
-"""A guess, until `python -m benchmarks.gpu` has measured it on a GPU: 54 frames of 1280x720."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from av.video.frame import VideoFrame
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
-from frames_pipeline.container.media import Media
+    from frames_pipeline.container.media import Media
+
+MIN_MEGAPIXELS: Final = 50.0
+"""A guess, until `python -m benchmarks.gpu` has measured it on a GPU: 54 frames of 1280x720."""
 
 
 class Decoded(NamedTuple):
