@@ -28,7 +28,7 @@ def check_together(components: Sequence["ComponentAttributes"]) -> None:
     """Check that no two components of a code location share a name or a root.
 
     Raises:
-        ConfigError: Two do.
+        ConfigError: Two components share a name or a root.
     """
     for one, other in itertools.combinations(components, 2):
         sources = f"the sources {without_secrets(one.source)} and {without_secrets(other.source)}"
@@ -66,7 +66,7 @@ else:  # a kind that is added to the registry has its mapping here
 
 
 class ComponentAttributes(KindAttributes, dg.Resolvable):
-    """What a `defs.yaml` may say of a component."""
+    """Attributes of a component in a `defs.yaml`."""
 
     name: str | None = Field(
         default=None,

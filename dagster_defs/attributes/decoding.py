@@ -1,4 +1,4 @@
-"""The decoder that runs take by default, as a `defs.yaml` says it."""
+"""Attributes of a `defs.yaml`: the default decoder."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
 
 
 class Decoding(dg.Model, dg.Resolvable):
-    """What decodes."""
+    """The default decoder of runs."""
 
     kind: Literal["pyav", "nvdec", "auto"] = Field(
         default="pyav", description="Decode on the CPU, on a GPU, or on a GPU where there is one."
@@ -31,8 +31,8 @@ class Decoding(dg.Model, dg.Resolvable):
         default=None,
         min_length=1,
         description="Dagster pool of the steps that decode. Default: `decode` on the CPU, `gpu_0` "
-        "and so on on a GPU, after the component's name. Give several components one pool to "
-        "limit them together.",
+        "for GPU 0, after the component's name. Give several components one pool to limit them "
+        "together.",
     )
 
     def pool_of(self, names: Names) -> str:
@@ -40,7 +40,7 @@ class Decoding(dg.Model, dg.Resolvable):
         return self.pool or names.of(POOL if self.kind == "pyav" else f"gpu_{self.gpu}")
 
     def resource(self) -> DecoderResource:
-        """The resource that has it for a default."""
+        """Return the decoder resource with these defaults."""
         match self.kind:
             case "pyav":
                 return DecoderResource(backend=Pyav(threads=self.threads))
