@@ -121,7 +121,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
     def _derivations(
         self, signatures: Mapping[str, FrameExtractionSignature]
     ) -> Iterator[Derivation]:
-        """Every definition of every kind of derived table."""
+        """Yield every definition of every kind of derived table."""
         for kind, definitions in self.derived().items():
             for name, one in definitions.items():
                 yield Derivation(KINDS[kind], name, one, signatures[one.signature])

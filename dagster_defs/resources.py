@@ -107,7 +107,7 @@ class Auto(dg.Config):
     """Decode large videos on a GPU if possible, otherwise on the CPU. The metadata name it."""
 
     kind: Literal["auto"] = "auto"
-    gpu: int = Field(default=0, ge=0, description="Index of the GPU, where there is one.")
+    gpu: int = Field(default=0, ge=0, description="Index of the GPU, if there is one.")
     threads: int = Field(
         default=1, ge=1, description="Maximum number of decoder threads per video, on the CPU."
     )

@@ -75,7 +75,7 @@ class ByShots(dg.Model, dg.Resolvable):
     max_length_s: float = Field(
         default=10,
         description="Maximum seconds of a clip before cropping; 0: no maximum. `max_length_mode` "
-        "says what happens to longer shots.",
+        "applies to longer shots.",
     )
     max_length_mode: Literal["stride", "truncate"] = Field(
         default="stride",

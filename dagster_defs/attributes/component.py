@@ -49,12 +49,12 @@ def _of_kind(name: str) -> str:
 if TYPE_CHECKING:
 
     class KindAttributes(dg.Model):
-        """What the class below comes to, with the kinds of today."""
+        """The class below as type checkers see it, with the present kinds."""
 
         embeddings: dict[str, Definition] = Field(default={})
         captions: dict[str, Definition] = Field(default={})
 
-else:  # a kind that is added to the registry has its mapping here
+else:  # each kind of the registry gets a mapping
     KindAttributes = create_model(
         "KindAttributes",
         __base__=dg.Model,

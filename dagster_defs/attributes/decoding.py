@@ -14,7 +14,7 @@ class Decoding(dg.Model, dg.Resolvable):
     """The default decoder of runs."""
 
     kind: Literal["pyav", "nvdec", "auto"] = Field(
-        default="pyav", description="Decode on the CPU, on a GPU, or on a GPU where there is one."
+        default="pyav", description="Decode on the CPU, on a GPU, or on a GPU if there is one."
     )
     gpu: int = Field(default=0, ge=0, description="Index of the GPU, as CUDA counts them.")
     threads: int = Field(

@@ -65,7 +65,7 @@ class Signature(dg.Model, dg.Resolvable):
     )
     crop: Literal["coded", "container"] = Field(
         default="coded",
-        description="Keep the whole coded picture, or the part that the container says to show "
+        description="Keep the whole coded picture, or the part that the container crops to "
         "(MP4's clean aperture, Matroska's pixel crop), as players do. Cropping comes "
         "before turning and resizing, at whole chroma samples.",
     )
