@@ -128,7 +128,7 @@ class Media:
         """Check that a local file was not written since it was opened.
 
         Raises:
-            SourceChangedError: It was.
+            SourceChangedError: The file was written.
         """
         if isinstance(self._file, _LocalFile):
             self._file.check_unchanged()
@@ -261,9 +261,9 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     Raises:
         SourceNotFoundError: The file does not exist, or is a folder, a pipe or a device.
         SourceUnreadableError: This user may not read it.
-        SourceChangedError: It was written while it was read, so the bytes are inconsistent.
+        SourceChangedError: The file was written during the read, so the bytes are inconsistent.
         UnsupportedSourceError: The bytes are not a video, or the format is not allowed.
-        NoVideoStreamError: It has only audio, or a cover image.
+        NoVideoStreamError: The file has only audio, or a cover image.
         LimitExceededError: The file or its frames are larger than the limits allow.
     """
     limits = limits or Limits()
@@ -298,7 +298,7 @@ def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 
     Raises:
         SourceError: As `open_media`, or it was written until the end of the block.
-        LimitExceededError: There is not enough memory for it.
+        LimitExceededError: Memory ran out.
         InternalError: A bug of this library, with the original error.
     """
     try:
@@ -405,7 +405,8 @@ class _LocalFile:
         """Check that the path still has the opened file and that it was not written since.
 
         Raises:
-            SourceChangedError: It was. A deleted file passes: its bytes were complete.
+            SourceChangedError: The file was replaced or written. A deleted file passes: its bytes
+                were complete.
         """
         try:
             now = self._path.stat()
