@@ -161,7 +161,7 @@ class Sizing:
         if prices.gpu_hour is not None:
             if gpu_frames_per_second is None:
                 message = "gpu_hour has a price, and the GPU's speed is unknown; give "
-                raise ConfigError(f"{message}the coded frames that it decodes a second")
+                raise ConfigError(f"{message}the coded frames that it decodes per second")
             seconds = self.gpu_seconds(gpu_frames_per_second)
             costs["gpus"] = seconds.times(prices.gpu_hour / 3600)
         if prices.gigabyte_month is not None:
