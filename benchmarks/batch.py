@@ -72,8 +72,8 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
     shutil.rmtree(folder / "home", ignore_errors=True)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.batch", "--one", way]
     command += ["--at", str(folder)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    measured: dict[str, float] = json.loads(said.splitlines()[-1])
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    measured: dict[str, float] = json.loads(output.splitlines()[-1])
     return measured
 
 
@@ -88,21 +88,21 @@ def _report(found: dict[str, list[dict[str, float]]]) -> None:
         print(f"| {way} | ", end="")
         print(*(f"{one[name]:.1f}" for name in ("start", "cpu", "parent", "wall")), "", sep=" | ")
     for way in ("run, 1 worker", "run, 2 workers"):
-        for said, start in ((way, 0), (f"{way}, with its process's start", 1)):
+        for label, start in ((way, 0), (f"{way}, with its process's start", 1)):
             beside = [
                 run["cpu"] + start * run["start"] - stored["cpu"]
                 for run, stored in zip(found[way], found["decode and store"], strict=True)
             ]
             share = [one / plain["cpu"] for one, plain in zip(beside, found["decode"], strict=True)]
-            print(f"{said}: beside decode and store {median(beside):.1f} s, ", end="")
+            print(f"{label}: beside decode and store {median(beside):.1f} s, ", end="")
             print(f"{median(share):.1%} of decode")
     single, double = (figures[f"batch, {workers}"] for workers in ("1 worker", "2 workers"))
-    paths = [one["parent"] + one["told"] for one in (single, double)]
+    paths = [one["parent"] + one["sent"] for one in (single, double)]
     print(
         f"CPU of the longest path: {paths[0]:.1f} s and {paths[1]:.1f} s with two workers, ", end=""
     )
     print(f"{paths[0] / paths[1]:.2f} times; wall {single['wall'] / double['wall']:.2f} times")
-    print(f"event log: {figures['run, 1 worker']['told'] / 1000:,.0f} kB; load {os.getloadavg()}")
+    print(f"event log: {figures['run, 1 worker']['sent'] / 1000:,.0f} kB; load {os.getloadavg()}")
 
 
 def _spent(prepare: Callable[[Path], Callable[[], float]], folder: Path) -> dict[str, float]:
@@ -110,11 +110,11 @@ def _spent(prepare: Callable[[Path], Callable[[], float]], folder: Path) -> dict
     work = prepare(folder)
     start = _cpu()
     since, cpu, own = time.perf_counter(), _cpu(), time.process_time()
-    told = work()
+    bytes_sent = work()
     wall, parent = time.perf_counter() - since, time.process_time() - own
     multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined] # counts its children
     cpu = _cpu() - cpu
-    return {"cpu": cpu, "wall": wall, "start": start, "parent": parent, "told": told}
+    return {"cpu": cpu, "wall": wall, "start": start, "parent": parent, "sent": bytes_sent}
 
 
 def _cpu() -> float:

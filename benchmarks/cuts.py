@@ -1,4 +1,4 @@
-"""How well shot boundaries are found, and what it costs: the tables of docs/measurements/shots.md.
+"""Measure quality and cost of shot detection: the tables of docs/measurements/shots.md.
 
     python -m benchmarks.cuts ../shared/corpus/cuts --footage ../shared/corpus/real
 

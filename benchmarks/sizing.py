@@ -53,7 +53,7 @@ def main() -> None:
     clipping = FixedStride(arguments.clip_s, arguments.clip_s, 0)
     source = VideoSource(str(arguments.folder))
     runs: list[dict[str, float]] = []
-    said: list[dict[str, float]] = []
+    estimates: list[dict[str, float]] = []
     errors: dict[str, float] = {}
     for seed in range(arguments.seeds):
         found = estimate_extraction(
@@ -61,13 +61,15 @@ def main() -> None:
             workers=InProcess(),
         )  # fmt: skip
         names = ("clips", "frames", "frame_bytes", "objects", "cpu_seconds", "puts", "gets")
-        said.append({name: getattr(found, name).total for name in names})
+        estimates.append({name: getattr(found, name).total for name in names})
         errors = {name: getattr(found, name).error for name in names}
         if seed == 0 or not arguments.bucket:
             runs.append(_run(arguments.folder, clipping, bucket=arguments.bucket))
-    print("| amount | said | standard error | run | said / run |\n|---|---:|---:|---:|---:|")
+    print(
+        "| amount | estimate | standard error | run | estimate / run |\n|---|---:|---:|---:|---:|"
+    )
     for name in runs[0]:
-        guess, real = median(one[name] for one in said), median(one[name] for one in runs)
+        guess, real = median(one[name] for one in estimates), median(one[name] for one in runs)
         error = errors[name]
         print(f"| {name} | {guess:,.1f} | {error:,.1f} | {real:,.1f} | {guess / real:.2f} |")
 

@@ -1,4 +1,4 @@
-"""What a person at the UI sees of a step: counts, tables, pictures, workspace."""
+"""Metadata of a step for the UI: counts, tables, pictures, paths."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,15 +16,15 @@ from frames_pipeline.text.plain import as_markdown_text, fit_to_show
 Metadata = dict[str, Any]
 
 MAX_ROWS = 100
-"""Rows of a table that go into metadata: the whole table is in the store."""
+"""Maximum rows of a table in metadata: the whole table is in the store."""
 
 
 FAILED_SHARE = "failed_share"
-"""Share of the clips tried that failed, 0 to 1."""
+"""Key: share of the attempted clips that failed, 0 to 1."""
 DECODED_PER_SECOND = "frames_decoded_per_second"
-"""Frames that came out of the decoder, whether wanted or not, over the wall-clock seconds."""
+"""Key: frames from the decoder, wanted or not, per wall-clock second."""
 WORTH_TIMING = 100
-"""Decoded frames from which their rate is told."""
+"""Least number of decoded frames for a rate."""
 
 
 PASSED_OVER_TAG = "frames/passed_over"
@@ -33,12 +33,12 @@ PASSED_OVER_TAG = "frames/passed_over"
 
 def tags_of(passed_over: Sequence[PassedOver]) -> dict[str, str]:
     """Return the tags of a run that the sensor requests after listing the source."""
-    said = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
-    return {PASSED_OVER_TAG: said} if said else {}
+    counts = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
+    return {PASSED_OVER_TAG: counts} if counts else {}
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """The columns of a table, with their descriptions."""
+    """Return the columns of a table, with their descriptions."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -53,7 +53,7 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """As a person calls it: `list<int64>`, `float32 x 96`."""
+    """Return a readable type name: `list<int64>`, `float32 x 96`."""
     if pa.types.is_fixed_size_list(kind):
         return f"{kind.value_type} x {kind.list_size}"
     return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
@@ -64,12 +64,12 @@ def column_lineage(
     sources: Mapping[dg.AssetKey, pa.Schema],
     made_of: Mapping[str, Sequence[tuple[dg.AssetKey, str]]] | None = None,
 ) -> dg.TableColumnLineage:
-    """Where the columns of a table come from: from those of the same name, or as is said.
+    """Return the source columns of a table's columns: columns of the same name, or given ones.
 
     Args:
         schema: The table's columns.
-        sources: The columns of what it is made from.
-        made_of: Columns that are called otherwise there, or that are made of others.
+        sources: Columns of the source assets.
+        made_of: Sources of columns that have another name there, or are computed from several.
     """
     deps: dict[str, list[dg.TableColumnDep]] = {}
     for name in schema.names:
@@ -92,7 +92,7 @@ def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.Met
 
 
 def statuses(rows: pa.Table) -> Metadata:
-    """How many rows came out in which way."""
+    """Count the rows by status."""
     counts = Counter(rows["status"].to_pylist())
     return {
         f"{status}_clips": dg.MetadataValue.int(counts[status])
@@ -106,7 +106,7 @@ def statuses_if_any(rows: pa.Table) -> Metadata:
 
 
 def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
-    """What is said of the frames of one signature, a picture first."""
+    """Return the metadata of one signature's frames, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
     outcomes = report.rows()
@@ -144,7 +144,7 @@ def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
 
 
 def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
-    """What the frames are, and when; where they are damaged, checks say so, and this why not."""
+    """Return a contact sheet and a timeline; for damaged frames, the reason that there is none."""
     try:
         sheet = pipeline.sheet_of_batch(report.manifest, report.signature, workspace)
         times = pipeline.timeline_of_batch(report.manifest, workspace)
@@ -161,7 +161,7 @@ def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
 
 
 def _throughput(report: "pipeline.FramesReport") -> Metadata:
-    """How fast it went, where enough was decoded for that to say something."""
+    """Return the decoding rate, if enough frames were decoded to measure it."""
     if report.frames_decoded < WORTH_TIMING:
         return {}
     rate = report.frames_decoded / report.seconds
@@ -169,7 +169,7 @@ def _throughput(report: "pipeline.FramesReport") -> Metadata:
 
 
 def of_rows(report: "pipeline.DerivedReport") -> Metadata:
-    """What is said of rows that were made from frames."""
+    """Return the metadata of rows made from frames."""
     return {
         "dagster/uri": dg.MetadataValue.path(report.info.path),
         "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),

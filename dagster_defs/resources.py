@@ -1,4 +1,4 @@
-"""Resources: what a run may choose, turned into library objects."""
+"""Resources: options of a run, turned into library objects."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
 class HasResources(Protocol):
-    """A context of Dagster: of an asset, a check, an op or a sensor."""
+    """A Dagster context of an asset, a check, an op or a sensor."""
 
     @property
     def resources(self) -> Any:  # noqa: ANN401
@@ -27,7 +27,7 @@ class HasResources(Protocol):
 
 
 class WorkspaceResource(dg.ConfigurableResource[Any]):
-    """Where videos are found, and where frames and tables are kept."""
+    """Source of the videos, and root of frames and tables."""
 
     source: str = Field(description="Folder or fsspec URL of your videos.")
     root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
@@ -60,7 +60,7 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
     )
 
     def open(self) -> "pipeline.Workspace":
-        """The workspace; nothing is touched yet."""
+        """Return the workspace; read nothing yet."""
         return pipeline.Workspace.at(
             self.source,
             self.root,
@@ -71,11 +71,11 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         )
 
     def reach_source(self) -> dict[str, Any]:
-        """What fsspec needs to reach the source, secrets and all."""
+        """Return the fsspec options of the source, with secrets."""
         return self.source_options | _secrets(self.source_secrets)
 
     def reach_root(self) -> dict[str, Any]:
-        """What fsspec needs to reach the root, secrets and all."""
+        """Return the fsspec options of the root, with secrets."""
         return self.root_options | _secrets(self.root_secrets)
 
 
@@ -101,7 +101,7 @@ else:
 
 
 class DecoderResource(dg.ConfigurableResource[Any]):
-    """What decodes. The one that really ran is in the metadata of every materialization."""
+    """The decoder. The metadata of every materialization name the one that ran."""
 
     backend: AnyBackend = Field(
         default=BACKENDS["pyav"](),
@@ -109,17 +109,17 @@ class DecoderResource(dg.ConfigurableResource[Any]):
     )
 
     def open(self) -> Decoder:
-        """The decoder.
+        """Return the decoder.
 
         Raises:
-            DecoderUnavailableError: It cannot run here.
+            DecoderUnavailableError: It cannot run on this machine.
         """
         settings = self.backend.model_dump()
         return DECODERS[settings.pop("kind")](**settings)
 
 
 class ExtractionResource(dg.ConfigurableResource[Any]):
-    """How much of a machine an extraction may take."""
+    """Processes and resource limits of an extraction."""
 
     provider: Literal["node", "ray"] = Field(
         default="node",
@@ -220,7 +220,7 @@ class ExtractionResource(dg.ConfigurableResource[Any]):
 
     @property
     def workers(self) -> Workers:
-        """The worker processes."""
+        """Return the worker processes."""
         kind = RayWorkers if self.provider == "ray" else Workers
         return kind(
             self.processes,
@@ -232,7 +232,7 @@ class ExtractionResource(dg.ConfigurableResource[Any]):
 
     @property
     def limits(self) -> Limits:
-        """The limits of one source, and of one clip of it."""
+        """Return the limits of one source and one clip of it."""
         return Limits(
             max_file_bytes=self.max_file_bytes,
             max_pixels=self.max_pixels,
@@ -261,23 +261,23 @@ def keys_of(names: Names, *kinds: type[dg.ConfigurableResource[Any]]) -> set[str
 
 
 def resource_of(context: HasResources, names: Names, kind: type[R]) -> R:
-    """Return a component's resource, as the step or tick may use it.
+    """Return a component's resource from the context of a step or tick.
 
-    A parameter with a resource's type would take its key from the parameter's name, which every
-    component in a code location would share.
+    A parameter with a resource's type would take its key from the parameter's name, which all
+    components of a code location would share.
     """
     found: R = getattr(context.resources, names.of(KEYS[kind]))
     return found
 
 
 def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:
-    """A resource whose fields have these defaults, so that a run may override some of them alone.
+    """Return a resource with these defaults, of which a run can override single fields.
 
-    Dagster takes what a resource was made with for one value: a run that overrides a field of it
-    must give all required ones, and gets the class's defaults for the others.
+    Dagster treats the values of a resource as one: a run that overrides a field must give all
+    required ones, and gets the class's defaults for the others.
 
     Raises:
-        ConfigError: There is no such field, or a value is not one of its own.
+        ConfigError: A field is unknown, or a value is not allowed.
     """
     unknown = sorted(set(values) - set(resource.model_fields))
     if unknown:

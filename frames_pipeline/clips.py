@@ -119,7 +119,7 @@ def exact_seconds(seconds: Seconds, *, name: str = "a time") -> Fraction:
     """Return a time as an exact number.
 
     Raises:
-        ConfigError: It is not a finite number. Text and booleans are refused.
+        ConfigError: The value is not a finite number. Text and booleans are refused.
 
     >>> exact_seconds(0.5), exact_seconds(Decimal("0.1"))
     (Fraction(1, 2), Fraction(1, 10))

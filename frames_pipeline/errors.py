@@ -260,7 +260,7 @@ RETRIED: Final = frozenset(
 
 
 def detail_of(error: FramesPipelineError) -> str:
-    """Return the detail of an outcome: the message, followed by the traceback if there is one."""
+    """Return the detail of an outcome: the message, followed by any traceback."""
     below = error.raised_at if isinstance(error, InternalError) else ""
     return f"{error}\n{below}" if below else str(error)
 

@@ -130,7 +130,7 @@ def select_frames(
     key_frame: ArrayLike | None = None,
     max_frames: int | None = None,
 ) -> Positions:
-    """Return the positions that a signature asks for, ascending, repeats included.
+    """Return the positions of a signature's frames, ascending, repeats included.
 
     Args:
         signature: The `FrameExtractionSignature`.
@@ -141,7 +141,7 @@ def select_frames(
 
     Raises:
         ConfigError: The timestamps do not increase, or `key_frame` is needed and not given.
-        LimitExceededError: The signature asks for more than `max_frames`.
+        LimitExceededError: The signature selects more than `max_frames`.
 
     >>> from frames_pipeline import FrameExtractionSignature
     >>> select_frames(FrameExtractionSignature(target_fps=2), [0, 10, 20, 30], Fraction(1, 20))

@@ -115,8 +115,8 @@ class Totals:
         lines = [f"{self.cases} cases"]
         for parser in sorted({parser for parser, _ in self.results}):
             counts = {r: n for (p, r), n in sorted(self.results.items()) if p == parser}
-            told = ", ".join(f"{result} {count}" for result, count in counts.items())
-            lines.append(f"{parser}: {sum(counts.values())} calls: {told}")
+            results = ", ".join(f"{result} {count}" for result, count in counts.items())
+            lines.append(f"{parser}: {sum(counts.values())} calls: {results}")
         for codec, (seconds, number) in sorted(self.slowest.items()):
             lines.append(f"{codec}: slowest {seconds * 1000:.1f} ms (case {number})")
         lines.append(f"{len(self.findings)} kinds of findings")
@@ -372,7 +372,7 @@ def _kind(codec: str, error: Exception) -> str:
 
 
 def make_fuzzer(folder: Path, seed: int) -> Fuzzer:
-    """Return a fuzzer over generated videos, and the corpus if there is one."""
+    """Return a fuzzer over generated videos, and the corpus if it is present."""
     files = make_seeds(folder, ("hard", "real", "reports"))
     return Fuzzer(streams(files), movies(files), seed)
 

@@ -16,7 +16,7 @@ CACHES = {
 
 
 def files_in(checkout: Path) -> set[str]:
-    """The files and folders of a checkout, without caches, below it."""
+    """Return the files and folders of a checkout, relative to it, without caches."""
     found = set()
     for folder, folders, files in os.walk(checkout):
         folders[:] = [name for name in folders if name not in CACHES]
@@ -25,14 +25,14 @@ def files_in(checkout: Path) -> set[str]:
 
 
 class Checkout:
-    """Fails a session in which something new came to lie in the checkout."""
+    """Fails a session in which a test writes into the checkout."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.before = files_in(folder)
 
     def new(self) -> list[str]:
-        """What came since."""
+        """Return files and folders that were added since the start."""
         return sorted(files_in(self.folder) - self.before)
 
     @pytest.hookimpl(trylast=True)

@@ -220,7 +220,7 @@ def test_the_same_video_signed_anew_is_the_same(
     assert len({report.manifest.batch_key for report in found}) == 1
     twice = [f"{host}/a.mp4?{planted.query('s3')}" for _ in range(2)]
     planted.tried(
-        lambda: extract_uris(twice, [MIDDLE], str(tmp_path)), "differ only in their signature"
+        lambda: extract_uris(twice, [MIDDLE], str(tmp_path)), "differ only in signing parameters"
     )
     assert planted.found_in(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""How found videos become batches, as a `defs.yaml` says it."""
+"""Attributes of a `defs.yaml`: sealing videos into batches."""
 
 import dagster as dg
 from pydantic import Field, model_validator
@@ -7,7 +7,7 @@ from frames_pipeline.sources.batching import Batching
 
 
 class BatchingAttributes(dg.Model, dg.Resolvable):
-    """When found videos become a batch."""
+    """Rules that seal found videos into batches."""
 
     batch_size: int = Field(
         default=32, description="Videos in a full batch. A full batch is sealed at once."
@@ -31,7 +31,7 @@ class BatchingAttributes(dg.Model, dg.Resolvable):
     )
 
     def batching(self) -> Batching:
-        """The library's rule."""
+        """Return the library's rule."""
         return Batching(self.batch_size, self.min_batch_size, self.max_wait_s)
 
     @model_validator(mode="after")

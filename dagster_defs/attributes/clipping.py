@@ -1,4 +1,4 @@
-"""How videos are cut into clips, as a `defs.yaml` says it."""
+"""Attributes of a `defs.yaml`: cutting videos into clips."""
 
 from typing import Any, Literal
 
@@ -17,12 +17,12 @@ class Whole(dg.Model, dg.Resolvable):
     kind: Literal["whole"]
 
     def clipping(self) -> Clipping:
-        """The way of clipping."""
+        """Return the library's clipping."""
         return WholeVideo()
 
 
 class Stride(dg.Model, dg.Resolvable):
-    """A clip at every stride."""
+    """Clips of one length, a stride apart."""
 
     kind: Literal["fixed_stride"]
     clip_len_s: float = Field(default=10, description="Length of a clip, in seconds.")
@@ -36,7 +36,7 @@ class Stride(dg.Model, dg.Resolvable):
     limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
     def clipping(self) -> Clipping:
-        """The way of clipping."""
+        """Return the library's clipping."""
         return FixedStride(
             self.clip_len_s, self.clip_stride_s, self.min_clip_length_s, self.limit_clips
         )
@@ -48,13 +48,13 @@ class Stride(dg.Model, dg.Resolvable):
 
 
 class ByShots(dg.Model, dg.Resolvable):
-    """A clip for every shot, or several for a long one. Decodes every frame once."""
+    """A clip per shot, or several for a long one. Decodes every frame once."""
 
     kind: Literal["shots"]
     detector: Literal["transnetv2", "pyscenedetect"] = Field(
         default="transnetv2",
-        description="A network that finds cuts, dissolves and fades, or PySceneDetect's adaptive "
-        "detector, which finds cuts. Both need the extra `shots`.",
+        description="`transnetv2` is a network that finds cuts, dissolves and fades; "
+        "`pyscenedetect` finds cuts only. Both need the extra `shots`.",
     )
     threshold: float | None = Field(
         default=None,
@@ -75,7 +75,7 @@ class ByShots(dg.Model, dg.Resolvable):
     max_length_s: float = Field(
         default=10,
         description="Maximum seconds of a clip before cropping; 0: no maximum. `max_length_mode` "
-        "says what happens to longer shots.",
+        "applies to longer shots.",
     )
     max_length_mode: Literal["stride", "truncate"] = Field(
         default="stride",
@@ -92,15 +92,15 @@ class ByShots(dg.Model, dg.Resolvable):
     limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
     def clipping(self) -> Clipping:
-        """The way of clipping."""
-        said: dict[str, Any] = {} if self.threshold is None else {"threshold": self.threshold}
+        """Return the library's clipping."""
+        given: dict[str, Any] = {} if self.threshold is None else {"threshold": self.threshold}
         if not self.refine:
-            said["refine"] = False
+            given["refine"] = False
             if self.detector != "transnetv2":
                 message = f"refine=False is for transnetv2, not for {self.detector}; leave it out"
                 raise ConfigError(message)
         return Shots(
-            detector=DETECTORS[self.detector](**said),
+            detector=DETECTORS[self.detector](**given),
             rules=ShotRules(
                 self.min_length_s, self.max_length_s, self.max_length_mode, self.crop_s
             ),

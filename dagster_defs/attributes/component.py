@@ -28,7 +28,7 @@ def check_together(components: Sequence["ComponentAttributes"]) -> None:
     """Check that no two components of a code location share a name or a root.
 
     Raises:
-        ConfigError: Two do.
+        ConfigError: Two components share a name or a root.
     """
     for one, other in itertools.combinations(components, 2):
         sources = f"the sources {without_secrets(one.source)} and {without_secrets(other.source)}"
@@ -49,12 +49,12 @@ def _of_kind(name: str) -> str:
 if TYPE_CHECKING:
 
     class KindAttributes(dg.Model):
-        """What the class below comes to, with the kinds of today."""
+        """The class below as type checkers see it, with the present kinds."""
 
         embeddings: dict[str, Definition] = Field(default={})
         captions: dict[str, Definition] = Field(default={})
 
-else:  # a kind that is added to the registry has its mapping here
+else:  # each kind of the registry gets a mapping
     KindAttributes = create_model(
         "KindAttributes",
         __base__=dg.Model,
@@ -66,7 +66,7 @@ else:  # a kind that is added to the registry has its mapping here
 
 
 class ComponentAttributes(KindAttributes, dg.Resolvable):
-    """What a `defs.yaml` may say of a component."""
+    """Attributes of a component in a `defs.yaml`."""
 
     name: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Tables that providers make from frames, as a `defs.yaml` says them."""
+"""Attributes of a `defs.yaml`: tables that providers make from frames."""
 
 import os
 from typing import Any, Literal
@@ -13,10 +13,10 @@ from frames_pipeline.pipeline.kinds import DerivedKind
 
 
 class Definition(dg.Model, dg.Resolvable):
-    """A provider, and the signature whose frames it is given."""
+    """A provider, and the signature of its input frames."""
 
     signature: str = Field(description="Name of one of the signatures.")
-    provider: str = Field(description="Name of the provider, or `module:Class` of your own.")
+    provider: str = Field(description="Name of the provider, or `module:Class` for your own.")
     parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
     pool: Literal["mean"] | None = Field(
         default=None,
@@ -61,7 +61,7 @@ class Definition(dg.Model, dg.Resolvable):
 
 
 class NearDuplicates(dg.Model, dg.Resolvable):
-    """Clips that are nearly the same, over all batches."""
+    """Near-duplicate clips of all batches."""
 
     embedding: str | None = Field(
         default=None,

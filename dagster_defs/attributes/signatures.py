@@ -1,4 +1,4 @@
-"""Named signatures, as a `defs.yaml` says them, and presets of common ones."""
+"""Attributes of a `defs.yaml`: named signatures, with presets of common ones."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,11 +18,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "vlm": {"policy": "uniform", "num_frames": 8, "target_res": [448, -1]},
     "training": {"target_fps": 8, "target_res": [256, 256], "resize_mode": "crop"},
 }
-"""Common needs: CLIP and its kin, captions by a vision-language model, dense training clips."""
+"""Presets: CLIP-like embeddings, captions by a vision-language model, dense training clips."""
 
 
 class Signature(dg.Model, dg.Resolvable):
-    """Which frames, and what becomes of their pixels."""
+    """Selection of frames, and conversion of their pixels."""
 
     preset: Literal["clip", "vlm", "training"] | None = Field(
         default=None,
@@ -50,7 +50,7 @@ class Signature(dg.Model, dg.Resolvable):
         "borders; or to cover it, cropped at the centre.",
     )
     interpolation: Literal["bicubic", "bilinear", "area", "lanczos"] = Field(
-        default="bicubic", description="How pixels are resampled."
+        default="bicubic", description="Resampling filter."
     )
     colour: Literal["ffmpeg", "accurate"] = Field(
         default="ffmpeg",
@@ -70,15 +70,17 @@ class Signature(dg.Model, dg.Resolvable):
     )
     crop: Literal["coded", "container"] = Field(
         default="coded",
-        description="Keep the whole coded picture, or the part that the container says to show "
+        description="Keep the whole coded picture, or the part that the container crops to "
         "(MP4's clean aperture, Matroska's pixel crop), as players do. Cropping comes "
         "before turning and resizing, at whole chroma samples.",
     )
 
     def signature(self) -> FrameExtractionSignature:
-        """The library's signature."""
-        said = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
-        return FrameExtractionSignature.from_mapping({**PRESETS.get(self.preset or "", {}), **said})
+        """Return the library's signature."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
+        return FrameExtractionSignature.from_mapping(
+            {**PRESETS.get(self.preset or "", {}), **given}
+        )
 
     @model_validator(mode="after")
     def _check(self) -> "Signature":

@@ -1,4 +1,4 @@
-"""Readers of packet headers: their base, and those of codecs with little to read."""
+"""Readers of packet headers: the base class, and readers of codecs with little to read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Shows = Callable[[memoryview, int, int], bool]
 class HeaderReader(ABC):
     """Reads the packets of one stream in decode order.
 
-    A reader overrides the facts that the headers of its codec tell.
+    A reader overrides the facts that the headers of its codec contain.
     """
 
     references: Sequence[tuple[int, ...]] | None = None
-    """Packets that each packet so far is predicted from; `None` if headers do not tell."""
+    """Packets that each packet so far is predicted from; `None` if headers lack this."""
     refuted: Sequence[int] = ()
     """Packets that claim to be entry points, and are refuted by later ones."""
 

@@ -273,7 +273,7 @@ class _Allowance:
         """Count a packet of the stream, after `before` others.
 
         Raises:
-            LimitExceededError: There are too many.
+            LimitExceededError: There are too many packets.
         """
         if before >= self._max_packets:
             message = f"{self._name} has more than {self._max_packets} packets; raise max_packets "
@@ -286,7 +286,7 @@ class _Allowance:
         """Count the bytes of a packet of any stream.
 
         Raises:
-            LimitExceededError: They are too many.
+            LimitExceededError: There are too many bytes.
         """
         self._left -= size
         if self._left < 0:

@@ -361,13 +361,13 @@ def _decode_times(
     return pts if goes_up and np.any(np.diff(order[known]) < 0) else None
 
 
-def _last_duration(stream: StreamFacts, said: NDArray[np.int64], times: FrameTimes) -> int:
+def _last_duration(stream: StreamFacts, declared: NDArray[np.int64], times: FrameTimes) -> int:
     """Return the last frame's duration: the container's, if the frame's time is believed."""
-    if not len(said):
+    if not len(declared):
         return 0
-    if not times.last_is_believed or not said.any():
+    if not times.last_is_believed or not declared.any():
         return times.step
-    return int(int(said.sum()) * stream.time_base / times.time_base)
+    return int(int(declared.sum()) * stream.time_base / times.time_base)
 
 
 def _edit_starts(columns: PacketColumns) -> NDArray[np.int64]:

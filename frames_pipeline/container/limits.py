@@ -1,4 +1,4 @@
-"""Limits of what one source, and one clip of it, may take."""
+"""Resource limits for one source and one clip of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Limits:
     max_packets: int = 5_000_000
     """Coded frames of one stream: 46 hours at 30 frames per second."""
     max_samples: int = 20_000_000
-    """Samples that all tracks of an MP4 or MOV declare together, counted for each edit that repeats
+    """Samples that all tracks of an MP4 or MOV declare together, counted once per edit that repeats
     them: 46 hours of video with two tracks of sound."""
     max_edits: int = 10_000
     """Edits of an MP4 or MOV."""

@@ -128,7 +128,7 @@ class Media:
         """Check that a local file was not written since it was opened.
 
         Raises:
-            SourceChangedError: It was.
+            SourceChangedError: The file was written.
         """
         if isinstance(self._file, _LocalFile):
             self._file.check_unchanged()
@@ -261,9 +261,9 @@ def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
     Raises:
         SourceNotFoundError: The file does not exist, or is a folder, a pipe or a device.
         SourceUnreadableError: This user may not read it.
-        SourceChangedError: It was written while it was read, so the bytes are inconsistent.
+        SourceChangedError: The file was written during the read, so the bytes are inconsistent.
         UnsupportedSourceError: The bytes are not a video, or the format is not allowed.
-        NoVideoStreamError: It has only audio, or a cover image.
+        NoVideoStreamError: The file has only audio, or a cover image.
         LimitExceededError: The file or its frames are larger than the limits allow.
     """
     limits = limits or Limits()
@@ -298,8 +298,8 @@ def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 
     Raises:
         SourceError: As `open_media`, or it was written until the end of the block.
-        LimitExceededError: There is not enough memory for it.
-        InternalError: A bug of this library, with the error that was met.
+        LimitExceededError: Memory ran out.
+        InternalError: A bug of this library, with the original error.
     """
     try:
         with open_media(source, limits) as media, _enough_memory(media):
@@ -405,7 +405,8 @@ class _LocalFile:
         """Check that the path still has the opened file and that it was not written since.
 
         Raises:
-            SourceChangedError: It was. A deleted file passes: its bytes were complete.
+            SourceChangedError: The file was replaced or written. A deleted file passes: its bytes
+                were complete.
         """
         try:
             now = self._path.stat()
@@ -472,7 +473,7 @@ def _probing_decoders() -> str:
 
 def _refuse(name: str, error: Exception) -> NoReturn:
     if isinstance(error, MemoryError):
-        message = f"{name} asks for more memory than there is"
+        message = f"{name} needs more memory than there is"
         raise LimitExceededError(message) from error
     if isinstance(error, ArgumentError):
         message = f"{name} is in a format that may not be opened; allowed are {FORMATS}"
@@ -488,10 +489,10 @@ def _is_cover(stream: VideoStream) -> bool:
 
 def _is_heif(container: InputContainer) -> bool:
     """Return whether the file may hold pictures beside tracks: AVIF, HEIC and their relatives."""
-    said = container.metadata.get("major_brand", "") + container.metadata.get(
+    brands = container.metadata.get("major_brand", "") + container.metadata.get(
         "compatible_brands", ""
     )
-    return any(said[at : at + 4] in _HEIF_BRANDS for at in range(0, len(said), 4))
+    return any(brands[at : at + 4] in _HEIF_BRANDS for at in range(0, len(brands), 4))
 
 
 def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream]:
@@ -516,12 +517,12 @@ def _is_picture(stream: VideoStream) -> bool:
 
 
 def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
-    """Return the options with which a decoder is opened.
+    """Return the options of a decoder.
 
     Intra-only decoders output a broken picture without any mark, filled with another picture's
-    pixels from the buffer; so they must refuse it (`explode`). HEVC's decoder does the same, even
-    when it is told to report errors or a missing reference, so it must refuse them, too. Other
-    codecs mark a broken frame, which is worth keeping.
+    pixels from the buffer, so they must refuse it (`explode`). HEVC's decoder does the same, even
+    with options to report errors or a missing reference, so it must refuse them, too. Other codecs
+    mark a broken frame, which is worth keeping.
 
     `bitexact` avoids arithmetic that differs between processors (docs/adr/0014).
     """

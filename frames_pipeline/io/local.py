@@ -30,8 +30,8 @@ def status_of(path: Path) -> os.stat_result:
     """Return the status of a regular file, following symlinks.
 
     Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: This user may not stat it.
+        SourceNotFoundError: The file is missing, or is a folder, a pipe or a device.
+        SourceUnreadableError: This user may not stat the file.
     """
     try:
         status = path.stat()
@@ -45,8 +45,8 @@ def open_regular(path: Path) -> int:
     """Open a regular file and return its descriptor. Its status is checked before and after.
 
     Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: It may not be read.
+        SourceNotFoundError: The file is missing, or is a folder, a pipe or a device.
+        SourceUnreadableError: This user may not read the file.
     """
     status_of(path)  # opening a device may have side effects
     try:

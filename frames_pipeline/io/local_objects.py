@@ -30,7 +30,7 @@ _sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 
 def is_unfinished(key: str) -> bool:
-    """Whether a listed key is a temporary file of a killed local writer.
+    """Return whether a listed key is a temporary file of a killed local writer.
 
     >>> is_unfinished("commits/a.json.0f1e2d3c.tmp"), is_unfinished("commits/a.json")
     (True, False)

@@ -116,7 +116,7 @@ class Objects:
         """Return the bytes of an object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -129,7 +129,7 @@ class Objects:
         """Return the bytes [start, stop) of an object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -143,7 +143,7 @@ class Objects:
         """Return size, time and ETag of one object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -161,7 +161,7 @@ class Objects:
         """Download an object to a local file without holding it in memory.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
             IncompleteTransferError: The bytes that arrive do not match the store's checksum.
         """
         with self.faults(key):

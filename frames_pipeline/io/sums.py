@@ -62,8 +62,8 @@ def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> d
         before: Members of documents written without a checksum, by their `format`.
 
     Raises:
-        TypeError: It is a JSON value other than an object.
-        ValueError: It is not JSON, or its bytes differ from the written ones.
+        TypeError: The document is a JSON value other than an object.
+        ValueError: The bytes are not JSON, or differ from the written ones.
     """
     document = json.loads(data)
     if not isinstance(document, dict):
@@ -93,7 +93,7 @@ def check_footer_sum(data: bytes) -> bool:
     """Check the checksum of a Parquet file, and return whether it has one.
 
     Raises:
-        ValueError: Its bytes differ from the written ones.
+        ValueError: The bytes differ from the written ones.
     """
     start = _footer_start(data)
     gap = data[max(0, start - _GAP_BYTES) : start]
@@ -141,7 +141,7 @@ def _footer_start(data: bytes) -> int:
     """Return the offset of a Parquet file's footer.
 
     Raises:
-        ValueError: It is not a complete Parquet file.
+        ValueError: The file is not a complete Parquet file.
     """
     length = int.from_bytes(data[-_END_BYTES:-4], "little")
     start = len(data) - _END_BYTES - length

@@ -111,7 +111,7 @@ def check_number(name: str, value: object, *, smallest: float, largest: float = 
     """Check that a parameter is a number within limits, both included.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is out of range or not a number.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not smallest <= cast(float, value) <= largest:
@@ -124,7 +124,7 @@ def check_whole(name: str, value: object, *, smallest: int, largest: float = mat
     """Check that a parameter is a whole number within limits, both included.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is out of range or not a whole number.
     """
     check_number(name, value, smallest=smallest, largest=largest)
     if not isinstance(value, int):
@@ -136,7 +136,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Check that a parameter is one of the choices.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is another.
     """
     if value not in choices:
         message = f"no {name} {value!r}; choose one of {', '.join(choices)}"

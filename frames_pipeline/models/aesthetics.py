@@ -141,7 +141,7 @@ def _digest(head: str) -> str:
     """Return the SHA-256 of the file.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         return hashlib.sha256(Path(head).expanduser().read_bytes()).hexdigest()
@@ -155,7 +155,7 @@ def _layers(head: str, _bytes: str) -> tuple[Layer, ...]:
     """Return the head's layers, in order.
 
     Raises:
-        ConfigError: It is not a chain of linear layers with one output.
+        ConfigError: The head is not a chain of linear layers with one output.
     """
     weights = _read(Path(head).expanduser())
     names = sorted(
@@ -191,7 +191,7 @@ def _read(path: Path) -> dict[str, NDArray[np.float64]]:
     """Read the arrays in a file without running any code in it.
 
     Raises:
-        ConfigError: It is not a file of weights.
+        ConfigError: The file has no weights.
     """
     torch = import_models("torch")
     try:

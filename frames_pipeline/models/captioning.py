@@ -120,7 +120,7 @@ def check_prompt(prompt: str) -> None:
     """Check that a prompt is not empty.
 
     Raises:
-        ConfigError: It is empty.
+        ConfigError: The prompt is empty.
     """
     if not prompt.strip():
         message = "the caption prompt is empty; set prompt to a question about the frames"

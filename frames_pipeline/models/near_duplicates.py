@@ -3,7 +3,7 @@
 Leader clustering (Hartigan, "Clustering Algorithms", 1975): vectors are processed in order. A
 vector close to a kept one belongs to it; any other is kept.
 
-    a ──0.97── b ──0.96── c      d        a, c and d are kept, b is a's: a and c are not alike
+    a ──0.97── b ──0.96── c      d        a, c and d are kept, b is a's: a and c differ
 
 A decision never depends on later vectors. The search is FAISS's (Johnson, Douze, Jegou,
 "Billion-scale similarity search with GPUs", IEEE Trans. Big Data, 2019).

@@ -166,7 +166,7 @@ def import_models(name: Literal["torch", "transformers"]) -> ModuleType:
     """Import a library of the extra `models`.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: The library is not installed.
     """
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""The frames of a clip that a captioning model is shown."""
+"""Select the frames of a clip for a captioning model."""
 
 from __future__ import annotations
 

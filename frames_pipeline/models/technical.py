@@ -43,7 +43,7 @@ class FrameQuality:
     """Score of a model, on its own scale; `None` without a model. Shape (n,)."""
 
     def __len__(self) -> int:
-        """Return number of frames."""
+        """Return the number of frames."""
         return len(self.sharpness)
 
     def columns(self) -> dict[str, list[Any]]:

@@ -69,7 +69,7 @@ def contact_sheet(
 ) -> bytes:
     """Return a JPEG of at most `max_bytes` with labelled tiles in a grid.
 
-    If needed, the quality is lowered first and then the size; a note at the top right tells so.
+    If needed, the quality is lowered first and then the size, with a note at the top right.
 
     Raises:
         ConfigError: There are too many tiles, or `max_bytes` is too small.

@@ -31,7 +31,7 @@ _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
 def catalog_schema() -> pa.Schema:
-    """Return the columns of the catalog, those of all kinds of derived tables included."""
+    """Return the columns of the catalog, including columns of all kinds of derived tables."""
     return pa.schema([column for part in _parts() for column in part.schema()])
 
 
@@ -46,7 +46,7 @@ def _parts() -> list[type[Row]]:
 
 
 def _kinds_parts() -> dict[str, CatalogPart]:
-    """Return what kinds add to the catalog, by kind."""
+    """Return the parts of the catalog that kinds add, by kind."""
     return {name: kind.catalog for name, kind in KINDS.items() if kind.catalog is not None}
 
 

@@ -191,7 +191,7 @@ def embed_batch(
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the provider is given.
+        signature: Signature of the provider's input frames.
         workspace: Workspace of the batch.
         provider: A provider of embeddings.
         name: Name of these embeddings, if the batch has several.
@@ -216,7 +216,7 @@ def measure_batch(
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the provider is given.
+        signature: Signature of the provider's input frames.
         workspace: Workspace of the batch.
         provider: A provider of quality measures.
         name: Name of these measures, if the batch has several.

@@ -93,7 +93,7 @@ def _check_comparable(tables: list[tuple[str, pa.Table]], name: str) -> None:
         makers.setdefault(row.provider_parameters, batch)
     if len(makers) > 1:
         (one, first), (other, second), *_ = makers.items()
-        message = f"embeddings {name or 'of clips'} of {first} are by {one}, those of {second} by "
+        message = f"embeddings {name or 'of clips'} of {first} are by {one}, and of {second} by "
         message += f"{other}; materialize the stale batches first"
         raise ConfigError(message)
 

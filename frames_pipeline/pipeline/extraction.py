@@ -204,11 +204,11 @@ def _done_before(
     readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """Return results to keep: commits from the same bytes, not suspect, and lasting failures."""
-    told = {row.clip_id: row for row in _told_before(signature, batch, workspace)}
+    rows = {row.clip_id: row for row in _last_outcomes(signature, batch, workspace)}
     commits = _commits(signature, batch, cut, workspace, suspects, readable=readable)
     done: Results = {}
     for clip in cut:
-        row = told.get(clip.clip_id)
+        row = rows.get(clip.clip_id)
         result = _kept(clip, row, commits.get(clip.clip_id), signature, retry_failed=retry_failed)
         if result is not None:
             done[signature, clip.clip_id] = result
@@ -232,18 +232,18 @@ def _kept(
         signature: The signature.
         retry_failed: Extract failed clips again.
     """
-    told = row if row is not None and row.fingerprint == clip.fingerprint else None
+    last = row if row is not None and row.fingerprint == clip.fingerprint else None
     if commit is not None:
-        had_frames = told is not None and told.status in ("ok", "partial")
-        return Result(told, commit) if told and had_frames else stored(clip.video_key, commit)
+        had_frames = last is not None and last.status in ("ok", "partial")
+        return Result(last, commit) if last and had_frames else stored(clip.video_key, commit)
     if clip.status != "ok":
         return _not_cut(clip, signature)
-    if told is None or told.status in ("ok", "partial"):  # the stored frames are suspect or missing
+    if last is None or last.status in ("ok", "partial"):  # the stored frames are suspect or missing
         return None
-    return None if retry_failed or told.reason in RETRIED else Result(told, None)
+    return None if retry_failed or last.reason in RETRIED else Result(last, None)
 
 
-def _told_before(
+def _last_outcomes(
     signature: FrameExtractionSignature, batch: str, workspace: Workspace
 ) -> list[OutcomeRow]:
     """Return outcomes of the last run, unless a version with other columns wrote them.

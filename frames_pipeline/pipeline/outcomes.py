@@ -21,7 +21,7 @@ Results = dict[tuple[FrameExtractionSignature, str], Result]
 
 
 def stored(video_key: str, commit: ClipCommit, *, seconds: float = 0.0) -> Result:
-    """Return the result of a clip whose frames are committed, whole or in part."""
+    """Return the result of a clip with committed frames, whole or in part."""
     return Result(OutcomeRow.of_commit(commit, video_key=video_key, seconds=seconds), commit)
 
 

@@ -82,7 +82,7 @@ class PlainDecode:
         stream = self._media.stream
         container = cast(InputContainer, stream.container)
         try:
-            # PyAV stumbles over streams that it came to know of on the way
+            # PyAV fails on streams that appear after the file was opened
             with contextlib.suppress(IndexError):
                 for packet in container.demux(stream):
                     if packet.size:  # an empty one would drain it too early

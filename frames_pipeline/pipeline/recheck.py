@@ -275,7 +275,7 @@ def _difference(task: _Task) -> _Difference | str:
             stored = task.store.read_commit(task.batch, task.signature, task.commit)
         except IntegrityError as error:
             return str(error)
-        if _are_those_alone(task, stored, media):
+        if _chosen_match(task, stored, media):
             return _Difference(task.indexes, (0.0,) * len(task.indexes), (0,) * len(task.indexes))
     with _opened(task) as media:
         again = _whole(task, media)
@@ -305,7 +305,7 @@ def _opened(task: _Task) -> Iterator[Media]:
         media.check_unchanged()
 
 
-def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
+def _chosen_match(task: _Task, stored: FrameBatch, media: Media) -> bool:
     """Return whether every wanted frame is stored, and the chosen ones have the source's pixels."""
     index, signature = media.index, _on_cpu(task.signature)
     rows = index.presentation[index.within(task.clip.span)]

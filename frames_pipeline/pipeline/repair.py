@@ -98,7 +98,7 @@ def repair_store(
     for damage, mend in _damages(workspace, chosen, tuple(signatures)):
         found.append(damage)
         if mend is not None and not dry_run:
-            mend()  # before the next is looked at: a manifest is rebuilt from mended commits
+            mend()  # at once: a manifest is rebuilt from mended commits
     return RepairReport(tuple(found), dry_run)
 
 

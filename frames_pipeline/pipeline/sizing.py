@@ -161,7 +161,7 @@ class Sizing:
         if prices.gpu_hour is not None:
             if gpu_frames_per_second is None:
                 message = "gpu_hour has a price, and the GPU's speed is unknown; give "
-                raise ConfigError(f"{message}the coded frames that it decodes a second")
+                raise ConfigError(f"{message}the coded frames that it decodes per second")
             seconds = self.gpu_seconds(gpu_frames_per_second)
             costs["gpus"] = seconds.times(prices.gpu_hour / 3600)
         if prices.gigabyte_month is not None:
@@ -208,7 +208,7 @@ def estimate_extraction(
     videos = listing.videos
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
-        message += f"of {sample}: nothing to estimate from; passed over: "
+        message += f"of {sample}: nothing to estimate from; skipped entries: "
         raise ConfigError(message + describe_passed_over(listing.passed_over))
     chance = random.Random(seed)
     certain, others = _apart(videos, sample)
@@ -225,8 +225,10 @@ def estimate_extraction(
     amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     total = sum(video.size for video in videos)
-    said = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
-    return Sizing(len(videos), total, len(tasks), said, passed_over=listing.passed_over, **amounts)
+    unreadable = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
+    return Sizing(
+        len(videos), total, len(tasks), unreadable, passed_over=listing.passed_over, **amounts
+    )
 
 
 def _measured(

@@ -67,8 +67,8 @@ def extract_uris(
         progress: Called whenever clips of a folder are done.
 
     Raises:
-        ConfigError: There is no URI, a URI names no file, or two URIs differ only in their
-            signature. Raised before anything is read.
+        ConfigError: There is no URI, a URI names no file, or two URIs differ only in signing
+            parameters. Raised before anything is read.
     """
     wanted = list(signatures)
     reports = []
@@ -104,7 +104,7 @@ def _by_folder(uris: Iterable[str]) -> dict[str, dict[str, str]]:
             raise ConfigError(message)
         names = folders.setdefault(folder or ("/" if uri.startswith("/") else "."), {})
         if names.setdefault(key_of(name), asked) != asked:
-            message = f"two URIs differ only in their signature: {uri}; give each video once"
+            message = f"two URIs differ only in signing parameters: {uri}; give each video once"
             raise ConfigError(message)
     if not folders:
         message = "no URI given; name at least one video"

@@ -71,7 +71,7 @@ class ReadableFrames(Protocol):
         """Number of clips."""
 
     def length(self, clip_id: str) -> int:
-        """Number of frames of a clip."""
+        """Return the number of frames of a clip."""
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
         """Return frames [start, stop) of a clip, counted from its first stored frame."""
@@ -126,7 +126,7 @@ class StoredFrames(Mapping[str, StoredClip]):
         return self.store.open_commit(place.batch, self.signature_key, place.commit)
 
     def __contains__(self, clip_id: object) -> bool:
-        """Whether there is such a clip; nothing is read."""
+        """Return whether there is such a clip; read nothing."""
         return clip_id in self.locations
 
     def __iter__(self) -> Iterator[str]:
@@ -164,7 +164,7 @@ class StoredFrames(Mapping[str, StoredClip]):
         )
 
     def length(self, clip_id: str) -> int:
-        """Number of frames of a clip, repeats included."""
+        """Return the number of frames of a clip, repeats included."""
         return self.locations[clip_id].commit.num_frames
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:

@@ -1,4 +1,4 @@
-"""The rule by which found videos become batches."""
+"""Rules for sealing found videos into batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Batching:
     batch_size: int = 32
     """Videos in a full batch. A full batch is sealed at once."""
     min_batch_size: int = 1
-    """Smallest batch to seal, however long its videos wait."""
+    """Smallest batch to seal, even after a long wait."""
     max_wait_s: float = 60.0
     """Seconds since the newest change after which a batch is sealed although it is not full. Until
     then more videos may come, and the newest may still be being written. Times more than an hour in

@@ -134,7 +134,7 @@ class VideoSource:
         Raises:
             SourceNotFoundError: The root is a folder that does not exist.
             StoreError: The root cannot be listed.
-            TransientError: It cannot be reached now.
+            TransientError: The source cannot be reached now.
         """
         root = self._objects.local_path
         if root is not None and not root.is_dir():
@@ -163,9 +163,9 @@ class VideoSource:
         """Return one video. Opens no file.
 
         Raises:
-            SourceNotFoundError: It does not exist, is not a regular file, or lies outside the
-                source.
-            SourceUnreadableError: This user may not stat it.
+            SourceNotFoundError: The video does not exist, is not a regular file, or is outside
+                the source.
+            SourceUnreadableError: This user may not stat the file.
         """
         if self._objects.local_path is not None:
             return _local_video(key, status_of(self._local(key)))
@@ -179,7 +179,7 @@ class VideoSource:
         """Return the path of a video in a local folder.
 
         Raises:
-            SourceNotFoundError: It does not exist, or lies outside the source.
+            SourceNotFoundError: The video does not exist, or is outside the source.
         """
         root = Path(self._objects.local_path or "")
         path = root / self._name(key)
@@ -199,9 +199,9 @@ class VideoSource:
         """Return the fingerprint of a video's bytes: their hash, or the object store's identifier.
 
         Raises:
-            SourceError: It is gone, cannot be read, or is being written.
-            IncompleteTransferError: Not all of it arrives.
-            TransientError: It cannot be reached now.
+            SourceError: The video is gone, cannot be read, or is being written.
+            IncompleteTransferError: The video does not arrive whole.
+            TransientError: The source cannot be reached now.
         """
         if video.etag:
             return f"etag:{video.etag}-{video.size}"
@@ -220,28 +220,28 @@ class VideoSource:
         Results are stored under the fingerprint of their source's bytes.
 
         Raises:
-            SourceChangedError: It was written since.
-            SourceNotFoundError: It is gone.
+            SourceChangedError: The video was written since.
+            SourceNotFoundError: The video is gone.
         """
         if not self.find(video.key).is_same_file(video):
             message = f"{video.key} changed since it was observed; observe the batch again"
             raise SourceChangedError(message)
 
     def check_read(self, video: Video) -> None:
-        """Check that a video which was read is still as observed. A copy always is.
+        """Check after reading that a video is still as observed. A copy always is.
 
         Raises:
-            SourceChangedError: It was written since.
-            SourceNotFoundError: It is gone.
+            SourceChangedError: The video was written since.
+            SourceNotFoundError: The video is gone.
         """
         if not self.is_copied:
             self.check_unchanged(video)
 
     def find_same(self, key: str, fingerprint: str) -> Video:
-        """Return a video as it is now, if its bytes are those of a fingerprint.
+        """Return a video as it is now, if its bytes match a fingerprint.
 
         Raises:
-            SourceError: It is gone, may not be read, or has other bytes.
+            SourceError: The video is gone, may not be read, or has other bytes.
         """
         video = self.find(key)
         if self.fingerprint(video) != fingerprint:
@@ -264,11 +264,11 @@ class VideoSource:
             fresh: Make a private copy, which is not kept.
 
         Raises:
-            SourceNotFoundError: It is gone, or is not a regular file in the source.
+            SourceNotFoundError: The video is gone, or is not a regular file in the source.
             SourceChangedError: The source now has another version.
-            LimitExceededError: It is larger than `max_bytes`.
-            IncompleteTransferError: Not all of it arrives.
-            TransientError: It cannot be reached now.
+            LimitExceededError: The video is larger than `max_bytes`.
+            IncompleteTransferError: The video does not arrive whole.
+            TransientError: The source cannot be reached now.
         """
         check_size(video.size, max_bytes, key=video.key)
         if self._objects.local_path is not None:

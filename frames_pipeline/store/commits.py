@@ -255,7 +255,7 @@ def outcome_from_document(document: Document) -> Outcome:
 
 
 def _decode_report(document: Document) -> DecodeReport:
-    """Return a report. One of version 0.1 says in `choice` alone that frames were copied."""
+    """Return a report. Version 0.1 recorded copied frames only in the text of `choice`."""
     report = DecodeReport(**_known(_DECODE, document))
     if report.copied_from or not report.choice.startswith(_COPIED):
         return report

@@ -252,7 +252,7 @@ class FrameStore:
         """Return the batch as last published: a snapshot to read clips from.
 
         Raises:
-            CommitNotFoundError: It was never published.
+            CommitNotFoundError: The batch was never published.
         """
         return reader.find_manifest(self.objects, signature_folder(batch, signature))
 

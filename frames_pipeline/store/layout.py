@@ -141,7 +141,7 @@ def batch_key(batch: str | HasKey) -> str:
     """Return the key of a batch after checking that it can be a folder and a Dagster partition.
 
     Raises:
-        ConfigError: It cannot be used.
+        ConfigError: The key cannot be used.
     """
     key = batch if isinstance(batch, str) else batch.key
     if not key or key.startswith(".") or ".." in key or not key.isprintable():
@@ -160,7 +160,7 @@ def clip_id(clip: str | HasClipId) -> str:
     """Return the id of a clip after checking it.
 
     Raises:
-        ConfigError: It is empty.
+        ConfigError: The id is empty.
     """
     found = clip if isinstance(clip, str) else clip.clip_id
     if not found:

@@ -48,7 +48,7 @@ _SCALARS: Final[Mapping[object, pa.DataType]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Base of the dataclasses whose fields are the columns of a table, or of a part of one."""
+    """Base of row dataclasses: their fields are the columns of a table, or of a part of one."""
 
     TABLE: ClassVar[str] = ""
     """Name of the table; empty for a part of one."""

@@ -51,7 +51,7 @@ class OutcomeRow(Row):
 
     @classmethod
     def of_commit(cls, commit: ClipCommit, *, video_key: str, seconds: float = 0.0) -> OutcomeRow:
-        """Return the row of a clip whose frames are committed, whole or in part."""
+        """Return the row of a clip with committed frames, whole or in part."""
         outcome = commit.outcome
         return cls(
             clip_id=commit.clip_id,

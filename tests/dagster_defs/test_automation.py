@@ -95,5 +95,5 @@ def test_stale_batches_are_done_again_only_if_asked(project: Project, *, stale: 
 
 
 def test_a_wrong_cron_is_answered_with_a_right_one() -> None:
-    with pytest.raises(ValueError, match=r"'every night' is no cron expression; '0 3 \* \* \*'"):
+    with pytest.raises(ValueError, match=r"'every night' is not a cron expression; '0 3 \* \* \*'"):
         Backfill(cron="every night")

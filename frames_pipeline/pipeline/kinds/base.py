@@ -154,7 +154,7 @@ class DerivedKind(Generic[P, A]):
         return self.row.schema() if self.dimensions is None else None
 
     def schema(self, provider: P, before: pa.Table | None) -> pa.Schema:
-        """Return the columns of a provider's rows. Loads no model whose vectors are stored.
+        """Return the columns of a provider's rows. Loads no model if its vectors are stored.
 
         Args:
             provider: The provider.
