@@ -32,11 +32,12 @@ dev: $(VENV)/.installed ## Open the Dagster UI on the same data
 	FRAMES_SOURCE="$(or $(VIDEOS),$(DATA)/videos)" \
 	$(BIN)/dagster dev --workspace workspace.yaml
 
-check: $(VENV)/.dev ## Format, lint, types, layers
+check: $(VENV)/.dev ## Format, lint, types, layers, prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/prose.py
 
 test: $(VENV)/.dev ## Run the quick tests: minutes
 	$(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) --dist worksteal

@@ -130,7 +130,7 @@ def test_every_policy_has_a_record_that_holds(policy: FrameExtractionPolicy) -> 
     spelled = [str(policy), *(one.spell(values[one.name]) for one in record.parameters), "native"]
     assert signature.key.startswith("-".join(spelled) + "-")
     for other in PARAMETERS.keys() - set(record.parameters):
-        with pytest.raises(ConfigError, match=f"no meaning for policy '{policy}'; leave it out"):
+        with pytest.raises(ConfigError, match=f"no effect with policy '{policy}'; leave it out"):
             FrameExtractionSignature(policy, **values, **{other.name: EXAMPLES[other.name]})
 
     seconds, keys = 4, [number % 50 == 0 for number in range(100)]
