@@ -10,7 +10,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -25,8 +25,10 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature, pipeline
-from frames_pipeline.store import ClipDescription, Manifest
 from frames_pipeline.tables import OutcomeRow
+
+if TYPE_CHECKING:
+    from frames_pipeline.store import ClipDescription, Manifest
 
 RECHECKED_FRAMES = 4
 """Frames to decode again per batch and signature: a sample, so that the check is quick."""
@@ -49,12 +51,12 @@ class Subject:
     max_failed_share: float
 
     @functools.cached_property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> "Manifest":
         """The published frames, read once for all checks."""
         return self.workspace.store.manifest(self.batch, self.signature)
 
     @functools.cached_property
-    def described(self) -> Mapping[str, ClipDescription]:
+    def described(self) -> "Mapping[str, ClipDescription]":
         """Descriptions of its clips, read once for all checks."""
         return self.workspace.store.describe(self.manifest)
 

@@ -39,7 +39,7 @@ from dagster_defs.sensors import build_batch_sensor
 from dagster_defs.traces import build_trace_job
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline._renamed import old_names
-from frames_pipeline.io.objects import check_location
+from frames_pipeline.io.urls import check_location
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import KINDS
 

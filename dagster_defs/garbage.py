@@ -1,6 +1,6 @@
 """A job, and an optional schedule, that delete unreferenced objects."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,7 +10,10 @@ from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError
-from frames_pipeline.store import GRACE_SECONDS, GarbageReport
+from frames_pipeline.store import GRACE_SECONDS
+
+if TYPE_CHECKING:
+    from frames_pipeline.store import GarbageReport
 
 COLLECT_GARBAGE = "collect_garbage"
 COLLECT = "collect"
@@ -92,7 +95,7 @@ def build_garbage_schedule(
     )
 
 
-def _metadata(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
+def _metadata(found: "dict[str, GarbageReport]", *, deleted: bool) -> Metadata:
     rows = [
         {
             "batch": batch,
@@ -116,6 +119,6 @@ def _metadata(found: dict[str, GarbageReport], *, deleted: bool) -> Metadata:
     }
 
 
-def _summary(report: GarbageReport) -> str:
+def _summary(report: "GarbageReport") -> str:
     done = "would be deleted" if report.dry_run else "deleted"
     return f"{report.objects} objects of {report.bytes:,} bytes {done}"

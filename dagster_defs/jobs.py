@@ -18,8 +18,7 @@ from dagster_defs.resources import (
     resource_of,
 )
 from dagster_defs.retries import retrying_transients
-from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
-from frames_pipeline.clipping import Clipping, FixedStride, WholeVideo
+from frames_pipeline import ConfigError, FrameExtractionSignature, clipping, pipeline
 from frames_pipeline.text.addresses import without_secrets
 from frames_pipeline.text.plain import fit_to_show
 
@@ -90,11 +89,11 @@ class Uris(dg.Config):
             for name, values in self.signatures.items()
         }
 
-    def clipping(self) -> Clipping:
+    def clipping(self) -> "clipping.Clipping":
         """Return the clipping of the videos."""
         if not self.clip_len_s:
-            return WholeVideo()
-        return FixedStride(self.clip_len_s, self.clip_len_s, 0)
+            return clipping.WholeVideo()
+        return clipping.FixedStride(self.clip_len_s, self.clip_len_s, 0)
 
 
 def build_uris_job(

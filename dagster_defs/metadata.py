@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow as pa
 
-from frames_pipeline import IntegrityError, pipeline
-from frames_pipeline.pictures.contact_sheet import as_markdown
+from frames_pipeline import IntegrityError, pictures, pipeline
 from frames_pipeline.sources.entries import PassedOver
+from frames_pipeline.tables import Row
 from frames_pipeline.text.plain import as_markdown_text, fit_to_show
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Metadata = dict[str, Any]
 
@@ -37,8 +39,24 @@ def tags_of(passed_over: Sequence[PassedOver]) -> dict[str, str]:
     return {PASSED_OVER_TAG: counts} if counts else {}
 
 
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Return the columns of a table, with their descriptions."""
+def column_schema(rows: Iterable[type[Row]]) -> dg.TableSchema:
+    """Return the columns of row classes, side by side, with their descriptions."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type_name,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for row in rows
+            for column in row.columns()
+        ]
+    )
+
+
+def stored_schema(schema: "pa.Schema") -> dg.TableSchema:
+    """Return the columns of a stored table, with their descriptions."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -52,28 +70,29 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def _type_name(kind: pa.DataType) -> str:
-    """Return a readable type name: `list<int64>`, `float32 x 96`."""
-    if pa.types.is_fixed_size_list(kind):
+def _type_name(kind: "pa.DataType") -> str:
+    """Return Arrow's name of a type, with the length of vectors: `list<int64>`, `float x 96`."""
+    if hasattr(kind, "list_size"):
         return f"{kind.value_type} x {kind.list_size}"
-    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
+    return f"list<{kind.value_type}>" if hasattr(kind, "value_type") else str(kind)
 
 
 def column_lineage(
-    schema: pa.Schema,
-    sources: Mapping[dg.AssetKey, pa.Schema],
+    rows: Iterable[type[Row]],
+    sources: Mapping[dg.AssetKey, type[Row]],
     made_of: Mapping[str, Sequence[tuple[dg.AssetKey, str]]] | None = None,
 ) -> dg.TableColumnLineage:
     """Return the source columns of a table's columns: columns of the same name, or given ones.
 
     Args:
-        schema: The table's columns.
-        sources: Columns of the source assets.
+        rows: Row classes of the table, side by side.
+        sources: Row classes of the source tables, by asset.
         made_of: Sources of columns that have another name there, or are computed from several.
     """
     deps: dict[str, list[dg.TableColumnDep]] = {}
-    for name in schema.names:
-        same = [(asset, name) for asset, there in sources.items() if name in there.names]
+    there = {asset: {one.name for one in row.columns()} for asset, row in sources.items()}
+    for name in (column.name for row in rows for column in row.columns()):
+        same = [(asset, name) for asset, names in there.items() if name in names]
         found = (made_of or {}).get(name, same)
         if found:
             deps[name] = [dg.TableColumnDep(asset, column) for asset, column in found]
@@ -91,7 +110,7 @@ def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.Met
     )
 
 
-def statuses(rows: pa.Table) -> Metadata:
+def statuses(rows: "pa.Table") -> Metadata:
     """Count the rows by status."""
     counts = Counter(rows["status"].to_pylist())
     return {
@@ -100,7 +119,7 @@ def statuses(rows: pa.Table) -> Metadata:
     }
 
 
-def statuses_if_any(rows: pa.Table) -> Metadata:
+def statuses_if_any(rows: "pa.Table") -> Metadata:
     """Count the rows by status, in a table with a status per row."""
     return statuses(rows) if "status" in rows.column_names else {}
 
@@ -155,8 +174,8 @@ def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
             )
         }
     return {
-        "contact_sheet": dg.MetadataValue.md(as_markdown(sheet)),
-        "timeline": dg.MetadataValue.md(as_markdown(times, kind="png")),
+        "contact_sheet": dg.MetadataValue.md(pictures.as_markdown(sheet)),
+        "timeline": dg.MetadataValue.md(pictures.as_markdown(times, kind="png")),
     }
 
 
@@ -173,7 +192,7 @@ def of_rows(report: "pipeline.DerivedReport") -> Metadata:
     return {
         "dagster/uri": dg.MetadataValue.path(report.info.path),
         "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),
-        "dagster/column_schema": column_schema(report.rows.schema),
+        "dagster/column_schema": stored_schema(report.rows.schema),
         "made_from": dg.MetadataValue.path(report.made_from),
         "rows": dg.MetadataValue.int(report.info.rows),
         "bytes": dg.MetadataValue.int(report.info.bytes),

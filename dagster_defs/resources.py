@@ -10,8 +10,9 @@ from pydantic import Field, create_model
 
 from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits, pipeline
-from frames_pipeline.decoding.backends import DECODERS, Backend
-from frames_pipeline.sources.videos import SUFFIXES
+from frames_pipeline.decoding.backends import DECODERS
+from frames_pipeline.decoding.backends.base import Backend
+from frames_pipeline.sources.suffixes import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
 
@@ -283,6 +284,8 @@ def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:
     if unknown:
         message = f"no such setting: {', '.join(unknown)}; there are "
         raise ConfigError(message + ", ".join(sorted(resource.model_fields)))
+    if not values:
+        return resource()
     fields = {}
     for name, value in values.items():
         field = copy(resource.model_fields[name])

@@ -8,6 +8,7 @@ from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, pipeline
+from frames_pipeline.pipeline.kinds import derived_tables
 
 TRACE_LINEAGE = "trace_lineage"
 
@@ -26,7 +27,7 @@ class Trace(dg.Config):
         default=None, description="Frame of the clip: index among the stream's shown frames."
     )
     table: str = Field(
-        default="", description=f"Table with rows to trace: {', '.join(pipeline.DERIVED)}."
+        default="", description=f"Table with rows to trace: {', '.join(derived_tables())}."
     )
 
     def find(self, workspace: "pipeline.Workspace") -> "pipeline.Uses":
@@ -46,7 +47,7 @@ class Trace(dg.Config):
             case False, True, True, False:
                 return pipeline.Uses(
                     (),
-                    tuple(row for name in pipeline.DERIVED for row in self._rows(name, workspace)),
+                    tuple(row for name in derived_tables() for row in self._rows(name, workspace)),
                 )
         message = "give a video; or a batch and a clip, a table, or a clip and a position"
         raise ConfigError(message)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 
 
 def lazy_names(
@@ -39,5 +40,47 @@ def lazy_names(
             return otherwise(name)
         message = f"module {package!r} has no attribute {name!r}"
         raise AttributeError(message)
+
+    return find
+
+
+class _LazyModule(ModuleType):
+    """Stands for a module, and imports it when an attribute is first read."""
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, found)  # found without this from now on
+        return found
+
+
+def lazy_module(name: str) -> ModuleType:
+    """Return a module that is imported when an attribute is first read.
+
+    For modules that describe tables: their columns are known without Arrow and NumPy, which take
+    longer to import than all that a code location needs.
+
+        if TYPE_CHECKING:
+            import pyarrow as pa
+        else:
+            pa = lazy_module("pyarrow")
+    """
+    return _LazyModule(name)
+
+
+def lazy_values(module: str, values: Mapping[str, Callable[[], object]]) -> Callable[[str], object]:
+    """Return a module's `__getattr__` that computes constants when they are first read.
+
+    Args:
+        module: The module's `__name__`.
+        values: The function that computes each constant.
+    """
+
+    def find(name: str) -> object:
+        if name not in values:
+            message = f"module {module!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        found = values[name]()
+        setattr(sys.modules[module], name, found)  # found without this from now on
+        return found
 
     return find

@@ -24,14 +24,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError, LimitExceededError
 
-Positions = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+else:
+    np = lazy_module("numpy")
+
+Positions: TypeAlias = "NDArray[np.int64]"
 
 Rate = int | float | str | Decimal | Fraction
 """A rate: `2`, `0.5`, `"30000/1001"`, `Fraction(30000, 1001)`."""

@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow as pa
 
 from dagster_defs.assets.derived import Derivation
 from dagster_defs.metadata import column_lineage, column_schema, records, statuses
@@ -18,7 +17,11 @@ from dagster_defs.resources import (
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.tables import CLIPS, CatalogRow, DecisionRow
+from frames_pipeline.pipeline.kinds import KINDS, catalog_rows
+from frames_pipeline.tables import CatalogRow, ClipRow, DecisionRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
@@ -43,9 +46,7 @@ def build_catalog(
         selection: Rules for clips to keep.
         derived: Definitions of the tables to join.
     """
-    parts = {
-        kind: [made.part for made in derived if made.kind.name == kind] for kind in pipeline.KINDS
-    }
+    parts = {kind: [made.part for made in derived if made.kind.name == kind] for kind in KINDS}
 
     @dg.asset(
         key=names.catalog,
@@ -57,7 +58,7 @@ def build_catalog(
         partitions_def=names.partitions,
         required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=hashlib.sha256(repr(selection).encode()).hexdigest()[:16],
-        metadata={"dagster/column_schema": column_schema(pipeline.CATALOG)},
+        metadata={"dagster/column_schema": column_schema(catalog_rows())},
     )
     def clip_catalog(
         context: dg.AssetExecutionContext,
@@ -103,10 +104,10 @@ def _lineage(
         if made.kind.catalog is not None:
             for column, source in made.kind.catalog.sources.items():
                 made_of.setdefault(column, []).append((made.key(names), source))
-    return column_lineage(pipeline.CATALOG, {names.clips: CLIPS}, made_of)
+    return column_lineage(catalog_rows(), {names.clips: ClipRow}, made_of)
 
 
-def _entries(rows: pa.Table) -> Iterator[dict[str, Any]]:
+def _entries(rows: "pa.Table") -> Iterator[dict[str, Any]]:
     """Return rows for people: `embeddings 21, captions 8` for lists of names and counts."""
     typed = zip(CatalogRow.from_table(rows), DecisionRow.from_table(rows), strict=True)
     for (entry, decision), row in zip(typed, rows.to_pylist(), strict=True):

@@ -15,8 +15,7 @@ from dagster_defs.resources import (
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import pipeline
 from frames_pipeline.clipping import Clipping
-from frames_pipeline.tables import CLIPS as COLUMNS
-from frames_pipeline.tables import VIDEOS
+from frames_pipeline.tables import ClipRow, VideoRow
 
 _SHOWN = (
     "clip_id", "status", "start_seconds", "duration_seconds", "num_frames", "width", "height",
@@ -38,7 +37,7 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
         partitions_def=names.partitions,
         required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
         code_version=hashlib.sha256(repr(clipping).encode()).hexdigest()[:16],
-        metadata={"dagster/column_schema": column_schema(COLUMNS), "cutting": repr(clipping)},
+        metadata={"dagster/column_schema": column_schema([ClipRow]), "cutting": repr(clipping)},
     )
     def clips(
         context: dg.AssetExecutionContext,
@@ -64,7 +63,7 @@ def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
                     f"{workspace.root}/tables/clips/{context.partition_key}"
                 ),
                 "dagster/partition_row_count": rows.num_rows,
-                "dagster/column_lineage": column_lineage(COLUMNS, {names.videos: VIDEOS}),
+                "dagster/column_lineage": column_lineage([ClipRow], {names.videos: VideoRow}),
                 **statuses(rows),
                 "seconds_of_video": round(
                     sum(seconds or 0 for seconds in rows["duration_seconds"].to_pylist()), 3

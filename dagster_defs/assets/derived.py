@@ -19,7 +19,7 @@ from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature, pipeline
 from frames_pipeline.pipeline.kinds import DerivedKind, part_of
-from frames_pipeline.tables import OUTCOMES
+from frames_pipeline.tables import OutcomeRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _build_rows(names: Names, made: Derivation) -> dg.AssetsDefinition:
         code_version=kind.code_version(
             made.definition.provider, made.definition.parameters, made.signature
         ),
-        metadata={**_provider(made), "dagster/column_schema": column_schema(kind.row.schema())},
+        metadata={**_provider(made), "dagster/column_schema": column_schema([kind.row])},
     )
     def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
@@ -91,7 +91,7 @@ def _build_rows(names: Names, made: Derivation) -> dg.AssetsDefinition:
                 provider,
                 name=made.part,
             )
-        lineage = column_lineage(kind.row.schema(), {frames: OUTCOMES})
+        lineage = column_lineage([kind.row], {frames: OutcomeRow})
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
             metadata={
@@ -119,7 +119,7 @@ def _build_pooled(names: Names, made: Derivation, key: dg.AssetKey) -> dg.Assets
         partitions_def=names.partitions,
         required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=pooled.code_version,
-        metadata={"dagster/column_schema": column_schema(pooled.row.schema())},
+        metadata={"dagster/column_schema": column_schema([pooled.row])},
     )
     def derived_per_clip(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
@@ -128,8 +128,8 @@ def _build_pooled(names: Names, made: Derivation, key: dg.AssetKey) -> dg.Assets
                 context.partition_key, workspace.open(), name=made.part, kind=made.kind
             )
         lineage = column_lineage(
-            pooled.row.schema(),
-            {there: made.kind.row.schema()},
+            [pooled.row],
+            {there: made.kind.row},
             {column: [(there, source)] for column, source in pooled.sources.items()},
         )
         return dg.MaterializeResult(

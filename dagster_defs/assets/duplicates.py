@@ -9,7 +9,7 @@ from dagster_defs.names import Names
 from dagster_defs.resources import WorkspaceResource, keys_of, resource_of
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import pipeline
-from frames_pipeline.tables import NEAR_DUPLICATES, NearDuplicateRow
+from frames_pipeline.tables import NearDuplicateRow
 
 
 def build_near_duplicates(
@@ -33,7 +33,7 @@ def build_near_duplicates(
         kinds={"parquet"},
         required_resource_keys=keys_of(names, WorkspaceResource),
         code_version=f"leaders-1-{min_similarity}",
-        metadata={"dagster/column_schema": column_schema(NEAR_DUPLICATES)},
+        metadata={"dagster/column_schema": column_schema([NearDuplicateRow])},
     )
     def near_duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         workspace = resource_of(context, names, WorkspaceResource)
@@ -42,6 +42,7 @@ def build_near_duplicates(
                 workspace.open(), name=name, min_similarity=min_similarity
             )
         rows = NearDuplicateRow.from_table(report.rows)
+        columns = [column.name for column in NearDuplicateRow.columns()]
         rows.sort(key=lambda row: -row.similarity)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(report.info.digest),
@@ -54,7 +55,7 @@ def build_near_duplicates(
                 "min_similarity": min_similarity,
                 "search": report.search,
                 "recall": report.recall,
-                "most_similar": records(map(asdict, rows), NEAR_DUPLICATES.names),
+                "most_similar": records(map(asdict, rows), columns),
             },
         )
 

@@ -16,7 +16,7 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import ConfigError, FrameExtractionSignature, pipeline
-from frames_pipeline.tables import CLIPS, OUTCOMES
+from frames_pipeline.tables import ClipRow, OutcomeRow
 
 
 def build_frames(
@@ -39,7 +39,7 @@ def build_frames(
                 metadata={
                     "signature": signature.key,
                     "seed_key": _seed_key(signature),
-                    "dagster/column_schema": column_schema(OUTCOMES),
+                    "dagster/column_schema": column_schema([OutcomeRow]),
                 },
             )
             for name, signature in signatures.items()
@@ -71,6 +71,7 @@ def build_frames(
                 repair=extraction.repair,
                 progress=Progress(context.log),
             )
+            lineage = column_lineage([OutcomeRow], {names.clips: ClipRow})
             for key, signature in selected.items():
                 report = reports[signature]
                 yield dg.MaterializeResult(
@@ -78,7 +79,7 @@ def build_frames(
                     data_version=dg.DataVersion(report.manifest.digest),
                     metadata={
                         **of_frames(report, opened),
-                        "dagster/column_lineage": column_lineage(OUTCOMES, {names.clips: CLIPS}),
+                        "dagster/column_lineage": lineage,
                     },
                 )
 

@@ -12,7 +12,7 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import pipeline
-from frames_pipeline.tables import VIDEOS as COLUMNS
+from frames_pipeline.tables import VideoRow
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:
@@ -29,7 +29,7 @@ def build_videos(names: Names) -> dg.AssetsDefinition:
         kinds={"video"},
         partitions_def=names.partitions,
         required_resource_keys=keys_of(names, WorkspaceResource, ExtractionResource),
-        metadata={"dagster/column_schema": column_schema(COLUMNS)},
+        metadata={"dagster/column_schema": column_schema([VideoRow])},
     )
     def videos(
         context: dg.AssetExecutionContext,

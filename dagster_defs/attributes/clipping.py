@@ -5,10 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field, model_validator
 
-from frames_pipeline import ConfigError
-from frames_pipeline.clipping import Clipping, FixedStride, Shots, WholeVideo
-from frames_pipeline.clipping.detectors import DETECTORS
-from frames_pipeline.clipping.shot_rules import ShotRules
+from frames_pipeline import ConfigError, clipping
 
 
 class Whole(dg.Model, dg.Resolvable):
@@ -16,9 +13,9 @@ class Whole(dg.Model, dg.Resolvable):
 
     kind: Literal["whole"]
 
-    def clipping(self) -> Clipping:
+    def clipping(self) -> "clipping.Clipping":
         """Return the library's clipping."""
-        return WholeVideo()
+        return clipping.WholeVideo()
 
 
 class Stride(dg.Model, dg.Resolvable):
@@ -35,9 +32,9 @@ class Stride(dg.Model, dg.Resolvable):
     )
     limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
-    def clipping(self) -> Clipping:
+    def clipping(self) -> "clipping.Clipping":
         """Return the library's clipping."""
-        return FixedStride(
+        return clipping.FixedStride(
             self.clip_len_s, self.clip_stride_s, self.min_clip_length_s, self.limit_clips
         )
 
@@ -91,7 +88,7 @@ class ByShots(dg.Model, dg.Resolvable):
     )
     limit_clips: int = Field(default=0, description="Maximum number of clips per video; 0: all.")
 
-    def clipping(self) -> Clipping:
+    def clipping(self) -> "clipping.Clipping":
         """Return the library's clipping."""
         given: dict[str, Any] = {} if self.threshold is None else {"threshold": self.threshold}
         if not self.refine:
@@ -99,9 +96,9 @@ class ByShots(dg.Model, dg.Resolvable):
             if self.detector != "transnetv2":
                 message = f"refine=False is for transnetv2, not for {self.detector}; leave it out"
                 raise ConfigError(message)
-        return Shots(
-            detector=DETECTORS[self.detector](**given),
-            rules=ShotRules(
+        return clipping.Shots(
+            detector=clipping.DETECTORS[self.detector](**given),
+            rules=clipping.ShotRules(
                 self.min_length_s, self.max_length_s, self.max_length_mode, self.crop_s
             ),
             entire_scene_as_clip=self.entire_scene_as_clip,

@@ -20,7 +20,7 @@ from dagster_defs.resources import ExtractionResource, with_defaults
 from frames_pipeline import ConfigError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import DEFAULT, KINDS
-from frames_pipeline.sources.videos import SUFFIXES, checked_suffixes
+from frames_pipeline.sources.suffixes import SUFFIXES, checked_suffixes
 from frames_pipeline.text.addresses import without_secrets
 
 

@@ -15,7 +15,7 @@ from frames_pipeline.decoding.backends import DECODERS
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.pipeline import Prices, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.sources.videos import SUFFIXES
+from frames_pipeline.sources.suffixes import SUFFIXES
 from frames_pipeline.store import GRACE_SECONDS
 from frames_pipeline.text.addresses import is_secret_name
 

@@ -16,12 +16,9 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import fsspec
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import IncompleteTransferError
 from frames_pipeline.io.faults import (
     is_checksum_error,
@@ -42,6 +39,11 @@ from frames_pipeline.io.local_objects import (
 )
 from frames_pipeline.io.urls import check_location, filesystem_class, split_url
 from frames_pipeline.text.addresses import secret_values
+
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = lazy_module("fsspec")
 
 __all__ = ["ObjectInfo", "Objects", "check_location", "is_unfinished"]
 
@@ -93,7 +95,7 @@ class Objects:
         protocol, rest = split_url(os.fspath(url))
         filesystem = filesystem_class(protocol)
         self.url = f"{protocol}://{rest}" if protocol else rest
-        is_local = issubclass(filesystem, LocalFileSystem)
+        is_local = issubclass(filesystem, fsspec.get_filesystem_class("file"))
         self.local_path = Path(filesystem._strip_protocol(self.url)) if is_local else None
         defaults = _S3_DEFAULTS if protocol in ("s3", "s3a") else {}
         self.storage_options = {**defaults, **(storage_options or {})}
@@ -291,7 +293,7 @@ class Objects:
         """Return the fsspec file system and the root's path in it, for direct access."""
         pid = os.getpid()
         if self._connection is None or self._connection[0] != pid:
-            fs, root = url_to_fs(self.url, **self.storage_options)
+            fs, root = fsspec.url_to_fs(self.url, **self.storage_options)
             self._connection = (pid, fs, root.rstrip("/"))
         return self._connection[1], self._connection[2]
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import fsspec
+from typing import TYPE_CHECKING
 
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.text.addresses import signing_names, without_secrets
+
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = lazy_module("fsspec")
 
 
 def check_location(url: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.models.selection import Selection
-from frames_pipeline.pipeline.kinds import KINDS, CatalogPart
+from frames_pipeline.pipeline.kinds import catalog_parts, catalog_rows
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
@@ -32,22 +32,7 @@ _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 def catalog_schema() -> pa.Schema:
     """Return the columns of the catalog, including columns of all kinds of derived tables."""
-    return pa.schema([column for part in _parts() for column in part.schema()])
-
-
-def _parts() -> list[type[Row]]:
-    """Return the parts of a row in order; the decision follows the first part that it judges."""
-    parts: list[type[Row]] = [CatalogRow]
-    for part in _kinds_parts().values():
-        parts.append(part.row)
-        if part.is_judged and DecisionRow not in parts:
-            parts.append(DecisionRow)
-    return parts
-
-
-def _kinds_parts() -> dict[str, CatalogPart]:
-    """Return the parts of the catalog that kinds add, by kind."""
-    return {name: kind.catalog for name, kind in KINDS.items() if kind.catalog is not None}
+    return pa.schema([column for part in catalog_rows() for column in part.schema()])
 
 
 CATALOG: Final = catalog_schema()
@@ -85,7 +70,7 @@ def catalog_batch(
     entries = list(_entries(batch, clips, frames, workspace))
     parts: dict[type[Row], Sequence[Row]] = {CatalogRow: entries}
     judged: list[Sequence[Row]] = []
-    for kind, part in _kinds_parts().items():
+    for kind, part in catalog_parts().items():
         of_clip = part.read(batch, names.get(kind, ("",)), workspace)
         parts[part.row] = [of_clip(clip.clip_id) for clip in clips]
         judged += [parts[part.row]] if part.is_judged else []
@@ -99,7 +84,7 @@ def catalog_batch(
 
 def _joined(parts: Mapping[type[Row], Sequence[Row]]) -> pa.Table:
     """Put the parts of all rows side by side."""
-    tables = [kind.to_table(parts[kind]) for kind in _parts()]
+    tables = [kind.to_table(parts[kind]) for kind in catalog_rows()]
     columns = [column for table in tables for column in table.columns]
     return pa.Table.from_arrays(columns, schema=catalog_schema())
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.sources.batches import BatchRegistry
-from frames_pipeline.sources.videos import SUFFIXES, VideoSource
+from frames_pipeline.sources.suffixes import SUFFIXES
+from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.store import FrameStore
 from frames_pipeline.tables import FrameTables, Row
 

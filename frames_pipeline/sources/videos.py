@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
 from frames_pipeline.errors import (
-    ConfigError,
     SourceChangedError,
     SourceNotFoundError,
 )
@@ -25,16 +24,8 @@ from frames_pipeline.sources.entries import (
     Reason,
     walk,
 )
+from frames_pipeline.sources.suffixes import SUFFIXES, checked_suffixes
 from frames_pipeline.text.keys import key_of, name_of
-
-SUFFIXES: Final = (
-    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
-    ".flv", ".wmv", ".ogv", ".3gp", ".mxf",
-    ".3g2", ".3gpp", ".264", ".265", ".apng", ".asf", ".divx", ".f4v", ".gif", ".h264", ".h265",
-    ".hevc", ".ivf", ".m1v", ".m2t", ".m2v", ".m4s", ".mj2", ".mpe", ".mpv", ".obu", ".ogm", ".qt",
-    ".vob",
-)  # fmt: skip
-"""Suffixes of video files, in any case. `media.FORMATS` opens all of them."""
 
 _FUTURE: Final = 3600.0
 """Seconds by which a time may be ahead of this machine's clock; later times count as wrong."""
@@ -298,20 +289,6 @@ class VideoSource:
         if name.startswith(".") or "/." in name:
             return "hidden"
         return None if name.lower().endswith(self._suffixes) else "suffix"
-
-
-def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
-    """Return the suffixes in lower case, without duplicates.
-
-    Raises:
-        ConfigError: The list is empty, or a suffix does not begin with a dot.
-    """
-    found = tuple(dict.fromkeys(suffix.lower() for suffix in suffixes))
-    wrong = [suffix for suffix in found if not suffix.startswith(".") or len(suffix) < 2]
-    if wrong or not found:
-        message = f"suffixes {list(found)} must be a list such as ['.mp4'], each with its dot"
-        raise ConfigError(message)
-    return found
 
 
 def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:

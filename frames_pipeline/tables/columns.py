@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -27,23 +28,33 @@ from typing import (
     get_type_hints,
 )
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError, IntegrityError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Vector: TypeAlias = NDArray[np.float32]
+    """A vector of one frame or clip. Shape (dimensions,)."""
+else:
+    np, pa = lazy_module("numpy"), lazy_module("pyarrow")
+
+    class Vector:
+        """Stands for the type in annotations of columns."""
+
 
 T = TypeVar("T")
 
-Vector: TypeAlias = NDArray[np.float32]
-"""A vector of one frame or clip. Shape (dimensions,)."""
 
-_SCALARS: Final[Mapping[object, pa.DataType]] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
+_SCALARS: Final[Mapping[object, str]] = {
+    str: "string",
+    int: "int64",
+    float: "double",
+    bool: "bool",
 }
+"""Arrow's name of each type of value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,11 @@ class Row:
 
     TABLE: ClassVar[str] = ""
     """Name of the table; empty for a part of one."""
+
+    @classmethod
+    def columns(cls) -> tuple[Column, ...]:
+        """Return the columns in order, without Arrow."""
+        return _columns(cls)
 
     @classmethod
     def schema(cls, *, dimensions: int = -1) -> pa.Schema:
@@ -159,7 +175,7 @@ def _without_nulls_where_forbidden(rows: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """A field of a row class, as a column."""
 
     name: str
@@ -170,19 +186,28 @@ class _Column:
     default: object
     """Value for tables that lack the column."""
 
+    @property
+    def type_name(self) -> str:
+        """Arrow's name of the type, as `int64` or `list<double>`; vectors have any length."""
+        if self.kind is Vector:
+            return "list<float>"
+        if get_origin(self.kind) is tuple:
+            return f"list<{_SCALARS[get_args(self.kind)[0]]}>"
+        return _SCALARS[self.kind]
+
     def field(self, dimensions: int) -> pa.Field:
         metadata = {"description": self.description}
         kind = _arrow_type(self.kind, dimensions)
         return pa.field(self.name, kind, nullable=self.nullable, metadata=metadata)
 
 
-_COLUMNS: Final[dict[type[Row], tuple[_Column, ...]]] = {}
+_COLUMNS: Final[dict[type[Row], tuple[Column, ...]]] = {}
 """Cache of columns, by row class."""
 _SCHEMAS: Final[dict[tuple[type[Row], int], pa.Schema]] = {}
 """Cache of schemas, by row class and length of vectors."""
 
 
-def _columns(cls: type[Row]) -> tuple[_Column, ...]:
+def _columns(cls: type[Row]) -> tuple[Column, ...]:
     if cls not in _COLUMNS:
         hints = get_type_hints(cls, include_extras=True)
         _COLUMNS[cls] = tuple(
@@ -192,31 +217,33 @@ def _columns(cls: type[Row]) -> tuple[_Column, ...]:
     return _COLUMNS[cls]
 
 
-def _column(name: str, hint: object, default: object) -> _Column:
+def _column(name: str, hint: object, default: object) -> Column:
     kind, description = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
     nullable = get_origin(kind) is types.UnionType
     if nullable:
         (kind,) = (one for one in get_args(kind) if one is not types.NoneType)
-    return _Column(name, kind, nullable, description, default)
+    return Column(name, kind, nullable, description, default)
 
 
 def _arrow_type(kind: object, dimensions: int) -> pa.DataType:
     if kind in _SCALARS:
-        return _SCALARS[kind]
+        return pa.type_for_alias(_SCALARS[kind])
     if get_origin(kind) is tuple:
-        return pa.list_(pa.field("element", _SCALARS[get_args(kind)[0]], nullable=False))
-    if get_origin(kind) is np.ndarray:
+        return pa.list_(
+            pa.field("element", _arrow_type(get_args(kind)[0], dimensions), nullable=False)
+        )
+    if kind is Vector:
         return pa.list_(pa.field("element", pa.float32(), nullable=False), dimensions)
     message = f"{kind} cannot be a column; use str, int, float, bool, a tuple of one, or Vector"
     raise TypeError(message)
 
 
-def _read(column: _Column, table: pa.Table) -> Sequence[object]:
+def _read(column: Column, table: pa.Table) -> Sequence[object]:
     """Return the values of a column, lists as tuples and vectors as arrays."""
     if column.name not in table.column_names:
         return [column.default] * table.num_rows
     found = table[column.name]
-    if get_origin(column.kind) is np.ndarray:
+    if column.kind is Vector:
         return list(vectors(found))
     values: list[Any] = found.to_pylist()
     if get_origin(column.kind) is tuple:

@@ -14,11 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, IntegrityError
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import (
@@ -31,6 +29,12 @@ from frames_pipeline.io.sums import (
 from frames_pipeline.sources.withdrawal import error as withdrawal_error
 from frames_pipeline.sources.withdrawal import is_withdrawn
 from frames_pipeline.tables.digests import table_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = lazy_module("pyarrow"), lazy_module("pyarrow.parquet")
 
 ROOT: Final = "tables"
 """Folder of all tables, relative to the root."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline._lazy import lazy_module, lazy_values
 from frames_pipeline.tables.columns import Row, Vector, storable, vectors
 from frames_pipeline.tables.rows import Batch, ClipId, Detail, Reason, Signature, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from frames_pipeline.frames import FrameBatch
+else:
+    np, pa = lazy_module("numpy"), lazy_module("pyarrow")
 
 TimeBaseNum = Annotated[int, "Seconds per unit of pts: numerator."]
 TimeBaseDen = Annotated[int, "Seconds per unit of pts: denominator."]
@@ -188,10 +193,10 @@ class CaptionRow(FramesRow):
     detail: Detail
 
 
-QUALITY: Final[pa.Schema] = QualityRow.schema()
+QUALITY: pa.Schema
 """Columns of `QualityRow`: one row per frame."""
 
-CAPTIONS: Final[pa.Schema] = CaptionRow.schema()
+CAPTIONS: pa.Schema
 """Columns of `CaptionRow`: one row per clip."""
 
 FRAME_COLUMNS: Final = frozenset(one.name for kind in (FrameRow, FramesRow) for one in fields(kind))
@@ -300,3 +305,6 @@ def _pooled(values: NDArray[np.float32]) -> Vector:
     length = float(np.linalg.norm(total))
     pooled: NDArray[np.float64] = total / length if length else total
     return pooled.astype(np.float32)
+
+
+__getattr__ = lazy_values(__name__, {"QUALITY": QualityRow.schema, "CAPTIONS": CaptionRow.schema})

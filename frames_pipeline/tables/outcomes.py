@@ -6,11 +6,9 @@ To add a column, add a field with a default to `OutcomeRow`, and set it in `of_c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import pyarrow as pa
-
-from frames_pipeline.store import ClipCommit
+from frames_pipeline._lazy import lazy_module, lazy_values
 from frames_pipeline.tables.columns import Row
 from frames_pipeline.tables.rows import (
     ClipId,
@@ -21,6 +19,13 @@ from frames_pipeline.tables.rows import (
     Status,
     VideoKey,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from frames_pipeline.store import ClipCommit
+else:
+    pa = lazy_module("pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +81,7 @@ class OutcomeRow(Row):
         )
 
 
-OUTCOMES: Final[pa.Schema] = OutcomeRow.schema()
+OUTCOMES: pa.Schema
 """Columns of `OutcomeRow`: one row per clip and signature."""
+
+__getattr__ = lazy_values(__name__, {"OUTCOMES": OutcomeRow.schema})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import pyarrow as pa
-
+from frames_pipeline._lazy import lazy_module, lazy_values
 from frames_pipeline.tables.columns import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy_module("pyarrow")
 
 Batch = Annotated[str, "Key of the batch, which is the Dagster partition."]
 ClipId = Annotated[str, "Clip: a span of one video, unique in its batch."]
@@ -113,11 +117,20 @@ class NearDuplicateRow(Row):
     similarity: Annotated[float, "Cosine of the two clips' vectors, 0 to 1."]
 
 
-VIDEOS: Final[pa.Schema] = VideoRow.schema()
+VIDEOS: pa.Schema
 """Columns of `VideoRow`: one row per video of the batch."""
 
-CLIPS: Final[pa.Schema] = ClipRow.schema()
+CLIPS: pa.Schema
 """Columns of `ClipRow`: one row per clip of the batch, and one per video without clips."""
 
-NEAR_DUPLICATES: Final[pa.Schema] = NearDuplicateRow.schema()
+NEAR_DUPLICATES: pa.Schema
 """Columns of `NearDuplicateRow`: one row per clip that nearly equals a kept one."""
+
+__getattr__ = lazy_values(
+    __name__,
+    {
+        "VIDEOS": VideoRow.schema,
+        "CLIPS": ClipRow.schema,
+        "NEAR_DUPLICATES": NearDuplicateRow.schema,
+    },
+)

@@ -29,10 +29,9 @@ from dataclasses import dataclass
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -44,6 +43,11 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.io.copies import COPIES_BYTES, Copies, copies, use_copies
+
+if TYPE_CHECKING:
+    import pebble
+else:
+    pebble = lazy_module("pebble")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -178,7 +182,7 @@ class Workers:
         except TimeoutError:
             message = f"killed after {self.timeout_s * times:g} s; if the task needs longer, "
             return WorkerTimeoutError(f"{message}raise timeout_s")
-        except ProcessExpired as error:
+        except pebble.ProcessExpired as error:
             return self._death(error.exitcode, times)
         except Exception as error:
             return typed(error)
@@ -215,14 +219,14 @@ def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipe
 
 
 @contextlib.contextmanager
-def _pool(workers: Workers) -> Iterator[ProcessPool]:
+def _pool(workers: Workers) -> Iterator[pebble.ProcessPool]:
     """Provide a pool for a `with` block. An exception in the block kills the running tasks."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted(_preloaded))
     home = copies().folder
     with _naming_after(home):
         _ensure_running()
-        pool = ProcessPool(
+        pool = pebble.ProcessPool(
             max_workers=workers.count,
             context=context,
             initializer=_set_limits,

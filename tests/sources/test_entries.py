@@ -31,7 +31,8 @@ from frames_pipeline import (
 )
 from frames_pipeline.container.media import Media
 from frames_pipeline.sources.entries import describe_passed_over
-from frames_pipeline.sources.videos import SUFFIXES, Listing, Video, VideoSource
+from frames_pipeline.sources.suffixes import SUFFIXES
+from frames_pipeline.sources.videos import Listing, Video, VideoSource
 from frames_pipeline.text.keys import key_of, name_of
 from tests.entries import GOOD, IN_2099, PASSED_OVER, as_nobody, fill, within
 from tests.videos import X264, make_video

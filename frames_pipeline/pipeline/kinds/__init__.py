@@ -21,6 +21,7 @@ from frames_pipeline.pipeline.kinds.base import (
     part_of,
     provider_version,
 )
+from frames_pipeline.tables import CatalogRow, DecisionRow, Row
 
 __all__ = [
     "DEFAULT",
@@ -30,6 +31,8 @@ __all__ = [
     "DerivedKind",
     "DerivedReport",
     "PooledKind",
+    "catalog_parts",
+    "catalog_rows",
     "derived_tables",
     "kind_of",
     "maker_of",
@@ -62,3 +65,18 @@ def derived_tables() -> tuple[str, ...]:
         for kind in KINDS.values()
         for table in (kind.table, *([kind.pooled.table] if kind.pooled else []))
     )
+
+
+def catalog_parts() -> dict[str, CatalogPart]:
+    """Return what kinds add to the catalog, by kind."""
+    return {name: kind.catalog for name, kind in KINDS.items() if kind.catalog is not None}
+
+
+def catalog_rows() -> list[type[Row]]:
+    """Return the parts of the catalog's rows; the decision follows the first part it judges."""
+    parts: list[type[Row]] = [CatalogRow]
+    for part in catalog_parts().values():
+        parts.append(part.row)
+        if part.is_judged and DecisionRow not in parts:
+            parts.append(DecisionRow)
+    return parts

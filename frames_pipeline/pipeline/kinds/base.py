@@ -9,17 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import SourceError
-from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider, provider_parameters
-from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
-from frames_pipeline.tables import FrameRef, Maker, Row, TableInfo
+from frames_pipeline.tables import Maker, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from frames_pipeline.frames import FrameBatch
+    from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef, TableInfo
+else:
+    pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
 P = TypeVar("P", bound=Provider)
 A = TypeVar("A")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import FramesPipelineError
-from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.captioning import (
     Caption,
     CaptionProvider,
@@ -27,8 +24,17 @@ from frames_pipeline.pipeline.kinds.base import (
     DerivedReport,
     maker_of,
 )
-from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.tables import CaptionRow, FrameRef, Row, frames_fields
+from frames_pipeline.tables import CaptionRow, Row, frames_fields
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from frames_pipeline.frames import FrameBatch
+    from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
+else:
+    pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
 
 def caption_rows(ref: FrameRef, caption: Caption, *, provider: CaptionProvider) -> pa.Table:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.embedding import EmbeddingProvider, open_embedding_provider
 from frames_pipeline.pipeline.kinds.base import (
     DEFAULT,
@@ -24,16 +19,26 @@ from frames_pipeline.pipeline.kinds.base import (
     PooledKind,
     maker_of,
 )
-from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.tables import (
     ClipEmbeddingRow,
     EmbeddingRow,
-    FrameRef,
     Row,
     embeddings_schema,
     frame_columns,
     pooled_rows,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from numpy.typing import NDArray
+
+    from frames_pipeline.frames import FrameBatch
+    from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
+else:
+    np, pa, pc = lazy_module("numpy"), lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
 
 def embedding_rows(

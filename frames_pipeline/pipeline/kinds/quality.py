@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models.quality import FrameQuality, QualityProvider, open_quality_provider
 from frames_pipeline.pipeline.kinds.base import (
     AssetInfo,
@@ -19,8 +16,17 @@ from frames_pipeline.pipeline.kinds.base import (
     DerivedReport,
     maker_of,
 )
-from frames_pipeline.pipeline.workspace import Workspace
-from frames_pipeline.tables import QUALITY, FrameRef, FrameRow, QualityRow, Row, frame_columns
+from frames_pipeline.tables import FrameRow, QualityRow, Row, frame_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from frames_pipeline.frames import FrameBatch
+    from frames_pipeline.pipeline.workspace import Workspace
+    from frames_pipeline.tables import FrameRef
+else:
+    pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
 MEANS: Final = {
     "sharpness": "sharpness",
@@ -43,10 +49,11 @@ def quality_rows(ref: FrameRef, quality: FrameQuality, *, provider: QualityProvi
     if len(quality) != len(ref.positions):
         message = f"{provider.name} measured {len(quality)} frames, not {len(ref.positions)}"
         raise ConfigError(message)
-    measures = set(QUALITY.names) - set(FrameRow.schema().names)
+    shared = {column.name for column in FrameRow.columns()}
+    measures = [column.name for column in QualityRow.columns() if column.name not in shared]
     nothing: dict[str, Any] = {name: [None] * len(quality) for name in measures}
     columns = frame_columns(ref, maker_of(provider)) | nothing | quality.columns()
-    return pa.Table.from_pydict(columns, schema=QUALITY)
+    return pa.Table.from_pydict(columns, schema=QualityRow.schema())
 
 
 @dataclass(frozen=True, slots=True)

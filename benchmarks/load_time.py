@@ -1,0 +1,64 @@
+"""`python -m benchmarks.load_time`: CPU time to load the code location, against Dagster's own.
+
+Three programs take turns, so that a busy machine slows all alike; the least of each counts. Their
+bytecode is cached, as in an installed package. The last one loads the definitions as a code server
+does. `-X importtime` says where the time goes: `python -X importtime -c "import dagster_defs"`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+
+PROGRAMS = {
+    "import dagster": "import dagster",
+    "import dagster_defs.definitions": "import dagster_defs.definitions",
+    "load the definitions": "from dagster_defs.definitions import defs; "
+    "defs().get_repository_def()",
+}
+LIMIT = 1.5
+"""The definitions load in so many times the CPU time of importing Dagster."""
+
+
+def user_seconds(program: str, environment: Mapping[str, str]) -> float:
+    """Return the CPU time of a new interpreter in user mode, in seconds."""
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        message = f"{program!r} ended with {process.returncode}; run it to see why"
+        raise RuntimeError(message)
+    return usage.ru_utime
+
+
+def least_seconds(runs: int) -> dict[str, float]:
+    """Return the least CPU time of each program over some runs, in turn."""
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = {
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        } | {"PYTHONPYCACHEPREFIX": bytecode}
+        for program in PROGRAMS.values():
+            user_seconds(program, environment)  # compiles
+        least = dict.fromkeys(PROGRAMS, float("inf"))
+        for _ in range(runs):
+            for name, program in PROGRAMS.items():
+                least[name] = min(least[name], user_seconds(program, environment))
+    return least
+
+
+def main() -> None:
+    """Print a row per program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, help="runs of each program")
+    least = least_seconds(parser.parse_args().runs)
+    dagster, *_ = least.values()
+    print("| program | CPU seconds | times `import dagster` |\n|---|---|---|")
+    for name, seconds in least.items():
+        print(f"| {name} | {seconds:.2f} | {seconds / dagster:.2f} |")
+    print(f"\nThe limit for the definitions is {LIMIT}.")
+
+
+if __name__ == "__main__":
+    main()
