@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Backend, Decoder, Setting
-from frames_pipeline.decoding.device import check_available
 from frames_pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from frames_pipeline.signature import FrameExtractionSignature
 
 _GPU: Final = Setting("gpu", 0, "Index of the GPU, as CUDA counts them.")
 _THREADS: Final = Setting(
@@ -62,17 +58,3 @@ def open_decoder(decoder: Decoder | str | None = None) -> Decoder:
         message = f"no decoder {decoder!r}; choose one of {', '.join(DECODERS)}"
         raise ConfigError(message)
     return DECODERS[decoder]()
-
-
-def check_pixels(signatures: Iterable[FrameExtractionSignature], decoder: Decoder) -> None:
-    """Check that a decoder supports the `pixels` of signatures.
-
-    Raises:
-        ConfigError: `pixels="cuda"` with another decoder than `nvdec`, or without torch.
-    """
-    for signature in signatures:
-        if signature.pixels == "cuda":
-            if decoder.name != "nvdec":
-                message = f"pixels='cuda' needs decoder 'nvdec', and {decoder.name!r} was chosen; "
-                raise ConfigError(message + "choose nvdec, or pixels='swscale'")
-            check_available(signature.interpolation)
