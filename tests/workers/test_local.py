@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pebble
 import psutil
 import pytest
-from pebble import ProcessPool
 
 from frames_pipeline import (
     ConfigError,
@@ -34,7 +34,6 @@ from frames_pipeline import (
     WorkerTimeoutError,
 )
 from frames_pipeline.errors import ClipFault, detail_of
-from frames_pipeline.workers import local
 from frames_pipeline.workers.local import Workers
 from tests.services import is_at_work
 from tests.waiting import processor_seconds, wait_for
@@ -395,10 +394,11 @@ def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
 ) -> None:
     """The next task comes when the pool has noticed."""
     pid = tmp_path / "pid"
-    pools: list[ProcessPool] = []
+    pools: list[pebble.ProcessPool] = []
+    real = pebble.ProcessPool
 
-    def opened(**parameters: Any) -> ProcessPool:
-        pools.append(ProcessPool(**parameters))
+    def opened(**parameters: Any) -> pebble.ProcessPool:
+        pools.append(real(**parameters))
         return pools[0]
 
     def tasks() -> Iterator[str]:
@@ -410,7 +410,7 @@ def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
         wait_for(lambda: not pools[0].active, name="the end of the pool")
         yield ""
 
-    monkeypatch.setattr(local, "ProcessPool", opened)
+    monkeypatch.setattr("frames_pipeline.workers.local.pebble.ProcessPool", opened)
 
     with pytest.raises(TransientError, match="killed between tasks; run it again"):
         list(Workers(1).map(write_pid, tasks()))
