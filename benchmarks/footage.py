@@ -1,4 +1,4 @@
-"""The videos that are measured: the corpus, and longer ones looped from it without re-encoding."""
+"""Videos to measure: the corpus, and longer ones looped from it without re-encoding."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import av
 from av.video.stream import VideoStream
 
 CORPUS = Path(os.environ.get("FRAMES_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
-"""Where the `bench` folder of ten-second videos is."""
+"""Folder that contains `bench`, the folder of ten-second videos."""
 
 
 def footage(name: str, *, loops: int, cache: Path) -> Path:
-    """A video of the corpus, played a number of times."""
+    """Return the path of a corpus video, looped a number of times."""
     source = CORPUS / "bench" / name
     if loops == 1:
         return source
@@ -27,7 +27,7 @@ def footage(name: str, *, loops: int, cache: Path) -> Path:
 
 
 def _loop(source: Path, made: Path, loops: int) -> None:
-    """Write the packets of a video again and again, each time later by its length."""
+    """Write the packets of a video repeatedly, each time shifted by its length."""
     with av.open(str(made), "w") as writer:
         copy: VideoStream | None = None
         for loop in range(loops):
@@ -37,7 +37,7 @@ def _loop(source: Path, made: Path, loops: int) -> None:
                 length = stream.duration or 0
                 for packet in reader.demux(stream):
                     if packet.pts is None or packet.dts is None:
-                        continue  # the last, which is empty
+                        continue  # the last packet is empty
                     packet.pts += loop * length
                     packet.dts += loop * length
                     packet.stream = copy

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.gpu`: the GPU's decoder against the CPU's, on one machine.
+"""`python -m benchmarks.gpu`: compare GPU and CPU decoding on one machine.
 
     throughput   clips of every codec, in worker processes on the CPU, or on the GPU
-    latency      one clip after the other
-    crossover    the work from which on the GPU is faster, which is what `auto` goes by
+    latency      one clip at a time
+    crossover    amount of work from which the GPU is faster, which `auto` uses
 
-Peers that are not installed are left out, and said to be. Nothing of this has run on a GPU yet.
+Tools that are not installed are reported and left out. This has not run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FILES: Final = (
     "av1_720.mp4",
 )
 SECONDS: Final = (0.1, 0.5, 1, 2, 5, 10)
-"""Lengths of the clips that the crossover is looked for with."""
+"""Clip lengths to find the crossover with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How clips are decoded."""
+    """A way to decode clips."""
 
     name: str
     decoder: str
@@ -64,26 +64,26 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How a way did."""
+    """Figures of one way."""
 
     clips_per_s: float
     frames_per_s: float
     decoder_percent: float
-    """Utilisation of the GPU's decoders on average, as its driver says; -1 where nobody says."""
+    """Average utilisation of the GPU's decoders, from its driver; -1 if unknown."""
 
 
 def main() -> None:
     """Measure, and print a page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--decoders", nargs="+", default=["pyav", "nvdec", "nvdec-cuda"])
-    parser.add_argument("--clips", type=int, default=64, help="clips of each file")
-    parser.add_argument("--sessions", type=int, default=4, help="processes that share the GPU")
+    parser.add_argument("--clips", type=int, default=64, help="Clips per file.")
+    parser.add_argument("--sessions", type=int, default=4, help="Processes that share the GPU.")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     if not (CORPUS / "bench").is_dir():
         sys.exit(f"no videos in {CORPUS / 'bench'}; set FRAMES_CORPUS")
     for decoder in {name.partition("-")[0] for name in arguments.decoders}:
-        open_decoder(decoder)  # raises, and says what to do
+        open_decoder(decoder)  # raises an error with advice
     ways = [_way(name, arguments.sessions) for name in arguments.decoders]
     print("\n".join(_head()))
     print("\n## Throughput\n")
@@ -130,7 +130,7 @@ def _throughput(ways: Sequence[Way], clips: int, rounds: int) -> Iterator[str]:
 
 
 def _spread(way: Way, path: Path, clips: int, rounds: int) -> Figures:
-    """Clips in worker processes that have decoded one before."""
+    """Measure clips in worker processes that have decoded one before."""
     with ProcessPoolExecutor(way.processes, mp_context=get_context("spawn")) as pool:
         list(pool.map(_extract, [(path, way)] * 4 * way.processes))
         taken, frames, busy = [], 0, []
@@ -170,7 +170,7 @@ def _crossover(ways: Sequence[Way], rounds: int) -> Iterator[str]:
 
 
 def _timed(way: Way, path: Path, seconds: float, rounds: int) -> float:
-    """Median of the seconds that the start of a video takes, in this process."""
+    """Return the median seconds to decode the start of a video in this process."""
     taken = []
     for _ in range(rounds + 1):
         since = time.perf_counter()
@@ -221,7 +221,7 @@ PEERS: Final[dict[str, Callable[[Path], None]]] = {
 
 @contextmanager
 def _watching() -> Iterator[list[float]]:
-    """Utilisation of the GPU's decoders, asked of its driver several times a second."""
+    """Collect the utilisation of the GPU's decoders several times a second."""
     percents: list[float] = []
     stop = threading.Event()
 
@@ -241,11 +241,11 @@ def _watching() -> Iterator[list[float]]:
             thread.join()
 
 
-def _ask_driver(what: str) -> str:
-    """What `nvidia-smi` says of the first GPU; empty where there is none."""
+def _ask_driver(query: str) -> str:
+    """Return a value of `nvidia-smi` for the first GPU; empty if there is none."""
     if not shutil.which("nvidia-smi"):
         return ""
-    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits", "--id=0"]
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "--id=0"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 

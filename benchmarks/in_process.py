@@ -1,4 +1,4 @@
-"""Run tasks in the calling process, where its clock counts them and a test's patches apply."""
+"""Run tasks in the calling process, so that its clock counts them and a test's patches apply."""
 
 from __future__ import annotations
 

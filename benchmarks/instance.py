@@ -1,9 +1,8 @@
-"""`python -m benchmarks.instance`: what Dagster takes as batches grow.
+"""`python -m benchmarks.instance`: measure Dagster as batches grow.
 
-An instance of its own, on SQLite, gets partitions and materializations of every asset. Then the
-queries that the UI's pages send are timed against a code server, the sensor ticks, and a backfill
-of many batches is launched and submitted by the daemon's own loop. Runs are queued, and none is
-started.
+A separate instance, on SQLite, gets partitions and materializations of every asset. Then the
+queries of the UI's pages are timed against a code server, the sensor ticks, and a backfill of many
+batches is launched and submitted by the daemon's own loop. Runs are queued and never started.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from frames_pipeline.sources.batches import Batching
 
 _PARTITIONS: Final = "video_batch"
 _TIMES: Final = 3
-"""How often a query is asked."""
+"""Repetitions of each query."""
 
 _NODES: Final = """
 query Nodes { assetNodes { id assetKey { path } partitionStats {
@@ -73,9 +72,9 @@ def main() -> None:
     """Print a table per size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instance", description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[100, 1_000, 10_000])
-    parser.add_argument("--backfill", type=int, default=1_000, help="batches of the backfill")
-    parser.add_argument("--events", type=int, default=10_000, help="batches that have events")
-    parser.add_argument("--at", type=Path, help="where to work; a temporary folder")
+    parser.add_argument("--backfill", type=int, default=1_000, help="Batches in the backfill.")
+    parser.add_argument("--events", type=int, default=10_000, help="Batches with events.")
+    parser.add_argument("--at", type=Path, help="Working folder; by default a temporary one.")
     arguments = parser.parse_args()
     found = {}
     for batches in arguments.batches:
@@ -146,7 +145,7 @@ def _workspace(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext
 def _tick(
     figures: dict[str, float], workspace: WorkspaceProcessContext, instance: dg.DagsterInstance
 ) -> None:
-    """Ask the code server for ticks of the sensor, as the daemon does; it has 60 s for each."""
+    """Request ticks of the sensor from the code server, as the daemon does; each may take 60 s."""
     location = workspace.create_request_context().code_locations[0]
     repository = next(iter(location.get_repositories().values()))
     sensor = repository.get_sensor("video_batches")
@@ -165,7 +164,7 @@ def _materialize(
     instance: dg.DagsterInstance,
     keys: Sequence[str],
 ) -> None:
-    """An event per asset and batch, as a run leaves them, but for their metadata."""
+    """Record an event per asset and batch, as a run does, without metadata."""
     nodes = sorted(workspace.create_request_context().asset_graph.materializable_asset_keys)
     with _timed(figures, "events, s"):
         for key in keys:
@@ -219,7 +218,7 @@ def _backfill(
     instance: dg.DagsterInstance,
     keys: Sequence[str],
 ) -> None:
-    """Launch a backfill as the UI does, and do what the daemon does until its runs are queued."""
+    """Launch a backfill as the UI does, and act as the daemon until its runs are queued."""
     graph = workspace.create_request_context().asset_graph
     selection = [{"path": list(key.path)} for key in sorted(graph.materializable_asset_keys)]
     params = {"params": {"assetSelection": selection, "partitionNames": list(keys)}}
@@ -230,7 +229,7 @@ def _backfill(
     logger = logging.getLogger("backfill")
     while instance.get_runs_count() - before < len(keys):
         since = time.perf_counter()
-        with ThreadPoolExecutor(4) as pool:  # as the daemon's own
+        with ThreadPoolExecutor(4) as pool:  # like the daemon's own pool
             errors = [
                 error
                 for error in execute_backfill_iteration(

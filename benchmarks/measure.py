@@ -1,7 +1,7 @@
-"""Runs of several tools in turn, so that a machine that slows down slows them all.
+"""Run several tools in turn, so that a slower machine slows all of them.
 
-Ratios are taken round by round, between runs that are seconds apart; their median holds on a
-machine whose speed drifts, where a ratio of medians does not.
+Ratios are taken within each round, between runs that are seconds apart. Their median holds on a
+machine with drifting speed, where a ratio of medians does not.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from benchmarks.worker import MISSING, Run, run, worker
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a tool took for a scenario: medians over the rounds."""
+    """Costs of a tool for a scenario: medians over the rounds."""
 
     cpu: float
-    """Seconds of processor time."""
+    """CPU seconds."""
     wall: float
     """Seconds."""
     memory: int
-    """Bytes by which a fresh process grew in its first run."""
+    """Growth of a fresh process in its first run, in bytes."""
     frames: int
-    """Different frames that came."""
+    """Number of distinct frames returned."""
     rounds: tuple[float, ...]
-    """Seconds of processor time of each round."""
+    """CPU seconds of each round."""
 
     def times(self, other: Figures) -> float:
-        """How many times the other's processor time it takes: the median over the rounds."""
+        """Return the ratio to the other's CPU time: the median over the rounds."""
         return median(mine / its for mine, its in zip(self.rounds, other.rounds, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How every tool did in a scenario."""
+    """Figures of every tool in a scenario."""
 
     scenario: Scenario
     figures: dict[str, Figures]
     failures: dict[str, str]
-    """Why a tool has no figures."""
+    """Reasons for missing figures, by tool."""
     versions: dict[str, str]
 
 
@@ -56,7 +56,7 @@ def measure(
     cache: Path,
     say: Callable[[str], None],
 ) -> Result:
-    """Each tool in a process of its own: one run that counts for memory, then rounds in turn."""
+    """Measure each tool in its own process: a first run for memory, then rounds in turn."""
     wanted = request(scenario.path(cache), scenario)
     runs: dict[str, list[Run]] = {}
     failures: dict[str, str] = {}
@@ -70,7 +70,9 @@ def measure(
         for number in range(rounds + 1):
             say(f"{scenario.name}: {'first run' if number == 0 else f'round {number}'}")
             able = [tool for tool in tools if tool not in failures]
-            start = number % max(len(able), 1)  # nobody always runs after the same other one
+            start = number % max(
+                len(able), 1
+            )  # rotate, so that no tool always follows the same other one
             for tool in able[start:] + able[:start]:
                 outcome = run(workers[tool])
                 if isinstance(outcome, Run):

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.overhead`: what everything but decoding costs: starting, and doing nothing.
+"""`python -m benchmarks.overhead`: costs of everything but decoding: start, and runs without work.
 
-- Start: processor seconds of a process that imports Dagster, of one that also loads a project with
-  one asset, and of one that loads this code location, definitions and all; medians, in turns.
-- Nothing to do: a batch of many clips is materialized, and then again. Seconds of each step of the
-  second run, from its start to its success, so with Dagster's share of it.
+- Start: CPU seconds of a process that imports Dagster, of one that also loads a project with one
+  asset, and of one that loads this code location with all definitions; medians, in turns.
+- Nothing to do: a batch of many clips is materialized twice. Seconds of each step of the second
+  run, from its start to its success, including Dagster's share.
 """
 
 from __future__ import annotations

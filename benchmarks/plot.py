@@ -1,4 +1,4 @@
-"""The figures as a picture: processor time as multiples of the floor, a row per scenario."""
+"""Plot CPU time as multiples of the minimal decode, a row per scenario."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.measure import Result
 
 
 def write_plot(results: Sequence[Result], path: Path) -> None:
-    """A dot per tool and scenario. Nothing is written where matplotlib is missing."""
+    """Plot a dot per tool and scenario. Does nothing without matplotlib."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -41,7 +41,7 @@ def write_plot(results: Sequence[Result], path: Path) -> None:
 def write_curves(
     curves: Mapping[str, Sequence[tuple[float, float]]], path: Path, x: str, y: str
 ) -> None:
-    """A line per name over a logarithmic x. Nothing is written where matplotlib is missing."""
+    """Plot a line per name over a logarithmic x. Does nothing without matplotlib."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415

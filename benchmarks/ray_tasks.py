@@ -1,9 +1,9 @@
-"""What a task costs on a Ray cluster, against one on this machine.
+"""Compare the cost of a task on a Ray cluster and on this machine.
 
     python -m benchmarks.ray_tasks --address 127.0.0.1:6379
 
-Tasks do nothing, so all that is measured is what lies around them. The first pass, which starts
-processes and imports the libraries, is not counted.
+Tasks do nothing, so only the overhead is measured. The first pass, which starts processes and
+imports libraries, is not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from frames_pipeline.workers.ray import RayWorkers
 
 
 def seconds_per_task(workers: Workers, tasks: int) -> float:
-    """Wall-clock seconds of a task, tasks at a time included."""
+    """Return the wall-clock seconds of a task, with concurrent tasks."""
     list(workers.map(abs, range(2 * workers.count)))
     since = time.perf_counter()
     done = dict(workers.map(abs, range(tasks)))
@@ -29,7 +29,7 @@ def seconds_per_task(workers: Workers, tasks: int) -> float:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address", required=True, help="of the cluster: 127.0.0.1:6379")
+    parser.add_argument("--address", required=True, help="Address of the cluster: 127.0.0.1:6379.")
     parser.add_argument("--tasks", type=int, default=100)
     options = parser.parse_args()
     print("| workers | ms per task |\n|---|---:|")

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.readers`: what a frame costs a training loop; docs/measurements/readers.md.
+"""`python -m benchmarks.readers`: cost per frame for training; see docs/measurements/readers.md.
 
-The same clips and sizes for all: from the store, from WebDataset shards of JPEG, and decoded on the
-fly by torchcodec. Every reader has a process of its own, with one thread of its own, and runs in
-turn with the others. The samples are windows of frames as uint8 tensors; no model sees them.
+All readers get the same clips and sizes: from the store, from WebDataset shards of JPEG, and
+decoded on the fly by torchcodec. Every reader has its own process with one thread, and runs in turn
+with the others. The samples are windows of frames as uint8 tensors, without a model.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NEXT: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every reader reads."""
+    """The common input of all readers."""
 
     folder: Path
     size: int
@@ -71,7 +71,7 @@ def _store(task: Task) -> Iterator[int]:
 
 
 def _zarr(task: Task) -> Iterator[int]:
-    """Any Zarr reader: windows of the array, which nothing compares with the commit."""
+    """Read as any Zarr reader does: windows of the array, unchecked against the commit."""
     import torch
 
     frames = open_frames(task.folder / "store", signature=task.signature)
@@ -82,7 +82,7 @@ def _zarr(task: Task) -> Iterator[int]:
 
 
 def _webdataset(task: Task) -> Iterator[int]:
-    """A sample is a clip; its pictures are decoded by Pillow, as webdataset does by default."""
+    """Read clips as samples; Pillow decodes the pictures, as is webdataset's default."""
     import torch
     import webdataset  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def _webdataset(task: Task) -> Iterator[int]:
 
 
 def _torchcodec(task: Task) -> Iterator[int]:
-    """Windows in order, from one decoder per video: torchcodec's best case."""
+    """Read windows in order from one decoder per video: torchcodec's best case."""
     import torch
     from torchcodec.decoders import VideoDecoder  # noqa: PLC0415
     from torchcodec.transforms import Resize  # noqa: PLC0415
@@ -125,7 +125,7 @@ READERS: Final[dict[str, Callable[[Task], Iterator[int]]]] = {
 
 
 def prepare(task: Task) -> tuple[int, int]:
-    """Fill the store and the shards; returns the bytes of each."""
+    """Fill the store and the shards; return the bytes of each."""
     store = FrameStore(task.folder / "store", durable=False)
     for video in _VIDEOS:
         frames = extract_frames(CORPUS / "bench" / video, [task.signature])
@@ -152,7 +152,7 @@ def _serve(connection: Connection[Any, Any], name: str, task: Task) -> None:
 
 
 def measure(task: Task, rounds: int) -> dict[str, list[tuple[int, float, float]]]:
-    """(frames, CPU seconds, wall seconds) of every round, by reader; a first run does not count."""
+    """Return (frames, CPU seconds, wall seconds) of every round but the first, by reader."""
     context = multiprocessing.get_context("spawn")
     ends: dict[str, Connection[Any, Any]] = {}
     for name in READERS:
@@ -171,7 +171,7 @@ def measure(task: Task, rounds: int) -> dict[str, list[tuple[int, float, float]]
 
 
 def report(task: Task, rounds: int) -> str:
-    """A table of one size."""
+    """Return a table of one size."""
     stored, exported = prepare(task)
     runs = measure(task, rounds)
     [count] = {frames for found in runs.values() for frames, _, _ in found}
@@ -198,8 +198,8 @@ def report(task: Task, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="runs that count, per reader")
-    parser.add_argument("--docs", type=Path, default=_DOCS, help="where the report goes")
+    parser.add_argument("--rounds", type=int, default=9, help="Measured runs per reader.")
+    parser.add_argument("--docs", type=Path, default=_DOCS, help="Folder for the report.")
     arguments = parser.parse_args()
     tools = ("torch", "torchcodec", "webdataset", "zarr", "pillow")
     today = datetime.now(UTC).date()

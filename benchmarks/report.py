@@ -1,4 +1,4 @@
-"""The figures as a page: machine, versions, tables, a plot."""
+"""Write the figures as a page: machine, versions, tables, a plot."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _NEXT: Final = """\
 def write_report(
     results: Sequence[Result], cores: Sequence[Spent], *, docs: Path, command: str
 ) -> str:
-    """Write the page and its plot; returns the page."""
+    """Write the page and its plot; return the page."""
     tools = list(dict.fromkeys(tool for result in results for tool in result.versions))
     versions = {tool: text for result in results for tool, text in result.versions.items()}
     head = _HEAD.format(

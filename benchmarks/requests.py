@@ -1,6 +1,6 @@
-"""`python -m benchmarks.requests`: what each step asks of a bucket, on an S3 server of its own.
+"""`python -m benchmarks.requests`: count the requests of each step to a local S3 server.
 
-A batch of videos of one clip each, and of videos of several; one signature.
+Measures a batch of videos with one clip each, and one with several clips; one signature.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _table(s3: S3, videos: int, clipping: Clipping) -> None:
 
 
 def _checks(workspace: Workspace, key: str) -> None:
-    """What the checks ask that look at every clip."""
+    """Run the checks that read every clip."""
     manifest = workspace.store.manifest(key, _SIGNATURE)
     described = workspace.store.describe(manifest)
     assert workspace.store.verify_manifest(manifest).ok

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.scale`: what a tick of the sensor costs as videos and batches grow.
+"""`python -m benchmarks.scale`: cost of a sensor tick as videos and batches grow.
 
-Files are empty and runs are not started: what is measured is the listing, the batches, the
-partitions, and the comparison with what was observed.
+Files are empty and runs are never started. Measured are the listing, the batches, the partitions,
+and the comparison with earlier observations.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from dagster_defs.attributes import BatchingAttributes, Signature, Whole
 from frames_pipeline.pipeline import Workspace, discover, observe_videos
 
 _FOLDER = 1000
-"""Files of one folder."""
+"""Files per folder."""
 _OBSERVED = 600
-"""Batches that were observed: more than three ticks look at."""
+"""Observed batches: more than three ticks check."""
 
 
 def main() -> None:

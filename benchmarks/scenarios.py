@@ -1,4 +1,4 @@
-"""What is measured: which frames of which video."""
+"""Scenarios: the videos and frames to measure."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _SLOW: Final = frozenset({"decord", "torchcodec exact"})
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Frames that are asked of a video in one go."""
+    """Frames to extract from a video in one call."""
 
     name: str
-    """How the command line calls it."""
+    """Name on the command line."""
     file: str
     """A ten-second video of the corpus."""
     signatures: tuple[FrameExtractionSignature, ...]
     loops: int = 1
-    """How many times the video is played."""
+    """Number of times that the video is looped."""
     spans: tuple[Span, ...] = (None,)
     """The clips."""
     too_long_for: frozenset[str] = frozenset()
-    """Tools that are left out: they decode from the start, which would take minutes."""
+    """Tools to leave out: they decode from the start, which would take minutes."""
     most_rounds: int = 100
-    """More rounds are not worth their time."""
+    """Maximum number of rounds."""
 
     def path(self, cache: Path) -> Path:
-        """The video, made if need be."""
+        """Return the video's path; make it if needed."""
         return footage(self.file, loops=self.loops, cache=cache)
 
     def suits(self, tool: str) -> bool:
-        """Whether a tool is run."""
+        """Return whether to run a tool."""
         return tool not in self.too_long_for
 
 

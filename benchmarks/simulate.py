@@ -1,12 +1,12 @@
-"""`python -m benchmarks.simulate`: what each step costs per video, however many there are.
+"""`python -m benchmarks.simulate`: cost of each step per video, at any number of videos.
 
-Everything runs as it does for real, but for three things: videos have six frames and differ in a
-few bytes, tasks run in this process instead of a pool, and local files are not synced. What real
-clips take to decode is measured on the corpus once, drawn for every clip, and counted, not spent.
+Everything is real except three things: videos have six frames and differ in a few bytes, tasks run
+in this process instead of a pool, and local files are not synced. The decoding time of real clips
+is measured on the corpus once, drawn at random for every clip, and added instead of spent.
 
-Above `--clips`, videos are listed, sealed and registered, and nothing is extracted. What else the
-machine does changes its pace by half, so each size is compared with chains of `_SMALL` videos that
-are run in turn with it, from time to time, in the same process.
+Above `--clips`, videos are listed, sealed and registered, but not extracted. Other work on the
+machine changes its speed by half. So each size is compared with chains of `_SMALL` videos, run in
+turn with it in the same process.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _FOLDER: Final = 1000
-"""Videos of one folder."""
+"""Videos per folder."""
 _SIGNATURE: Final = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 _REAL: Final = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
 _CORPUS: Final = (
@@ -66,45 +66,45 @@ _CORPUS: Final = (
 _SMALL: Final = 100
 """Videos of a chain to compare with."""
 _BESIDE: Final = 16
-"""How many of those are run beside a size."""
+"""Number of such chains per size."""
 _BATCHING: Final = Batching(batch_size=32, max_wait_s=0)
 PER_CLIP: Final = (
     "list and seal", "look again", "partitions", "observe", "cut", "extract and store", "embed",
     "catalog", "nothing to do", "verify", "collect garbage", "open all", "query catalog",
 )  # fmt: skip
-"""Steps, in their order."""
+"""Steps, in order."""
 
 
 @dataclass
 class Spent:
-    """What one size took."""
+    """Costs of one size."""
 
     videos: int
     clips: int
     seconds: dict[str, float] = field(default_factory=dict)
-    """Processor seconds by step."""
+    """CPU seconds by step."""
     beside: dict[str, float] = field(default_factory=dict)
-    """Processor seconds by step of a chain of `_SMALL` videos, the mean of those run in turn."""
+    """CPU seconds by step of a chain of `_SMALL` videos: the mean of the chains run in turn."""
     decode: float = 0.0
-    """Processor seconds that real clips would have taken to decode: drawn."""
+    """CPU seconds to decode real clips, drawn at random."""
     wall: dict[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of single calls, by what they are."""
+    """Wall-clock seconds of single calls, by name."""
     sizes: dict[str, float] = field(default_factory=dict)
     """Bytes and counts."""
 
     def per_clip(self, *steps: str) -> float:
-        """Milliseconds of processor time per video."""
+        """Return the CPU milliseconds per video."""
         return 1000 * sum(self.seconds[step] for step in steps) / self.videos
 
     def ratio(self, *steps: str) -> float:
-        """The same as a multiple of what it takes per video where there are few."""
+        """Return the CPU time per video relative to that with few videos."""
         small = 1000 * sum(self.beside[step] for step in steps) / _SMALL
         return self.per_clip(*steps) / small
 
 
 @dataclass
 class Clock:
-    """Adds up processor time by step."""
+    """Adds up CPU time by step."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -119,10 +119,12 @@ def main() -> None:
     """Print the tables, and draw the curves."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=__doc__)
     parser.add_argument("--videos", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--clips", type=int, default=100_000, help="the most that are extracted")
-    parser.add_argument("--at", type=Path, help="where to work; a temporary folder")
-    parser.add_argument("--into", type=Path, help="a folder to keep figures in, a file per size")
-    parser.add_argument("--plot", type=Path, help="an SVG to draw the curves into")
+    parser.add_argument(
+        "--clips", type=int, default=100_000, help="Maximum number of clips to extract."
+    )
+    parser.add_argument("--at", type=Path, help="Working folder; by default a temporary one.")
+    parser.add_argument("--into", type=Path, help="Folder to keep figures in, a file per size.")
+    parser.add_argument("--plot", type=Path, help="SVG file for the curves.")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -144,7 +146,7 @@ def main() -> None:
 
 
 def _kept(videos: int, arguments: argparse.Namespace) -> Spent:
-    """The figures of a size: read, if they are kept, or made in a process of their own."""
+    """Return the figures of a size: stored ones, or new ones from a separate process."""
     kept = arguments.into / f"{videos}.json" if arguments.into else None
     if kept is not None and kept.exists():
         return Spent(**json.loads(kept.read_text()))
@@ -159,13 +161,13 @@ def _kept(videos: int, arguments: argparse.Namespace) -> Spent:
 
 
 def simulate(videos: int, folder: Path, *, extracts: bool) -> Spent:
-    """Run the chain on so many videos, and small ones in turn with it."""
+    """Run the chain on a number of videos, and small chains in turn with it."""
     _Chain(folder / "warm", _SMALL, Clock()).run(extracts=True)  # imports and first calls
     small, chain = Clock(), _Chain(folder / "large", videos, Clock())
     done = 0
 
     def beside(share: float) -> None:
-        """Run small chains, so that by now that share of them is done."""
+        """Run small chains until this share of them is done."""
         nonlocal done
         while done < share * _BESIDE:
             with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -187,7 +189,7 @@ def simulate(videos: int, folder: Path, *, extracts: bool) -> Spent:
 
 
 class _Chain:
-    """Some videos, and everything that is made of them."""
+    """Some videos, and everything made from them."""
 
     def __init__(self, folder: Path, videos: int, clock: Clock) -> None:
         self.videos, self.clock = videos, clock
@@ -198,7 +200,7 @@ class _Chain:
         self.workspace = self.opened()
 
     def opened(self) -> Workspace:
-        """The workspace as a process that starts anew has them."""
+        """Return the workspace as a new process opens it."""
         root = str(self.root)
         return Workspace(
             VideoSource(str(self.source)),
@@ -215,7 +217,7 @@ class _Chain:
         self.wall[name] = time.perf_counter() - since
 
     def run(self, *, extracts: bool, beside: Callable[[float], None] = lambda _: None) -> None:
-        """Do every step, and tell `beside` how much of it is done."""
+        """Run every step, and call `beside` with the share done."""
         later = time.time() + 10
         with self.step("list and seal"):
             sealed = discover(self.workspace, _BATCHING, now=later).sealed
@@ -296,7 +298,7 @@ def _asked(query: str) -> list[tuple[Any, ...]]:
 
 
 def write_videos(source: Path, count: int) -> None:
-    """Videos that play alike and differ in bytes: a box that players pass over has a number."""
+    """Write videos with equal frames and different bytes: a box that players skip has a number."""
     with tempfile.TemporaryDirectory() as folder:
         content = _tiny(Path(folder) / "tiny.mp4").read_bytes()
     for number in range(count):
@@ -322,7 +324,7 @@ def _tiny(path: Path) -> Path:
 
 
 def _drawn(clips: int) -> float:
-    """Processor seconds that so many clips of ten seconds take, drawn from those of the corpus."""
+    """Return CPU seconds to decode clips of ten seconds, drawn from the corpus."""
     measured = []
     for name in _CORPUS:
         video = footage(name, loops=1, cache=Path())
@@ -335,7 +337,7 @@ def _drawn(clips: int) -> float:
 
 
 def tables(found: list[Spent]) -> Iterator[str]:
-    """Markdown: processor time per video, with the ratio to few videos; calls; sizes."""
+    """Yield Markdown: CPU time per video with its ratio to few videos; calls; sizes."""
     yield f"| CPU per video, ms | {' | '.join(f'{one.videos:,}' for one in found)} |"
     yield f"|---|{'---:|' * len(found)}"
     for step in PER_CLIP:

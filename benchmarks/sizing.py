@@ -1,8 +1,8 @@
-"""`python -m benchmarks.sizing FOLDER`: what is said of an extraction, and what one really takes.
+"""`python -m benchmarks.sizing FOLDER`: compare the estimate of an extraction with its real cost.
 
-Both in this process, whose clock counts them, in turn. The run is that of batches: videos are
-looked at, cut, decoded and stored. With `--bucket` requests are counted, on
-an S3 server of its own.
+Both run in this process, in turn, so that its clock counts them. The run works as for batches:
+videos are observed, cut, decoded and stored. With `--bucket` requests are counted, on a local S3
+server.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ def main() -> None:
     """Print a table of both."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizing", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sample", type=int, default=10**9, help="videos to look into; all")
-    parser.add_argument("--seeds", type=int, default=3, help="samples to take")
-    parser.add_argument("--clip-s", type=float, default=5, help="seconds of a clip")
-    parser.add_argument("--bucket", action="store_true", help="count requests")
+    parser.add_argument(
+        "--sample", type=int, default=10**9, help="Videos to sample; by default all."
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="Number of samples.")
+    parser.add_argument("--clip-s", type=float, default=5, help="Seconds per clip.")
+    parser.add_argument("--bucket", action="store_true", help="Count requests.")
     arguments = parser.parse_args()
     clipping = FixedStride(arguments.clip_s, arguments.clip_s, 0)
     source = VideoSource(str(arguments.folder))
     runs: list[dict[str, float]] = []
-    said: list[dict[str, float]] = []
+    estimates: list[dict[str, float]] = []
     errors: dict[str, float] = {}
     for seed in range(arguments.seeds):
         found = estimate_extraction(
@@ -59,13 +61,15 @@ def main() -> None:
             workers=InProcess(),
         )  # fmt: skip
         names = ("clips", "frames", "frame_bytes", "objects", "cpu_seconds", "puts", "gets")
-        said.append({name: getattr(found, name).total for name in names})
+        estimates.append({name: getattr(found, name).total for name in names})
         errors = {name: getattr(found, name).error for name in names}
         if seed == 0 or not arguments.bucket:
             runs.append(_run(arguments.folder, clipping, bucket=arguments.bucket))
-    print("| amount | said | standard error | run | said / run |\n|---|---:|---:|---:|---:|")
+    print(
+        "| amount | estimate | standard error | run | estimate / run |\n|---|---:|---:|---:|---:|"
+    )
     for name in runs[0]:
-        guess, real = median(one[name] for one in said), median(one[name] for one in runs)
+        guess, real = median(one[name] for one in estimates), median(one[name] for one in runs)
         error = errors[name]
         print(f"| {name} | {guess:,.1f} | {error:,.1f} | {real:,.1f} | {guess / real:.2f} |")
 
@@ -104,7 +108,7 @@ def _run(folder: Path, clipping: FixedStride, *, bucket: bool) -> dict[str, floa
 
 @contextlib.contextmanager
 def _requests(*, bucket: bool) -> Iterator[Any]:
-    """A bucket that counts, where one is wanted."""
+    """Provide a bucket that counts requests, if one is wanted."""
     if not bucket:
         yield None
         return

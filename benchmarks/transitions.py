@@ -1,7 +1,7 @@
-"""Videos of real shots with hundreds of transitions whose places are known: cuts, dissolves, fades.
+"""Compose videos of real shots with hundreds of known transitions: cuts, dissolves, fades.
 
-They are made of the small frames that detectors see: frames of two shots are mixed after they are
-scaled down, which is the same, to a rounding, as before.
+They consist of the small frames that detectors use. Frames of two shots are mixed after scaling,
+which equals mixing before it, to a rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from frames_pipeline.container.media import open_media
 
 Kind = Literal["cuts", "dissolves", "fades"]
 KINDS: Final[Mapping[Kind, int]] = {"cuts": 120, "dissolves": 100, "fades": 60}
-"""How many transitions a video of each kind has."""
+"""Number of transitions in a video of each kind."""
 
 SHOTS: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     "cv_Megamind.avi": ((1, 97), (99, 153), (155, 199), (201, 269)),
@@ -46,28 +46,28 @@ SHOTS: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     "tc_nasa_13013.mp4": ((50, 130), (145, 200), (204, 325)),
     "wpt_A4.ogv": ((0, 90),),
 }
-"""The shots, [start, stop), of the corpus's real videos, without any transition of their own."""
+"""Shots, [start, stop), of the corpus's real videos, without any transition inside."""
 
 Pictures = NDArray[np.float64]
 """Frames of RGB. Shape (frames, 27, 48, 3)."""
 
 
 class Composed(NamedTuple):
-    """A video that was made of shots."""
+    """A video composed of shots."""
 
     frames: NDArray[np.uint8]
     """Shape (frames, 27, 48, 3)."""
     facts: dict[str, Any]
-    """Where its transitions are, as a CUTS.json says it."""
+    """Its transitions, in the format of CUTS.json."""
 
 
 def compose(kind: Kind, seed: int, footage: Path) -> Composed:
-    """A video with `KINDS[kind]` transitions, the same for the same seed.
+    """Return a video with `KINDS[kind]` transitions, the same for the same seed.
 
     Args:
         kind: Hard cuts, dissolves of 4 to 25 frames, or fades: 4 to 17 frames to black, up to 9 of
             black, and 4 to 17 into the next shot.
-        seed: Which shots, which part of each and for how long.
+        seed: Determines the shots, their parts and lengths.
         footage: The folder of the videos in `SHOTS`.
     """
     random = np.random.default_rng(seed)
@@ -103,7 +103,7 @@ def compose(kind: Kind, seed: int, footage: Path) -> Composed:
 
 
 def _shots(random: np.random.Generator, footage: Path) -> Iterator[Pictures]:
-    """Parts of 12 to 69 frames of shots, one never after itself."""
+    """Yield parts of 12 to 69 frames of shots, never the same shot twice in a row."""
     shots = [(name, *span) for name, spans in SHOTS.items() for span in spans]
     last = -1
     while True:
@@ -118,7 +118,7 @@ def _shots(random: np.random.Generator, footage: Path) -> Iterator[Pictures]:
 
 
 def _ramp(length: int) -> NDArray[np.float64]:
-    """The share of the next picture in each of some frames, neither none nor all."""
+    """Return the share of the next picture in each frame, strictly between 0 and 1."""
     share: NDArray[np.float64] = (np.arange(length) + 1) / (length + 1)
     return share[:, None, None, None]
 

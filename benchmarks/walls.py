@@ -1,9 +1,8 @@
-"""`python -m benchmarks.walls`: what worker processes cost, against plain threads.
+"""`python -m benchmarks.walls`: cost of worker processes against threads.
 
-Sixty clips of ten seconds are extracted and stored, by worker processes with their walls and by
-as many threads of one process without any, in turns, each in a fresh interpreter, as a run is.
-Processor seconds count every process; on a machine that does other work too, they say more than
-the clock does.
+Sixty clips of ten seconds are extracted and stored, by worker processes with limits and by as many
+threads of one process without limits, in turns, each in a fresh interpreter. CPU seconds count
+every process. On a machine with other work they are a better measure than wall time.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _SIGNATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Threads(Workers):
-    """As many threads instead of processes: nothing is killed, nothing is limited."""
+    """Threads instead of processes, without limits or kills."""
 
     def map(
         self,
@@ -65,7 +64,7 @@ _KINDS: Final = {"threads": Threads, "workers": Workers}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one extraction took."""
+    """Costs of one extraction."""
 
     wall_s: float
     cpu_s: float
@@ -101,7 +100,7 @@ def _report(costs: dict[str, list[Cost]]) -> None:
 
 
 def _prepare(folder: Path, cache: Path) -> None:
-    """A sealed batch, cut into clips of ten seconds."""
+    """Make a sealed batch, cut into clips of ten seconds."""
     (folder / "videos").mkdir()
     for name in _VIDEOS:
         made = footage(name, loops=_LOOPS, cache=cache)
@@ -133,7 +132,7 @@ def _in_fresh_interpreter(kind: str, folder: Path, processes: int) -> Cost:
 
 
 def _cpu_seconds() -> float:
-    """Of this process, its children, and theirs that are gone: the fork server's workers are."""
+    """Return the CPU seconds of this process, its children, and their ended children."""
     pids = [os.getpid()]
     for thread in Path("/proc/self/task").iterdir():
         pids += map(int, (thread / "children").read_text().split())
@@ -150,8 +149,8 @@ def _workspace(folder: Path) -> Workspace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.walls", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
-    parser.add_argument("--processes", type=int, default=2, help="of workers, or threads")
+    parser.add_argument("--rounds", type=int, default=5, help="Runs of each kind.")
+    parser.add_argument("--processes", type=int, default=2, help="Number of workers or threads.")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "frames-bench")
     parser.add_argument("--one", choices=_KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
-"""A process in which one tool does one scenario, over and over.
+"""Run one tool on one scenario, repeatedly, in its own process.
 
-A process of its own keeps the libraries apart, makes the processor time that is counted the tool's
-own, whatever threads it starts, and makes its memory readable.
+A separate process keeps the libraries apart, makes CPU time count only the tool and all its
+threads, and makes its memory measurable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"
 MISSING: Final = "missing"
-"""How the first message of a process begins whose tool is not installed."""
+"""Prefix of the first message of a process if its tool is not installed."""
 
 if TYPE_CHECKING:
     _Channel = Connection[Any, Any]
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of a tool took."""
+    """Costs of one run of a tool."""
 
     cpu: float
-    """Seconds of processor time, all threads together."""
+    """CPU seconds over all threads."""
     wall: float
     """Seconds."""
     memory: int
-    """Bytes by which the process had grown at its largest, over its size before the run."""
+    """Peak growth of the process during the run, in bytes."""
     frames: int
-    """Different frames that came."""
+    """Number of distinct frames returned."""
 
 
 @contextmanager
 def worker(tool: str, wanted: Request) -> Iterator[_Channel]:
-    """A process that says the tool's version, then answers `run`."""
+    """Start a process that sends the tool's version and then answers `run`."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, tool, wanted), daemon=True)
@@ -59,7 +59,7 @@ def worker(tool: str, wanted: Request) -> Iterator[_Channel]:
 
 
 def run(connection: _Channel) -> Run | str:
-    """One run in a worker's process, or why it failed."""
+    """Run once in a worker's process; return the costs or the reason of the failure."""
     connection.send(None)
     try:
         outcome: Run | str = connection.recv()
@@ -96,13 +96,13 @@ def _timed(work: Callable[[], int]) -> Run | str:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process so far, in seconds, all threads together."""
+    """Return the CPU seconds of this process so far, over all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def _memory(figure: str) -> int:
-    """Bytes that the process holds now (VmRSS), or held at most (VmHWM)."""
+    """Return the current (VmRSS) or peak (VmHWM) memory of the process, in bytes."""
     for line in _STATUS.read_text().splitlines():
         if line.startswith(f"{figure}:"):
             return 1024 * int(line.split()[1])

@@ -1,4 +1,4 @@
-"""Scheduled backfill: at a cron tick, what is missing or failed is made, and nothing else."""
+"""Scheduled backfill of missing and failed partitions."""
 
 import functools
 import operator
@@ -18,7 +18,7 @@ FIND_NEAR_DUPLICATES = "find_near_duplicates"
 
 
 def at_most(count: int) -> Condition:
-    """The first so many of the partitions that are due, in the order of their keys."""
+    """Limit a condition to the first partitions that meet it, in the order of their keys."""
 
     class AtMost(AutomationCondition[dg.AssetKey]):
         @property
@@ -39,10 +39,11 @@ def at_most(count: int) -> Condition:
 
 
 def due(assets: Sequence[dg.AssetKey], *, stale: bool) -> Condition:
-    """Partitions of which any asset is missing, failed, failed a blocking check, or is stale.
+    """Return a condition for partitions with a missing, failed or stale asset.
 
-    The answer is the same for each asset: a batch is done again from its videos on, for the cause
-    may lie there, and whatever is done already costs a look.
+    An asset that failed a blocking check counts as failed. The condition is the same for every
+    asset: a batch runs again from its videos on, since the cause may be there. Finished work takes
+    only a check.
     """
     failed = AutomationCondition.any_checks_match(
         AutomationCondition.check_failed(), blocking_only=True
@@ -59,7 +60,7 @@ def due(assets: Sequence[dg.AssetKey], *, stale: bool) -> Condition:
 
 
 def _any_of(assets: Sequence[dg.AssetKey], condition: Condition) -> Condition:
-    """Partitions for which a condition holds of any of these assets."""
+    """Return a condition for partitions in which any of these assets meets a condition."""
     matches: list[Condition] = [AutomationCondition.asset_matches(key, condition) for key in assets]
     return functools.reduce(operator.or_, matches)
 
@@ -73,15 +74,15 @@ def build_backfill_sensor(
     stale: bool,
     run_tags: Mapping[str, Any] | None = None,
 ) -> dg.AutomationConditionSensorDefinition:
-    """The sensor that starts one backfill per cron tick.
+    """Return the sensor that starts one backfill per cron tick.
 
     Args:
-        names: What it is called.
-        assets: What is made.
-        cron: When, in UTC.
-        max_partitions: The most partitions per tick; the rest waits for the next.
-        stale: Whether partitions whose sources or code changed are made again, too.
-        run_tags: Of its runs.
+        names: Names of the component.
+        assets: Assets to backfill.
+        cron: Cron schedule in UTC.
+        max_partitions: Maximum partitions per tick. Others wait for the next tick.
+        stale: Include partitions that are stale after changes of sources or code.
+        run_tags: Tags of its runs.
     """
     condition = (
         AutomationCondition.cron_tick_passed(cron)
@@ -102,11 +103,11 @@ def build_backfill_sensor(
 
 
 def build_duplicates_schedule(names: Names, *, cron: str) -> dg.ScheduleDefinition:
-    """The schedule that compares the clips of all batches at every cron tick, in UTC."""
+    """Return the schedule that compares the clips of all batches at every cron tick, in UTC."""
     return dg.ScheduleDefinition(
         name=names.of(FIND_NEAR_DUPLICATES),
         target=dg.AssetSelection.assets(names.near_duplicates),
         cron_schedule=cron,
         execution_timezone="UTC",
-        description=f"At {cron} (UTC): which clips are nearly the same, over all batches.",
+        description=f"At {cron} (UTC): find near-duplicate clips of all batches.",
     )

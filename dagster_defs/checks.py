@@ -1,9 +1,9 @@
-"""Checks of what was extracted. Each states one fact, and says the number it judged by.
+"""Checks of extracted frames. Each states one fact, with its number in the metadata.
 
-Those that block keep bad data from spreading: that the store is whole, that time goes on, that
-frames are what was asked for, that not too much failed. The others warn, for they may be right as
-they are: a black clip, the same video twice, a slower machine. They are one step, so that a batch
-is not paid for eight times.
+Blocking checks keep bad data from spreading: the store is complete, timestamps increase, frames fit
+their signature, and few clips failed. The others warn, since their findings can be legitimate: a
+black clip, the same video twice, a slower machine. All are one step, so that a batch is read once
+rather than eight times.
 """
 
 import functools
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from frames_pipeline.store import ClipDescription, Manifest
 
 RECHECKED_FRAMES = 4
-"""Frames per batch and signature that are decoded again: a sample, so that the check is quick."""
+"""Frames to decode again per batch and signature: a sample, so that the check is quick."""
 LOOKED_AT_CLIPS = 32
-"""Clips per batch and signature whose pixels are looked at."""
+"""Clips per batch and signature with pixels to inspect."""
 MAX_BLANK_SHARE = 0.1
-"""Share of them that may be black or frozen: the open web has title cards and slide shows."""
+"""Allowed share of black or frozen clips: videos of the web have title cards and slide shows."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged."""
+    """The frames of a batch and signature to check."""
 
     asset: dg.AssetKey
     batch: str
@@ -57,12 +57,12 @@ class Subject:
 
     @functools.cached_property
     def described(self) -> "Mapping[str, ClipDescription]":
-        """What its clips say of themselves, read once likewise."""
+        """Descriptions of its clips, read once for all checks."""
         return self.workspace.store.describe(self.manifest)
 
 
 class Verdict(NamedTuple):
-    """Whether a fact holds, and the numbers that say so."""
+    """Result of a check: whether it passed, and its numbers."""
 
     passed: bool
     metadata: Mapping[str, Any]
@@ -70,7 +70,7 @@ class Verdict(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A fact, in words and as a function."""
+    """A check: its description and its function."""
 
     description: str
     judge: Callable[[Subject], Verdict]
@@ -80,7 +80,7 @@ class Check(NamedTuple):
 def build_checks(
     names: Names, name: str, signature: FrameExtractionSignature, *, max_failed_share: float
 ) -> dg.AssetChecksDefinition:
-    """The checks of one named signature's frames, as one step of which any can be run alone."""
+    """Return the checks of one signature's frames: one step in which each can run alone."""
     asset = names.frames(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # checks of single partitions
@@ -156,7 +156,7 @@ def _frames_fit_signature(subject: Subject) -> Verdict:
             **_findings("wrong", fit.wrong),
             **_findings("unlike_video", fit.unlike_video),
         },
-        # a stream may change its size half way: that keeps nothing from being used
+        # a stream may change its size: the frames are usable, so this is a warning
         dg.AssetCheckSeverity.ERROR if fit.wrong else dg.AssetCheckSeverity.WARN,
     )
 
@@ -244,17 +244,17 @@ def _like_other_batches(subject: Subject) -> Verdict:
 
 CHECKS: Mapping[str, Check] = {
     "every_frame_committed": Check(
-        "Every object of every clip in the manifest is there, in its size.",
+        "Every object of every clip in the manifest exists in the right size.",
         _every_frame_committed,
         blocking=True,
     ),
     "timestamps_increase": Check(
-        "Within every clip timestamps never go back, and only repeats stand still.",
+        "Timestamps of every clip never decrease, and are equal only for repeated frames.",
         _timestamps_increase,
         blocking=True,
     ),
     "frames_fit_signature": Check(
-        "Every clip has the number of frames and the size that the signature asks for.",
+        "Every clip has the number and size of frames of its signature.",
         _frames_fit_signature,
         blocking=True,
     ),
@@ -264,27 +264,27 @@ CHECKS: Mapping[str, Check] = {
         blocking=True,
     ),
     "frames_match_source": Check(
-        f"{RECHECKED_FRAMES} frames, chosen at random and decoded again from their videos on the "
-        "CPU, equal the stored ones, whichever decoder made those. For one video of each family, "
-        "frames equal a plain decode from its start.",
+        f"{RECHECKED_FRAMES} random frames, decoded again from their videos on the CPU, equal the "
+        "stored ones of any decoder. For one video of each family, frames equal a plain decode "
+        "from its start.",
         _frames_match_source,
     ),
     "clips_show_something": Check(
-        f"Of {LOOKED_AT_CLIPS} clips, chosen at random, at most {MAX_BLANK_SHARE:.0%} are black, "
-        "or frozen: their first, middle and last frames do not differ.",
+        f"Of {LOOKED_AT_CLIPS} random clips, at most {MAX_BLANK_SHARE:.0%} are black or frozen. "
+        "The first, middle and last frames of a frozen clip are equal.",
         _clips_show_something,
     ),
     "clips_are_distinct": Check(
-        "No two clips have the very same frames, as the same video under two names has.",
+        "No two clips have identical frames, as a video stored under two names does.",
         _clips_are_distinct,
     ),
     "like_other_batches": Check(
-        "Failures are no more frequent, and decoding is no slower, than in the batches before: by "
-        "10 percentage points and half the speed, of the medians.",
+        "Compared with the medians of earlier batches, the share of failed clips is at most 10 "
+        "percentage points higher, and decoding has at least half the speed.",
         _like_other_batches,
     ),
 }
-"""By name, in the order in which they are judged."""
+"""Checks by name, in the order in which they run."""
 
 
 def _findings(name: str, found: "Sequence[pipeline.Finding]") -> dict[str, dg.MetadataValue]:
@@ -295,5 +295,5 @@ def _findings(name: str, found: "Sequence[pipeline.Finding]") -> dict[str, dg.Me
 def _listed(
     name: str, rows: Sequence[Mapping[str, object]], *columns: str
 ) -> dict[str, dg.MetadataValue]:
-    """What was found as a table, where anything was."""
+    """Return findings as a table; nothing without findings."""
     return {name: records(rows, columns)} if rows else {}

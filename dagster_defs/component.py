@@ -1,7 +1,7 @@
-"""FramesComponent: what a `defs.yaml` says, as assets, checks, a sensor and a job.
+"""FramesComponent: assets, checks, a sensor and jobs from the attributes of a `defs.yaml`.
 
-Declare here what decides an asset's identity: sources, clipping, signatures, models. The choices of
-a run (decoder, limits, workers) are the resources' defaults, which the launchpad can override.
+The attributes define the identity of assets: sources, clipping, signatures, models. Choices of a
+run (decoder, limits, workers) are defaults of resources, which you can override in the launchpad.
 """
 
 import inspect
@@ -121,20 +121,20 @@ class FramesComponent(dg.Component, ComponentAttributes):
     def _derivations(
         self, signatures: Mapping[str, FrameExtractionSignature]
     ) -> Iterator[Derivation]:
-        """Every definition of every kind of derived table."""
+        """Yield every definition of every kind of derived table."""
         for kind, definitions in self.derived().items():
             for name, one in definitions.items():
                 yield Derivation(KINDS[kind], name, one, signatures[one.signature])
 
     def _belonging(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        """What an asset is, with whose it is."""
+        """Return an asset with the owners and tags of the component."""
         spec = spec.replace_attributes(owners=self.owners, tags={**spec.tags, **self.tags})
         if self.freshness is not None and spec.key != Names(self.name or "").videos:
             spec = spec.replace_attributes(freshness_policy=self.freshness.policy())
         return spec
 
     def _resources(self, names: Names) -> dict[str, Any]:
-        """What runs may set, with the attributes as its defaults."""
+        """Return the resources, with the attributes as their defaults."""
         workspace = {name: getattr(self, name) for name in WorkspaceResource.model_fields}
         return {
             names.of(KEYS[WorkspaceResource]): with_defaults(WorkspaceResource, workspace),
@@ -145,7 +145,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
     def _sensors(
         self, names: Names, jobs: Sequence[AssetJob], assets: Sequence[dg.AssetKey]
     ) -> Iterator[dg.SensorDefinition]:
-        """What finds videos and, where it is asked for, what makes what is missing."""
+        """Return the sensor that finds videos and, if configured, the one for backfills."""
         yield build_batch_sensor(
             names,
             self.batching.batching(),
@@ -167,7 +167,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
     def _schedules(
         self, names: Names, collector: dg.JobDefinition
     ) -> Iterator[dg.ScheduleDefinition]:
-        """What is done by the clock, beside the backfill."""
+        """Return the schedules: garbage collection and near-duplicates."""
         if self.near_duplicates is not None and self.near_duplicates.cron is not None:
             yield build_duplicates_schedule(names, cron=self.near_duplicates.cron)
         if (rule := self.garbage_collection) is not None:
@@ -178,7 +178,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
     def _over_batches(
         self, names: Names, derived: Sequence[Derivation]
     ) -> Iterator[dg.AssetsDefinition]:
-        """The assets that are made from all batches together."""
+        """Return the assets made from all batches together."""
         if (rule := self.near_duplicates) is None:
             return
         for made in derived:
@@ -190,7 +190,7 @@ class FramesComponent(dg.Component, ComponentAttributes):
 
 
 def _with_attributes(component: type[FramesComponent]) -> str:
-    """What the component is, and every attribute in words: the UI shows a class's docstring."""
+    """Return the docstring of the component with all attributes, for the UI."""
     attributes = "\n".join(
         f"- `{name}`: {field.description}" for name, field in component.model_fields.items()
     )

@@ -1,4 +1,4 @@
-"""Whether a batch came out like those before it: failures, and how fast it was decoded."""
+"""Compare a batch with earlier ones: failures, and speed of decoding."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,33 +9,33 @@ import dagster as dg
 from dagster_defs.metadata import DECODED_PER_SECOND, FAILED_SHARE
 
 MAX_BATCHES = 50
-"""Materializations that are looked at, the latest first."""
+"""Maximum number of materializations to read, the latest first."""
 ENOUGH = 5
-"""Batches to compare with, below which nothing is said."""
+"""Least number of other batches for a comparison."""
 MORE_FAILURES = 0.1
-"""Share of failed clips above the median of the other batches that is drift."""
+"""Increase of the share of failed clips over the median of other batches that counts as drift."""
 SLOWER = 0.5
-"""Part of the median speed of the other batches below which it is drift."""
+"""Fraction of the median speed of other batches below which a speed counts as drift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A batch's numbers, those of the others, and what is odd."""
+    """Numbers of a batch and of others, with the anomalies."""
 
     batches: int
-    """Other batches that it was compared with."""
+    """Number of other batches compared."""
     failed_share: float
-    """Share of its clips that failed."""
+    """Share of failed clips."""
     usual_failed_share: float | None
-    """Median of the other batches; `None` where there are too few."""
+    """Median of the other batches; `None` if there are too few."""
     decoded_per_second: float | None
-    """Frames decoded per second, where enough were decoded by its last run."""
+    """Frames decoded per second; `None` if its last run decoded too few."""
     usual_decoded_per_second: float | None
-    """Median of the other batches; `None` where there are too few."""
+    """Median of the other batches; `None` if there are too few."""
 
     @property
     def found(self) -> list[str]:
-        """What is odd, for a person."""
+        """Describe the anomalies; empty without one."""
         found = []
         usual = self.usual_failed_share
         if usual is not None and self.failed_share > usual + MORE_FAILURES:
@@ -46,7 +46,7 @@ class Drift:
         return found
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """The numbers that there are, and what is odd."""
+        """Return the known numbers, and the anomalies."""
         numbers = {
             FAILED_SHARE: self.failed_share,
             f"usual_{FAILED_SHARE}": self.usual_failed_share,

@@ -1,9 +1,9 @@
-"""`python -m dagster_defs.failed`: the batches whose last run failed, for a command line.
+"""`python -m dagster_defs.failed`: the batches with a failed last run, for a command line.
 
     dagster job backfill -j process_batch --noprompt --partitions "$(python -m dagster_defs.failed)"
 
-runs those again, and no other. The instance is that of `DAGSTER_HOME`. For a component with a name
-of its own, give that name: `python -m dagster_defs.failed cars`.
+runs only these again. The instance is that of `DAGSTER_HOME`. For a named component, give its name:
+`python -m dagster_defs.failed cars`.
 """
 
 import argparse
@@ -21,11 +21,10 @@ _FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def failed_batches(instance: dg.DagsterInstance, names: Names) -> list[str]:
-    """Return a component's batches whose last run failed or was cancelled, sorted.
+    """Return a component's batches with a failed or cancelled last run, sorted.
 
-    A run that is under way, or waits, counts as the last one; one that observes does not count.
-    Retired batches are left out, and so are runs of other components, which have batches of the
-    same keys.
+    A running or queued run counts as the last one; an observing run does not count. Retired batches
+    are left out. So are runs of other components, whose batches have the same keys.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=_FAILED))
     tried = {run.tags[_PARTITION] for run in runs if _PARTITION in run.tags}
@@ -53,7 +52,7 @@ def _is_of(run: dg.DagsterRun, names: Names) -> bool:
 
 
 def main() -> int:
-    """Print them with commas between; where there are none, say so, and fail."""
+    """Print the batches, separated by commas. Without a failed batch, report that and fail."""
     parser = argparse.ArgumentParser(prog="python -m dagster_defs.failed", description=__doc__)
     parser.add_argument("component", nargs="?", default="", help="the component's name")
     names = Names(parser.parse_args().component)

@@ -1,4 +1,4 @@
-"""A job, and a schedule on request, that free the room of what nobody names any more."""
+"""A job, and an optional schedule, that delete unreferenced objects."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +24,24 @@ OUTSIDE_BATCHES = "(tables and lists of batches)"
 
 
 class Garbage(dg.Config):
-    """What is looked through, and whether what is found is deleted."""
+    """Batches to search, and whether to delete the findings."""
 
-    delete: bool = Field(default=False, description="Delete it; otherwise it is only counted.")
+    delete: bool = Field(default=False, description="Delete. Without this setting, only report.")
     grace_hours: float = Field(
         default=GRACE_HOURS,
         ge=0,
-        description="Hours for which nobody must have named it: longer than a clip takes to write, "
-        "and than readers hold on to what they opened.",
+        description="Keep anything written within this many hours. Choose more than a clip takes "
+        "to write, and than readers keep clips open.",
     )
-    batches: list[str] = Field(default=[], description="Keys of batches; none: all that there are.")
+    batches: list[str] = Field(default=[], description="Keys of batches. Default: all batches.")
 
 
 def build_garbage_job(names: Names) -> dg.JobDefinition:
-    """Attempts that were given up or replaced, and unfinished writes: how much, or away with it."""
+    """Return the job that reports or deletes replaced attempts and unfinished writes."""
 
     @dg.op(
         name=names.of(COLLECT),
-        description="Goes through the store, a batch at a time. What is in use is never touched.",
+        description="Searches the store, one batch at a time. Objects in use are never deleted.",
         required_resource_keys=keys_of(names, WorkspaceResource),
     )
     def collect(context: dg.OpExecutionContext, config: Garbage) -> None:
@@ -57,7 +57,7 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
             for batch in config.batches or there:
                 found[batch] = store.collect_garbage(batch, grace_seconds=grace, dry_run=is_dry)
                 if found[batch].objects:
-                    context.log.info(f"{batch}: {_said(found[batch])}")
+                    context.log.info(f"{batch}: {_summary(found[batch])}")
                 for key in found[batch].unreadable:
                     context.log.warning(
                         f"{key} is damaged: all objects that it may refer to were kept"
@@ -66,12 +66,12 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
                 found[OUTSIDE_BATCHES] = store.collect_unfinished(
                     grace_seconds=grace, dry_run=is_dry
                 )
-        context.add_output_metadata(_told(found, deleted=config.delete))
+        context.add_output_metadata(_metadata(found, deleted=config.delete))
 
     @dg.job(
         name=names.of(COLLECT_GARBAGE),
-        description="Frees room: what was replaced, given up or withdrawn. Without `delete` it "
-        "only counts. Look at the metadata of the run's output.",
+        description="Deletes replaced, abandoned and withdrawn objects. Without `delete` it only "
+        "reports. Look at the metadata of the run's output.",
     )
     def collect_all() -> None:
         collect()
@@ -82,7 +82,7 @@ def build_garbage_job(names: Names) -> dg.JobDefinition:
 def build_garbage_schedule(
     names: Names, job: dg.JobDefinition, *, cron: str, grace_hours: float
 ) -> dg.ScheduleDefinition:
-    """The schedule that deletes garbage at every cron tick, in UTC."""
+    """Return the schedule that deletes garbage at every cron tick, in UTC."""
     settings = {"delete": True, "grace_hours": grace_hours}
     run_config: dict[str, Any] = {"ops": {names.of(COLLECT): {"config": settings}}}
     return dg.ScheduleDefinition(
@@ -91,11 +91,11 @@ def build_garbage_schedule(
         cron_schedule=cron,
         execution_timezone="UTC",
         run_config=run_config,
-        description=f"At {cron} (UTC): deletes what nobody has named for {grace_hours:g} hours.",
+        description=f"At {cron} (UTC): delete objects unreferenced for {grace_hours:g} hours.",
     )
 
 
-def _told(found: "dict[str, GarbageReport]", *, deleted: bool) -> Metadata:
+def _metadata(found: "dict[str, GarbageReport]", *, deleted: bool) -> Metadata:
     rows = [
         {
             "batch": batch,
@@ -119,6 +119,6 @@ def _told(found: "dict[str, GarbageReport]", *, deleted: bool) -> Metadata:
     }
 
 
-def _said(report: "GarbageReport") -> str:
+def _summary(report: "GarbageReport") -> str:
     done = "would be deleted" if report.dry_run else "deleted"
     return f"{report.objects} objects of {report.bytes:,} bytes {done}"

@@ -1,4 +1,4 @@
-"""Jobs: make everything of a batch, look at its videos again, retire it; and try a few videos."""
+"""Jobs: process a batch, observe its videos again, retire it; and extract a few videos."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from frames_pipeline.text.addresses import without_secrets
 from frames_pipeline.text.plain import fit_to_show
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
-"""What `define_asset_job` gives."""
+"""Result of `define_asset_job`."""
 
 PROCESS_BATCH = "process_batch"
 OBSERVE_VIDEOS = "observe_videos"
@@ -34,36 +34,36 @@ RETIRE_BATCH = "retire_batch"
 def build_batch_job(
     names: Names, assets: Iterable[dg.AssetKey], *, tags: Mapping[str, Any] | None = None
 ) -> AssetJob:
-    """Look at the videos of a batch, and make everything else from them."""
+    """Return the job that observes the videos of a batch, and makes everything else from them."""
     return dg.define_asset_job(
         names.of(PROCESS_BATCH),
         selection=dg.AssetSelection.assets(*assets),
         tags=tags,
-        description="Everything for one batch, from its videos to the catalog.",
+        description="Makes every asset of one batch, from its videos to the catalog.",
     )
 
 
 def build_observe_job(names: Names) -> AssetJob:
-    """Look at the videos of a batch, and at nothing else."""
+    """Return the job that only observes the videos of a batch."""
     return dg.define_asset_job(
         names.of(OBSERVE_VIDEOS),
         selection=dg.AssetSelection.assets(names.videos),
-        description="Looks at the videos of a batch again: what was made of others is then stale.",
+        description="Observes the videos of a batch again. Changed ones make its assets stale.",
     )
 
 
 class Uris(dg.Config):
-    """Videos by name, and which frames of them."""
+    """Videos by URI, and the frames to extract."""
 
     uris: list[str] = Field(
-        min_length=1, description="Paths, or URLs of files, of the videos: /a/b.mp4, s3://c/d.mp4."
+        min_length=1, description="Paths or URLs of video files: /a/b.mp4, s3://c/d.mp4."
     )
     signatures: dict[str, dict[str, Any]] = Field(
         default={"frames": {"target_fps": 2, "target_res": [224, 224]}},
-        description="Which frames: signatures by name, as in `defs.yaml`.",
+        description="Frames to extract: signatures by name, as in `defs.yaml`.",
     )
     clip_len_s: float = Field(
-        default=0, ge=0, description="Seconds of a clip; 0: one clip per video."
+        default=0, ge=0, description="Length of a clip in seconds; 0: one clip per video."
     )
 
     def check_uris(self) -> None:
@@ -90,7 +90,7 @@ class Uris(dg.Config):
         }
 
     def clipping(self) -> "clipping.Clipping":
-        """How the videos are cut."""
+        """Return the clipping of the videos."""
         if not self.clip_len_s:
             return clipping.WholeVideo()
         return clipping.FixedStride(self.clip_len_s, self.clip_len_s, 0)
@@ -109,8 +109,8 @@ def build_uris_job(
 
     @dg.op(
         name=names.of("extract"),
-        description="Extracts frames of these videos under `{root}/adhoc`. What was done before is "
-        "not done again.",
+        description="Extracts frames of these videos under `{root}/adhoc`. Finished work is not "
+        "repeated.",
         pool=pool,
         required_resource_keys=keys_of(
             names, WorkspaceResource, DecoderResource, ExtractionResource
@@ -131,7 +131,7 @@ def build_uris_job(
     @dg.job(
         name=names.of(EXTRACT_URIS),
         tags=tags,
-        description="Frames of a few videos by their URIs, to try signatures on. Look at the "
+        description="Extracts frames of a few videos by their URIs, to try signatures. Look at the "
         "metadata of the run's output.",
     )
     def extract_some() -> None:
@@ -177,17 +177,17 @@ def extract_listed(
 
 
 class Retirement(dg.Config):
-    """What becomes of the frames of a batch that is retired."""
+    """Handling of a retired batch's frames."""
 
     withdraw: bool = Field(
         default=False,
-        description="Take back its frames and delete its tables, too; `collect_garbage` then frees "
-        "the room. Otherwise everything stays readable.",
+        description="Also withdraw its frames and delete its tables; `collect_garbage` then frees "
+        "the space. Without this setting, everything stays readable.",
     )
 
 
 def build_retire_job(names: Names) -> dg.JobDefinition:
-    """Take a batch out of use: choose its partition, and launch."""
+    """Return the job that takes a batch out of use: choose its partition, and launch."""
 
     @dg.op(
         name=names.of("retire"),
@@ -206,8 +206,8 @@ def build_retire_job(names: Names) -> dg.JobDefinition:
     @dg.job(
         name=names.of(RETIRE_BATCH),
         partitions_def=names.partitions,
-        description="Takes a batch out of use: it is no longer looked at, and no longer a "
-        "partition. Its videos stay sealed in it.",
+        description="Takes a batch out of use: it is no longer observed, and its partition is "
+        "removed. Its videos stay sealed in it.",
     )
     def retire_one() -> None:
         retire()

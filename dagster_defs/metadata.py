@@ -1,4 +1,4 @@
-"""What a person at the UI sees of a step: counts, tables, pictures, workspace."""
+"""Metadata of a step for the UI: counts, tables, pictures, paths."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 Metadata = dict[str, Any]
 
 MAX_ROWS = 100
-"""Rows of a table that go into metadata: the whole table is in the store."""
+"""Maximum rows of a table in metadata: the whole table is in the store."""
 
 
 FAILED_SHARE = "failed_share"
-"""Share of the clips tried that failed, 0 to 1."""
+"""Key: share of the attempted clips that failed, 0 to 1."""
 DECODED_PER_SECOND = "frames_decoded_per_second"
-"""Frames that came out of the decoder, whether wanted or not, over the wall-clock seconds."""
+"""Key: frames from the decoder, wanted or not, per wall-clock second."""
 WORTH_TIMING = 100
-"""Decoded frames from which their rate is told."""
+"""Least number of decoded frames for a rate."""
 
 
 PASSED_OVER_TAG = "frames/passed_over"
@@ -35,8 +35,8 @@ PASSED_OVER_TAG = "frames/passed_over"
 
 def tags_of(passed_over: Sequence[PassedOver]) -> dict[str, str]:
     """Return the tags of a run that the sensor requests after listing the source."""
-    said = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
-    return {PASSED_OVER_TAG: said} if said else {}
+    counts = ", ".join(f"{one.reason}: {one.count}" for one in passed_over)
+    return {PASSED_OVER_TAG: counts} if counts else {}
 
 
 def column_schema(rows: Iterable[type[Row]]) -> dg.TableSchema:
@@ -82,12 +82,12 @@ def column_lineage(
     sources: Mapping[dg.AssetKey, type[Row]],
     made_of: Mapping[str, Sequence[tuple[dg.AssetKey, str]]] | None = None,
 ) -> dg.TableColumnLineage:
-    """Return where columns come from: from those of the same name, unless `made_of` has others.
+    """Return the source columns of a table's columns: columns of the same name, or given ones.
 
     Args:
         rows: Row classes of the table, side by side.
-        sources: Row classes of the tables that it is made from, by asset.
-        made_of: Columns that have another name there, or that are computed from others.
+        sources: Row classes of the source tables, by asset.
+        made_of: Sources of columns that have another name there, or are computed from several.
     """
     deps: dict[str, list[dg.TableColumnDep]] = {}
     there = {asset: {one.name for one in row.columns()} for asset, row in sources.items()}
@@ -111,7 +111,7 @@ def records(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> dg.Met
 
 
 def statuses(rows: "pa.Table") -> Metadata:
-    """How many rows came out in which way."""
+    """Count the rows by status."""
     counts = Counter(rows["status"].to_pylist())
     return {
         f"{status}_clips": dg.MetadataValue.int(counts[status])
@@ -125,7 +125,7 @@ def statuses_if_any(rows: "pa.Table") -> Metadata:
 
 
 def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
-    """What is said of the frames of one signature, a picture first."""
+    """Return the metadata of one signature's frames, a picture first."""
     manifest = report.manifest
     folder = workspace.store.url(manifest.batch_key, manifest.signature_key)
     outcomes = report.rows()
@@ -163,7 +163,7 @@ def of_frames(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
 
 
 def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") -> Metadata:
-    """What the frames are, and when; where they are damaged, checks say so, and this why not."""
+    """Return a contact sheet and a timeline; for damaged frames, the reason that there is none."""
     try:
         sheet = pipeline.sheet_of_batch(report.manifest, report.signature, workspace)
         times = pipeline.timeline_of_batch(report.manifest, workspace)
@@ -180,7 +180,7 @@ def _pictures(report: "pipeline.FramesReport", workspace: "pipeline.Workspace") 
 
 
 def _throughput(report: "pipeline.FramesReport") -> Metadata:
-    """How fast it went, where enough was decoded for that to say something."""
+    """Return the decoding rate, if enough frames were decoded to measure it."""
     if report.frames_decoded < WORTH_TIMING:
         return {}
     rate = report.frames_decoded / report.seconds
@@ -188,7 +188,7 @@ def _throughput(report: "pipeline.FramesReport") -> Metadata:
 
 
 def of_rows(report: "pipeline.DerivedReport") -> Metadata:
-    """What is said of rows that were made from frames."""
+    """Return the metadata of rows made from frames."""
     return {
         "dagster/uri": dg.MetadataValue.path(report.info.path),
         "dagster/partition_row_count": dg.MetadataValue.int(report.info.rows),

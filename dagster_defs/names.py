@@ -1,4 +1,4 @@
-"""What the assets, partitions, jobs and sensors of a component are called."""
+"""Names of a component's assets, partitions, jobs and sensors."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ ASSETS = (
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Everything that has a name in the instance, with the component's own in front, if it has one.
+    """Names in the instance, with the component's name as a prefix if it has one.
 
         name    assets      partitions        jobs                resources       pools
         (none)  clips       video_batch       process_batch       workspace       decode
@@ -27,14 +27,14 @@ class Names:
     """
 
     component: str = ""
-    """The component's own name; empty for the only one."""
+    """Name of the component; empty for the only one."""
 
     def of(self, name: str) -> str:
         """Return the name of a job, op, sensor, schedule, resource, pool or group of assets."""
         return f"{self.component}_{name}" if self.component else name
 
     def asset(self, *path: str) -> dg.AssetKey:
-        """The key of an asset."""
+        """Return the key of an asset."""
         return dg.AssetKey([self.component, *path] if self.component else path)
 
     def owns(self, key: dg.AssetKey) -> bool:
@@ -42,30 +42,30 @@ class Names:
         return key.path[0] in ([self.component] if self.component else ASSETS)
 
     def frames(self, signature: str) -> dg.AssetKey:
-        """The asset of a named signature's frames."""
+        """Return the key of the asset of a named signature's frames."""
         return self.asset("clip_frames", signature)
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:
-        """The one way in which everything is partitioned: by sealed batch of videos."""
+        """The partitions of all assets: one per sealed batch of videos."""
         return dg.DynamicPartitionsDefinition(name=self.of("video_batch"))
 
     @property
     def videos(self) -> dg.AssetKey:
-        """The observed files."""
+        """Key of the asset of observed files."""
         return self.asset("videos")
 
     @property
     def clips(self) -> dg.AssetKey:
-        """Spans of them."""
+        """Key of the asset of clips."""
         return self.asset("clips")
 
     @property
     def near_duplicates(self) -> dg.AssetKey:
-        """Clips of all batches that are nearly the same."""
+        """Key of the asset of near-duplicate clips."""
         return self.asset("near_duplicates")
 
     @property
     def catalog(self) -> dg.AssetKey:
-        """Everything about clips."""
+        """Key of the asset of the catalog."""
         return self.asset("clip_catalog")

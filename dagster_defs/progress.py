@@ -1,4 +1,4 @@
-"""Long work says how far it is."""
+"""Log the progress of long work."""
 
 import time
 
@@ -8,7 +8,7 @@ _SECONDS_BETWEEN_REPORTS = 10
 
 
 class Progress:
-    """Says every few seconds how many clips are done."""
+    """Logs every few seconds the number of clips done."""
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log

@@ -1,17 +1,17 @@
-"""Resources: what a run may choose, turned into library objects."""
+"""Resources: options of a run, turned into library objects."""
 
 import os
 from collections.abc import Mapping
 from copy import copy
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union
 
 import dagster as dg
 from pydantic import Field, create_model
 
 from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits, pipeline
-from frames_pipeline.decoding import backends
-from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
+from frames_pipeline.decoding.backends import DECODERS
+from frames_pipeline.decoding.backends.base import Backend
 from frames_pipeline.sources.suffixes import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
@@ -20,7 +20,7 @@ R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
 class HasResources(Protocol):
-    """A context of Dagster: of an asset, a check, an op or a sensor."""
+    """A Dagster context of an asset, a check, an op or a sensor."""
 
     @property
     def resources(self) -> Any:  # noqa: ANN401
@@ -28,23 +28,28 @@ class HasResources(Protocol):
 
 
 class WorkspaceResource(dg.ConfigurableResource[Any]):
-    """Where videos are found, and where frames and tables are kept."""
+    """Source of the videos, and root of frames and tables."""
 
-    source: str = Field(description="Folder or fsspec URL of the videos.")
-    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source: str = Field(description="Folder or fsspec URL of your videos.")
+    root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
     source_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the source: endpoint, profile."
+        default={},
+        description="fsspec options for the source, such as `endpoint_url` or `profile`. The UI "
+        "shows them, so keep secrets out.",
     )
     root_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the root."
+        default={},
+        description="fsspec options for the root. The UI shows them, so keep secrets out.",
     )
     source_secrets: dict[str, str] = Field(
         default={},
-        description="Further options of the source, by the environment variable that has them.",
+        description="fsspec options for the source, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     root_secrets: dict[str, str] = Field(
         default={},
-        description="Further options of the root, by the environment variable that has them.",
+        description="fsspec options for the root, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
 
     suffixes: list[str] = Field(
@@ -52,11 +57,11 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Follow symlinks that lead out of a local source."
+        default=False, description="Follow links that lead out of a local source."
     )
 
     def open(self) -> "pipeline.Workspace":
-        """The workspace; nothing is touched yet."""
+        """Return the workspace; read nothing yet."""
         return pipeline.Workspace.at(
             self.source,
             self.root,
@@ -67,144 +72,156 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         )
 
     def reach_source(self) -> dict[str, Any]:
-        """What fsspec needs to reach the source, secrets and all."""
+        """Return the fsspec options of the source, with secrets."""
         return self.source_options | _secrets(self.source_secrets)
 
     def reach_root(self) -> dict[str, Any]:
-        """What fsspec needs to reach the root, secrets and all."""
+        """Return the fsspec options of the root, with secrets."""
         return self.root_options | _secrets(self.root_secrets)
 
 
-class Pyav(dg.Config):
-    """Decode on the CPU."""
-
-    kind: Literal["pyav"] = "pyav"
-    threads: int = Field(
-        default=1, ge=1, description="Decoder threads per video; the clips run side by side."
+def _config_of(backend: Backend) -> type[dg.Config]:
+    """Return the run config of a backend: its `kind` and its settings."""
+    fields: dict[str, Any] = {"kind": (Literal[backend.name], backend.name)}
+    for one in backend.settings:
+        field = Field(default=one.default, ge=one.minimum, description=one.meaning)
+        fields[one.name] = (type(one.default), field)
+    return create_model(
+        backend.name.capitalize(), __base__=dg.Config, __doc__=backend.summary, **fields
     )
 
 
-class Nvdec(dg.Config):
-    """Decode on an NVIDIA GPU, or fail."""
-
-    kind: Literal["nvdec"] = "nvdec"
-    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
-
-
-class Auto(dg.Config):
-    """Decode on a GPU what is large enough and can be, else on the CPU; the metadata say which."""
-
-    kind: Literal["auto"] = "auto"
-    gpu: int = Field(default=0, ge=0, description="Which GPU, where there is one.")
-    threads: int = Field(
-        default=1, ge=1, description="Decoder threads per video, where there is none."
-    )
-    min_megapixels: float = Field(
-        default=MIN_MEGAPIXELS,
-        ge=0,
-        description="Megapixels to decode in a row below which the CPU is taken.",
-    )
+BACKENDS: Mapping[str, type[dg.Config]] = {
+    name: _config_of(backend) for name, backend in DECODERS.items()
+}
+"""Run configs of the backends, by name."""
+if TYPE_CHECKING:
+    AnyBackend = dg.Config
+else:
+    AnyBackend = Annotated[Union[tuple(BACKENDS.values())], Field(discriminator="kind")]  # noqa: UP007 - their number may change
 
 
 class DecoderResource(dg.ConfigurableResource[Any]):
-    """What decodes. The one that really ran is in the metadata of every materialization."""
+    """The decoder. The metadata of every materialization name the one that ran."""
 
-    backend: Annotated[Pyav | Nvdec | Auto, Field(discriminator="kind")] = Field(
-        default=Pyav(), description="pyav, nvdec or auto."
+    backend: AnyBackend = Field(
+        default=BACKENDS["pyav"](),
+        description=f"One of {', '.join(f'`{name}`' for name in DECODERS)}, with its settings.",
     )
 
     def open(self) -> Decoder:
-        """The decoder.
+        """Return the decoder.
 
         Raises:
-            DecoderUnavailableError: It cannot run here.
+            DecoderUnavailableError: It cannot run on this machine.
         """
-        match self.backend:
-            case Pyav(threads=threads):
-                return backends.PyavDecoder(threads)
-            case Nvdec(gpu=gpu):
-                return backends.open_nvdec(gpu)
-            case Auto(gpu=gpu, threads=threads, min_megapixels=least):
-                return backends.open_auto(gpu, threads=threads, min_megapixels=least)
+        settings = self.backend.model_dump()
+        return DECODERS[settings.pop("kind")](**settings)
 
 
 class ExtractionResource(dg.ConfigurableResource[Any]):
-    """How much of a machine an extraction may take."""
+    """Processes and resource limits of an extraction."""
 
     provider: Literal["node", "ray"] = Field(
         default="node",
-        description="Where worker processes are: on the node of the run, or on all nodes of its "
-        "Ray cluster, for a batch that is larger than a node.",
+        description="Where worker processes run: on the `node` of the run, or with `ray` on all "
+        "nodes of its Ray cluster "
+        "(docs/operations/distributed.md#spread-one-batch-over-several-nodes).",
     )
     processes: int = Field(
-        default=0, ge=0, description="Worker processes; 0: one per core that the run may use."
+        default=0,
+        ge=0,
+        description="Number of worker processes; 0: one per core that the run may use.",
     )
     clip_timeout_s: float = Field(
         default=Workers().timeout_s,
         gt=0,
-        description="Wall-clock seconds after which a clip is given up.",
+        description="Wall-clock limit for a clip, in seconds.",
     )
     clip_cpu_s: float = Field(
-        default=Workers().cpu_s, ge=1, description="CPU seconds after which a clip is given up."
+        default=Workers().cpu_s,
+        ge=1,
+        description="Processor-time limit for a clip over all its threads, in seconds.",
     )
     worker_memory_bytes: int = Field(
         default=Workers().memory_bytes,
         ge=0,
-        description="Bytes of memory that a worker process may write to; 0: no limit.",
+        description="Bytes that a worker process may write to; 0: no limit "
+        "(docs/operations/security.md).",
     )
     copies_bytes: int = Field(
         default=Workers().copies_bytes,
         ge=0,
-        description="Bytes of remote videos that are kept on a node until its run ends, so that "
-        "they are fetched once; 0: none.",
+        description="Bytes of remote videos to keep on a node until the run ends, so that each is "
+        "fetched once; 0: none. Never more than half of the free space in `TMPDIR`. "
+        "Files that are being read come on top.",
     )
     retry_failed: bool = Field(
-        default=False, description="Try clips again that failed with the same bytes."
+        default=False, description="Try clips and videos again that failed with the same bytes."
     )
     repair: bool = Field(
         default=False,
-        description="Mend documents and tables of the batch, and extract clips with damaged frames "
-        "again.",
+        description="Mend documents and tables of the batch (docs/reference/store.md#repairing), "
+        "read every stored object, and extract clips again if a commit or object is "
+        "missing, cut short or changed.",
     )
     max_file_bytes: int = Field(
-        default=Limits().max_file_bytes, gt=0, description="Bytes of a source file."
+        default=Limits().max_file_bytes, gt=0, description="Maximum size of a source file."
     )
     max_pixels: int = Field(
-        default=Limits().max_pixels, gt=0, description="Width times height of a frame."
+        default=Limits().max_pixels,
+        gt=0,
+        description="Maximum width times height of a frame: 8192 x 8192 by default.",
     )
     max_frames: int = Field(
-        default=Limits().max_frames, gt=0, description="Frames that a clip may give a signature."
+        default=Limits().max_frames,
+        gt=0,
+        description="Maximum number of frames that one signature may ask of a clip.",
     )
     max_clip_bytes: int = Field(
-        default=Limits().max_clip_bytes, gt=0, description="Bytes of those frames."
+        default=Limits().max_clip_bytes,
+        gt=0,
+        description="Maximum bytes of those frames. By default this leaves a worker 1 GiB to "
+        "decode with.",
     )
 
     max_packets: int = Field(
-        default=Limits().max_packets, gt=0, description="Coded frames of one stream."
+        default=Limits().max_packets,
+        gt=0,
+        description="Maximum number of coded frames in one stream. The default is 46 hours at 30 "
+        "frames per second.",
     )
     max_samples: int = Field(
         default=Limits().max_samples,
         gt=0,
-        description="Samples of all tracks of an MP4 or MOV, repetitions by edits included.",
+        description="Maximum number of samples in all tracks of an MP4 or MOV, counting repeats "
+        "by edits. The default is 46 hours of video with two tracks of sound.",
     )
-    max_edits: int = Field(default=Limits().max_edits, gt=0, description="Edits of an MP4 or MOV.")
+    max_edits: int = Field(
+        default=Limits().max_edits, gt=0, description="Maximum number of edits in an MP4 or MOV."
+    )
     max_fragments: int = Field(
-        default=Limits().max_fragments, gt=0, description="Movie fragments of an MP4."
+        default=Limits().max_fragments,
+        gt=0,
+        description="Maximum number of movie fragments in an MP4. The default is 46 hours at "
+        "three per second.",
     )
     max_reuse: int = Field(
         default=Limits().max_reuse,
         gt=0,
-        description="Bytes that samples refer to, as a multiple of the file's size.",
+        description="Maximum bytes that samples refer to, as a multiple of the file's size "
+        "(docs/operations/security.md#declared-sizes).",
     )
     packet_memory: int = Field(
         default=Limits().packet_memory,
         ge=0,
-        description="Bytes of packets held in memory; those of a larger stream are read again.",
+        description="Bytes of packets to hold in memory. Packets of a larger stream are read "
+        "again.",
     )
 
     @property
     def workers(self) -> Workers:
-        """The worker processes."""
+        """Return the worker processes."""
         kind = RayWorkers if self.provider == "ray" else Workers
         return kind(
             self.processes,
@@ -216,7 +233,7 @@ class ExtractionResource(dg.ConfigurableResource[Any]):
 
     @property
     def limits(self) -> Limits:
-        """The limits of one source, and of one clip of it."""
+        """Return the limits of one source and one clip of it."""
         return Limits(
             max_file_bytes=self.max_file_bytes,
             max_pixels=self.max_pixels,
@@ -245,23 +262,23 @@ def keys_of(names: Names, *kinds: type[dg.ConfigurableResource[Any]]) -> set[str
 
 
 def resource_of(context: HasResources, names: Names, kind: type[R]) -> R:
-    """Return a component's resource, as the step or tick may use it.
+    """Return a component's resource from the context of a step or tick.
 
-    A parameter with a resource's type would take its key from the parameter's name, which every
-    component in a code location would share.
+    A parameter with a resource's type would take its key from the parameter's name, which all
+    components of a code location would share.
     """
     found: R = getattr(context.resources, names.of(KEYS[kind]))
     return found
 
 
 def with_defaults(resource: type[R], values: Mapping[str, Any]) -> R:
-    """A resource whose fields have these defaults, so that a run may override some of them alone.
+    """Return a resource with these defaults, of which a run can override single fields.
 
-    Dagster takes what a resource was made with for one value: a run that overrides a field of it
-    must give all required ones, and gets the class's defaults for the others.
+    Dagster treats the values of a resource as one: a run that overrides a field must give all
+    required ones, and gets the class's defaults for the others.
 
     Raises:
-        ConfigError: There is no such field, or a value is not one of its own.
+        ConfigError: A field is unknown, or a value is not allowed.
     """
     unknown = sorted(set(values) - set(resource.model_fields))
     if unknown:

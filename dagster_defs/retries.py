@@ -1,4 +1,4 @@
-"""What is tried again: faults that may pass, and no others."""
+"""Retry steps after transient faults only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -41,11 +41,11 @@ def build_batch_sensor(
 
     Args:
         names: Names of the sensor, its jobs and its partitions.
-        batching: When videos become a batch.
+        batching: Rules that seal videos into batches.
         jobs: The job that processes a batch, and the one that observes its videos.
         interval_s: Seconds between two ticks.
-        max_batches: The most batches that are sealed and started at a tick.
-        look_at: The most batches that are compared at a tick.
+        max_batches: Maximum batches to seal and start per tick.
+        look_at: Maximum batches to compare per tick.
     """
     # stays with the code server: batches are read once
     opened: dict[str, pipeline.Workspace] = {}
@@ -55,8 +55,8 @@ def build_batch_sensor(
         jobs=jobs,
         required_resource_keys=keys_of(names, WorkspaceResource),
         minimum_interval_seconds=interval_s,
-        description="Seals new videos into batches, and requests a run for each. Batches whose "
-        "files changed are observed again.",
+        description="Seals new videos into batches, and requests a run for each. Batches with "
+        "changed files are observed again.",
     )
     def video_batches(context: dg.SensorEvaluationContext, **_: object) -> dg.SensorResult:
         # called directly, as tests do, a sensor is given its resources as arguments, too
@@ -75,7 +75,7 @@ def build_batch_sensor(
                 look_at=look_at,
             )
         except FramesPipelineError as error:
-            return dg.SensorResult(skip_reason=f"cannot look for videos: {error}")
+            return dg.SensorResult(skip_reason=f"cannot list videos: {error}")
         if found.passed_over:
             context.log.info(
                 f"passed over under {here.source.url}: {describe_passed_over(found.passed_over)}"
@@ -127,8 +127,8 @@ def compare_batches(
         here: Workspace of the batches and their last observations.
         after: Cursor of the tick before.
         settled: Skip batches with a file written after this, in seconds since the epoch.
-        max_batches: The most new batches to return.
-        look_at: The most batches to compare with their files.
+        max_batches: Maximum new batches to return.
+        look_at: Maximum batches to compare with their files.
 
     Raises:
         FramesPipelineError: The store cannot be read.

@@ -1,4 +1,4 @@
-"""A job that says what came from what: type a video, a clip or a frame, and look at its output."""
+"""A job that traces lineage: enter a video, a clip or a frame, and look at its output."""
 
 import dagster as dg
 from pydantic import Field
@@ -17,22 +17,24 @@ class Trace(dg.Config):
     """A video; or a batch, and in it a clip, a frame, a table."""
 
     video: str = Field(
-        default="", description="Key of a video: everything that was made from it, in any batch."
+        default="", description="Key of a video. Lists everything made from it, in any batch."
     )
-    batch: str = Field(default="", description="Key of a batch; then a clip, a table, or both.")
+    batch: str = Field(
+        default="", description="Key of a batch. Also give a clip, a table, or both."
+    )
     clip: str = Field(default="", description="Id of a clip of the batch.")
     position: int | None = Field(
-        default=None, description="A frame of the clip: its index among the stream's shown frames."
+        default=None, description="Frame of the clip: index among the stream's shown frames."
     )
     table: str = Field(
-        default="", description=f"What made the rows of this table: {', '.join(derived_tables())}."
+        default="", description=f"Table with rows to trace: {', '.join(derived_tables())}."
     )
 
     def find(self, workspace: "pipeline.Workspace") -> "pipeline.Uses":
-        """What there is to say.
+        """Return the frames and rows found.
 
         Raises:
-            ConfigError: It is none of these questions.
+            ConfigError: The fields given do not make a question.
             CommitNotFoundError: There is no such video.
         """
         match bool(self.video), bool(self.batch), bool(self.clip), bool(self.table):
@@ -47,7 +49,7 @@ class Trace(dg.Config):
                     (),
                     tuple(row for name in derived_tables() for row in self._rows(name, workspace)),
                 )
-        message = "say which video; or a batch and a clip, a table, or a clip and a position"
+        message = "give a video; or a batch and a clip, a table, or a clip and a position"
         raise ConfigError(message)
 
     def _rows(
@@ -61,23 +63,23 @@ class Trace(dg.Config):
 
 
 def build_trace_job(names: Names) -> dg.JobDefinition:
-    """Forward and backward lineage, for those who are in the UI."""
+    """Return the job for forward and backward lineage in the UI."""
 
     @dg.op(
         name=names.of("trace"),
-        description="Looks up what came from what; nothing is made or changed.",
+        description="Traces lineage by stored records, and changes nothing.",
         required_resource_keys=keys_of(names, WorkspaceResource),
     )
     def trace(context: dg.OpExecutionContext, config: Trace) -> None:
         workspace = resource_of(context, names, WorkspaceResource)
         with retrying_transients():
             found = config.find(workspace.open())
-        context.add_output_metadata(_told(found))
+        context.add_output_metadata(_metadata(found))
 
     @dg.job(
         name=names.of(TRACE_LINEAGE),
-        description="What was made from a video or a frame; what made a caption, a vector, a "
-        "measure. Type it, launch, and look at the metadata of the run's output.",
+        description="Traces a video or a frame to rows, and rows to their frames. Enter it, "
+        "launch, and look at the metadata of the run's output.",
     )
     def trace_one() -> None:
         trace()
@@ -85,7 +87,7 @@ def build_trace_job(names: Names) -> dg.JobDefinition:
     return trace_one
 
 
-def _told(found: "pipeline.Uses") -> Metadata:
+def _metadata(found: "pipeline.Uses") -> Metadata:
     return {
         "frames": records(map(_of_frames, found.frames), _FRAMES),
         "rows": records(map(_of_row, found.rows), _ROWS),

@@ -33,7 +33,7 @@ RUN_CONFIG = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 
 
 def main() -> int:
-    """Run the job for every batch, and print what there is now."""
+    """Run the job for every batch, and print the results."""
     arguments = parsed_arguments()
     data = Path(arguments.data).resolve()
     source = arguments.videos or str(footage_in(data / "videos"))
@@ -56,7 +56,7 @@ def main() -> int:
 def run_batches(
     instance: dg.DagsterInstance, workspace: Workspace, console: Console, data: Path
 ) -> int:
-    """Tick the sensor, run the job for every partition, and print what came of each."""
+    """Tick the sensor, run the job for every partition, and print each result."""
     definitions = load_definitions()
     add_new_partitions(definitions, instance)
     job = definitions.resolve_job_def("process_batch")
@@ -83,7 +83,7 @@ def run_batches(
 
 
 def add_new_partitions(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
-    """What the daemon does with a tick of the sensor."""
+    """Tick the sensor and add its partitions, as the daemon does."""
     repository = definitions.get_repository_def()
     tick = repository.get_sensor_def("video_batches")
     workspace = repository.get_top_level_resources()["workspace"]
@@ -163,7 +163,7 @@ def instance_folder_in(data: Path) -> None:
 
 
 def parsed_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=".data/demo", help="where everything is kept")
     parser.add_argument("--videos", help="a folder or URL of videos; real footage if left out")

@@ -1,6 +1,7 @@
-"""Public names of a package that are imported when they are first used.
+"""Import public names of a package on first use.
 
-A package lists its names for type checkers and for this, so that importing it costs nothing:
+A package lists its names twice, for type checkers and for this module, so that importing it is
+cheap:
 
     if TYPE_CHECKING:
         from frames_pipeline.extract import extract_frames, probe
@@ -21,12 +22,12 @@ def lazy_names(
     homes: Mapping[str, Sequence[str]],
     otherwise: Callable[[str], object] | None = None,
 ) -> Callable[[str], object]:
-    """Return a package's `__getattr__`, which imports a name from its home.
+    """Return a `__getattr__` for a package that imports a name from its module.
 
     Args:
         package: The package's `__name__`.
         homes: Names by the module that defines them, relative to the package.
-        otherwise: Finds names that are in no home, such as those of `old_names`.
+        otherwise: Resolves other names, such as the ones of `old_names`.
     """
     modules = {name: f"{package}.{home}" for home, names in homes.items() for name in names}
 

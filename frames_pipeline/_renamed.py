@@ -60,10 +60,10 @@ MODULES: Final[Mapping[str, str]] = {
     "withdrawal": "sources.withdrawal",
     "ycbcr": "decoding.ycbcr",
 }
-"""Modules of 0.1 below `frames_pipeline`, and the modules that have their names now."""
+"""New path of each module of 0.1 below `frames_pipeline`."""
 
 STEADY: Final[Mapping[str, str]] = {"batches": "sources.batches"}
-"""Modules whose old path stays public, without a warning."""
+"""Modules with an old path that stays public, without a warning."""
 
 
 class OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -104,12 +104,12 @@ def install() -> None:
 def old_names(
     module: str, names: Mapping[str, str], *, values: Mapping[str, tuple[object, str]] | None = None
 ) -> Callable[[str], object]:
-    """Return a module's `__getattr__` that gives renamed and moved names, with a warning.
+    """Return a `__getattr__` for a module that resolves renamed and moved names, with a warning.
 
     Args:
         module: The module's `__name__`.
-        names: Old names and the new ones, as `name` or, if it moved, as `module:name`.
-        values: Names without a new one: the value of each, and the name of the fact to use instead.
+        names: New names by old name, as `name` or, if it moved, as `module:name`.
+        values: Names without a new one, each with its value and the fact to use instead.
     """
     constants = values or {}
 

@@ -45,7 +45,7 @@ class Clip:
     """A half-open span of one video, [start, stop), in pts."""
 
     video_key: str
-    """Which video: its path relative to the source's root."""
+    """Key of the video: its path relative to the source's root."""
     start: int
     """First timestamp inside, in `time_base` units."""
     stop: int
@@ -76,19 +76,20 @@ class Clip:
         return float((self.stop - self.start) * self.time_base)
 
     def check_time_base(self, time_base: Fraction) -> None:
-        """Make sure that the clip's span is in the units in which its video is read.
+        """Check that the clip's span is in the units of its video's timestamps.
 
         Raises:
-            SourceChangedError: It is in other units: the clip is of an earlier version.
+            SourceChangedError: The units differ: the clip was cut from an earlier version of the
+                video.
         """
         if self.time_base != time_base:
-            message = f"{self.clip_id} was cut in units of {self.time_base} s, and the timestamps "
-            message += f"of its video are in units of {time_base} s; make the clips again"
+            message = f"clip {self.clip_id} is in units of {self.time_base} s, and the timestamps "
+            message += f"of its video are in units of {time_base} s; materialise the clips again"
             raise SourceChangedError(message)
 
 
 def video_key(clip_id: str) -> str:
-    """Return the video of a clip: the id without the span that `Clip.clip_id` adds, if it has one.
+    """Return the key of a clip's video: the id without the span that `Clip.clip_id` adds.
 
     >>> video_key("trips/day 1.mp4#0-96000"), video_key("mine")
     ('trips/day 1.mp4', 'mine')
@@ -100,7 +101,7 @@ def video_key(clip_id: str) -> str:
 
 
 def check_bounds(start: Seconds | None, end: Seconds | None) -> None:
-    """Make sure that a part of a video can be asked for.
+    """Check the bounds of a part of a video.
 
     Raises:
         ConfigError: A bound is not a finite number, or the part is empty.
@@ -115,10 +116,10 @@ def check_bounds(start: Seconds | None, end: Seconds | None) -> None:
 
 
 def exact_seconds(seconds: Seconds, *, name: str = "a time") -> Fraction:
-    """A time as an exact number.
+    """Return a time as an exact number.
 
     Raises:
-        ConfigError: It is not a finite number. Text and truth values are none.
+        ConfigError: The value is not a finite number. Text and booleans are refused.
 
     >>> exact_seconds(0.5), exact_seconds(Decimal("0.1"))
     (Fraction(1, 2), Fraction(1, 10))
@@ -133,15 +134,15 @@ def exact_seconds(seconds: Seconds, *, name: str = "a time") -> Fraction:
             return Fraction(int(seconds))
         return Fraction(*seconds.as_integer_ratio())  # type: ignore[union-attr]
     except (ValueError, OverflowError) as error:
-        message = f"{name}={seconds!r} is not a finite number of seconds; leave {name} out"
-        raise ConfigError(f"{message} where there is no bound") from error
+        message = f"{name}={seconds!r} is not a finite number of seconds; to leave that side open,"
+        raise ConfigError(f"{message} omit {name}") from error
 
 
 def ticks(seconds: Seconds, time_base: Fraction) -> int:
-    """The first timestamp at or after a time; times beyond 64 bits are the ends of the clock.
+    """Return the first timestamp at or after a time, limited to 64 bits.
 
-    A float that is the nearest one to a timestamp means that timestamp, so that seconds which
-    were read off a frame lead back to it. So does one of NumPy's, in its own precision.
+    A float that is the nearest one to a timestamp means that timestamp, so that seconds read off a
+    frame lead back to it. NumPy floats count in their own precision.
 
     Raises:
         ConfigError: The time is not a finite number.
@@ -163,7 +164,7 @@ def _is_float(seconds: Seconds) -> TypeGuard[float | np.floating]:
 
 
 def _nearest(exact: Fraction, given: float | np.floating) -> bool:
-    """Whether a float is the one of its type that an exact number becomes."""
+    """Return whether an exact number converts to this very float, in the float's type."""
     try:
         return bool(type(given)(float(exact)) == given)
     except OverflowError:

@@ -1,41 +1,41 @@
-"""The one family of errors raised on purpose, grouped by what a handler would do.
+"""Errors that the library raises on purpose, grouped by how a caller handles them.
 
 ```
 FramesPipelineError
 ├── ConfigError                  the request is wrong: change it; nothing was decoded
-│   └── DecoderUnavailableError  the decoder asked for is not on this machine
-├── SourceError                  these bytes cannot give it, now or later: record it, go on
+│   └── DecoderUnavailableError  the chosen decoder is not on this machine
+├── SourceError                  these bytes cannot give the result: record it, go on
 │   ├── SourceNotFoundError      there is no such file or object
-│   ├── SourceUnreadableError    it is there, and may not be read
-│   ├── SourceChangedError       it was written while it was worked on
-│   ├── UnsupportedSourceError   not a video, or not one that may be opened
+│   ├── SourceUnreadableError    the file exists and cannot be read
+│   ├── SourceChangedError       the file was written during the work on it
+│   ├── UnsupportedSourceError   not a video, or in a format or codec that is not allowed
 │   ├── NoVideoStreamError       a media file without moving pictures
 │   ├── NoFramesError            not a single frame of the clip decodes
-│   ├── NoKeyFrameError          key frames are wanted, and the clip has none
-│   ├── TooShortError            shorter than the shortest clip that is wanted
-│   ├── SingleShotError          one shot, and only videos of several are wanted
+│   ├── NoKeyFrameError          the signature asks for key frames; the clip has none
+│   ├── TooShortError            shorter than the minimum clip length
+│   ├── SingleShotError          one shot, where only videos with several are kept
 │   ├── LimitExceededError       larger than the limits allow
-│   ├── DecoderUnsupportedError  the decoder that was chosen lacks this codec or format
-│   └── CaptionError             a model has nothing to say of it (in `models.captioning`)
-├── WorkerError                  the process that did the work is gone: record it, go on
+│   ├── DecoderUnsupportedError  the chosen decoder lacks this codec or pixel format
+│   └── CaptionError             a model gave no caption for the clip (in `models.captioning`)
+├── WorkerError                  the worker process is gone: record it, go on
 │   ├── WorkerCrashedError       it died
-│   ├── WorkerMemoryError        it needed more memory than a worker may have
-│   └── WorkerTimeoutError       it ran past its limit of time and was killed
-├── InternalError                a bug of ours, which these bytes brought to light: record it, go on
+│   ├── WorkerMemoryError        it went over its memory limit
+│   └── WorkerTimeoutError       it ran past its time limit and was killed
+├── InternalError                a bug of this library, met on these bytes: record it, go on
 ├── TransientError               try again: network, throttling, an unreachable store
-│   └── IncompleteTransferError  a source came short, or damaged, each time: record it, go on
-└── StoreError                   the store cannot do its part: look at it
+│   └── IncompleteTransferError  a source arrived short or damaged, at every try: record it, go on
+└── StoreError                   the store needs attention
     ├── StoreAccessError         permission, a full disk, a missing bucket
-    ├── CommitNotFoundError      nothing is committed under that name
-    ├── IntegrityError           an object is missing, or is not the one committed
-    └── ConflictError            the place is taken by something else
+    ├── CommitNotFoundError      no commit has that name
+    ├── IntegrityError           an object is missing, or differs from the committed one
+    └── ConflictError            another object has the place
 ```
 
-`ClipFault` is every error of one source alone: it becomes the outcome of its clips, and the others
-go on. All others end the run.
+`ClipFault` is the union of errors that concern one source alone. They become the outcome of its
+clips, and the other clips go on. All other errors end the run.
 
 Messages go to terminals, logs, tables and pages. They quote untrusted names, so every message is
-made safe to show as it is raised: see `plain_text`.
+made safe to show when it is raised: see `plain_text`.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ from typing import ClassVar, Final
 from frames_pipeline.text.plain import fit_to_show
 
 _FRAMES: Final = 20
-"""Calls that are kept of a traceback: the last ones."""
+"""Number of innermost calls to keep of a traceback."""
 _MESSAGE_CHARACTERS: Final = 2000
-"""Length to which messages of other libraries are cut."""
+"""Maximum length of a message of another library; the rest is cut."""
 _MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
-"""Errors of the machine, not of the file that they name."""
+"""Errors of the machine rather than of the file that they name."""
 
 
 class FramesPipelineError(Exception):
-    """The base of every error raised on purpose. Its message may be shown as it is."""
+    """Base of every error that the library raises on purpose. Its message is safe to show."""
 
     reason: ClassVar[str] = "error"
-    """How an outcome table names this kind of failure."""
+    """Name of this kind of failure in outcome tables."""
 
     def __init__(self, *args: object) -> None:
         """Take a message. Control characters are escaped, and secrets removed from its URLs."""
@@ -72,37 +72,40 @@ class ConfigError(FramesPipelineError, ValueError):
 
 
 class DecoderUnavailableError(ConfigError):
-    """The decoder asked for cannot run on this machine."""
+    """The chosen decoder cannot run on this machine."""
 
     reason = "decoder_unavailable"
 
 
 class SourceError(FramesPipelineError):
-    """The source cannot give what was asked, whatever is tried, while its bytes are the same."""
+    """The source cannot give the result.
+
+    Another try fails too, as long as the bytes stay the same.
+    """
 
     reason = "source"
 
 
 class SourceNotFoundError(SourceError):
-    """There is no such file or object, or it is not a regular file."""
+    """The file or object does not exist, or is not a regular file."""
 
     reason = "not_found"
 
 
 class SourceUnreadableError(SourceError):
-    """The file is there, and may not be read: permissions, or a fault of the disk."""
+    """The file exists and cannot be read: missing permission, or a fault of the disk."""
 
     reason = "unreadable"
 
 
 class SourceChangedError(SourceError):
-    """The bytes differ from the observed ones: the file was written while it was worked on."""
+    """The bytes differ from the observed ones: the file was written during the work on it."""
 
     reason = "changed"
 
 
 class UnsupportedSourceError(SourceError):
-    """The bytes are not a video, or not one in a format and codec that may be opened."""
+    """The bytes are not a video, or its format or codec is not allowed."""
 
     reason = "unsupported"
 
@@ -120,31 +123,31 @@ class NoFramesError(SourceError):
 
 
 class NoKeyFrameError(SourceError):
-    """Key frames are wanted, and the clip has none: nothing is wrong with it."""
+    """The signature asks for key frames and the clip has none. The clip itself is fine."""
 
     reason = "no_key_frame"
 
 
 class TooShortError(SourceError):
-    """The video is shorter than the shortest clip that is wanted."""
+    """The video is shorter than the minimum clip length."""
 
     reason = "too_short"
 
 
 class SingleShotError(SourceError):
-    """No transition was found in the video, and only videos of several shots are wanted."""
+    """The video has a single shot, and only videos with several shots are kept."""
 
     reason = "single_shot"
 
 
 class LimitExceededError(SourceError):
-    """The source, or what was asked of it, is larger than the limits allow."""
+    """The source or the requested result is larger than the limits allow."""
 
     reason = "too_large"
 
 
 class DecoderUnsupportedError(SourceError):
-    """The decoder that was chosen cannot decode this codec or pixel format; another may."""
+    """The chosen decoder cannot decode this codec or pixel format; another one may."""
 
     reason = "decoder_unsupported"
 
@@ -162,33 +165,33 @@ class WorkerCrashedError(WorkerError):
 
 
 class WorkerMemoryError(WorkerError):
-    """The worker process needed more memory than it may have, and was replaced."""
+    """The worker process went over its memory limit and was replaced."""
 
     reason = "out_of_memory"
 
 
 class WorkerTimeoutError(WorkerError):
-    """The worker process ran past its limit of time, by the clock or of the CPU, and was killed."""
+    """The worker process ran past its limit of wall-clock or CPU time and was killed."""
 
     reason = "timed_out"
 
 
 class InternalError(FramesPipelineError):
-    """An error of a type that is not raised on purpose: a bug of this library.
+    """An unexpected error: a bug of this library.
 
-    It has the original's type, message and traceback as text, so it can always be pickled.
+    Holds the original's type, message and traceback as text, so that it can always be pickled.
     """
 
     reason = "internal"
     raised_at: str = ""
-    """Where the original was raised, by file, line and function."""
+    """Traceback of the original: file, line and function of each call."""
 
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
-        """Return the internal error that stands for another one."""
+        """Wrap another error in an internal error."""
         try:
             text = " ".join("".join(traceback.format_exception_only(error)).split())
-        except Exception:  # one that cannot even be printed
+        except Exception:  # its own __str__ fails
             text = type(error).__name__
         text = text[:_MESSAGE_CHARACTERS]
         made = cls(f"{text} (a bug: report it, with the traceback)")
@@ -197,49 +200,50 @@ class InternalError(FramesPipelineError):
 
 
 class TransientError(FramesPipelineError):
-    """A fault that may pass: network, throttling, an unreachable store."""
+    """A temporary fault: network, throttling, an unreachable store."""
 
     reason = "transient"
 
 
 class IncompleteTransferError(TransientError):
-    """Other bytes of a source arrived than its store lists, each time that it was fetched."""
+    """The bytes that arrived of a source differ from its listing, at every try."""
 
     reason = "incomplete"
 
 
 class StoreError(FramesPipelineError):
-    """The store cannot do its part."""
+    """The store failed or needs attention."""
 
     reason = "store"
 
 
 class StoreAccessError(StoreError):
-    """The store may not be used, or cannot take more: permission, a full disk, no such bucket."""
+    """Access to the store failed: permission, a full disk, a missing bucket."""
 
     reason = "store_access"
 
 
 class CommitNotFoundError(StoreError):
-    """Nothing is committed under that name."""
+    """No commit has that name."""
 
     reason = "not_committed"
 
 
 class IntegrityError(StoreError):
-    """A committed object is missing, or is not the one that was committed."""
+    """A committed object is missing, or differs from the committed one."""
 
     reason = "integrity"
 
 
 class ConflictError(StoreError):
-    """The place is taken by something that is not the same."""
+    """Another, different object has the place."""
 
     reason = "conflict"
 
 
 ClipFault = SourceError | WorkerError | InternalError | IncompleteTransferError
-"""Errors of one source alone: an outcome of its clips. Every other error ends the run."""
+"""Errors that concern one source alone and become the outcome of its clips. Every other error ends
+the run."""
 
 RETRIED: Final = frozenset(
     error.reason
@@ -252,19 +256,20 @@ RETRIED: Final = frozenset(
         InternalError,
     )
 )
-"""Reasons of outcomes that need not last as long as the bytes do: the next run tries again."""
+"""Outcome reasons that the next run tries again, although the bytes are the same."""
 
 
 def detail_of(error: FramesPipelineError) -> str:
-    """The detail of an outcome: the message, and below it the traceback if there is one."""
+    """Return the detail of an outcome: the message, followed by any traceback."""
     below = error.raised_at if isinstance(error, InternalError) else ""
     return f"{error}\n{below}" if below else str(error)
 
 
 def typed(error: BaseException) -> FramesPipelineError:
-    """The error of this family that stands for any error.
+    """Return an error of this family for any error.
 
-    A full disk or too many open files are the machine's fault, not the clip's.
+    A full disk or too many open files are faults of the machine, so they become a
+    `StoreAccessError`.
 
     >>> typed(IndexError("list index out of range")).reason
     'internal'
@@ -274,5 +279,7 @@ def typed(error: BaseException) -> FramesPipelineError:
     if isinstance(error, FramesPipelineError):
         return error
     if isinstance(error, OSError) and error.errno in _MACHINE:
-        return StoreAccessError(f"this machine cannot go on: {error}; make room, then run it again")
+        return StoreAccessError(
+            f"this machine cannot go on: {error}; free the resource, then run it again"
+        )
     return InternalError.of(error)

@@ -1,12 +1,12 @@
-"""From a video to the frames that signatures ask for. Read this first.
+"""From a video to the frames of each signature. Read this module first.
 
     open    media, packets      read the file's packets once; decode nothing
     index   PacketIndex         which frames the packets show, and when
     select  ClipSet             which of these frames each signature wants of each clip
     decode  RowDecode           plan the fewest packets that give these frames, and decode them
-    convert Converter           a frame becomes pixels once per size, where they belong
+    convert Converter           a frame becomes pixels once per size, in place
 
-Every clip and every signature is served by one pass over the packets.
+One pass over the packets serves every clip and every signature.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ def extract_frames(
     decoder: Decoder | str | None = None,
     limits: Limits | None = None,
 ) -> FramesBySignature:
-    """Return the frames that each signature asks of a video, or of a part of it.
+    """Return the frames of a video, or of a part of it, for each signature.
 
     Args:
         source: A path, an fsspec URL, the bytes of a file, or a binary file object.
-        signatures: What is wanted. The answer for one never depends on the others.
+        signatures: Frames and pixels to return. Each result is independent of other signatures.
         start: Seconds from which frames count, on the video's own clock: an int, a float, a
             `Fraction` or a `Decimal`, or one of NumPy's numbers.
         end: Seconds at which the part ends; a frame at that time is outside.
         decoder: A decoder or its name; the CPU's if it is not given.
-        limits: What the source may take.
+        limits: Resource limits of the source.
 
     Returns:
         A batch per signature. Wanted frames that do not decode are missing from it, and are
         listed in its outcome.
 
     Raises:
-        ConfigError: The request cannot be met. Raised before anything is decoded.
-        SourceError: The source cannot give it: no such file, not a video, no frames, too large.
-        InternalError: A bug of this library, with the error that was met.
+        ConfigError: An argument is wrong. Raised before anything is decoded.
+        SourceError: The source cannot be decoded: no such file, not a video, no frames, too large.
+        InternalError: A bug of this library, with the original error.
 
     >>> signature = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
     >>> extract_frames("video.mp4", [signature])[signature].frames.shape  # doctest: +SKIP
@@ -90,7 +90,7 @@ def extract_spans(
         linear: Reason to decode everything from the start; empty to decode by plan.
 
     Yields:
-        The number of a span, as soon as it is done, with its batches or why there are none.
+        The number of each span as soon as it is done, with its batches or its error.
     """
     clips = ClipSet(media, spans, signatures)
     yield from clips.empty
@@ -110,7 +110,7 @@ def probe(source: Source, *, limits: Limits | None = None) -> PacketIndex:
 
     Raises:
         SourceError: The source cannot be read: no such file, not a video, too large.
-        InternalError: A bug of this library, with the error that was met.
+        InternalError: A bug of this library, with the original error.
     """
     with open_once(source, limits) as media:
         return probe_media(media)

@@ -1,4 +1,4 @@
-"""FrameBatch: pixels, the positions they belong to, and how it came out."""
+"""FrameBatch: the frames of one clip, with their positions, timestamps and outcome."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Timestamps = Literal["container", "repaired", "counted"]
-"""Where times come from. `container`: all from the container. `repaired`: most of them, the others
-from their neighbours. `counted`: from positions and the average rate."""
+"""Origin of timestamps. `container`: all from the container. `repaired`: most from the container,
+the rest interpolated between neighbours. `counted`: from positions and the average rate."""
 
 
 class Crop(NamedTuple):
-    """Pixels that a container says to cut off each edge of the coded picture."""
+    """Pixels that the container crops at each edge of the coded picture."""
 
     top: int
     bottom: int
@@ -26,26 +26,26 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What was decoded for one clip.
+    """Decoding work of one clip.
 
-    Clips of one video are decoded in one pass, and what serves several is counted for the first:
-    sums over clips are sums over the work.
+    Clips of one video share one decoding pass. Work that serves several clips is counted for the
+    first, so sums over clips are totals.
     """
 
     decoder: str
-    """Name of the decoder that ran, whatever was asked for."""
+    """Name of the decoder that ran, which may differ from the requested one."""
     device: str = "cpu"
-    """Where it ran: `cpu`, a GPU by name, or `none` where nothing had to be decoded."""
+    """Device of the decoder: `cpu`, a GPU by name, or `none` if nothing had to be decoded."""
     packets_planned: int = 0
-    """Packets that the plan meant to feed."""
+    """Packets that the plan selected."""
     packets_fed: int = 0
-    """Packets that were fed, a second pass included."""
+    """Packets that the decoder was fed, including a second pass."""
     frames_decoded: int = 0
-    """Frames that came out of the decoder, wanted or not."""
+    """Frames that the decoder returned, selected or not."""
     choice: str = ""
-    """Why this decoder; empty if it was asked for by name."""
+    """Reason for the choice of decoder; empty if it was requested by name."""
     fallback: str = ""
-    """Why everything from the start was decoded; empty if it was decoded by plan."""
+    """Reason for decoding everything from the start; empty if the plan was followed."""
     family: str = ""
     """Key of the video's family (see `pipeline.families`); empty if unknown."""
     copied_from: str = ""
@@ -55,33 +55,34 @@ class DecodeReport:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one clip came out for one signature."""
+    """Outcome of one clip for one signature."""
 
     decode: DecodeReport
-    """What was decoded for it."""
+    """Decoding work."""
     candidates: int
-    """Shown frames that the clip holds."""
+    """Number of shown frames in the clip."""
     missing: tuple[int, ...] = ()
-    """Wanted positions that did not decode, ascending. No neighbour stands in for them."""
+    """Selected positions that did not decode, ascending. They stay empty: no neighbour replaces
+    them."""
     corrupt: tuple[int, ...] = ()
-    """Delivered positions whose pixels damage may have touched, ascending."""
+    """Delivered positions with possibly damaged pixels, ascending."""
     timestamps: Timestamps = "container"
-    """`repaired` where some of the container's pts are missing or not increasing, and lie between
-    their neighbours'; `counted` where most are, so that position / average rate stands in."""
+    """`repaired` if some of the container's pts are missing or out of order and were interpolated;
+    `counted` if most are, so that position / average rate is used."""
     detail: str = ""
-    """What went wrong first, for a person."""
+    """The first problem, as text for people."""
     timestamps_detail: str = ""
-    """Why the container's pts were repaired or replaced; empty for `container`."""
+    """Reason for repairing or replacing the container's pts; empty for `container`."""
 
     @property
     def status(self) -> Literal["ok", "partial"]:
-        """`ok` if every wanted frame is there and undamaged."""
+        """`ok` if every selected frame is present and undamaged."""
         return "partial" if self.missing or self.corrupt else "ok"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameBatch:
-    """The frames that one signature asks of one clip, in presentation order.
+    """The frames of one clip for one signature, in presentation order.
 
     A rate above the source's repeats frames, so `positions` may repeat.
     """
@@ -97,16 +98,16 @@ class FrameBatch:
     key_frame: NDArray[np.bool_]
     """Whether the frame is a key frame. Shape (n,)."""
     corrupt: NDArray[np.bool_]
-    """Whether damage may have touched the pixels: something is wrong with this frame, or with one
-    that it may have been predicted from, or such a one is not there at all. Shape (n,)."""
+    """Whether the pixels may be damaged: an error in this frame, or an error in or the lack of a
+    frame that it may be predicted from. Shape (n,)."""
     outcome: Outcome = field(repr=False)
-    """How the clip came out: ok, or partial with what is missing and why."""
+    """Outcome of the clip: ok, or partial with the missing frames and the reason."""
     container_crop: Crop | None = None
-    """Crop of the coded picture, as the container has it; `None` if it has none. It was applied if
-    the signature's `crop` is `container`."""
+    """Crop of the coded picture in the container; `None` if there is none. It was applied if the
+    signature's `crop` is `container`."""
 
     def __post_init__(self) -> None:
-        """Check that every array speaks of the same n frames."""
+        """Check that all arrays have n entries."""
         n = len(self.frames)
         if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
             message = f"frames must be uint8 (n, height, width, 3), not {self.frames.dtype} "
@@ -118,11 +119,11 @@ class FrameBatch:
                 raise ValueError(message)
 
     def __len__(self) -> int:
-        """Number of frames, repeats included."""
+        """Return the number of frames, with repeats."""
         return len(self.frames)
 
     def __repr__(self) -> str:
-        """Say what is in it without printing pixels."""
+        """Return a summary without pixels."""
         n, height, width, _ = self.frames.shape
         return f"FrameBatch({n} frames, {height}x{width}, {self.outcome.status})"
 
@@ -132,7 +133,7 @@ class FrameBatch:
         return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
 
     def part(self, start: int, stop: int) -> FrameBatch:
-        """The frames [start, stop) of these, as views. The outcome is that of the whole clip."""
+        """Return frames [start, stop) as views. The outcome stays that of the whole clip."""
         part = slice(start, stop)
         return replace(
             self,
@@ -144,9 +145,9 @@ class FrameBatch:
         )
 
     def digest(self) -> str:
-        """SHA-256 over the pixels and what they belong to: equal if and only if those are equal.
+        """Return the SHA-256 of the pixels, timestamps, positions and flags.
 
-        What the decode cost, and which decoder ran, do not enter.
+        Equal digests mean equal frames. The decoder and the decoding work are left out.
         """
         sha = hashlib.sha256(f"{self.frames.shape} {self.time_base}".encode())
         for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):

@@ -38,7 +38,7 @@ else:
 Positions: TypeAlias = "NDArray[np.int64]"
 
 Rate = int | float | str | Decimal | Fraction
-"""A rate as people write it: `2`, `0.5`, `"30000/1001"`, `Fraction(30000, 1001)`."""
+"""A rate: `2`, `0.5`, `"30000/1001"`, `Fraction(30000, 1001)`."""
 
 DEFAULT_RATE: Final = Fraction(2)
 """Frames per second of a `sequence` without `target_fps`."""
@@ -48,7 +48,7 @@ _KEY_FRAMES_PER_SECOND: Final = 0.5
 
 
 class FrameExtractionPolicy(enum.StrEnum):
-    """How frames are chosen from a clip of n shown frames, counted from 0."""
+    """Selection of frames from a clip of n shown frames, counted from 0."""
 
     first = enum.auto()
     """Frame 0."""
@@ -134,7 +134,7 @@ def select_frames(
     key_frame: ArrayLike | None = None,
     max_frames: int | None = None,
 ) -> Positions:
-    """Return the positions that a signature asks for, ascending, repeats included.
+    """Return the positions of a signature's frames, ascending, repeats included.
 
     Args:
         signature: The `FrameExtractionSignature`.
@@ -145,7 +145,7 @@ def select_frames(
 
     Raises:
         ConfigError: The timestamps do not increase, or `key_frame` is needed and not given.
-        LimitExceededError: The signature asks for more than `max_frames`.
+        LimitExceededError: The signature selects more than `max_frames`.
 
     >>> from frames_pipeline import FrameExtractionSignature
     >>> select_frames(FrameExtractionSignature(target_fps=2), [0, 10, 20, 30], Fraction(1, 20))
@@ -155,7 +155,7 @@ def select_frames(
     """
     ticks = np.asarray(pts, dtype=np.int64)
     if np.any(ticks[1:] <= ticks[:-1]):
-        message = "timestamps must increase; count frames where the container's do not"
+        message = "timestamps must increase; where the container's do not, use frame counts instead"
         raise ConfigError(message)
     if len(ticks) == 0:
         return np.empty(0, np.int64)
@@ -191,13 +191,13 @@ def as_rate(value: Rate) -> Fraction:
     (Fraction(30000, 1001), Fraction(2997, 100))
     """
     try:
-        # a float counts as it is written, not as it is stored
+        # a float counts by its decimal text rather than its binary value
         rate = Fraction(repr(float(value)) if isinstance(value, float) else str(value))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         message = f"rate {value!r} is not a number; write it as 2, 0.5 or '30000/1001'"
         raise ConfigError(message) from error
     if rate <= 0:
-        message = f"rate {value!r} is not above zero; write it as 2, 0.5 or '30000/1001'"
+        message = f"rate {value!r} must be above zero; write it as 2, 0.5 or '30000/1001'"
         raise ConfigError(message)
     return rate
 
@@ -250,14 +250,14 @@ def _sequence(shown: ShownFrames, parameters: Parameters) -> Positions:
 
 
 def _fits(ticks: Positions, scale: int, step: int) -> bool:
-    """Whether the integers of `_sequence` stay below 2^62, so that int64 can hold them."""
+    """Return whether the integers of `_sequence` stay below 2^62, so that int64 can hold them."""
     span = int(ticks[-1]) - int(ticks[0])
     return max(2 * scale * span + step, 2 * step) < 2**62
 
 
 def _check_count(count: int, max_frames: int | None) -> None:
     if max_frames is not None and count > max_frames:
-        message = f"{count} frames wanted of one clip, and the limit is {max_frames}"
+        message = f"one clip would give {count} frames, and the limit is {max_frames}"
         raise LimitExceededError(
             f"{message}; lower the rate, cut shorter clips, or raise the limit"
         )

@@ -1,13 +1,13 @@
-"""What decides the pixels, and the key that stands for it.
+"""The signature of an extraction, and the key made from it.
 
-A `FrameExtractionSignature` is complete: two of them have one key if and only if they ask for
-the same pixels. It is written as a canonical JSON document (sorted keys, no spaces, ASCII, no
-floats), and its key is a human slug with the first 16 hex digits of a SHA-256 over it:
+A `FrameExtractionSignature` is complete: two signatures have the same key if and only if they ask
+for the same pixels. It is written as a canonical JSON document (sorted keys, no spaces, ASCII, no
+floats). Its key is a readable slug and the first 16 hex digits of a SHA-256 over the document:
 
     sequence-2fps-224x224-5f0c…        only the hash identifies; the slug is for people
 
-Fields added after the first release enter the document only where they differ from their
-default, so that keys given out earlier stand.
+Fields added after the first release are written only if they differ from their default, so that
+existing keys stay valid.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ Pixels = Literal["swscale", "cuda"]
 CropTo = Literal["coded", "container"]
 
 REVISION: Final = 1
-"""Raised whenever the same fields would give other bytes than before."""
+"""Version of the algorithms. Raise it when the same fields would give other bytes."""
 
 HASH_PREFIX: Final = b"frame-signature/v1\n"
-"""Hashed before the canonical document to make the key."""
+"""Prefix of the canonical document in the hash of the key."""
 _ALWAYS_WRITTEN: Final = frozenset(
     (
         "colour",
@@ -78,13 +78,13 @@ _ALWAYS_WRITTEN: Final = frozenset(
         "target_res",
     )
 )
-"""The fields of the first release. Every other enters the document only where it differs from its
-default, so that keys given out earlier stand."""
+"""Fields of the first release. Every other field is written only if it differs from its default, so
+that existing keys stay valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameExtractionSignature:
-    """Everything that decides the pixels of an extraction.
+    """All parameters that affect the pixels of an extraction.
 
     >>> signature = FrameExtractionSignature(policy="sequence", target_fps=2, target_res=(224, 224))
     >>> signature.key
@@ -94,40 +94,41 @@ class FrameExtractionSignature:
     """
 
     policy: FrameExtractionPolicy | str = FrameExtractionPolicy.sequence
-    """How frames are chosen."""
+    """Selection of frames."""
     target_fps: Rate | None = None
-    """Frames per second, for `sequence` only; 2 where it is not given. Kept as a `Fraction`."""
+    """Frames per second, for `sequence` only; default 2. Kept as a `Fraction`."""
     num_frames: int | None = None
-    """How many frames, for `uniform` only."""
+    """Number of frames, for `uniform` only."""
     target_res: tuple[int | None, int | None] | None = None
-    """(height, width) in pixels; -1 or `None` on one side keeps the aspect; `None`: native."""
+    """(height, width) in pixels. -1 or `None` for one side keeps the aspect; `None` keeps the
+    native size."""
     resize_mode: ResizeMode = "stretch"
-    """`stretch` to `target_res`; `fit` inside it, keeping the aspect; `pad`: fit, then fill with
-    black; `crop`: cover it, then cut the centre. Native frames, and those with one side free,
-    come out alike in every mode, and are kept as `stretch`."""
+    """`stretch`: to exactly `target_res`. `fit`: inside it, keeping the aspect. `pad`: fit, then
+    fill with black. `crop`: cover it, then cut the centre. With a native size or one free side all
+    modes are the same, and the field becomes `stretch`."""
     interpolation: Interpolation = "bicubic"
-    """How pixels are resampled where the size changes. Native frames are kept as `bicubic`."""
+    """Resampling filter. For native frames the field becomes `bicubic`."""
     colour: Colour = "ffmpeg"
-    """How frames that keep their size become RGB. `ffmpeg`: by its default, which equals other
-    decoders for 8-bit video of even height. `accurate`: with full chroma interpolation and exact
+    """RGB conversion of frames that keep their size. `ffmpeg`: FFmpeg's default, which equals other
+    decoders for 8-bit video of even height. `accurate`: full chroma interpolation and exact
     rounding, which resized frames always get."""
     rotation: Rotation = "apply"
-    """Whether the display matrix (rotation by right angles, mirroring) is applied."""
+    """Whether to apply the display matrix: rotation by right angles, mirroring."""
     pixels: Pixels = "swscale"
-    """What converts and resizes: `swscale` on the CPU, which every backend can give to the bit, or
-    `cuda` on the GPU that decodes, in floats, which is close to that and has a key of its own.
-    `colour` means nothing there, and is kept as `ffmpeg`."""
+    """Converter and resizer. `swscale`: on the CPU, bit-exact on every backend. `cuda`: on the
+    decoding GPU, in floats, close to `swscale` and with its own key; `colour` has no effect there
+    and becomes `ffmpeg`."""
     revision: int = REVISION
     """Version of the algorithms behind these fields."""
     crop: CropTo = "coded"
-    """Which part of the coded picture is taken. `coded`: all of it. `container`: the area inside
-    the container's clean aperture (MP4, MOV) or pixel crop (Matroska), as players show it."""
+    """Part of the coded picture. `coded`: all of it. `container`: the area inside the container's
+    clean aperture (MP4, MOV) or pixel crop (Matroska), as players show it."""
     seed_fps: Rate | None = field(default=None, compare=False)
-    """The rate that `seed_key` names for `first`, `middle` and `last`. It decides no pixel, so it
-    is no part of the key, and two signatures that differ in it alone are equal."""
+    """Rate in `seed_key` for `first`, `middle` and `last`. It affects no pixel, so it is not part
+    of the key, and signatures that differ only in it are equal."""
 
     def __post_init__(self) -> None:
-        """Normalise every field, and refuse what cannot be done."""
+        """Normalise every field; refuse values that are not supported."""
         policy = _choice("policy", self.policy, FrameExtractionPolicy.__members__)
         _set(self, "policy", FrameExtractionPolicy(policy))
         for name, choices in _choices().items():
@@ -143,7 +144,9 @@ class FrameExtractionSignature:
         if self.pixels == "cuda":
             _set(self, "colour", "ffmpeg")
         if self.revision != REVISION:
-            message = f"revision {self.revision!r} is not known; this version makes {REVISION}"
+            message = (
+                f"revision {self.revision!r} is not supported; this version supports {REVISION}"
+            )
             raise ConfigError(message)
 
     def _checked_parameter(self, parameter: Parameter) -> object:
@@ -152,7 +155,7 @@ class FrameExtractionSignature:
         if parameter in policy_of(self).parameters:
             return parameter.check(value)
         if value is not None:
-            message = f"{parameter.name}={value} has no meaning for policy '{self.policy}'"
+            message = f"{parameter.name}={value} has no effect with policy '{self.policy}'"
             others = " or ".join(f"'{name}'" for name in PARAMETERS[parameter])
             raise ConfigError(f"{message}; leave it out, or use policy {others}")
         return None
@@ -162,7 +165,7 @@ class FrameExtractionSignature:
             return None
         policy = policy_of(self)
         if not policy.in_nemo_curator or TARGET_FPS in policy.parameters:
-            message = f"seed_fps={self.seed_fps} has no meaning for policy '{self.policy}'"
+            message = f"seed_fps={self.seed_fps} has no effect with policy '{self.policy}'"
             raise ConfigError(message + "; leave it out")
         return as_rate(self.seed_fps)
 
@@ -173,11 +176,11 @@ class FrameExtractionSignature:
 
     @property
     def resolution(self) -> tuple[int | None, int | None]:
-        """(height, width), `None` where it is free."""
+        """(height, width), with `None` for a free side."""
         return self.target_res or (None, None)
 
     def canonical_json(self) -> str:
-        """The document that identifies this signature: sorted keys, no spaces, ASCII, no floats."""
+        """Return the canonical document: sorted keys, no spaces, ASCII, no floats."""
         document = {
             one.name: _plain(getattr(self, one.name))
             for one in identity_fields()
@@ -187,7 +190,7 @@ class FrameExtractionSignature:
 
     @classmethod
     def from_json(cls, document: str | bytes) -> FrameExtractionSignature:
-        """Read a canonical document back; a field that this version does not know is refused."""
+        """Parse a canonical document. Unknown fields raise `ConfigError`."""
         try:
             values = json.loads(document)
         except ValueError as error:
@@ -197,7 +200,7 @@ class FrameExtractionSignature:
 
     @classmethod
     def from_mapping(cls, values: object) -> FrameExtractionSignature:
-        """Make a signature from plain values, as they come from JSON, YAML or run config."""
+        """Make a signature from plain values, as read from JSON, YAML or run config."""
         if not isinstance(values, Mapping):
             message = f"a signature is a mapping of its fields, not {values!r}"
             raise ConfigError(message)
@@ -226,11 +229,11 @@ class FrameExtractionSignature:
         return "-".join(parts)
 
     def seed_key(self) -> str:
-        """The key that NeMo Curator gives such frames, for those who come from there.
+        """Return the key of such frames in NeMo Curator, for migration.
 
-        It names the policy and the rate in thousandths and nothing else, so different signatures
-        share one. There, `first`, `middle` and `last` have a rate, too: here it is `seed_fps`, and
-        where that is not given, the seed's default of 2 frames per second.
+        That key has only the policy and the rate in thousandths, so different signatures share one.
+        In NeMo Curator `first`, `middle` and `last` have a rate, too: it is `seed_fps` here, by
+        default 2 frames per second as there.
 
         >>> FrameExtractionSignature(target_fps=2, target_res=(224, 224)).seed_key()
         'FrameExtractionPolicy.sequence-2000'
@@ -238,19 +241,19 @@ class FrameExtractionSignature:
         'FrameExtractionPolicy.middle-1000'
         """
         if not policy_of(self).in_nemo_curator:
-            message = f"NeMo Curator has no policy '{self.policy}', so there is no key for it"
+            message = f"NeMo Curator has no policy '{self.policy}' and so no key; use `key` instead"
             raise ConfigError(message)
         rate = cast(Fraction, self.target_fps or self.seed_fps or DEFAULT_RATE)
         # in floats, as there: 1.001 * 1000 is a little less than 1001
         return f"FrameExtractionPolicy.{self.policy}-{int(float(rate) * 1000)}"
 
     def __str__(self) -> str:
-        """The key."""
+        """Return the key."""
         return self.key
 
 
 class FramePurpose(enum.Enum):
-    """What frames are for, as NeMo Curator has it: the value is the rate in frames per second."""
+    """Purposes of frames in NeMo Curator; the value is the rate in frames per second."""
 
     AESTHETICS = 1
     EMBEDDINGS = 2
@@ -258,7 +261,7 @@ class FramePurpose(enum.Enum):
     def signature(
         self, target_res: tuple[int | None, int | None] | None = None
     ) -> FrameExtractionSignature:
-        """The signature of a sequence at this purpose's rate."""
+        """Return the signature of a sequence at this purpose's rate."""
         return FrameExtractionSignature(target_fps=self.value, target_res=target_res)
 
 
@@ -269,10 +272,10 @@ def signatures_from_seed(
     target_res: tuple[int | None, int | None] | None = None,
     target_fps: Iterable[Rate] | None = None,
 ) -> tuple[FrameExtractionSignature, ...]:
-    """The signatures that NeMo Curator's stage parameters ask for, each once.
+    """Return the signatures for NeMo Curator's stage parameters, without duplicates.
 
-    As there, `target_fps` wins over `extract_purposes`, and 2 stands in for both. A policy without
-    a rate gives one signature; its `seed_key` names the first of the rates.
+    As there, `target_fps` wins over `extract_purposes`, and the default is 2. A policy without a
+    rate gives one signature; its `seed_key` uses the first of the rates.
 
     >>> [s.seed_key() for s in signatures_from_seed(extract_purposes=["AESTHETICS", "EMBEDDINGS"])]
     ['FrameExtractionPolicy.sequence-1000', 'FrameExtractionPolicy.sequence-2000']
@@ -284,7 +287,7 @@ def signatures_from_seed(
     else:
         rates = [DEFAULT_RATE]
     if not rates:
-        message = "no rate given: target_fps and extract_purposes may be left out, but not empty"
+        message = "no rate given: target_fps or extract_purposes is empty; omit it for the default"
         raise ConfigError(message)
     signatures: dict[FrameExtractionSignature, None] = {}
     for policy in extraction_policies:
@@ -302,7 +305,7 @@ def signatures_from_seed(
 
 @cache
 def identity_fields() -> tuple[Field[Any], ...]:
-    """The fields of a signature that decide its key: all that a document may have."""
+    """Return the fields that make up the key: all that a document may have."""
     return tuple(one for one in fields(FrameExtractionSignature) if one.compare)
 
 
@@ -314,7 +317,7 @@ def _choices() -> Mapping[str, tuple[str, ...]]:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - values of fields, and JSON
-    """A field's value as the document has it: exact, so rates are text."""
+    """Return a field's value as written in the document: exact, with rates as text."""
     if isinstance(value, Fraction | enum.Enum):
         return str(value)
     if isinstance(value, tuple):

@@ -1,1 +1,1 @@
-"""Mutated videos through the real extraction: `python -m fuzz`."""
+"""Run the real extraction on mutated videos: `python -m fuzz`."""

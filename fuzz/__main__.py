@@ -1,8 +1,8 @@
-"""`python -m fuzz`: damaged videos and playlists through the real extraction, in workers.
+"""`python -m fuzz`: run the real extraction on damaged videos and playlists, in workers.
 
-The run fails if a worker crashes, hangs or meets its memory limit, if an error has no type, or if
-a frame that is not flagged differs from a plain decode of the same damaged file. What is found is
-repeated with `--only NUMBER` and the same seed.
+The run fails if a worker crashes, hangs or hits its memory limit, if an error has no type, or if an
+unflagged frame differs from a plain decode of the same damaged file. Repeat a finding with `--only
+NUMBER` and the same seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fuzz.seeds import make_seeds, sorted_seeds
 
 
 def main() -> None:
-    """Fuzz, print totals, and leave with 1 if anything was found."""
+    """Fuzz, print totals, and exit with 1 if there are findings."""
     arguments = _parser().parse_args()
     seed = time.time_ns() % 2**32 if arguments.seed is None else arguments.seed
     workers = Workers(
@@ -44,19 +44,25 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=1000, help="how many damaged files")
-    parser.add_argument("--seconds", type=float, default=0, help="stop after; 0: after all cases")
-    parser.add_argument("--seed", type=int, help="the same seed gives the same cases")
-    parser.add_argument("--only", type=int, help="one case, by its number")
+    parser.add_argument("--cases", type=int, default=1000, help="Number of damaged files.")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="Stop after this time; 0: after all cases."
+    )
+    parser.add_argument("--seed", type=int, help="Seed; the same seed gives the same cases.")
+    parser.add_argument("--only", type=int, help="Number of a single case.")
     parser.add_argument(
         "--folders",
         nargs="*",
         default=["hard", "real", "reports"],
-        help="folders of the corpus to take files from",
+        help="Folders of the corpus to take files from.",
     )
-    parser.add_argument("--processes", type=int, default=0, help="0: one per core")
-    parser.add_argument("--memory-mb", type=int, default=1024, help="what a worker may have")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds that a case may take")
+    parser.add_argument(
+        "--processes", type=int, default=0, help="Number of workers; 0: one per core."
+    )
+    parser.add_argument("--memory-mb", type=int, default=1024, help="Memory limit of a worker.")
+    parser.add_argument(
+        "--timeout", type=float, default=60, help="Time limit of a case in seconds."
+    )
     return parser
 
 

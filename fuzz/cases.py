@@ -1,4 +1,4 @@
-"""One case: a damaged file, what the extraction makes of it, and what a plain decode does."""
+"""One case: a damaged file, its extraction, and a plain decode to compare with."""
 
 from __future__ import annotations
 
@@ -45,70 +45,70 @@ _WANTED: Final = (
     FrameExtractionSignature(target_fps=30, rotation="ignore"),
 )
 _MOST_FRAMES: Final = 400
-"""Frames that a plain decode compares: of a bomb, the first."""
+"""Maximum frames to compare with a plain decode; of a decompression bomb, the first ones."""
 _KEPT_BYTES: Final = 400 << 20
-"""Bytes of frames that are kept in memory at a time."""
+"""Maximum bytes of frames to keep in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What to damage, and how: all of it follows from two numbers."""
+    """The file and the damage, determined by two numbers."""
 
     number: int
-    """Its place in the run."""
+    """Number of the case in the run."""
     seed: int
-    """The run's."""
+    """Seed of the run."""
     path: Path
-    """The file that is damaged."""
+    """The file to damage."""
     in_packets: bool = False
-    """Whether the damage is inside packets, where the container allows it."""
+    """Whether the damage is inside packets, if the container allows it."""
 
     def random(self) -> Random:
-        """The numbers that this case is made of."""
+        """Return the random numbers of this case."""
         return Random(f"{self.seed}/{self.number}")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A frame that an extraction gave."""
+    """A frame of an extraction."""
 
     pts: int | None
     """Its timestamp; `None` unless the container gives the timestamps of all frames."""
     corrupt: bool
-    """Whether damage may have touched it."""
+    """Whether the frame may be damaged."""
     size: tuple[int, int]
     """(height, width)."""
     digest: str
-    """Of its pixels."""
+    """Digest of the pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a case."""
+    """Result of a case."""
 
     result: str
     """`ok`, `partial`, the reason of a typed error, or `untyped`."""
     detail: str = ""
-    """The traceback of an error that has no type."""
+    """Traceback of an untyped error."""
     frames: tuple[Given, ...] = ()
-    """What was given."""
+    """The extracted frames."""
     seconds: float = 0
-    """Processor time."""
+    """CPU seconds."""
     peak_mb: int = 0
-    """The most memory that the worker process had meanwhile."""
+    """Peak memory of the worker process during the case."""
 
 
 class Comparison(NamedTuple):
-    """What became of the frames without a mark."""
+    """Result of comparing unmarked frames."""
 
     compared: int
-    """How many were compared."""
+    """Number of compared frames."""
     accidental: tuple[str, ...]
-    """Those whose pixels the file does not determine."""
+    """Frames with pixels that the file does not determine."""
     lost: tuple[str, ...]
-    """Those that a plain decode loses, so that there is nothing to compare with."""
+    """Frames that a plain decode loses, so that a comparison is impossible."""
     differing: tuple[str, ...]
-    """Those that are wrong."""
+    """Wrong frames."""
 
 
 def make_cases(seeds: Seeds, seed: int, numbers: Iterable[int]) -> Iterator[Case]:
@@ -128,7 +128,7 @@ class Damaged(NamedTuple):
 
 @contextmanager
 def damaged_file(case: Case) -> Iterator[Damaged]:
-    """The file, with its neighbours out of reach but for what playlists name."""
+    """Provide the damaged file alone in a folder, with only the files that playlists name."""
     with tempfile.TemporaryDirectory(prefix="frames-fuzz-") as name:
         path, intact = Path(name) / case.path.name, Path(name) / "intact" / case.path.name
         intact.parent.mkdir()
@@ -141,7 +141,7 @@ def damaged_file(case: Case) -> Iterator[Damaged]:
 
 def extracted(case: Case) -> Report:
     """Extract some frames of a damaged file. Runs in a worker process."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     random, since = Random(case.number), time.process_time()
     signatures = random.sample(_WANTED, 3)
     start = random.choice((None, None, Fraction(random.randrange(20), 10)))
@@ -193,7 +193,7 @@ def differences(checked: tuple[Case, Report]) -> Comparison:
 
 
 def _unmatched(wanted: set[Given], path: Path) -> tuple[set[Given], int]:
-    """Frames that a plain decode of a file does not give, and how many could be looked for."""
+    """Return the frames that a plain decode of a file lacks, and the number of comparable ones."""
     left, timestamps = set(wanted), {frame.pts for frame in wanted}
     sizes = {frame.size for frame in wanted}
     for number, plain in enumerate(plain_frames(path)):
@@ -212,9 +212,9 @@ def _unmatched(wanted: set[Given], path: Path) -> tuple[set[Given], int]:
 
 
 def _accidental(frames: set[Given], path: Path) -> set[Given]:
-    """Frames whose pixels depend on what the decoder's memory held before.
+    """Return the frames with pixels that depend on earlier contents of the decoder's memory.
 
-    A frame that is kept leaves its memory to nobody, so the next one gets memory of zeros.
+    A kept frame never releases its memory, so the next one gets zeroed memory.
     """
     changed = {
         fresh.pts
@@ -225,14 +225,14 @@ def _accidental(frames: set[Given], path: Path) -> set[Given]:
 
 
 def _lost(frames: set[Given], path: Path, intact: Path) -> set[Given]:
-    """Frames that were there before the damage, and that a plain decode does not give after it."""
+    """Return the frames that a plain decode gives before the damage and not after it."""
     there = {plain.pts for plain in plain_frames(intact)}
     there -= {plain.pts for plain in plain_frames(path)} | {None}
     return {frame for frame in frames if frame.pts in there}
 
 
 def _first_frames(path: Path) -> Iterator[PlainFrame]:
-    """As many frames as may be kept."""
+    """Yield frames up to the memory limit."""
     size = 0
     for plain in plain_frames(path):
         size += sum(plane.buffer_size for plane in plain.frame.planes)

@@ -1,4 +1,4 @@
-"""Ways to damage a file: in its bytes, in its boxes, in its text."""
+"""Damage a file: its bytes, its boxes, its text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mutation = Callable[[bytearray, Random], None]
 
 _EDGES: Final = (0, 1, 7, 8, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEAD: Final = 2048
-"""Bytes at either end in which headers are likely."""
+"""Bytes at either end that are likely headers."""
 _NAMES: Final = (
     b"other.ts",
     b"http://127.0.0.1:9/x",
@@ -23,7 +23,7 @@ _NAMES: Final = (
 
 
 def mutated(data: bytes, random: Random) -> bytes:
-    """The bytes after one to four mutations."""
+    """Return the bytes after one to four mutations."""
     damaged = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
         if damaged:
@@ -83,14 +83,14 @@ def move_run(data: bytearray, random: Random) -> None:
 
 
 def cut_transport_packets(data: bytearray, random: Random) -> None:
-    """Whole packets of 188 bytes go, as on a bad line."""
+    """Remove whole packets of 188 bytes, as a bad line does."""
     for _ in range(random.choice((1, 2, 5))):
         at = random.randrange(len(data) or 1) // 188 * 188
         del data[at : at + 188]
 
 
 def change_a_box(data: bytearray, random: Random) -> None:
-    """An MP4 box gets another size, another name, goes, or comes twice."""
+    """Resize, rename, remove or repeat an MP4 box."""
     boxes = _boxes(data)
     if not boxes:
         return
@@ -108,7 +108,7 @@ def change_a_box(data: bytearray, random: Random) -> None:
 
 
 def change_a_line(data: bytearray, random: Random) -> None:
-    """A line of text goes, comes twice, or names something else."""
+    """Remove, repeat or change a line of text."""
     lines = bytes(data).split(b"\n")
     at = random.randrange(len(lines))
     match random.randrange(3):
@@ -133,7 +133,7 @@ _CONTAINERS: Final = frozenset(
 
 
 def _boxes(data: bytearray) -> list[tuple[int, int]]:
-    """Where MP4 boxes start and stop, nested ones included."""
+    """Return start and stop of all MP4 boxes, nested ones included."""
     found: list[tuple[int, int]] = []
     spans = [(0, len(data))]
     while spans:

@@ -21,7 +21,7 @@ from fuzz.mutate import delete_run, duplicate_run, flip_bits, noise_run, truncat
 
 _MOST_PACKETS: Final = 60
 _HEAD: Final = 24
-"""Bytes of a packet in which its headers are likely."""
+"""Bytes of a packet that are likely headers."""
 _FORMATS: Final = {
     ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".3gp": "3gp", ".mkv": "matroska", ".flv": "flv",
     ".webm": "webm", ".avi": "avi", ".ts": "mpegts", ".mts": "mpegts", ".m2ts": "mpegts",

@@ -40,14 +40,14 @@ from fuzz.mutate import (
 from fuzz.seeds import make_seeds
 
 BOXES: Final = "mp4 boxes"
-"""Stands in for a codec in cases that parse sample tables."""
+"""Name used as the codec of cases that parse sample tables."""
 _PACKETS: Final = 24
 """Packets per seed file."""
 _KEPT: Final = 400
 """Bytes kept of each packet; its headers are at the start."""
 _HEAD: Final = 64
 _SLOW: Final = 1.0
-"""Seconds of processor time that a case may take."""
+"""CPU seconds from which a case is a finding."""
 _LARGEST_MOVIE: Final = 20_000
 _MEDIA: Final = 1 << 20
 _ALLOWED: Final = Allowed(samples=100_000, edits=1000, fragments=1000, reuse=8)
@@ -115,8 +115,8 @@ class Totals:
         lines = [f"{self.cases} cases"]
         for parser in sorted({parser for parser, _ in self.results}):
             counts = {r: n for (p, r), n in sorted(self.results.items()) if p == parser}
-            told = ", ".join(f"{result} {count}" for result, count in counts.items())
-            lines.append(f"{parser}: {sum(counts.values())} calls: {told}")
+            results = ", ".join(f"{result} {count}" for result, count in counts.items())
+            lines.append(f"{parser}: {sum(counts.values())} calls: {results}")
         for codec, (seconds, number) in sorted(self.slowest.items()):
             lines.append(f"{codec}: slowest {seconds * 1000:.1f} ms (case {number})")
         lines.append(f"{len(self.findings)} kinds of findings")
@@ -289,7 +289,7 @@ def _check_heads(stream: Stream, flags: list[int]) -> Iterator[Checked]:
 
 
 def _hides_a_unit(packet: bytes) -> bool:
-    """Whether a unit contains a start code, for any size of its length field."""
+    """Return whether a unit contains a start code, for any size of its length field."""
     return any(START_CODE in unit for size in (1, 2, 4) for unit in sized_units(packet, size))
 
 
@@ -372,7 +372,7 @@ def _kind(codec: str, error: Exception) -> str:
 
 
 def make_fuzzer(folder: Path, seed: int) -> Fuzzer:
-    """Return a fuzzer over generated videos, and the corpus if there is one."""
+    """Return a fuzzer over generated videos, and the corpus if it is present."""
     files = make_seeds(folder, ("hard", "real", "reports"))
     return Fuzzer(streams(files), movies(files), seed)
 
@@ -433,12 +433,16 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fuzz.parsers", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000, help="how many of each codec")
-    parser.add_argument("--seconds", type=float, default=0, help="stop after; 0: after all cases")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same cases")
-    parser.add_argument("--codec", help="one codec, or 'mp4 boxes'; all of them by default")
-    parser.add_argument("--only", type=int, help="one case, by its number")
-    parser.add_argument("--processes", type=int, default=1, help="how many at a time")
+    parser.add_argument("--cases", type=int, default=100_000, help="Number of cases per codec.")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="Stop after this time; 0: after all cases."
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="Seed; the same seed gives the same cases."
+    )
+    parser.add_argument("--codec", help="One codec, or 'mp4 boxes'; by default all.")
+    parser.add_argument("--only", type=int, help="Number of a single case.")
+    parser.add_argument("--processes", type=int, default=1, help="Number of processes.")
     return parser
 
 

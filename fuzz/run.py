@@ -1,4 +1,4 @@
-"""Many cases, and what came of them in all."""
+"""Run many cases and add up their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fuzz.cases import Case, Report, differences, extracted
 
 @dataclass
 class Totals:
-    """What was run, and what was found."""
+    """Counts of cases, and the findings."""
 
     results: Counter[str] = field(default_factory=Counter)
     compared: int = 0
@@ -45,12 +45,12 @@ class Totals:
 
 
 def run(cases: Iterable[Case], workers: Workers, *, seconds: float = 0) -> Totals:
-    """Extract every case in worker processes, then compare each with a plain decode, in others.
+    """Extract every case in worker processes, then compare each with a plain decode in others.
 
     Args:
-        cases: What to run.
-        workers: The processes and their walls.
-        seconds: Stop taking cases after so many; 0: never.
+        cases: The cases.
+        workers: The processes and their limits.
+        seconds: Stop starting cases after this time; 0: never.
     """
     totals, until = Totals(), time.monotonic() + (seconds or 1e9)
     checked = _extracted(_until(cases, until), workers, totals)
@@ -72,7 +72,7 @@ def run(cases: Iterable[Case], workers: Workers, *, seconds: float = 0) -> Total
 def _extracted(
     cases: Iterable[Case], workers: Workers, totals: Totals
 ) -> Iterator[tuple[Case, Report]]:
-    """Cases that gave frames; the others are counted."""
+    """Yield cases with frames; count the others."""
     for case, found in workers.map(extracted, cases):
         if isinstance(found, FramesPipelineError):
             totals.results[found.reason] += 1

@@ -1,4 +1,4 @@
-"""What is mutated: videos made on the spot, the corpus where it is, and playlists."""
+"""Seed files to mutate: generated videos, corpus files if available, and playlists."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _MADE: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
 )
 _MOVFLAGS: Final = {"fragmented.mp4": "frag_keyframe+empty_moov", "faststart.mp4": "faststart"}
 _LARGEST: Final = 200_000
-"""Bytes of a corpus file: small ones are damaged where it matters, and decode in no time."""
+"""Largest corpus file in bytes: in small files more damage hits headers, and they decode
+quickly."""
 
 
 class Seeds(NamedTuple):

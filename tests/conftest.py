@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.checkout import ROOT, Checkout
 from tests.s3 import S3, moto, proxied
 from tests.videos import X264, make_video
 
@@ -19,6 +20,12 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("full", deadline=None, max_examples=200)
 settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the checkout in the process that ends last: with xdist, not in its workers."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Checkout(ROOT), "checkout")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,26 +46,26 @@ def failed_in_ci(report: Report) -> Report:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "Expected to fail"
         if "GPU" not in reason:
             report.outcome, report.longrepr = "failed", f"{reason}: a failure where CI=1"
-            vars(report).pop("wasxfail", None)  # pytest does not count failures that have it
+            vars(report).pop("wasxfail", None)  # pytest ignores failures with it
     return report
 
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 numbered frames at 25 per second, H.264 with B-frames, a key frame every 12."""
+    """Make 48 numbered frames at 25 per second: H.264, B-frames, a key frame every 12."""
     return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", options=X264)
 
 
 @pytest.fixture(scope="session")
 def video_25s(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """125 numbered frames at 5 per second, H.264 with B-frames, a key frame every 12."""
+    """Make 125 numbered frames at 5 per second: H.264, B-frames, a key frame every 12."""
     path = tmp_path_factory.mktemp("videos") / "video_25s.mp4"
     return make_video(path, frames=125, rate=5, options=X264)
 
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of an S3 server with one bucket."""
+    """Yield the port of an S3 server with one bucket."""
     pytest.importorskip("s3fs")
     pytest.importorskip("moto")
     with moto() as port:

@@ -1,4 +1,4 @@
-"""Digests of pictures and videos on this processor, or on an emulated older one.
+"""Compute digests of pictures and videos on this processor, or on an emulated older one.
 
 `python -m tests.cpus FLAGS FOLDER` prints a digest per case as JSON. The flags (`AV_CPU_FLAG_*`)
 limit the processor features that FFmpeg detects, so it runs the code for an older processor.

@@ -92,7 +92,7 @@ def within(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             found.append(call())
-        except BaseException as error:  # handed on
+        except BaseException as error:  # re-raised in the caller
             raised.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -1,4 +1,4 @@
-"""Libraries that are in no extra that `make test` installs, since some sources bring gigabytes."""
+"""Libraries outside the extras of `make test`, since some sources bring gigabytes."""
 
 from __future__ import annotations
 

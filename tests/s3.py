@@ -1,8 +1,8 @@
-"""A bucket of a real S3 server, behind a proxy that counts requests and does harm on demand.
+"""A bucket of a real S3 server, behind a proxy that counts requests and injects faults.
 
     s3fs  ──▶  proxy (here, in threads)  ──▶  moto (a process of its own)
 
-The proxy passes everything on unless a `Harm` takes the request.
+The proxy forwards every request unless a `Harm` applies to it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ ERRORS = {
     "SlowDown": 503,
     "TooManyRequests": 429,
 }
-"""Answers that S3, and what stands before it, give; by code, with their status."""
+"""Error answers of S3 and of proxies before it, by code, with their status."""
 
 QUICK = {"retries": {"max_attempts": 0}, "connect_timeout": 600, "read_timeout": 600}
-"""Botocore options without tries of its own: s3fs still makes five, within two seconds."""
+"""Botocore options without retries: s3fs still makes five tries within two seconds."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for."""
+    """A client's request."""
 
     verb: str
     """The method, or LIST."""
     key: str
-    """The object, or the prefix that is listed, within the bucket."""
+    """Key of the object or prefix of the listing, within the bucket."""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.key}"
@@ -61,27 +61,27 @@ class Request:
 
 @dataclass
 class Harm:
-    """What is done to requests in place of, or beside, an answer."""
+    """A fault injected into requests."""
 
     kind: Literal["error", "reset", "lose answer", "cut answer", "short answer", "delay"]
     """A cut answer ends before its announced length; a short one announces its own length."""
     code: str = "InternalError"
-    """For an error: one of ERRORS."""
+    """Code of an `error`: one of ERRORS."""
     times: float = 1
-    """How many requests are harmed."""
+    """Number of requests to harm."""
     verb: str = ""
     """Only requests of this verb; empty for all."""
     inside: str = ""
-    """Only requests whose key has this in it."""
+    """Only requests with this text in their key."""
     chance: Callable[[], bool] = lambda: True
-    """Whether a request that could be harmed is."""
+    """Whether to harm a matching request."""
     seconds: float = 0.0
-    """For a delay: how long."""
+    """Seconds of a `delay`."""
     done: int = 0
-    """Requests that were harmed."""
+    """Number of harmed requests."""
 
     def takes(self, request: Request) -> bool:
-        """Whether this request is harmed; the caller holds the lock."""
+        """Return whether to harm this request; the caller holds the lock."""
         fits = self.verb in ("", request.verb) and self.inside in request.key
         if not fits or self.done >= self.times or not self.chance():
             return False
@@ -91,14 +91,14 @@ class Harm:
 
 @dataclass
 class S3:
-    """A bucket: where it is, what was asked of it, what is to be done to requests."""
+    """A bucket, its counted requests, and its faults."""
 
     endpoint: str
-    """Of the proxy."""
+    """Endpoint of the proxy."""
     direct: str
-    """Of the server behind it."""
+    """Endpoint of the server behind it."""
     folder: str = field(default_factory=lambda: secrets.token_hex(4))
-    """A prefix that nobody else uses."""
+    """A unique prefix."""
     key: str = field(default_factory=lambda: f"KEY{secrets.token_hex(8)}")
     secret: str = field(default_factory=lambda: f"SECRET{secrets.token_hex(16)}")
     requests: list[Request] = field(default_factory=list)
@@ -107,12 +107,12 @@ class S3:
 
     @property
     def url(self) -> str:
-        """Where a store may be."""
+        """URL for a store."""
         return f"s3://{BUCKET}/{self.folder}"
 
     @property
     def options(self) -> dict[str, Any]:
-        """What fsspec needs to reach it, with few tries."""
+        """fsspec options with few retries."""
         return {
             "key": self.key,
             "secret": self.secret,
@@ -121,30 +121,30 @@ class S3:
         }
 
     def options_with(self, **more: Any) -> dict[str, Any]:
-        """The options, and others in their place."""
+        """Return the options with others added or replaced."""
         return {**self.options, **more}
 
     def harm(self, kind: Any, **fields: Any) -> Harm:
-        """Do harm to requests from now on."""
+        """Inject a fault into requests from now on."""
         harm = Harm(kind, **fields)
         with self.lock:
             self.harms.append(harm)
         return harm
 
     def heal(self) -> None:
-        """Do none any more."""
+        """Stop all faults."""
         with self.lock:
             self.harms.clear()
 
     def count(self, inside: str = "") -> Counter[str]:
-        """How often each verb was used for keys that have `inside` in them; then from zero."""
+        """Return the number of requests by verb, for keys with `inside` in them, and reset it."""
         with self.lock:
             counted = Counter(request.verb for request in self.requests if inside in request.key)
             self.requests.clear()
         return counted
 
     def note(self, request: Request) -> Harm | None:
-        """Write the request down; what is to be done to it."""
+        """Count a request; return its fault, if any."""
         with self.lock:
             self.requests.append(request)
             return next((harm for harm in self.harms if harm.takes(request)), None)
@@ -215,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: int(len(body) * share)])
 
     def reset(self) -> None:
-        """Let the client get a connection reset."""
+        """Reset the client's connection."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.wfile.flush()
@@ -224,11 +224,11 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Proxy(ThreadingHTTPServer):
-    """Listens in this process."""
+    """The proxy, in threads of this process."""
 
     daemon_threads = True
     block_on_close = False
@@ -237,17 +237,17 @@ class Proxy(ThreadingHTTPServer):
     behind: tuple[str, int]
 
     def handle_error(self, *_: Any) -> None:
-        """A client that was killed is no error here."""
+        """Ignore killed clients."""
 
 
 def error(code: str) -> bytes:
-    """An error as S3 words it."""
+    """Return an error in S3's format."""
     return f"<Error><Code>{code}</Code><Message>injected {code}</Message></Error>".encode()
 
 
 @contextlib.contextmanager
 def moto() -> Iterator[int]:
-    """The port of a server with one bucket, for the time of a `with` block."""
+    """Run a server with one bucket for a `with` block; yield its port."""
     script = Path(__file__).with_name("s3_server.py")
     with subprocess.Popen(
         [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -264,12 +264,12 @@ def moto() -> Iterator[int]:
 
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=any/20200101/us-east-1/s3/aws4_request"}
-"""Moto tells services apart by it, and checks no signature."""
+"""Moto identifies the service by it, and checks no signature."""
 
 
 @contextlib.contextmanager
 def proxied(port: int) -> Iterator[S3]:
-    """A fresh proxy before the server, for the time of a `with` block."""
+    """Run a new proxy before the server for a `with` block."""
     with Proxy(("127.0.0.1", 0), Handler) as server:
         server.behind = ("127.0.0.1", port)
         here = f"http://127.0.0.1:{server.server_port}"

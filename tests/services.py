@@ -1,4 +1,4 @@
-"""Processes of Dagster's that a test starts, and what they start."""
+"""Dagster processes that a test starts, and their child processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.waiting import wait_for
 
 
 def start(command: list[str | Path], folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command, by what it says in a file."""
+    """Start a command with its output in a log file."""
     with log.open("ab") as file:
         return subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
 
@@ -26,10 +26,10 @@ def is_at_work(process: psutil.Process) -> bool:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started, each by its pid, while what they need is there.
+    """End a process and all its descendants, each by its pid, while their files still exist.
 
-    A code server ends by itself when it has heard nothing for 20 seconds, unless its database is
-    gone by then: it would be there for ever.
+    A code server ends by itself after 20 seconds without a heartbeat. If its database is gone by
+    then, it runs for ever.
     """
     family: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):

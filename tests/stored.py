@@ -30,7 +30,7 @@ def noise(n: int, seed: int) -> FrameBatch:
 
 
 def fill(root: str, options: Mapping[str, Any] | None = None) -> dict[str, FrameBatch]:
-    """Six clips in two batches; what was written, by clip id, in the order of the store."""
+    """Write six clips in two batches; return them by clip id, in the order of the store."""
     store, written, seed = FrameStore(root, options, durable=False), {}, 0
     for batch, lengths in LENGTHS.items():
         for number, n in enumerate(lengths):

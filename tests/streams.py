@@ -1,4 +1,4 @@
-"""Made-up streams: who is predicted from whom is known, so what a decode needs can be told.
+"""Made-up streams with known references, so that the rows needed for a decode are known.
 
 decode order    I0 P3 b1 b2 I8 b4 b5 P10 b9         b4, b5 lead the second group
 output order     0  3  1  2  6  4  5   8  7
@@ -26,28 +26,28 @@ class Stream:
     refs: list[set[int]] = field(default_factory=list)
     """Rows that each frame is predicted from."""
     place: list[float] = field(default_factory=list)
-    """Where each frame stands in output order; frames without one are never output."""
+    """Place of each frame in output order; frames without one are never output."""
     hidden: set[int] = field(default_factory=set)
     """Rows that are decoded and not output, as an alt-ref frame of VP9."""
     flagged: set[int] = field(default_factory=set)
-    """Entry points that the headers tell of: some of those that there are."""
+    """Entry points known from headers: some of the real ones."""
     droppable: set[int] = field(default_factory=set)
-    """Rows of which the headers tell that nobody refers to them: some of those."""
+    """Rows known as disposable from headers: some of the real ones."""
     discarded: set[int] = field(default_factory=set)
     """Rows that an edit list hides."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return number of rows."""
         return len(self.refs)
 
     def add(self, place: float, refs: Iterable[int]) -> int:
-        """A further frame; its row."""
+        """Add a frame; return its row."""
         self.refs.append(set(refs))
         self.place.append(place)
         return len(self.refs) - 1
 
     def needed_by(self, row: int) -> set[int]:
-        """The row, and all that it is predicted from, directly or not."""
+        """Return the row with all rows that it is predicted from, directly or not."""
         needed, todo = {row}, [row]
         while todo:
             new = self.refs[todo.pop()] - needed
@@ -56,7 +56,7 @@ class Stream:
         return needed
 
     def order(self) -> list[int]:
-        """Rank of each row's frame in the output, -1 for those that are not output."""
+        """Return the rank of each row's frame in the output; -1 for a frame without output."""
         ranks = [-1] * len(self)
         visible = [row for row in range(len(self)) if row not in self.hidden]
         for rank, row in enumerate(sorted(visible, key=lambda row: self.place[row])):
@@ -64,17 +64,17 @@ class Stream:
         return ranks
 
     def is_entry(self, row: int) -> bool:
-        """Whether all frames from this one on, in decode and in output order, need none before."""
+        """Return whether all frames from this one on, in both orders, need none before."""
         order = self.order()
         later = [r for r in range(row, len(self)) if order[r] < 0 or order[r] >= order[row]]
         return all(min(self.needed_by(r)) >= row for r in later)
 
     def is_referred_to(self, row: int) -> bool:
-        """Whether another frame is predicted from it."""
+        """Return whether another frame is predicted from it."""
         return any(row in refs for refs in self.refs)
 
     def index(self, **changed: Any) -> PacketIndex:
-        """The index that its packets would give."""
+        """Return the index of its packets."""
         n, rank = len(self), np.array(self.order(), np.int64)
         rows = np.arange(n)
         shown = (rank >= 0) & ~np.isin(rows, list(self.discarded))
@@ -105,7 +105,7 @@ class Stream:
 
 @st.composite
 def streams(draw: st.DrawFn, max_groups: int = 5) -> Stream:
-    """Groups of pictures, closed and open, with pyramids, long references and hidden frames."""
+    """Draw closed and open groups of pictures, with pyramids, long references, hidden frames."""
     stream = Stream(codec=draw(st.sampled_from(["h264", "hevc"])))
     anchors: list[int] = []
     leading: list[int] = []
@@ -148,7 +148,7 @@ def streams(draw: st.DrawFn, max_groups: int = 5) -> Stream:
 def _between(
     draw: st.DrawFn, stream: Stream, before: int, after: int, *, times: list[float]
 ) -> list[int]:
-    """Pictures between two others in output order, some predicted from those among them."""
+    """Add pictures between two others in output order, some predicted from each other."""
     rows: list[int] = []
     for time in draw(st.permutations(times)):
         also = draw(st.lists(st.sampled_from(rows), max_size=2)) if rows else []

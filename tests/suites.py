@@ -20,7 +20,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 ONE_IN: Final = 8
-"""The quick suite takes one of so many files of the corpus."""
+"""The quick suite takes one in this many files of the corpus."""
 
 
 def live_from(number: int, cases: Iterable[Any]) -> list[ParameterSet]:

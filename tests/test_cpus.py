@@ -101,6 +101,7 @@ def digests(flags: str, videos: Path) -> dict[str, str]:
     library("libavutil") is None or platform.machine() != "x86_64",
     reason="needs a wheel of PyAV, and an x86 that can play lesser ones",
 )
+@pytest.mark.live
 def test_every_processor_gives_the_same_bytes(videos: Path) -> None:
     here = digests("all", videos)
     for name, flags in PROCESSORS.items():

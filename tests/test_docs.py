@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import os
 import pkgutil
 import re
@@ -11,30 +9,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from dagster_defs import FramesComponent
 from dagster_defs.attributes import Definition
-from dagster_defs.resources import DecoderResource, ExtractionResource, WorkspaceResource
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.embedding import open_embedding_provider
-from frames_pipeline.models.endpoint_captioning import OpenAIVisionProvider
-from frames_pipeline.models.local_captioning import TransformersCaptioner
-from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.kinds import kind_of
 from tests.libraries import need
+from tests.settings import settings
 from tests.videos import X264, make_video
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [
     REPOSITORY / "README.md",
     REPOSITORY / "CHANGELOG.md",
+    REPOSITORY / "CONTRIBUTING.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
@@ -52,38 +47,9 @@ def sections(name: str) -> dict[str, str]:
     return dict(zip(slugs, parts[1::2], strict=True))
 
 
-def models_in(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """A model, and every model that its fields are made of."""
-    yield kind
-    waiting = [field.annotation for field in kind.model_fields.values()]
-    for annotation in waiting:
-        waiting += get_args(annotation)
-        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-            yield from models_in(annotation)
-
-
-def settings(kind: type) -> dict[str, Any]:
-    """The settings of a model or provider by name, with their defaults."""
-    if dataclasses.is_dataclass(kind):
-        return {field.name: field.default for field in dataclasses.fields(kind)}
-    assert issubclass(kind, BaseModel)
-    return {name: field.default for name, field in kind.model_fields.items()}
-
-
 def vars_of(provider: object) -> dict[str, Any]:
     """The parameters of a provider by name."""
     return {name: getattr(provider, name) for name in settings(type(provider))}
-
-
-CONFIGURED = [
-    *models_in(FramesComponent),
-    *models_in(DecoderResource),
-    ExtractionResource,
-    WorkspaceResource,
-    OpenAIVisionProvider,
-    TransformersCaptioner,
-    TechnicalQuality,
-]
 
 
 def test_snippets_run(
@@ -160,12 +126,13 @@ def test_captionings_of_the_documents_are_taken() -> None:
 def test_snippets_of_readers_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those of docs/guides/readers.md, which go on from README's."""
+    """Those of docs/guides/readers.md, which go on from the start page's."""
     need("torch")
     make_video(tmp_path / "video.mp4", frames=75)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in [blocks("README.md", "python")[0], *blocks("docs/guides/readers.md", "python")]:
+    start = blocks("docs/index.md", "python")
+    for block in [*start, *blocks("docs/guides/readers.md", "python")]:
         exec(compile(block, "document", "exec"), names)
     told = capsys.readouterr().out
     assert "1 7 ('my-batch',) ['video.mp4']" in told
@@ -214,17 +181,6 @@ def test_files_and_modules_that_are_named_exist(document: Path) -> None:
         assert (REPOSITORY / path).exists(), path
     for dotted in re.findall(r"(?<!from )\bframes_pipeline(?:\.\w+)+", text):
         assert pkgutil.resolve_name(dotted) is not None, dotted
-
-
-@pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)
-def test_every_setting_is_in_the_documents(kind: type) -> None:
-    """Each has a row in docs/reference/configuration.md, with its default where that is plain."""
-    rows = (REPOSITORY / "docs" / "reference" / "configuration.md").read_text().splitlines()
-    for name, default in settings(kind).items():
-        mentions = [row for row in rows if f"`{name}`" in row]
-        assert mentions, name
-        if isinstance(default, str | int | float) and name not in ("kind", "prompt"):
-            assert any(f"`{default}`" in row for row in mentions), f"{name}: {default}"
 
 
 def test_every_reason_is_in_the_documents() -> None:

@@ -386,7 +386,7 @@ def test_wrong_requests_fail_before_anything_is_opened(tmp_path: Path) -> None:
         (Limits(max_file_bytes=100), "bytes, and the limit is 100"),
         (Limits(max_pixels=1000), "64x48, and the limit is 1000 pixels"),
         (Limits(max_packets=10), "more than 10 packets"),
-        (Limits(max_frames=3), "5 frames wanted of one clip, and the limit is 3"),
+        (Limits(max_frames=3), "one clip would give 5 frames, and the limit is 3"),
         (Limits(max_clip_bytes=1000), "take 46080 bytes, and the limit is 1000"),
     ],
 )

@@ -201,7 +201,7 @@ def test_what_is_wrong_is_told_legibly(stored: Stored, text: str) -> None:
         ("show", stored.root, text, FEW.key),
         ("retire", stored.root, text),
         ("lineage", "rows", stored.root, "captions", text),
-        ("extract", "a.mp4", "--root", "x", "-s", text),
+        ("extract", "a.mp4", "--root", stored.root, "-s", text),
         ("ls", stored.root, "--root-option", text),
         ("ls", stored.root, f"--{text}"),
         (text,),

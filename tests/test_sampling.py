@@ -109,12 +109,12 @@ def test_timestamps_must_increase() -> None:
 
 
 def test_more_than_the_limit_is_refused_before_anything_is_made() -> None:
-    with pytest.raises(LimitExceededError, match="wanted of one clip, and the limit is 1000"):
+    with pytest.raises(LimitExceededError, match=r"one clip would give .* the limit is 1000"):
         select_frames(
             FrameExtractionSignature(target_fps=10**15), [0, 10**9], Fraction(1), max_frames=1000
         )
     many = FrameExtractionSignature(policy="uniform", num_frames=10**9)
-    with pytest.raises(LimitExceededError, match="1000000000 frames wanted"):
+    with pytest.raises(LimitExceededError, match="would give 1000000000 frames"):
         select_frames(many, [0, 1], Fraction(1), max_frames=1000)
 
 
@@ -130,7 +130,7 @@ def test_every_policy_has_a_record_that_holds(policy: FrameExtractionPolicy) -> 
     spelled = [str(policy), *(one.spell(values[one.name]) for one in record.parameters), "native"]
     assert signature.key.startswith("-".join(spelled) + "-")
     for other in PARAMETERS.keys() - set(record.parameters):
-        with pytest.raises(ConfigError, match=f"no meaning for policy '{policy}'; leave it out"):
+        with pytest.raises(ConfigError, match=f"no effect with policy '{policy}'; leave it out"):
             FrameExtractionSignature(policy, **values, **{other.name: EXAMPLES[other.name]})
 
     seconds, keys = 4, [number % 50 == 0 for number in range(100)]

@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Host(ThreadingHTTPServer):
-    """Listens in this process."""
+    """The proxy, in threads of this process."""
 
     daemon_threads = True
     videos: dict[str, bytes]
@@ -185,7 +185,7 @@ def test_a_signed_video(planted: Planted, host: str, tmp_path: Path) -> None:
     for do in (probe, lambda url: extract_frames(url, [MIDDLE])):
         do(f"{host}/a.mp4?{planted.query(kind)}")
         for name, match in (
-            ("gone.mp4", "nothing there"),
+            ("gone.mp4", "it does not exist"),
             ("text.mp4", r"video\.mp4 is not a video"),
             ("broken.mp4", "cannot reach"),
         ):
@@ -220,7 +220,7 @@ def test_the_same_video_signed_anew_is_the_same(
     assert len({report.manifest.batch_key for report in found}) == 1
     twice = [f"{host}/a.mp4?{planted.query('s3')}" for _ in range(2)]
     planted.tried(
-        lambda: extract_uris(twice, [MIDDLE], str(tmp_path)), "differ only in what signs them"
+        lambda: extract_uris(twice, [MIDDLE], str(tmp_path)), "differ only in signing parameters"
     )
     assert planted.found_in(tmp_path) == []
 
@@ -232,7 +232,7 @@ def test_signed_locations_are_refused(planted: Planted, tmp_path: Path, kind: st
         url = f"https://me:{quote(planted.secret(), safe='')}@host/videos"
     else:
         url = f"https://host/videos?{planted.query(kind)}"
-    match = "carries credentials|is signed, by .*; give the URL without that"
+    match = "contains credentials|is signed, by .*; give the URL without that"
     for refused in (
         lambda: Objects(url),
         lambda: VideoSource(url),

@@ -1,4 +1,4 @@
-"""Videos made on the spot: the picture of every frame says which frame it is."""
+"""Generated videos: the picture of every frame shows the frame's number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS, COLUMNS = 3, 4
 
 
 def picture(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """The picture of a frame. Shape (height, width, 3)."""
+    """Return the picture of a frame. Shape (height, width, 3)."""
     bits = [number >> bit & 1 for bit in range(ROWS * COLUMNS)]
     cells = np.array(bits, np.uint8).reshape(ROWS, COLUMNS) * 235 + 10
     rows = np.arange(height) * ROWS // height
@@ -26,7 +26,7 @@ def picture(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]
 
 
 def scenes(lengths: Sequence[int]) -> Callable[[int, int, int], NDArray[np.uint8]]:
-    """Pictures of shots of some lengths: a texture each, which slowly moves sideways."""
+    """Return pictures of shots of given lengths: a texture each, which moves slowly sideways."""
     shot_of = np.repeat(np.arange(len(lengths)), lengths)
     grids = np.random.default_rng(1).integers(30, 226, (len(lengths), 3, 6, 3), np.uint8)
 
@@ -39,7 +39,7 @@ def scenes(lengths: Sequence[int]) -> Callable[[int, int, int], NDArray[np.uint8
 
 
 def number_in(pixels: NDArray[np.uint8]) -> int:
-    """The number that a picture shows, whatever its size."""
+    """Return the number that a picture of any size shows."""
     height, width, _ = pixels.shape
     number = 0
     for bit in range(ROWS * COLUMNS):
@@ -51,7 +51,7 @@ def number_in(pixels: NDArray[np.uint8]) -> int:
 
 
 def numbers_in(frames: NDArray[np.uint8]) -> list[int]:
-    """The numbers that pictures show. `frames` has shape (n, height, width, 3)."""
+    """Return the numbers that pictures show. `frames` has shape (n, height, width, 3)."""
     return [number_in(frame) for frame in frames]
 
 
@@ -74,19 +74,19 @@ def make_video(
     """Write a video of numbered pictures, and return its path.
 
     Args:
-        path: Where; the suffix decides the container.
-        frames: How many.
+        path: The file to write; its suffix determines the container.
+        frames: Number of frames.
         size: (height, width) as stored.
         rate: Frames per second.
         codec: FFmpeg's name of the encoder.
         options: The encoder's options.
-        pixel_format: FFmpeg's name of it.
+        pixel_format: FFmpeg's name of the pixel format.
         pts: Timestamps in `time_base` units, for a variable rate.
         time_base: Seconds per unit of `pts`.
         rotation: Counter-clockwise degrees of the display matrix.
         first: Number of the first picture.
         container_options: The muxer's options.
-        draw: What the picture of a number, height and width is.
+        draw: Returns the picture of a number, height and width.
     """
     height, width = size
     base = time_base or 1 / Fraction(rate)
@@ -108,11 +108,14 @@ def make_video(
 
 
 X264 = {"g": "12", "bf": "3", "x264-params": "keyint=12:scenecut=0:b-pyramid=normal:threads=1"}
-"""Groups of 12 with B-frames that others refer to, and B-frames that none does."""
+"""Groups of 12 with B-frames that are references, and B-frames that are not."""
 
 
 def make_videos(folder: Path, names: Iterable[str], *, frames: int) -> None:
-    """Make a video under each name, made elsewhere since FFmpeg may take a name for a pattern."""
+    """Make a video under each name.
+
+    Encodes elsewhere, since FFmpeg may treat a name as a pattern.
+    """
     for number, name in enumerate(names):
         made = make_video(folder / "new.mp4", frames=frames, options=X264, first=10 * number)
         path = folder / name

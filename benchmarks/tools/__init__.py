@@ -1,4 +1,4 @@
-"""The tools that are compared, by name."""
+"""The tools to compare, by name."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ TOOLS: Final[dict[str, Callable[[], Tool]]] = {
     "OpenCV": OpenCv,
     "PyAV": PlainPyav,
 }
-"""Every tool by the name that the table gives it."""
+"""Every tool, by its name in the tables."""

@@ -1,4 +1,4 @@
-"""What a tool is given, and what it does with it."""
+"""The interface of tools and their input."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from frames_pipeline.sampling import select_frames
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Frames of a video, told in every way that some tool takes. Made before the clock starts."""
+    """Frames of a video, described in every way that some tool needs.
+
+    Made before the clock starts.
+    """
 
     path: Path
     scenario: Scenario
     index: PacketIndex
     positions: NDArray[np.int64]
-    """Wanted frames, each once, ascending. Shape (n,)."""
+    """Positions of the wanted frames, without repeats, ascending. Shape (n,)."""
     plan: DecodePlan
-    """The packets that they need."""
+    """Plan of the packets to decode."""
     sizes: tuple[tuple[int, int] | None, ...]
-    """The different sizes (height, width) that the frames are wanted in; `None`: their own."""
+    """Distinct sizes (height, width) of the wanted frames; `None`: native."""
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -41,7 +44,7 @@ class Request:
 
     @property
     def times(self) -> list[float]:
-        """A second within the time that each wanted frame is shown."""
+        """A time in seconds at which each wanted frame is shown."""
         pts = self.index.shown_pts
         ends = np.append(pts[1:], pts[-1] + self.index.last_duration)
         middles = (pts[self.positions] + ends[self.positions]) / 2
@@ -49,18 +52,18 @@ class Request:
 
 
 class Tool(Protocol):
-    """Something that gives frames of a video as RGB arrays, with one thread."""
+    """A library that returns frames of a video as RGB arrays, with one thread."""
 
     @property
     def version(self) -> str:
-        """Version of the library, found without much ado; raises ImportError if it is missing."""
+        """Version of the library; raises ImportError if it is missing."""
 
     def extract(self, request: Request) -> int:
-        """Get the frames, and say how many different ones came."""
+        """Get the frames; return the number of distinct ones."""
 
 
 def request(path: Path, scenario: Scenario) -> Request:
-    """What a scenario asks of a video."""
+    """Return the request of a scenario."""
     with open_media(path) as media:
         index = media.index
         selected = [
@@ -79,7 +82,7 @@ def request(path: Path, scenario: Scenario) -> Request:
 
 
 def _stretches(index: PacketIndex, scenario: Scenario) -> list[tuple[int, int]]:
-    """Positions [start, stop) of each clip."""
+    """Return the positions [start, stop) of each clip."""
     stretches = []
     for span in scenario.spans:
         bounds = span or (Fraction(0), Fraction(int(index.shown_pts[-1]) + 1) * index.time_base)

@@ -6,7 +6,7 @@ from benchmarks.tools.base import Request
 
 
 class Decord:
-    """The frames of given positions, in one call."""
+    """Get the frames of given positions in one call."""
 
     def __init__(self) -> None:
         import decord  # noqa: PLC0415

@@ -14,7 +14,7 @@ from frames_pipeline.extract import extract_spans
 
 
 class Engine:
-    """`extract_frames`, or the clips of one video together."""
+    """Runs `extract_frames`, or extracts all clips of one video together."""
 
     @property
     def version(self) -> str:

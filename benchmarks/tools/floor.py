@@ -1,7 +1,7 @@
-"""What must be done at the least: the packets that the wanted frames need, fed to libavcodec.
+"""The minimal work: the packets that the wanted frames need, fed to libavcodec.
 
-Which packets those are is known before the clock starts. What is counted: opening the file without
-a probe decode, reading it, seeking where that saves reading, decoding.
+The packets are known before the clock starts. Measured are opening the file without a probe decode,
+reading it, seeking if that saves reading, and decoding.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.decoding.plan import DecodePlan
 
 _SEEK_OVER: Final = 100
-"""Packets that are rather sought over than read."""
+"""Distance in packets from which seeking beats reading on."""
 
 
 class Bare:
-    """The minimal set of packets decoded, and nothing converted."""
+    """Decodes the minimal set of packets and converts nothing."""
 
     @property
     def version(self) -> str:
@@ -42,7 +42,7 @@ class Bare:
 
 
 class OnePass(Bare):
-    """The same, and each wanted frame converted once per size."""
+    """Also converts each wanted frame once per size."""
 
     def extract(self, request: Request) -> int:
         converter = Converter("benchmark")
@@ -59,7 +59,7 @@ class OnePass(Bare):
 def _decode(
     container: InputContainer, index: PacketIndex, plan: DecodePlan
 ) -> Iterator[VideoFrame]:
-    """The frames of a plan. Packets are told apart by their timestamps."""
+    """Yield the frames of a plan. Packets are identified by their timestamps."""
     stream = container.streams.video[0]
     context = stream.codec_context
     context.thread_count, context.thread_type = 1, "NONE"
@@ -67,7 +67,7 @@ def _decode(
     context.skip_frame = "DEFAULT"
     packets, at = container.demux(stream), -1
     for run in plan.runs:
-        pts = index.pts[run].tolist()  # parts of a packet have its timestamp
+        pts = index.pts[run].tolist()  # parts of a packet share its timestamp
         needed, last = set(pts), pts[-1]
         if int(run[0]) - at > _SEEK_OVER:
             container.seek(pts[0], stream=stream)

@@ -8,7 +8,7 @@ from benchmarks.tools.base import Request
 
 
 class OpenCv:
-    """Grab every frame, retrieve the wanted ones; seek where only one is wanted."""
+    """Grabs every frame and retrieves the wanted ones; seeks for a single frame."""
 
     def __init__(self) -> None:
         import cv2  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""PyAV, as its documentation has it."""
+"""PyAV, used as in its documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.tools.base import Request
 
 
 class PlainPyav:
-    """Decode everything up to the last wanted frame, keep the wanted ones."""
+    """Decodes everything up to the last wanted frame; keeps the wanted ones."""
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""torchcodec, resizing as it decodes."""
+"""torchcodec, with resizing during decoding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.tools.base import Request
 
 
 class TorchCodec:
-    """The frames played at given times, in one call."""
+    """Get the frames played at given times in one call."""
 
     def __init__(self, mode: Literal["approximate", "exact"]) -> None:
         import torch

@@ -1,1 +1,1 @@
-"""The assets, each built from what the component's attributes say."""
+"""The assets, each built from the component's attributes."""

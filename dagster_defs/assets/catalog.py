@@ -37,22 +37,22 @@ def build_catalog(
     selection: Selection,
     derived: Sequence[Derivation] = (),
 ) -> dg.AssetsDefinition:
-    """The asset that joins what the others left.
+    """Return the asset that joins the tables of the other assets.
 
     Args:
-        names: What it is called, and what it is made from.
+        names: Names of the component.
         signatures: The named signatures.
-        deps: What is waited for.
-        selection: Which clips are worth keeping.
-        derived: Definitions whose rows are joined.
+        deps: Assets to wait for.
+        selection: Rules for clips to keep.
+        derived: Definitions of the tables to join.
     """
     parts = {kind: [made.part for made in derived if made.kind.name == kind] for kind in KINDS}
 
     @dg.asset(
         key=names.catalog,
         deps=list(deps),
-        description="One row per clip: video, span, where its frames are, how they came out, "
-        "quality, embeddings, caption. What was not made yet is empty.",
+        description="One row per clip: video, span, paths and status of its frames, quality, "
+        "embeddings, caption. Columns of tables that do not exist yet are empty.",
         group_name=names.of("downstream"),
         kinds={"parquet"},
         partitions_def=names.partitions,
@@ -94,7 +94,7 @@ def build_catalog(
 def _lineage(
     names: Names, signatures: Iterable[str], derived: Iterable[Derivation]
 ) -> dg.TableColumnLineage:
-    """Columns of the catalog, by the columns that they are joined or computed from."""
+    """Return columns of the catalog, with the columns that they are joined or computed from."""
     made_of: dict[str, list[tuple[dg.AssetKey, str]]] = {"uri": [(names.videos, "uri")]}
     for name, column in {
         "signatures": "signature", "frame_statuses": "status", "frame_counts": "frames",
@@ -108,7 +108,7 @@ def _lineage(
 
 
 def _entries(rows: "pa.Table") -> Iterator[dict[str, Any]]:
-    """Rows as people read them: `embeddings 21, captions 8` for lists of names and counts."""
+    """Return rows for people: `embeddings 21, captions 8` for lists of names and counts."""
     typed = zip(CatalogRow.from_table(rows), DecisionRow.from_table(rows), strict=True)
     for (entry, decision), row in zip(typed, rows.to_pylist(), strict=True):
         counts = zip(entry.names, entry.frame_counts, strict=True)

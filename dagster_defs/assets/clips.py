@@ -24,14 +24,14 @@ _SHOWN = (
 
 
 def build_clips(names: Names, clipping: Clipping) -> dg.AssetsDefinition:
-    """The asset that cuts. Its code version is the way of clipping."""
+    """Return the asset that cuts videos. Its code version identifies the clipping."""
 
     @dg.asset(
         key=names.clips,
         deps=[names.videos],
         description=f"Spans of the batch's videos, cut by {clipping!r}. A clip is a span of "
-        "timestamps, not a file; cutting reads headers and decodes one frame per video, or all of "
-        "them where it is by shots.",
+        "timestamps, not a file. Cutting reads headers and decodes one frame per video; by shots, "
+        "it decodes all frames.",
         group_name=names.of("ingest"),
         kinds={"video", "parquet"},
         partitions_def=names.partitions,

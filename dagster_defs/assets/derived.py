@@ -24,7 +24,7 @@ from frames_pipeline.tables import OutcomeRow
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A named definition of a kind: what its assets are made of, and how they are called."""
+    """A named definition of a kind: the inputs and names of its assets."""
 
     kind: DerivedKind[Any, Any]
     """Kind of derived table."""
@@ -33,7 +33,7 @@ class Derivation:
     definition: Definition
     """Provider and parameters."""
     signature: FrameExtractionSignature
-    """Signature whose frames the provider is given."""
+    """Signature of the provider's input frames."""
 
     @property
     def part(self) -> str:
@@ -52,12 +52,12 @@ class Derivation:
 
     @property
     def lacks(self) -> str:
-        """The setting without which the provider cannot run; empty if it can."""
+        """The setting that the provider lacks to run; empty if it can run."""
         return self.kind.lacks(self.definition.provider, self.definition.parameters)
 
 
 def build_derived(names: Names, made: Derivation) -> list[dg.AssetsDefinition]:
-    """Return the asset of a definition's rows, and that of its rows per clip if it has one."""
+    """Return the asset of a definition's rows, and the asset of its rows per clip if it has one."""
     rows = _build_rows(names, made)
     pooled_key = made.pooled_key(names)
     return [rows] if pooled_key is None else [rows, _build_pooled(names, made, pooled_key)]

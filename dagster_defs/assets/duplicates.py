@@ -1,4 +1,4 @@
-"""The clips that are nearly the same, over all batches."""
+"""Near-duplicate clips of all batches."""
 
 from dataclasses import asdict
 
@@ -15,20 +15,20 @@ from frames_pipeline.tables import NearDuplicateRow
 def build_near_duplicates(
     names: Names, compared: dg.AssetKey, *, name: str, min_similarity: float
 ) -> dg.AssetsDefinition:
-    """The asset of clips that are nearly the same, over all batches: it has no partitions.
+    """Return the asset of near-duplicates among all batches. It has no partitions.
 
     Args:
         names: Names of the component.
-        compared: Key of the asset of the clips' vectors that are compared.
+        compared: Key of the asset with the vectors to compare.
         name: Part of their table.
-        min_similarity: The least cosine of what is nearly the same.
+        min_similarity: Least cosine similarity of near-duplicates.
     """
 
     @dg.asset(
         key=names.near_duplicates,
         deps=[compared],
-        description="Clips that are nearly the same as one before them, whatever their batch: to "
-        "keep one of each, leave these out. Compares all batches that there are.",
+        description="Clips that nearly equal an earlier clip of any batch. Leave them out to keep "
+        "one of each. Compares the clips of all batches.",
         group_name=names.of("downstream"),
         kinds={"parquet"},
         required_resource_keys=keys_of(names, WorkspaceResource),

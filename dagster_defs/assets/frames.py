@@ -22,7 +22,7 @@ from frames_pipeline.tables import ClipRow, OutcomeRow
 def build_frames(
     names: Names, signatures: Mapping[str, FrameExtractionSignature], *, pool: str
 ) -> dg.AssetsDefinition:
-    """The assets of all signatures, made by one op that decodes once for those selected."""
+    """Return the assets of all signatures: one op, which decodes once for the selected ones."""
     by_key = {names.frames(name): signature for name, signature in signatures.items()}
 
     @dg.multi_asset(
@@ -32,7 +32,7 @@ def build_frames(
                 names.frames(name),
                 deps=[names.clips],
                 description=f"Frames of every clip for `{signature.key}`, in Zarr. The columns are "
-                "those of its table of outcomes: a row says how a clip came out.",
+                "those of the table of outcomes, with a row for the result of each clip.",
                 group_name=names.of("frames"),
                 kinds={"zarr"},
                 code_version=signature.key,

@@ -1,4 +1,4 @@
-"""The videos of a batch: what is known of files that others write."""
+"""The videos of a batch: facts about files that other programs write."""
 
 import dagster as dg
 
@@ -16,15 +16,15 @@ from frames_pipeline.tables import VideoRow
 
 
 def build_videos(names: Names) -> dg.AssetsDefinition:
-    """The asset that looks at the files. Its data version says which there are, and their bytes.
+    """Return the asset that observes the files. Its data version is a digest of names and bytes.
 
-    It is materialized, not observed, for it writes a table; ADR 0009 has the other reasons.
+    It is materialized, not observed, because it writes a table; ADR 0009 has the other reasons.
     """
 
     @dg.asset(
         key=names.videos,
-        description="The videos of a sealed batch, as they lie in their folder or bucket. A file "
-        "that changes makes its batch stale, and no other.",
+        description="The videos of a sealed batch, as found in their folder or bucket. Changing a "
+        "file makes only its batch stale.",
         group_name=names.of("ingest"),
         kinds={"video"},
         partitions_def=names.partitions,

@@ -1,4 +1,4 @@
-"""What a `defs.yaml` may say: a model for each part, which checks its values."""
+"""The attributes of a `defs.yaml`: a model for each part, which checks its values."""
 
 from dagster_defs.attributes.batching import BatchingAttributes
 from dagster_defs.attributes.clipping import ByShots, Stride, Whole

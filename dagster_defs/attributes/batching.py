@@ -1,4 +1,4 @@
-"""How found videos become batches, as a `defs.yaml` says it."""
+"""Attributes of a `defs.yaml`: sealing videos into batches."""
 
 import dagster as dg
 from pydantic import Field, model_validator
@@ -7,25 +7,31 @@ from frames_pipeline.sources.batching import Batching
 
 
 class BatchingAttributes(dg.Model, dg.Resolvable):
-    """When found videos become a batch."""
+    """Rules that seal found videos into batches."""
 
-    batch_size: int = Field(default=32, description="Videos in a full batch.")
-    min_batch_size: int = Field(default=1, description="Videos below which nothing is sealed.")
-    max_wait_s: float = Field(
-        default=60, description="Seconds without change after which a smaller batch is sealed."
+    batch_size: int = Field(
+        default=32, description="Videos in a full batch. A full batch is sealed at once."
     )
-    interval_s: int = Field(default=30, description="Seconds between two looks at the source.")
+    min_batch_size: int = Field(
+        default=1, description="Fewest videos in a batch. Fewer than this keep waiting."
+    )
+    max_wait_s: float = Field(
+        default=60,
+        description="Seal a smaller batch when its newest file has been unchanged for this many "
+        "seconds.",
+    )
+    interval_s: int = Field(default=30, description="Minimum seconds between two sensor ticks.")
     max_batches: int = Field(
-        default=100, ge=1, description="Batches per look that are sealed and started."
+        default=100, ge=1, description="Maximum number of batches that a tick seals and starts."
     )
     look_at: int = Field(
         default=200,
         ge=0,
-        description="Sealed batches per look that are checked for files that changed, in turn.",
+        description="Sealed batches that each tick checks for changed files, in turn.",
     )
 
     def batching(self) -> Batching:
-        """The library's rule."""
+        """Return the library's rule."""
         return Batching(self.batch_size, self.min_batch_size, self.max_wait_s)
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ def check_together(components: Sequence["ComponentAttributes"]) -> None:
     """Check that no two components of a code location share a name or a root.
 
     Raises:
-        ConfigError: Two do.
+        ConfigError: Two components share a name or a root.
     """
     for one, other in itertools.combinations(components, 2):
         sources = f"the sources {without_secrets(one.source)} and {without_secrets(other.source)}"
@@ -49,12 +49,12 @@ def _of_kind(name: str) -> str:
 if TYPE_CHECKING:
 
     class KindAttributes(dg.Model):
-        """What the class below comes to, with the kinds of today."""
+        """The class below as type checkers see it, with the present kinds."""
 
         embeddings: dict[str, Definition] = Field(default={})
         captions: dict[str, Definition] = Field(default={})
 
-else:  # a kind that is added to the registry has its mapping here
+else:  # each kind of the registry gets a mapping
     KindAttributes = create_model(
         "KindAttributes",
         __base__=dg.Model,
@@ -66,44 +66,51 @@ else:  # a kind that is added to the registry has its mapping here
 
 
 class ComponentAttributes(KindAttributes, dg.Resolvable):
-    """What a `defs.yaml` may say of a component."""
+    """Attributes of a component in a `defs.yaml`."""
 
     name: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9_]*$",
-        description="Put before the names of assets, groups, partitions, jobs, sensors, schedules, "
-        "resources and pools. Give each component its own, to have several in a code location or "
-        "an instance.",
+        description="Prefix for the names of assets, partitions, jobs and sensors: `cars/clips`, "
+        "`cars_video_batch`, `cars_process_batch`. Components that share an instance "
+        "need different names.",
     )
-    source: str = Field(description="Folder or fsspec URL of the videos.")
-    root: str = Field(description="Folder or fsspec URL of batches, frames and tables.")
+    source: str = Field(description="Folder or fsspec URL of your videos.")
+    root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
     source_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the source, without secrets."
+        default={},
+        description="fsspec options for the source, such as `endpoint_url` or `profile`. The UI "
+        "shows them, so keep secrets out.",
     )
     root_options: dict[str, Any] = Field(
-        default={}, description="What fsspec needs to reach the root, without secrets."
+        default={},
+        description="fsspec options for the root. The UI shows them, so keep secrets out.",
     )
     source_secrets: dict[str, str] = Field(
-        default={}, description="Further options, by the environment variable that has them."
+        default={},
+        description="fsspec options for the source, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     root_secrets: dict[str, str] = Field(
-        default={}, description="Further options, by the environment variable that has them."
+        default={},
+        description="fsspec options for the root, read from the environment when a step runs: "
+        "`{option: VARIABLE}`.",
     )
     suffixes: list[str] = Field(
         default=list(SUFFIXES),
         description="Suffixes of video files, in upper or lower case.",
     )
     follow_links: bool = Field(
-        default=False, description="Follow symlinks that lead out of a local source."
+        default=False, description="Follow links that lead out of a local source."
     )
     batching: BatchingAttributes = Field(
-        default=BatchingAttributes(), description="When found videos become a batch."
+        default=BatchingAttributes(), description="When new videos are sealed into a batch."
     )
     clipping: Whole | Stride | ByShots = Field(
-        default=Stride(kind="fixed_stride"), description="How videos are cut into clips."
+        default=Stride(kind="fixed_stride"), description="How clips are chosen from videos."
     )
     signatures: dict[str, Signature] = Field(
-        description="Named signatures: each is an asset `clip_frames/<name>`."
+        description="Your named signatures. Each becomes an asset `clip_frames/<name>`."
     )
     quality: dict[str, Definition] | Definition = Field(default={}, description=_of_kind("quality"))
     embedding: Definition | None = Field(
@@ -113,41 +120,47 @@ class ComponentAttributes(KindAttributes, dg.Resolvable):
         default=None, description="Deprecated: write `captions: {default: …}`."
     )
     near_duplicates: NearDuplicates | None = Field(
-        default=None, description="What makes `near_duplicates`, out of clips' vectors."
+        default=None, description="Settings for the asset `near_duplicates`, over all batches."
     )
     selection: dict[str, float | None] = Field(
         default={},
-        description="Which clips the catalog says to keep: bounds of what `quality` measured.",
+        description="Bounds on the quality measures: which clips the catalog marks to keep.",
     )
     backfill: Backfill | None = Field(
-        default=None, description="When what is missing or failed is made by itself."
+        default=None,
+        description="Schedule for automatic backfill of missing and failed partitions.",
     )
     garbage_collection: GarbageCollection | None = Field(
-        default=None, description="When what nobody names any more is deleted by itself."
+        default=None,
+        description="Schedule for deleting objects that no commit or manifest references.",
     )
     decoder: Decoding = Field(
-        default=Decoding(), description="What decodes, unless a run says otherwise."
+        default=Decoding(), description="Default decoder. You can override it for a run."
     )
     extraction: dict[str, Any] = Field(
         default={},
-        description="Processes, limits and the like, unless a run says otherwise: settings of "
-        "the resource `extraction`.",
+        description="Defaults for the resource `extraction`. You can override them for a run.",
     )
     max_failed_share: float = Field(
-        default=0.5, ge=0, le=1, description="Share of clips that may fail before a batch does."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a batch's clips that may fail before the check `few_clips_failed` "
+        "fails.",
     )
 
     freshness: Freshness | None = Field(
-        default=None, description="How old the newest materialization of an asset may be."
+        default=None, description="Maximum age of the newest materialization of an asset."
     )
     owners: list[str] = Field(
-        default=[], description="Of all assets: mail addresses, or `team:name`."
+        default=[], description="Owners of all assets: email addresses, or `team:name`."
     )
-    tags: dict[str, str] = Field(default={}, description="Of all assets, by name.")
+    tags: dict[str, str] = Field(default={}, description="Tags of all assets.")
     run_tags: dict[str, Any] = Field(
         default={},
-        description="Of every run that decodes, by name: what the instance's run launcher reads, "
-        "as `dagster-ray/config` or `dagster-k8s/config`.",
+        description="Tags of every run that decodes, for your run launcher: the resources in "
+        "`dagster-ray/config` or `dagster-k8s/config`, for example "
+        "(docs/operations/distributed.md).",
     )
 
     @field_validator("selection")

@@ -1,28 +1,47 @@
-"""The decoder that runs take by default, as a `defs.yaml` says it."""
+"""The default decoder of runs, as a `defs.yaml` declares it."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from dagster_defs.names import POOL, Names
-from dagster_defs.resources import Auto, DecoderResource, Nvdec, Pyav
-from frames_pipeline.decoding.backends import MIN_MEGAPIXELS
+from dagster_defs.resources import BACKENDS, DecoderResource
+from frames_pipeline.decoding.backends import DECODERS
 
+if TYPE_CHECKING:
 
-class Decoding(dg.Model, dg.Resolvable):
-    """What decodes."""
+    class BackendAttributes(dg.Model):
+        """The kind of the decoder, and the settings of all backends."""
 
-    kind: Literal["pyav", "nvdec", "auto"] = Field(
-        default="pyav", description="On the CPU, on a GPU, or on a GPU where there is one."
+        kind: str = "pyav"
+        gpu: int = 0
+
+else:
+    _SETTINGS: dict[str, Any] = {
+        one.name: (
+            type(one.default),
+            Field(default=one.default, ge=one.minimum, description=one.meaning),
+        )
+        for backend in DECODERS.values()
+        for one in backend.settings
+    }
+    BackendAttributes = create_model(
+        "BackendAttributes",
+        __base__=dg.Model,
+        kind=(
+            Literal[tuple(DECODERS)],
+            Field(
+                default="pyav",
+                description="Decode on the CPU, on a GPU, or on a GPU where there is one.",
+            ),
+        ),
+        **_SETTINGS,
     )
-    gpu: int = Field(default=0, ge=0, description="Which GPU, as CUDA counts them.")
-    threads: int = Field(default=1, ge=1, description="Decoder threads per video, on the CPU.")
-    min_megapixels: float = Field(
-        default=MIN_MEGAPIXELS,
-        ge=0,
-        description="Megapixels to decode in a row below which `auto` takes the CPU.",
-    )
+
+
+class Decoding(BackendAttributes, dg.Resolvable):
+    """The default decoder of runs."""
 
     pool: str | None = Field(
         default=None,
@@ -34,18 +53,10 @@ class Decoding(dg.Model, dg.Resolvable):
 
     def pool_of(self, names: Names) -> str:
         """Return the Dagster pool of the steps that decode: one for the CPU, one per GPU."""
-        return self.pool or names.of(POOL if self.kind == "pyav" else f"gpu_{self.gpu}")
+        uses_gpu = DECODERS[self.kind].uses_gpu
+        return self.pool or names.of(f"gpu_{self.gpu}" if uses_gpu else POOL)
 
     def resource(self) -> DecoderResource:
-        """The resource that has it for a default."""
-        match self.kind:
-            case "pyav":
-                return DecoderResource(backend=Pyav(threads=self.threads))
-            case "nvdec":
-                return DecoderResource(backend=Nvdec(gpu=self.gpu))
-            case "auto":
-                return DecoderResource(
-                    backend=Auto(
-                        gpu=self.gpu, threads=self.threads, min_megapixels=self.min_megapixels
-                    )
-                )
+        """Return the resource with this decoder as its default."""
+        settings = {one.name: getattr(self, one.name) for one in DECODERS[self.kind].settings}
+        return DecoderResource(backend=BACKENDS[self.kind](**settings))

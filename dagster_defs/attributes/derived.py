@@ -1,4 +1,4 @@
-"""Tables that providers make from frames, as a `defs.yaml` says them."""
+"""Attributes of a `defs.yaml`: tables that providers make from frames."""
 
 import os
 from typing import Any, Literal
@@ -13,10 +13,10 @@ from frames_pipeline.pipeline.kinds import DerivedKind
 
 
 class Definition(dg.Model, dg.Resolvable):
-    """A provider, and the signature whose frames it is given."""
+    """A provider, and the signature of its input frames."""
 
     signature: str = Field(description="Name of one of the signatures.")
-    provider: str = Field(description="Name of the provider, or `module:Class` of your own.")
+    provider: str = Field(description="Name of the provider, or `module:Class` for your own.")
     parameters: dict[str, Any] = Field(default={}, description="The provider's parameters.")
     pool: Literal["mean"] | None = Field(
         default=None,
@@ -61,17 +61,20 @@ class Definition(dg.Model, dg.Resolvable):
 
 
 class NearDuplicates(dg.Model, dg.Resolvable):
-    """Clips that are nearly the same, over all batches."""
+    """Near-duplicate clips of all batches."""
 
     embedding: str | None = Field(
         default=None,
-        description="Name of the embeddings whose clips' vectors are compared. They need a `pool`.",
+        description="Name of the embeddings to compare; the only ones with a `pool` if you "
+        "leave it out.",
     )
     min_similarity: float = Field(
-        default=0.95, gt=0, le=1, description="Least cosine similarity of near duplicates."
+        default=0.95, gt=0, le=1, description="Minimum cosine similarity of near-duplicates."
     )
     cron: str | None = Field(
-        default=None, description="Schedule of the comparison, in UTC: '0 5 * * *'."
+        default=None,
+        description="Run the schedule `find_near_duplicates` at these times, in UTC: '0 5 * * *' "
+        "is every night at five.",
     )
 
     @field_validator("cron")

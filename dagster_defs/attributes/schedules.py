@@ -1,4 +1,4 @@
-"""Schedules and deadlines, as a `defs.yaml` says them: backfill, garbage collection, freshness."""
+"""Attributes of a `defs.yaml`: schedules and deadlines, for backfill, garbage and freshness."""
 
 import datetime as dt
 
@@ -9,28 +9,30 @@ from frames_pipeline.store import GRACE_SECONDS
 
 
 def checked_cron(cron: str) -> str:
-    """Return a cron expression.
+    """Return a cron expression after checking it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a cron expression.
     """
     try:
         dg.AutomationCondition.cron_tick_passed(cron)
     except Exception as error:
-        message = f"{cron!r} is no cron expression; '0 3 * * *' is every night at three"
+        message = f"{cron!r} is not a cron expression; '0 3 * * *' is every night at three"
         raise ValueError(message) from error
     return cron
 
 
 class Backfill(dg.Model, dg.Resolvable):
-    """A backfill at every cron tick."""
+    """Automatic backfill at every cron tick."""
 
-    cron: str = Field(description="When, in UTC: '0 3 * * *' is every night at three.")
+    cron: str = Field(description="When to run, in UTC: '0 3 * * *' is every night at three.")
     max_partitions: int = Field(
-        default=1000, ge=1, description="Batches per tick; the rest waits for the next."
+        default=1000,
+        ge=1,
+        description="Maximum number of batches per tick. The rest wait for the next tick.",
     )
     stale: bool = Field(
-        default=False, description="Whether batches whose sources or code changed are done, too."
+        default=False, description="Also make batches again after their sources or code changed."
     )
 
     @field_validator("cron")
@@ -40,14 +42,14 @@ class Backfill(dg.Model, dg.Resolvable):
 
 
 class GarbageCollection(dg.Model, dg.Resolvable):
-    """Deletes what nobody names any more, at every cron tick."""
+    """Automatic deletion of unreferenced objects at every cron tick."""
 
-    cron: str = Field(description="When, in UTC: '0 6 * * 0' is every Sunday at six.")
+    cron: str = Field(description="When to run, in UTC: '0 6 * * 0' is every Sunday at six.")
     grace_hours: float = Field(
         default=GRACE_SECONDS / 3600,
         gt=0,
-        description="Hours for which nobody must have named it: longer than a clip takes to write, "
-        "and than readers hold on to what they opened.",
+        description="Keep anything that was referenced within this many hours. Choose more than a "
+        "clip takes to write, and than a reader keeps one open.",
     )
 
     @field_validator("cron")
@@ -57,15 +59,19 @@ class GarbageCollection(dg.Model, dg.Resolvable):
 
 
 class Freshness(dg.Model, dg.Resolvable):
-    """How old the newest batch may be."""
+    """Maximum age of the newest batch."""
 
-    fail_after_hours: float = Field(gt=0, description="Hours after which the assets are overdue.")
+    fail_after_hours: float = Field(
+        gt=0, description="Hours since the last materialization at which an asset is overdue."
+    )
     warn_after_hours: float | None = Field(
-        default=None, gt=0, description="Hours after which there is a warning, before that."
+        default=None,
+        gt=0,
+        description="Hours at which you get a warning; less than `fail_after_hours`.",
     )
 
     def policy(self) -> dg.FreshnessPolicy:
-        """Dagster's policy."""
+        """Return Dagster's policy."""
         warn = self.warn_after_hours
         return dg.FreshnessPolicy.time_window(
             fail_window=dt.timedelta(hours=self.fail_after_hours),

@@ -5,7 +5,7 @@
     disposable               ?   x   x       ?   x   x         no other frame is predicted from it
     output order     0   4   2   1   3   8   6   5   7   9
 
-Only headers are read, a few dozen bytes of each packet. Nothing is decoded, so damage of a frame is
+Reads only headers, a few dozen bytes of each packet, and decodes nothing. So damage of a frame is
 not detected here. Each family of codecs has a module, which names its source; `codecs` has a record
 of each codec.
 """

@@ -21,7 +21,7 @@ _SLOTS: Final = 8
 _ALL_SLOTS: Final = 0xFF
 _TILE_GROUP, _REDUNDANT_FRAME_HEADER = 4, 7
 _HEADER: Final = 64
-"""Bytes that hold the part of a header that is read here."""
+"""Bytes that contain all header fields read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FrameHeader:
     shown: bool
     key: bool = False
     repeated: bool = False
-    """The frame was decoded before, and is shown now."""
+    """Whether the frame was decoded earlier and is shown now."""
     refresh: int = 0
     """One bit per reference slot that the frame goes into."""
     refers: tuple[int, ...] = ()
@@ -94,7 +94,7 @@ class Av1Reader(HeaderReader):
         return self._has_sequence or self._sequence_bytes == self._configured
 
     def _note(self, frames: list[FrameHeader]) -> None:
-        """Keep account of which packets' frames are in the slots."""
+        """Record the packets of the frames in the slots."""
         if self.references is None:
             return
         row, needs = len(self.references), set[int]()
@@ -103,7 +103,7 @@ class Av1Reader(HeaderReader):
             needs.update(packet for packet, _ in held)
             key, refresh = frame.key, frame.refresh
             if frame.repeated and any(is_key for _, is_key in held):
-                key, refresh = True, _ALL_SLOTS  # a key frame starts anew when it is shown (7.21)
+                key, refresh = True, _ALL_SLOTS  # showing a key frame refreshes all slots (7.21)
             for slot in range(_SLOTS):
                 if refresh >> slot & 1:
                     self._slots[slot] = (row, key)
@@ -121,7 +121,7 @@ class Av1Reader(HeaderReader):
 def frame_ends(data: memoryview) -> list[int]:
     """Return the ends of the parts of a packet, one frame in each.
 
-    A packet with spatial layers, or with frames behind the shown one, stays whole.
+    A packet with spatial layers, or with frames after the shown one, stays whole.
     """
     whole, ends, is_shown = [len(data)], list[int](), False
     try:
@@ -141,7 +141,7 @@ def frame_ends(data: memoryview) -> list[int]:
 
 
 def _obus(data: memoryview) -> Iterator[tuple[int, tuple[int, int], memoryview, int]]:
-    """Type, (temporal id, spatial id), payload and end of each OBU (5.3)."""
+    """Yield type, (temporal id, spatial id), payload and end of each OBU (5.3)."""
     position = 0
     while position < len(data):
         header = data[position]
@@ -173,7 +173,7 @@ def _leb128(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def _read_sequence(bits: Bits) -> Sequence:
-    """A sequence header up to its order hints (5.5.1)."""
+    """Return a sequence header up to its order hints (5.5.1)."""
     bits.u(3)  # seq_profile
     bits.u(1)  # still_picture
     if bits.u(1):
@@ -237,7 +237,7 @@ def _read_operating_points(bits: Bits, delay_bits: int) -> tuple[tuple[int, bool
 
 
 def _read_frame(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> FrameHeader:
-    """A frame header up to its reference slots (5.9.2)."""
+    """Return a frame header up to its reference slots (5.9.2)."""
     if sequence.reduced_still_picture:
         return FrameHeader(shown=True, key=True, refresh=_ALL_SLOTS)
     if bits.u(1):  # show_existing_frame
@@ -271,7 +271,7 @@ def _read_frame(bits: Bits, sequence: Sequence, layer: tuple[int, int]) -> Frame
 
 
 def _read_references(bits: Bits, sequence: Sequence, *, resilient: bool) -> tuple[int, ...]:
-    """The slots that an inter frame names: all of them where that takes more reading to tell."""
+    """Return the slots that an inter frame names; all of them if that needs more parsing."""
     is_short = False
     if sequence.order_hint_bits:
         is_short = resilient or bits.u(1) == 1  # frame_refs_short_signaling

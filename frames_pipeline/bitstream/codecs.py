@@ -31,21 +31,21 @@ from frames_pipeline.bitstream.reader import (
 from frames_pipeline.bitstream.vpx import Vp8Reader, Vp9Reader
 
 OutputRanks = Callable[[bytes, Iterable[memoryview], Iterable[int]], list[int] | None]
-"""From extradata, packets and their flags to the rank of each packet's frame in the decoder's
-output; `None` where the headers do not tell (picture order count type 1 of H.264)."""
+"""Returns, from extradata, packets and their flags, the rank of each packet's frame in the
+decoder's output; `None` if the headers lack it (picture order count type 1 of H.264)."""
 PacketCutter = Callable[[memoryview], list[int]]
 """Returns the end of each part of a packet. Each part is a frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How the packets of a codec are read, and facts about its streams and decoders."""
+    """The packet reader of a codec, with facts about its streams and decoders."""
 
     reader: Callable[[bytes], HeaderReader] = OpaqueReader
     """Opens a reader of packet headers, with a stream's extradata."""
     shows: Shows | None = None
-    """Tells packets that hold a picture, for opaque codecs in which a sound packet may hold none.
-    In all others that FFmpeg can write, every packet gives a frame or an error
+    """Test for packets with a picture, for opaque codecs in which a valid packet may hold none. In
+    all others that FFmpeg can write, every packet gives a frame or an error
     (`tests/container/test_pictures.py`)."""
     output_ranks: OutputRanks | None = None
     """Reads the output order from headers, if the codec may reorder frames."""
@@ -63,7 +63,7 @@ class Codec:
     reports_damage: bool = False
     """Whether FFmpeg's decoder reports all damage of predicted frames with frame threads, too."""
     returns_broken: bool = False
-    """Whether FFmpeg's decoder outputs broken pictures unmarked, unless told to refuse them."""
+    """Whether FFmpeg's decoder outputs broken pictures unmarked, unless an option forbids it."""
 
     def open_reader(self, extradata: bytes, *, width: int = 0, height: int = 0) -> HeaderReader:
         """Return a reader of a stream's packets, for frames of a size."""
@@ -138,7 +138,7 @@ def codec_named(name: str, *, intra_only: bool = False) -> Codec:
 
     Args:
         name: The name.
-        intra_only: Whether FFmpeg says that every frame stands alone.
+        intra_only: Whether FFmpeg marks the codec as intra-only.
 
     >>> codec_named("hevc").leading_is_unneeded, codec_named("png").leading_is_unneeded
     (True, False)

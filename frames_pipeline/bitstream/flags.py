@@ -1,4 +1,4 @@
-"""The flags of a packet, as plain integers: they are made a million times."""
+"""The flags of a packet, as plain integers for speed: there are millions of packets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 SHOWN: Final = 1
 """The packet shows a frame."""
 ENTRY: Final = 2
-"""Decoding may start here: frames from this one on, in output order, come out exact."""
+"""Decoding may start here: frames from this one on, in output order, are exact."""
 DISPOSABLE: Final = 4
 """No other frame is predicted from this one (within its temporal layer)."""
 BETWEEN: Final = 8
@@ -17,7 +17,7 @@ SETS: Final = 16
 COMPLETES: Final = 32
 """The packet holds the second field of the frame that an earlier packet began."""
 OPEN: Final = 64
-"""An entry point with unmarked leading pictures: a decoder that starts there does not output any
-picture that is shown before it."""
+"""An entry point with unmarked leading pictures: a decoder that starts there outputs no picture
+shown before it."""
 LAYER_SHIFT: Final = 8
-"""Above this bit stands the temporal layer."""
+"""Bit position of the temporal layer."""

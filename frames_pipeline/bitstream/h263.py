@@ -1,7 +1,7 @@
-"""H.263 and Sorenson's variant of it in FLV: intra pictures, pictures that are not referred to.
+"""H.263 and Sorenson's variant of it in FLV: intra pictures and disposable pictures.
 
-Containers cannot be believed here: FFmpeg's AVI and Matroska demuxers call every packet a key
-frame, so the picture header is read.
+The container's key flags are useless here: FFmpeg's AVI and Matroska demuxers set them on every
+packet. So the picture header is read.
 
 Sources: ITU-T H.263, 5.1; FFmpeg's flvdec.c.
 """
@@ -15,16 +15,16 @@ from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
 from frames_pipeline.bitstream.reader import HeaderReader
 
 _HEADER: Final = 16
-"""Bytes that hold the part of a header that is read here."""
+"""Bytes that contain all header fields read here."""
 _EXTENDED: Final = 7
-"""The source format behind which PLUSPTYPE stands (5.1.3)."""
+"""The source format that PLUSPTYPE follows (5.1.3)."""
 
 
 class H263Reader(HeaderReader):
     """Entry points are intra pictures that state all their modes."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         try:
@@ -37,7 +37,7 @@ class FlvReader(HeaderReader):
     """Entry points are intra pictures; others may be disposable (picture type 2)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         try:
@@ -61,5 +61,5 @@ def _is_intra(bits: Bits) -> bool:
 
 def _flv_picture_type(bits: Bits) -> int:
     bits.u(17 + 5 + 8)  # start code, version, temporal reference
-    bits.u({0: 16, 1: 32}.get(bits.u(3), 0))  # a size that is no standard one
+    bits.u({0: 16, 1: 32}.get(bits.u(3), 0))  # a custom size
     return bits.u(2)

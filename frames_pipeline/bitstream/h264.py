@@ -44,14 +44,15 @@ _INTRA_SLICES: Final = (2, 4, 7, 9)
 """slice_type of I and SI slices (7.4.3)."""
 _USER_DATA: Final = 5
 _X264: Final = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
-"""The UUID of the supplemental information in which x264 names its build (common/set.c)."""
+"""The UUID of the SEI in which x264 names its build (common/set.c)."""
 _WHOLE_HEADER: Final = 1024
-"""Bytes that hold a slice header with all its weights."""
+"""Bytes that contain a slice header with all its weights."""
 _OLD_X264: Final = 67
 _OLD_X264_444: Final = 151
-"""FFmpeg decodes streams of earlier builds otherwise, and those in 4:4:4 (h264dec.h)."""
+"""Builds of x264 from which FFmpeg decodes in the usual way, for 4:2:0 and for 4:4:4
+(h264dec.h)."""
 _MOST_SETS: Final = 1024
-"""Parameter sets whose fields are cached."""
+"""Maximum number of parameter sets in the cache."""
 
 
 class ParameterSets:
@@ -64,15 +65,15 @@ class ParameterSets:
         self._seen: dict[bytes, tuple[int, Sps | Pps] | None] = {}
         """Fields of each set, by its bytes."""
         self.poc_types: set[int] = set()
-        """How the stream parts seen so far count pictures (8.2.1)."""
+        """Types of picture order count in the stream so far (8.2.1)."""
         self.frames_only = True
-        """Whether no stream part seen so far has field pictures."""
+        """Whether the stream so far has no field pictures."""
         self.any_444 = False
-        """Whether a stream part seen so far has full chroma."""
+        """Whether the stream so far has full chroma anywhere."""
         self.renew(extradata)
 
     def renew(self, extradata: bytes) -> list[bytes]:
-        """Take in other extradata, and return its sets."""
+        """Add new extradata; return its sets."""
         self.framing = Framing(_length_size(extradata), may_change=True)
         sets = [bytes(nal) for nal in _sets_of(extradata, self.framing.length_size)]
         for nal in sets:
@@ -80,14 +81,14 @@ class ParameterSets:
         return sets
 
     def units(self, data: memoryview) -> Iterator[memoryview]:
-        """Yield the units of a packet that a decoder does not pass over."""
+        """Yield the units of a packet that a decoder reads."""
         return sound_units(data, self.framing.of(data))
 
     def add(self, nal: memoryview) -> tuple[object, object]:
-        """Take in a parameter set; one that cannot be read is left to the decoder.
+        """Add a parameter set. An unreadable one is left to the decoder.
 
         Returns:
-            Its key, and the key of the parameter set that it is read with.
+            Its key, and the key of the parameter set that it depends on.
         """
         data = bytes(nal)
         if len(self._seen) > _MOST_SETS:
@@ -110,7 +111,7 @@ class ParameterSets:
         """Return the start of a slice header; `None` if a parameter set is unknown."""
         bits = header_bits(nal, 1)
         try:
-            found = self._named_by(bits)
+            found = self._sets_of_slice(bits)
             return found and (read_start(nal[0], bits, found[1]), found[1])
         except EOFError:
             return None
@@ -118,15 +119,15 @@ class ParameterSets:
     def whole_header(self, nal: memoryview) -> tuple[SliceHeader, Sps] | None:
         """Return a whole slice header; `None` if it, or a parameter set, cannot be read."""
         try:
-            found = self._named_by(header_bits(nal, 1))
+            found = self._sets_of_slice(header_bits(nal, 1))
             bits = all_bits(nal[:_WHOLE_HEADER], 1)
             header = found and read_header(nal[0], bits, found[1], found[0])
         except EOFError:
             return None
         return (header, found[1]) if header and found else None
 
-    def _named_by(self, bits: Bits) -> tuple[Pps, Sps] | None:
-        """Return the parameter sets of a slice, and leave the bits behind their id."""
+    def _sets_of_slice(self, bits: Bits) -> tuple[Pps, Sps] | None:
+        """Return the parameter sets of a slice; leaves the reader after their id."""
         bits.ue()  # first_mb_in_slice
         bits.ue()  # slice_type
         pps = self._pps.get(bits.ue())
@@ -134,13 +135,13 @@ class ParameterSets:
         return (pps, sps) if pps and sps else None
 
     def resets_numbers(self, nal: memoryview) -> bool:
-        """Whether pictures are numbered anew behind a picture, by its first slice (8.2.1)."""
+        """Return whether picture numbers restart after a picture, by its first slice (8.2.1)."""
         found = self.whole_header(nal) if nal and nal[0] & 0x60 else None
         return found is not None and any(one == RESET for one, _ in found[0].marking)
 
 
 class H264Reader(HeaderReader):
-    """Entry points are IDR pictures, and recovery points that later pictures bear out."""
+    """Entry points are IDR pictures, and recovery points that later pictures confirm."""
 
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `avcC` record or Annex B parameter sets."""
@@ -148,16 +149,17 @@ class H264Reader(HeaderReader):
         self._log = StateLog()
         self._row = -1
         self._framings: list[tuple[int, int]] = []
-        """Rows from which on packets hold their units in this way: bytes of a length."""
+        """First rows of each framing, with the bytes of a unit's length."""
         self._open_field: Slice | None = None
         self._recovering: list[RecoveryPoint] = []
         """Recovery points that later pictures may still refute."""
         self.refuted: list[int] = []
-        """Rows of refuted recovery points: a later picture may refer to one from before them."""
+        """Rows of refuted recovery points: a later picture may refer to a picture from before
+        them."""
         self._take(extradata, GIVEN)
 
     def renew(self, extradata: bytes) -> None:
-        """Take in the extradata that comes with the next packet."""
+        """Add the extradata that comes with the next packet."""
         self._take(extradata, self._row)
 
     def _take(self, extradata: bytes, row: int) -> None:
@@ -208,7 +210,7 @@ class H264Reader(HeaderReader):
         return self._log.varies
 
     def state_before(self, row: int) -> bytes | None:
-        """Return the parameter sets to put before a packet; `None` if they are too many."""
+        """Return the parameter sets to put before a packet; `None` if there are too many."""
         units = self._log.before(row)
         length_size = [size for first, size in self._framings if first <= row][-1]
         return None if units is None else framed(units, length_size)
@@ -225,7 +227,7 @@ class H264Reader(HeaderReader):
         return self._log.note(row, key, unit, needs=needs)
 
     def _note_old_encoder(self, nal: memoryview) -> bool:
-        """Log the SEI of an old x264, whose streams FFmpeg decodes in another way."""
+        """Log the SEI of an old x264, since FFmpeg decodes its streams differently."""
         if not self._is_old_encoder(nal):
             return False
         return self._log.note(self._row, "x264", bytes(nal).rstrip(b"\0"))
@@ -237,7 +239,7 @@ class H264Reader(HeaderReader):
 
     @property
     def in_output_order(self) -> bool:
-        """Whether every parameter set seen so far says so (8.2.1.3)."""
+        """Whether every parameter set so far declares it (8.2.1.3)."""
         return self._sets.poc_types == {2}
 
     def read_heads(
@@ -266,13 +268,13 @@ class H264Reader(HeaderReader):
         self._read_recovering(np.flatnonzero(recovers).tolist(), flags, key, read)
         first = self._sets.units(read(0)) if found.after_sei[:1].any() else ()
         if any(nal[0] & 31 == _SEI and self._is_old_encoder(nal) for nal in first):
-            return None  # every entry needs its name
+            return None  # every entry point needs the encoder's name
         return flags
 
     def _read_recovering(
         self, rows: list[int], flags: NDArray[np.int64], key: NDArray[np.bool_], read: PacketBytes
     ) -> None:
-        """Read each recovery point whole, and the pictures behind it until it is settled."""
+        """Read each recovery point whole, and the following pictures until it is settled."""
         following, recovering = 0, frozenset(rows)
         for row in rows:
             following = max(following, row)
@@ -298,7 +300,7 @@ class H264Reader(HeaderReader):
         return self._read_field(nal, data, key=key)
 
     def _read_field(self, nal: memoryview, data: memoryview, *, key: bool) -> int:
-        """A field that completes the one before shows nothing of its own."""
+        """Read a field. One that completes the previous field shows no frame of its own."""
         found = self._sets.slice(nal)
         first, self._open_field = self._open_field, None
         if found is None or not found[0].field:
@@ -321,9 +323,9 @@ class H264Reader(HeaderReader):
 
 
 class PictureNumbers:
-    """Notices that a picture is lost which others refer to: frame_num counts those (7.4.3).
+    """Detects lost reference pictures by gaps in frame_num, which counts them (7.4.3).
 
-    A decoder takes another one in its place, and says nothing.
+    A decoder substitutes another picture without reporting it.
     """
 
     def __init__(self, extradata: bytes) -> None:
@@ -333,15 +335,15 @@ class PictureNumbers:
         self._latest_slice = b""
 
     def renew(self, extradata: bytes) -> None:
-        """Take in extradata that the next packet comes with."""
+        """Add the extradata that comes with the next packet."""
         self._sets.renew(extradata)
 
     def restart(self) -> None:
-        """Forget the packets before: the next packet is from another place of the stream."""
+        """Forget earlier packets: the next one is from another place in the stream."""
         self._latest = None
 
     def is_next(self, data: memoryview) -> bool:
-        """Whether nothing that is referred to is lost between the last packet and this one."""
+        """Return whether no reference picture is lost between the last packet and this one."""
         for nal in self._sets.units(data):
             kind = nal[0] & 31
             if kind in _SLICES:
@@ -352,10 +354,10 @@ class PictureNumbers:
         return True
 
     def _follows(self, header: Slice, sps: Sps, nal: memoryview) -> bool:
-        """A picture has the number of the latest one that is referred to, or the next.
+        """Return whether a picture has the number of the latest reference picture, or the next.
 
-        They start again at an IDR picture, and behind one that says so. Hardly any encoder does
-        that, so it is looked for only where a number does not fit.
+        Numbers restart at an IDR picture, and after a picture with a reset operation. Few encoders
+        write resets, so they are checked only if a number does not match.
         """
         number, latest, latest_slice = header.frame_num, self._latest, self._latest_slice
         if header.reference:
@@ -377,7 +379,7 @@ class H264Order:
         self._reference_poc = (0, 0)  # msb and lsb of the last reference picture
 
     def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
-        """A sort key per packet, or `None` where a picture's order cannot be told."""
+        """Return a sort key per packet; `None` if a picture's order is unknown."""
         keys: list[tuple[int, int, int]] = []
         for row, packet in enumerate(packets):
             order = self._order(packet, row)
@@ -397,12 +399,12 @@ class H264Order:
             elif kind in _SLICES:
                 found = self._sets.slice(nal)
                 if found and self._sets.resets_numbers(nal):
-                    return self._begin_anew(*found)
+                    return self._reset(*found)
                 return self._poc(*found, row) if found else None
         return self._epoch, row
 
-    def _begin_anew(self, header: Slice, sps: Sps) -> tuple[int, int] | None:
-        """A picture behind which counts start again comes after all before it (C.4.4)."""
+    def _reset(self, header: Slice, sps: Sps) -> tuple[int, int] | None:
+        """Return the order of a picture that resets the counts: after all before it (C.4.4)."""
         if sps.poc_type == 1:
             return None
         self._epoch += 1
@@ -424,7 +426,7 @@ class H264Order:
 
 
 def _flags(header: int, *, key: bool) -> int:
-    """Flags of a picture by the first byte of its first slice: nal_ref_idc and nal_unit_type."""
+    """Return the flags of a picture from its first byte: nal_ref_idc and nal_unit_type."""
     if header & 31 == IDR:
         return SHOWN | ENTRY
     if key:
@@ -433,12 +435,12 @@ def _flags(header: int, *, key: bool) -> int:
 
 
 def _is_exact_recovery_point(nal: memoryview) -> bool:
-    """Whether an SEI says that pictures are exact from this one on (D.2.8)."""
+    """Return whether an SEI declares pictures exact from this one on (D.2.8)."""
     return _recovery_point(nal) == (0, 1)
 
 
 def _recovery_point(nal: memoryview) -> tuple[int, int] | None:
-    """The recovery_frame_cnt and exact_match_flag of an SEI that has them."""
+    """Return the recovery_frame_cnt and exact_match_flag of an SEI; `None` if it has none."""
     for kind, payload in _messages(nal):
         if kind == _RECOVERY_POINT:
             bits = Bits(payload)
@@ -450,7 +452,7 @@ def _recovery_point(nal: memoryview) -> tuple[int, int] | None:
 
 
 def _x264_build(nal: memoryview) -> int | None:
-    """The build of x264 that an SEI names."""
+    """Return the build of x264 named in an SEI."""
     for kind, payload in _messages(nal):
         if kind == _USER_DATA and payload.startswith(_X264):
             found = re.match(rb"x264 - core (\d{1,6})", payload[len(_X264) :])
@@ -472,7 +474,7 @@ def _messages(nal: memoryview) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_intra(nal: memoryview) -> bool:
-    """Whether a slice is predicted from its own picture alone (7.4.3, slice_type)."""
+    """Return whether a slice is predicted from its own picture alone (7.4.3, slice_type)."""
     bits = header_bits(nal, 1)
     try:
         bits.ue()  # first_mb_in_slice
@@ -489,12 +491,12 @@ def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _length_size(extradata: bytes) -> int:
-    """Bytes of a unit's length, as an `avcC` record says; 0 for Annex B."""
+    """Return the bytes of a unit's length in an `avcC` record; 0 for Annex B."""
     return extradata[4] % 4 + 1 if len(extradata) > 5 and extradata[0] == 1 else 0
 
 
 def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
-    """The parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3.1) or Annex B extradata."""
+    """Return the parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3.1) or Annex B."""
     view = memoryview(extradata)
     if not length_size:
         return [nal for nal in nal_units(view, 0) if nal and nal[0] & 31 in (_SPS, _PPS)]

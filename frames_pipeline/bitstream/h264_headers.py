@@ -10,13 +10,13 @@ from frames_pipeline.bitstream.order import MOST_COUNT_BITS
 
 P, B, SP = 0, 1, 3
 RESET: Final = 5
-"""memory_management_control_operation 5: frame numbers start again."""
+"""memory_management_control_operation 5: frame numbers restart."""
 IDR: Final = 5
 """nal_unit_type of a slice of an IDR picture."""
 _NO_CHROMA_PROFILES: Final = (66, 77, 88)
-"""Profiles whose sequence parameter sets have no chroma format (7.3.2.1.1)."""
+"""Profiles without a chroma format in the sequence parameter set (7.3.2.1.1)."""
 _MOST_OFFSETS: Final = 255
-"""num_ref_frames_in_pic_order_cnt_cycle at most (7.4.2.1.1)."""
+"""Maximum of num_ref_frames_in_pic_order_cnt_cycle (7.4.2.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Sps:
     poc_type: int
     poc_lsb_bits: int
     has_poc_deltas: bool
-    """Slice headers carry differences of order counts (type 1)."""
+    """Whether slice headers have differences of order counts (type 1)."""
     most_references: int
     """Size of the reference picture buffer (max_num_ref_frames)."""
     may_skip_numbers: bool
-    """Gaps in frame_num are allowed, for streams with pictures removed on purpose."""
+    """Whether gaps in frame_num are allowed, for streams with pictures removed on purpose."""
     frames_only: bool
-    """No field pictures."""
+    """Whether there are no field pictures."""
     is_444: bool
     separate_planes: bool
     has_chroma: bool
-    """ChromaArrayType is not 0."""
+    """Whether ChromaArrayType is not 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Pps:
     references: tuple[int, int] = (1, 1)
     """Default lengths of reference lists 0 and 1."""
     weighted: bool = False
-    """P slices have weights."""
+    """Whether P slices have weights."""
     weighted_both: bool = False
-    """B slices have weights."""
+    """Whether B slices have weights."""
     has_redundant: bool = False
     is_read: bool = False
-    """The set was read to its end."""
+    """Whether the set was read to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Slice:
     poc_lsb: int
 
     def is_completed_by(self, other: Slice) -> bool:
-        """Whether another field makes one frame with this one (h264_slice.c, h264_field_start)."""
+        """Return whether another field completes this frame (h264_slice.c, h264_field_start)."""
         if other.field == self.field:
             return False
         if other.idr:
@@ -132,7 +132,7 @@ def read_sps(bits: Bits) -> tuple[int, Sps]:
 
 
 def _read_poc_cycle(bits: Bits) -> bool:
-    """Skip the cycle of order counts of type 1; return whether slices carry differences."""
+    """Skip the cycle of order counts of type 1; return whether slices have differences."""
     has_deltas = bits.u(1) == 0  # delta_pic_order_always_zero_flag
     bits.se()  # offset_for_non_ref_pic
     bits.se()  # offset_for_top_to_bottom_field
@@ -142,7 +142,7 @@ def _read_poc_cycle(bits: Bits) -> bool:
 
 
 def _skip_scaling_lists(bits: Bits, count: int) -> None:
-    """Pass over scaling lists (7.3.2.1.1.1)."""
+    """Skip scaling lists (7.3.2.1.1.1)."""
     for index in range(count):
         if not bits.u(1):
             continue
@@ -178,11 +178,11 @@ def _read_rest(bits: Bits, sps: int) -> Pps:
 
 
 def read_start(header: int, bits: Bits, sps: Sps) -> Slice:
-    """Read a slice header behind its parameter set, up to the order count (7.3.3).
+    """Read a slice header after its parameter set id, up to the order count (7.3.3).
 
     Args:
         header: First byte of the NAL unit.
-        bits: The bits behind pic_parameter_set_id.
+        bits: The bits after pic_parameter_set_id.
         sps: The sequence parameter set of the slice.
     """
     if sps.separate_planes:
@@ -203,12 +203,12 @@ def read_header(header: int, bits: Bits, sps: Sps, pps: Pps) -> SliceHeader | No
 
     Args:
         header: First byte of the NAL unit.
-        bits: The bits behind that byte.
+        bits: The bits after that byte.
         sps: The sequence parameter set of the slice.
         pps: The picture parameter set of the slice.
 
     Raises:
-        EOFError: The header goes on behind the bits.
+        EOFError: The header is longer than the bits.
     """
     if not pps.is_read:
         return None
@@ -240,7 +240,7 @@ def _skip_poc_deltas(bits: Bits, sps: Sps, pps: Pps, *, is_frame: bool) -> None:
 
 
 def _read_counts(bits: Bits, kind: int, pps: Pps) -> tuple[int, ...]:
-    """Return the length of each reference list that the slice has."""
+    """Return the length of each reference list of a slice."""
     lists = {P: 1, SP: 1, B: 2}.get(kind, 0)
     if lists and bits.u(1):  # num_ref_idx_active_override_flag
         return tuple(bits.ue() + 1 for _ in range(lists))

@@ -1,7 +1,7 @@
 """Prove that decoding may start at an H.264 recovery point (ITU-T H.264, 8.2.4 and 8.2.5).
 
-A recovery point claims it. Slice headers show whether it is true: frame numbers, order counts and
-changes of the reference lists tell which pictures each slice may refer to.
+A recovery point declares it. Slice headers show whether it is true: frame numbers, order counts and
+changes of the reference lists give the pictures that each slice may refer to.
 
     decode order    P4  I9(recovery)  b7  P13     P17
     refers to                         ?   I9      P13 I9        proven: only to pictures from I9 on
@@ -21,7 +21,7 @@ from frames_pipeline.bitstream.h264_headers import B, SliceHeader, Sps
 from frames_pipeline.bitstream.order import poc_msb
 
 _FORGET: Final = 1
-"""memory_management_control_operation 1: a short-term picture is no longer referred to."""
+"""memory_management_control_operation 1: drop a short-term reference picture."""
 
 
 class Kept(NamedTuple):
@@ -30,27 +30,27 @@ class Kept(NamedTuple):
     frame_num: int
     poc: int
     is_sound: bool
-    """It depends on no picture from before the recovery point."""
+    """Whether it depends only on pictures from the recovery point on."""
 
 
 @dataclass(slots=True)
 class RecoveryPoint:
-    """A recovery point, and the pictures behind it that a slice may refer to."""
+    """A recovery point, and the later pictures that a slice may refer to."""
 
     row: int
-    """Its packet."""
+    """Row of its packet."""
     sps: Sps
     kept: list[Kept] = field(default_factory=list)
-    """In decode order."""
+    """The reference pictures, in decode order."""
     reference_poc: tuple[int, int] = (0, 0)
-    """msb and lsb of the latest picture that is referred to."""
+    """msb and lsb of the latest reference picture's order count."""
     poc: int = 0
     """Its own order count."""
     is_refuted: bool = False
 
     @property
     def is_settled(self) -> bool:
-        """Whether every picture from before it has left the reference buffer."""
+        """Whether all earlier pictures have left the reference buffer."""
         unsound = any(not picture.is_sound for picture in self.kept)
         return len(self.kept) >= self.sps.most_references and not unsound
 
@@ -68,7 +68,7 @@ class RecoveryPoint:
         return point
 
     def follow(self, slices: Sequence[SliceHeader | None]) -> None:
-        """Take in a later picture."""
+        """Add a later picture."""
         headers = self._readable(slices)
         if self.is_refuted or not headers:
             self.is_refuted = True
@@ -82,7 +82,7 @@ class RecoveryPoint:
             self._keep(headers[0], Kept(headers[0].start.frame_num, poc, is_sound))
 
     def _readable(self, slices: Sequence[SliceHeader | None]) -> list[SliceHeader]:
-        """Return the headers of a picture; none if one is unreadable or cannot be followed."""
+        """Return the headers of a picture; none if one is unreadable or not supported."""
         headers = [one for one in slices if one is not None]
         return [] if len(headers) < len(slices) or self._is_beyond(headers) else headers
 
@@ -96,14 +96,14 @@ class RecoveryPoint:
         return msb + header.start.poc_lsb
 
     def _is_beyond(self, slices: list[SliceHeader]) -> bool:
-        """Whether slices use fields, long-term pictures or order counts of type 1."""
+        """Return whether slices use fields, long-term pictures or order counts of type 1."""
         return self.sps.poc_type == 1 or any(
             one.start.field or any(operation != _FORGET for operation, _ in one.marking)
             for one in slices
         )
 
     def _is_sound(self, header: SliceHeader, poc: int) -> bool:
-        """Whether every picture that a slice may refer to is sound."""
+        """Return whether every picture that a slice may refer to is sound."""
         both = self._lists(header, poc)
         for count, changes, initial in zip(header.counts, header.changes, both, strict=True):
             pictures = self._changed(header, changes, initial)
@@ -114,13 +114,16 @@ class RecoveryPoint:
         return True
 
     def _lists(self, header: SliceHeader, poc: int) -> list[list[Kept]]:
-        """Return the start of each reference list; only pictures from before could follow."""
+        """Return the start of each reference list; only earlier pictures could follow."""
         if header.kind != B:
             by_number = sorted(self.kept, key=lambda one: self._pic_num(one, header), reverse=True)
             return [by_number] if header.counts else []
         before = sorted((one for one in self.kept if one.poc < poc), key=lambda one: -one.poc)
         after = sorted((one for one in self.kept if one.poc > poc), key=lambda one: one.poc)
-        return [before, after + before]  # behind those before come others, from before it all
+        return [
+            before,
+            after + before,
+        ]  # after these come only pictures from before the recovery point
 
     def _changed(
         self, header: SliceHeader, changes: tuple[tuple[int, int], ...], initial: list[Kept]
@@ -143,7 +146,7 @@ class RecoveryPoint:
         return picture.frame_num - (ahead << self.sps.frame_num_bits)
 
     def _keep(self, header: SliceHeader, picture: Kept) -> None:
-        """Add a picture, and drop the oldest one or the ones that its header marks (8.2.5)."""
+        """Add a picture, and drop the oldest one or those marked in its header (8.2.5)."""
         wrap = 1 << self.sps.frame_num_bits
         for _, value in header.marking:
             number = (header.start.frame_num - value - 1) % wrap

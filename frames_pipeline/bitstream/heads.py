@@ -1,9 +1,9 @@
-"""The first slice of every packet of a stream, found in all packets at once.
+"""Find the first slice of every packet of a stream, in all packets at once.
 
     packet    length AUD | length SEI … | length slice …
     step 1           ^
     step 2                        ^
-    step 3                                       ^         its first bytes tell the picture type
+    step 3                                       ^         its first bytes give the picture type
 
 A step is a few NumPy calls for all packets, a hundred times faster than a loop over them.
 """
@@ -25,7 +25,7 @@ Roles = NDArray[np.uint8]
 """Role of a unit, by the first byte of its header. Shape (256,)."""
 
 _OTHER: Final = 0
-"""Roles that this module does not read: parameter sets, ends of sequences, unknown types."""
+"""Role of other units: parameter sets, ends of sequences, unknown types."""
 _SLICE: Final = 1
 _SEI: Final = 2
 _PASSED: Final = 3
@@ -40,7 +40,7 @@ class FirstSlices(NamedTuple):
     second: NDArray[np.uint8]
     """The byte after that."""
     after_sei: NDArray[np.bool_]
-    """Whether supplemental information stands before it."""
+    """Whether SEI comes before it."""
 
 
 def roles(
@@ -53,9 +53,9 @@ def roles(
     """Return the roles of units, by the first byte of their header.
 
     Args:
-        kind: The unit's type, by that byte.
+        kind: Returns the unit's type for that byte.
         slices: Types of slices.
-        sei: Types of supplemental information.
+        sei: Types of SEI.
         passed: Types to skip.
     """
     by_kind = dict.fromkeys(passed, _PASSED) | dict.fromkeys(sei, _SEI)
@@ -68,7 +68,7 @@ class PacketBytes(Protocol):
     """Reads more of a packet than its head."""
 
     def __call__(self, row: int, start: int = 0, size: int | None = None) -> memoryview:
-        """Return some bytes of a packet; all from `start` on where no size is given."""
+        """Return some bytes of a packet; without a size, all from `start` on."""
 
 
 def first_slices(
@@ -79,7 +79,7 @@ def first_slices(
     roles: Roles,
     read: PacketBytes,
 ) -> FirstSlices | None:
-    """The first slices, or `None` where a packet has none, or holds units of unknown meaning.
+    """Return the first slices; `None` if a packet has none or has units of unknown types.
 
     Args:
         heads: The first bytes of each packet.
@@ -124,7 +124,7 @@ def first_slices(
 
 
 def _part(heads: Heads, place: tuple[int, int, int], read: PacketBytes) -> bytes:
-    """Bytes [start, stop) of a packet, from its head where that has them."""
+    """Return bytes [start, stop) of a packet, from its head if possible."""
     row, start, stop = place
     if stop <= heads.shape[1]:
         return heads[row, start:stop].tobytes()
@@ -134,13 +134,13 @@ def _part(heads: Heads, place: tuple[int, int, int], read: PacketBytes) -> bytes
 def _are_known(
     left: range, length_size: int, roles: Roles, read: Callable[[int, int], memoryview]
 ) -> bool:
-    """Whether all units behind the first slice are of known meaning.
+    """Return whether all units after the first slice have known types.
 
     Args:
-        left: Where in the packet such a unit may begin.
+        left: Offsets in the packet at which such a unit may begin.
         length_size: Bytes before each unit that hold its length.
         roles: Roles of units.
-        read: Reads some bytes of the packet: from where, and how many.
+        read: Reads some bytes of the packet, by offset and size.
     """
     at = left.start
     while at in left:
@@ -163,7 +163,7 @@ def _big_endian(
 def _look_into(
     data: memoryview, row: int, found: FirstSlices, length_size: int, roles: Roles
 ) -> bool:
-    """Find the first slice of one packet; return whether it has one, and units of known meaning."""
+    """Find the first slice of one packet; return whether there is one and all units are known."""
     has_slice = False
     for nal in nal_units(data, length_size):
         role = roles[nal[0]] if len(nal) >= _LONGEST_HEADER else _OTHER

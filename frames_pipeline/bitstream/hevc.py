@@ -21,7 +21,7 @@ from frames_pipeline.bitstream.state import GIVEN, StateLog
 _RADL = (6, 7)
 _RASL = (8, 9)
 _LAST_SUB_LAYER_TYPE: Final = 14
-"""Below and at this type, even types are pictures that their own sub-layer does not refer to."""
+"""Up to this type, even types are pictures without references from their own sub-layer."""
 _FIRST_IRAP, _LAST_IRAP = 16, 23
 _BLA: Final = (16, 17, 18)
 _IDR: Final = (19, 20)
@@ -31,7 +31,7 @@ _VPS, _SPS, _PPS = 32, 33, 34
 _HEADER: Final = 2
 """Bytes of a unit's header."""
 _MOST_SETS: Final = 1024
-"""Parameter sets whose fields are cached."""
+"""Maximum number of parameter sets in the cache."""
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_BITSTREAM, _FILLER = 35, 36, 37, 38
 _SEI: Final = (39, 40)
 _ROLES: Final = roles(
@@ -50,9 +50,9 @@ class Sps:
     separate_planes: bool
     poc_lsb_bits: int
     most_waiting: int
-    """Pictures that wait for their turn before one is output (sps_max_num_reorder_pics)."""
+    """Pictures that may wait before one is output (sps_max_num_reorder_pics)."""
     size: tuple[int, ...]
-    """Width, height, and pictures that a decoder holds."""
+    """Width, height, and size of the decoded picture buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Slice:
 
     sps: Sps
     shown: bool
-    """The picture is output."""
+    """Whether the picture is output."""
     drops_prior: bool
-    """Pictures that wait for output are dropped (no_output_of_prior_pics_flag)."""
+    """Whether pictures that wait for output are dropped (no_output_of_prior_pics_flag)."""
     poc_lsb: int
 
 
@@ -87,11 +87,11 @@ class ParameterSets:
         self._seen: dict[bytes, tuple[int, Sps | Pps | int] | None] = {}
         """Fields of each set, by its bytes."""
         self.may_hide = False
-        """Whether slice headers say if their picture is output."""
+        """Whether slice headers have a flag for hidden pictures."""
         self.renew(extradata)
 
     def renew(self, extradata: bytes) -> list[bytes]:
-        """Take in other extradata, and return its sets."""
+        """Add new extradata; return its sets."""
         self.length_size = extradata[21] % 4 + 1 if _is_hvcc(extradata) else 0
         sets = [bytes(nal) for nal in _sets_of(extradata, self.length_size)]
         for nal in sets:
@@ -103,10 +103,10 @@ class ParameterSets:
         return (nal for nal in sound_units(data, self.length_size) if len(nal) >= _HEADER)
 
     def add(self, nal: memoryview) -> tuple[object, object]:
-        """Take in a parameter set; one that cannot be read is left to the decoder.
+        """Add a parameter set. An unreadable one is left to the decoder.
 
         Returns:
-            Its key, and the key of the parameter set that it is read with.
+            Its key, and the key of the parameter set that it depends on.
         """
         data = bytes(nal)
         kind = data[0] >> 1 & 63
@@ -127,14 +127,14 @@ class ParameterSets:
         return data, None
 
     def slice(self, nal: memoryview) -> Slice | None:
-        """The header of a picture's first slice; `None` where its sets are unknown."""
+        """Return the header of a picture's first slice; `None` if its sets are unknown."""
         try:
             return self._read_slice(nal)
         except EOFError:
             return None
 
     def _read_slice(self, nal: memoryview) -> Slice | None:
-        """The header of a picture's first slice segment, up to its order count (7.3.6.1)."""
+        """Return the header of a picture's first slice segment, up to its order count (7.3.6.1)."""
         kind = nal[0] >> 1 & 63
         bits = header_bits(nal, 2)
         bits.u(1)  # first_slice_segment_in_pic_flag
@@ -153,7 +153,7 @@ class ParameterSets:
 
 
 class HevcReader(HeaderReader):
-    """Entry points are the IRAP pictures; their leading pictures come before them in output."""
+    """Entry points are IRAP pictures; their leading pictures come before them in output."""
 
     def __init__(self, extradata: bytes) -> None:
         """Take the stream's `hvcC` record or Annex B parameter sets."""
@@ -166,7 +166,7 @@ class HevcReader(HeaderReader):
         self._take(extradata, GIVEN)
 
     def renew(self, extradata: bytes) -> None:
-        """Take in the extradata that comes with the next packet."""
+        """Add the extradata that comes with the next packet."""
         self._take(extradata, self._row)
 
     def _take(self, extradata: bytes, row: int) -> None:
@@ -202,7 +202,7 @@ class HevcReader(HeaderReader):
         return self._log.varies
 
     def state_before(self, row: int) -> bytes | None:
-        """Return the parameter sets to put before a packet; `None` if they are too many."""
+        """Return the parameter sets to put before a packet; `None` if there are too many."""
         units = self._log.before(row)
         return None if units is None else framed(units, self._sets.length_size)
 
@@ -258,7 +258,7 @@ class HevcReader(HeaderReader):
         return flags
 
     def _may_drop(self, entries: list[int], read: PacketBytes) -> bool:
-        """Whether an entry point drops pictures that wait for output."""
+        """Return whether an entry point drops pictures that wait for output."""
         for row in entries:
             slices = (nal for nal in self._sets.units(read(row)) if nal[0] >> 1 & 63 <= _LAST_IRAP)
             first = next(slices, b"")
@@ -274,18 +274,18 @@ class _PictureOrder:
         self._sets = sets
         self._epoch = 0
         self._at_start = True
-        self._anchor = (0, 0)  # msb and lsb of the last picture that later ones count from
+        self._anchor = (0, 0)  # msb and lsb of the picture that later counts are relative to
 
     def restart(self) -> None:
-        """The next entry point begins a sequence."""
+        """Begin a sequence at the next entry point."""
         self._at_start = True
 
     def begins_a_sequence(self, kind: int) -> bool:
-        """Whether pictures are counted anew from a picture of this type on."""
+        """Return whether counts restart at a picture of this type."""
         return kind in _IDR or kind in _BLA or (kind == _CRA and self._at_start)
 
     def place(self, nal: memoryview) -> tuple[int, int] | None:
-        """Where a picture stands: a sequence, and its count in it; `None` where that is unknown."""
+        """Return the sequence of a picture and its count in it; `None` if unknown."""
         found = self._sets.slice(nal)
         if found is None:
             return None
@@ -304,9 +304,9 @@ class _PictureOrder:
 
 
 class _OutputQueue:
-    """Pictures that are decoded and wait for their turn (C.5.2).
+    """Decoded pictures that wait for output (C.5.2).
 
-    At a CRA picture behind an end of sequence, a decoder drops the pictures that still wait.
+    At a CRA picture after an end of sequence, a decoder drops the waiting pictures.
     """
 
     def __init__(self, sets: ParameterSets) -> None:
@@ -317,7 +317,7 @@ class _OutputQueue:
         self.discarded: list[int] = []
 
     def add(self, row: int, nal: memoryview, *, is_shown: bool) -> None:
-        """Decode a picture: which ones wait, which are output, which dropped."""
+        """Add a decoded picture, and update the waiting, output and dropped ones."""
         begins = self.order.begins_a_sequence(kind := nal[0] >> 1 & 63)
         found, place = self._sets.slice(nal), self.order.place(nal)
         if found is None or place is None:
@@ -344,7 +344,7 @@ class HevcOrder:
         self._latest = (0, 0)
 
     def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
-        """A sort key per packet, or `None` where a picture's order cannot be told."""
+        """Return a sort key per packet; `None` if a picture's order is unknown."""
         keys: list[tuple[int, int, int]] = []
         for row, packet in enumerate(packets):
             place = self._place(packet)
@@ -376,7 +376,7 @@ def _is_hvcc(extradata: bytes) -> bool:
 
 
 def _sets_of(extradata: bytes, length_size: int) -> Iterable[memoryview]:
-    """The parameter sets of an `hvcC` record (ISO/IEC 14496-15, 8.3.3.1) or Annex B extradata."""
+    """Return the parameter sets of an `hvcC` record (ISO/IEC 14496-15, 8.3.3.1) or Annex B."""
     view = memoryview(extradata)
     if not length_size:
         units = (nal for nal in nal_units(view, 0) if len(nal) >= _HEADER)
@@ -430,7 +430,7 @@ def _read_sps(bits: Bits) -> tuple[int, Sps]:
 
 
 def _skip_profile_tier_level(bits: Bits, sub_layers: int) -> None:
-    """Pass over profile, tier and level (7.3.3)."""
+    """Skip profile, tier and level (7.3.3)."""
     bits.u(88)  # general profile
     bits.u(8)  # general_level_idc
     present = [(bits.u(1), bits.u(1)) for _ in range(sub_layers)]

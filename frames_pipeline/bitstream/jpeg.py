@@ -1,9 +1,9 @@
-"""Motion JPEG: every picture stands alone, if it has the tables that it is decoded with.
+"""Motion JPEG: every picture with its own tables is an entry point.
 
     packet     SOI DQT DHT SOF SOS …     SOI SOF SOS …     SOI SOF SOS …
     entry       x
 
-An abbreviated picture takes its tables from the last picture that has them (ITU-T T.81, B.5).
+An abbreviated picture uses the tables of the last picture that has them (ITU-T T.81, B.5).
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from frames_pipeline.bitstream.reader import HeaderReader
 _DQT, _DHT, _SOS, _EOI = 0xDB, 0xC4, 0xDA, 0xD9
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _ALONE: Final = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
-"""Markers without a segment behind them."""
+"""Markers without a segment."""
 
 
 class JpegReader(HeaderReader):
-    """Entry points are pictures with all their tables; codes that no picture has are implied."""
+    """Entry points are pictures with all their tables. Standard Huffman tables may be implied."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
         self._has_codes = False
-        """Whether a picture so far has Huffman tables: until then decoders take the usual ones."""
+        """Whether a picture so far has Huffman tables; until then decoders use the standard
+        ones."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         tables = _Tables()
@@ -42,7 +43,7 @@ class JpegReader(HeaderReader):
 
 
 class _Tables:
-    """Numbers of the tables that a picture has, and of the tables that it uses."""
+    """Numbers of the tables that a picture defines, and of the tables that it uses."""
 
     def __init__(self) -> None:
         self.matrices: set[int] = set()
@@ -64,7 +65,7 @@ class _Tables:
 
 
 def _segments(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and contents of each segment of the first picture, its first scan the last."""
+    """Yield marker and contents of each segment of the first picture, up to its first scan."""
     at = text.find(b"\xff\xd8")
     while 0 <= at < len(text) - 3:
         if text[at] != 0xFF or text[at + 1] == 0xFF:

@@ -23,22 +23,22 @@ _CLOSED: Final = 0x40
 """closed_gop, in the fourth byte of a group's header."""
 _FRAME: Final = 3
 """picture_structure of a whole frame."""
-_TOLD_CHANGES: Final = 2
-"""Changes of headers to keep: decoding never begins behind the second one."""
+_MAX_CHANGES: Final = 2
+"""Changes of headers to keep: decoding never begins after the second one."""
 _GROUP_OF_VOPS: Final = b"\0\0\1\xb3"
 _VOP_START: Final = b"\0\0\1\xb6"
 _VOL_START: Final = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
 _INTRA, _BIDIRECTIONAL = 1, 3  # picture_coding_type of MPEG-1 and MPEG-2
 _I_VOP, _B_VOP = 0, 2  # vop_coding_type of MPEG-4
 _HEADER: Final = 2048
-"""Bytes of a packet in which its first picture header is looked for."""
+"""Bytes of a packet to search for its first picture header."""
 _NOT_CODED_SIZE: Final = 19
-"""The largest packet that FFmpeg takes for a placeholder behind a packed one."""
+"""Largest packet that FFmpeg treats as a placeholder after a packed one."""
 _EXTENDED_ASPECT: Final = 15
 
 
 class MpegReader(HeaderReader):
-    """Entry points are intra pictures; the sequence header that holds there is replayed.
+    """Entry points are intra pictures; the sequence header in force there is replayed.
 
     packet   sequence group I   P   B   group I           group B P …
     entry    x                          x                          B of an open group that
@@ -50,7 +50,7 @@ class MpegReader(HeaderReader):
         self._row = -1
         self._log = StateLog()
         self._holds_header: set[int] = set()
-        """Entry points with a sequence header of their own."""
+        """Entry points with their own sequence header."""
         self._is_known = True
         """Whether no picture changed a matrix since the last sequence header."""
         self._references = 0
@@ -84,7 +84,7 @@ class MpegReader(HeaderReader):
         return self._log.varies
 
     def state_before(self, row: int) -> bytes | None:
-        """Return the sequence header to put before a packet; none if it has one of its own."""
+        """Return the sequence header to put before a packet; empty if the packet has its own."""
         units = () if row in self._holds_header else self._log.before(row)
         return None if units is None else b"".join(units)
 
@@ -98,7 +98,7 @@ class MpegReader(HeaderReader):
         return SHOWN | ENTRY if kind == _INTRA and self._is_known else SHOWN
 
     def _note_header(self, before_picture: bytes) -> int:
-        """Log a sequence header, which resets every matrix that it leaves out."""
+        """Log a sequence header. It resets every matrix that it does not contain."""
         header = _sequence_header(before_picture)
         if not header:
             return 0
@@ -112,7 +112,7 @@ class MpegReader(HeaderReader):
             self._is_closed = bool(before_picture[at + 7] & _CLOSED)
 
     def _completes_a_frame(self, extensions: list[bytes], data: memoryview) -> bool:
-        """Whether a packet holds nothing but the second field of a frame (mpeg12dec.c)."""
+        """Return whether a packet holds only the second field of a frame (mpeg12dec.c)."""
         structure = next((e[2] & 3 for e in extensions if e[0] >> 4 == _PICTURE_CODING), _FRAME)
         is_single = structure != _FRAME and bytes(data).count(_PICTURE_START) == 1
         if not is_single:
@@ -123,7 +123,7 @@ class MpegReader(HeaderReader):
 
 
 def _sequence_header(text: bytes) -> bytes:
-    """A sequence header with its extensions; empty where there is none."""
+    """Return a sequence header with its extensions; empty if there is none."""
     start = text.rfind(_SEQUENCE_START)
     if start < 0:
         return b""
@@ -132,7 +132,7 @@ def _sequence_header(text: bytes) -> bytes:
 
 
 def _picture_extensions(text: bytes, picture: int) -> list[bytes]:
-    """The extensions between a picture header and its first slice."""
+    """Return the extensions between a picture header and its first slice."""
     found: list[bytes] = []
     at = text.find(START_CODE, picture + 4)
     while 0 <= at < len(text) - 6 and text[at + 3] in (_EXTENSION, _USER_DATA):
@@ -146,17 +146,17 @@ def _picture_extensions(text: bytes, picture: int) -> list[bytes]:
 class Mpeg4Reader(HeaderReader):
     """Entry points are I VOPs; earlier headers are replayed.
 
-    FFmpeg decodes the streams of some encoders in other ways, and reads the encoder's name from the
+    FFmpeg decodes the streams of some encoders differently, and reads the encoder's name from the
     headers of the first packet. The replayed headers include that name.
 
     Some AVI files pack a P and a B VOP into one packet. A placeholder follows and shows the B VOP,
     so packets and frames stay even:
 
         packet   I0   P3+B1   B2   placeholder
-        frame    I0   P3      B1   B2            the decoder hands out one packet later
+        frame    I0   P3      B1   B2            the decoder outputs it one packet later
 
-    Nothing of a packed stream is disposable: the decoder would take the next packet for the
-    placeholder.
+    No packet of a packed stream is disposable: without it, the decoder would treat the next packet
+    as the placeholder.
     """
 
     def __init__(self, extradata: bytes) -> None:
@@ -186,7 +186,7 @@ class Mpeg4Reader(HeaderReader):
         return bool(self._changes)
 
     def state_before(self, row: int) -> bytes | None:
-        """Return the headers to put before a packet; `None` behind a second change.
+        """Return the headers to put before a packet; `None` after a second change.
 
         A decoder keeps parts of older headers, so a second change cannot be replayed.
         """
@@ -194,12 +194,12 @@ class Mpeg4Reader(HeaderReader):
         return None if len(headers) > 1 else b"".join(headers)
 
     def _note_headers(self, text: bytes) -> bool:
-        """Note the headers before a VOP, less its group header, which holds a time."""
+        """Log the headers before a VOP, without its group header, which contains a time."""
         headers = _headers(text)
         if not headers or headers == self._latest:
             return False
         self._latest = headers
-        if len(self._changes) < _TOLD_CHANGES:
+        if len(self._changes) < _MAX_CHANGES:
             self._changes.append((self._row, headers))
         return True
 
@@ -215,11 +215,11 @@ class Mpeg4Reader(HeaderReader):
             shown = SHOWN if self._references > 1 or self._packed else 0
             return shown | BETWEEN | (0 if self._packed else DISPOSABLE)
         is_intra = kind == _I_VOP
-        self._references += 1 if is_intra or self._references else 2  # gray stands in for the first
+        self._references += 1 if is_intra or self._references else 2  # gray replaces the first
         return SHOWN | ENTRY if is_intra else SHOWN
 
     def _is_not_coded(self, vop: bytes) -> bool:
-        """Whether a VOP says that it repeats the one before (vop_coded is 0)."""
+        """Return whether a VOP repeats the one before (vop_coded is 0)."""
         if not self._time_bits:
             return False
         bits = Bits(vop[:16])
@@ -240,7 +240,7 @@ def _headers(text: bytes) -> bytes:
 
 
 def _time_bits(headers: bytes) -> int:
-    """Width of vop_time_increment, from a video object layer; 0 where there is none."""
+    """Return the width of vop_time_increment in a video object layer; 0 if there is none."""
     found = _VOL_START.search(headers)
     if found is None:
         return 0

@@ -1,10 +1,10 @@
-"""NAL units in packets, split as FFmpeg's decoders split them.
+"""Split packets into NAL units as FFmpeg's decoders do.
 
     sized      length | unit | length | unit …          ISO/IEC 14496-15, 4.3.2
     Annex B    00 00 01 | unit | 00 00 01 | unit …      ITU-T H.264, Annex B
 
-Some phones and muxers put start codes inside a sized unit. Decoders end a unit there and begin the
-next one, so this module does the same.
+Some phones and muxers put start codes inside a sized unit. Decoders end the unit there and begin
+the next one, and so does this module.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _LENGTH_SIZE_THAT_MAY_LIE: Final = 4
 
 
 class Framing:
-    """How the packets of one stream hold their units.
+    """Framing of units in the packets of one stream.
 
-    FFmpeg's H.264 decoder looks at the first bytes of each packet of a stream with lengths of four
-    bytes: Annex B in MP4 or FLV is found there, and holds until a packet with lengths comes.
+    FFmpeg's H.264 decoder checks the first bytes of each packet of a stream with four-byte lengths.
+    It so detects Annex B in MP4 or FLV, which holds until a packet with lengths comes.
     """
 
     def __init__(self, length_size: int, *, may_change: bool = False) -> None:
@@ -30,7 +30,7 @@ class Framing:
 
         Args:
             length_size: Bytes before each unit that hold its length; 0 for Annex B.
-            may_change: Packets may use Annex B all the same (H.264).
+            may_change: Whether packets may use Annex B all the same (H.264).
         """
         self.length_size = length_size
         self._may_change = may_change and length_size == _LENGTH_SIZE_THAT_MAY_LIE
@@ -78,7 +78,7 @@ def sound_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
 
 
 def sized_units(data: bytes, length_size: int) -> list[bytes]:
-    r"""Return the bytes behind each length, start codes included.
+    r"""Return the bytes after each length, start codes included.
 
     >>> sized_units(b"\x03abc\x01d", 1)
     [b'abc', b'd']
@@ -87,7 +87,7 @@ def sized_units(data: bytes, length_size: int) -> list[bytes]:
 
 
 def framed(units: tuple[bytes, ...], length_size: int) -> bytes:
-    r"""Return units as a packet holds them.
+    r"""Return units framed as in a packet.
 
     >>> framed((b"abc",), 2), framed((b"abc",), 0)
     (b'\x00\x03abc', b'\x00\x00\x00\x01abc')
@@ -107,7 +107,7 @@ def _sized(text: bytes, length_size: int) -> Iterator[tuple[int, int]]:
 
 
 def _begun(text: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Units behind start codes in a part of a packet."""
+    """Yield units after start codes in a part of a packet."""
     at = text.find(START_CODE, start, stop)
     while at >= 0:
         following = text.find(START_CODE, at + 3, stop)

@@ -8,11 +8,11 @@ from typing import Final
 from frames_pipeline.bitstream.flags import BETWEEN
 
 MOST_COUNT_BITS: Final = 16
-"""Bits of the low part of a count, and of a frame number, at most (H.264, 7.4.2.1.1)."""
+"""Maximum bits of the low part of a count, and of a frame number (H.264, 7.4.2.1.1)."""
 
 
 def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
-    """The high part of a picture order count, from its low part and the one before (8.2.1.1).
+    """Return the high part of a picture order count, by its low part and the last count (8.2.1.1).
 
     >>> poc_msb(2, 0, 14, 16), poc_msb(14, 16, 2, 16), poc_msb(6, 16, 2, 16)
     (16, 0, 16)
@@ -27,6 +27,7 @@ def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
 def ranks_of_references(flags: Iterable[int]) -> list[int]:
     """Return output ranks of I, P and B pictures: a reference waits until the next one arrives.
 
+    >>> from frames_pipeline.bitstream.flags import SHOWN
     >>> ranks_of_references([SHOWN, SHOWN, BETWEEN, BETWEEN, SHOWN])
     [0, 3, 1, 2, 4]
     """

@@ -1,7 +1,7 @@
-"""Codecs of which one thing alone is read: whether a packet holds a picture.
+"""Codecs with a single test: whether a packet holds a picture.
 
-A packet may be an extension behind a GIF's last picture, a sequence header of Dirac, or say that
-nothing changed. A decoder takes it without a word and gives no frame.
+A packet may be an extension after a GIF's last picture, a sequence header of Dirac, or a mark that
+the picture did not change. A decoder accepts it without an error and gives no frame.
 
 Sources: GIF89a specification, 17 to 27; Dirac specification 2.2.3, 9.6; FFmpeg's `cinepak.c` and
 `wmv2dec.c` for formats without one.
@@ -19,13 +19,13 @@ _GIF_SCREEN: Final = 13
 _GIF_EXTENSION, _GIF_TRAILER = 0x21, 0x3B
 _DIRAC_PREFIX: Final = b"BBCD"
 _DIRAC_PICTURE: Final = 0x08
-"""The bit of a parse code that says that a picture follows."""
+"""Bit of a parse code that marks a picture."""
 _CINEPAK_STRIPS: Final = slice(8, 10)
 _WMV2_BY_ROW, _WMV2_BY_COLUMN = 2, 3
 
 
 def gif_shows(data: memoryview, width: int, height: int) -> bool:
-    """Whether the blocks are more than extensions: an image, or bytes that are no block."""
+    """Return whether the blocks are more than extensions: an image, or invalid bytes."""
     at = 0
     if bytes(data[:6]) in _GIF_SIGNATURES and len(data) >= _GIF_SCREEN:
         at = _GIF_SCREEN + _gif_colours(data[10])
@@ -38,12 +38,12 @@ def gif_shows(data: memoryview, width: int, height: int) -> bool:
 
 
 def _gif_colours(packed: int) -> int:
-    """Bytes of the global colour table."""
+    """Return the bytes of the global colour table."""
     return 3 << (packed & 7) + 1 if packed & 0x80 else 0
 
 
 def dirac_shows(data: memoryview, width: int, height: int) -> bool:
-    """Whether one of the parse units is a picture."""
+    """Return whether one of the parse units is a picture."""
     text, at = bytes(data), 0
     while (at := text.find(_DIRAC_PREFIX, at)) >= 0 and at + 4 < len(text):
         if text[at + 4] & _DIRAC_PICTURE:
@@ -53,13 +53,16 @@ def dirac_shows(data: memoryview, width: int, height: int) -> bool:
 
 
 def cinepak_shows(data: memoryview, width: int, height: int) -> bool:
-    """Whether the frame has strips; one that is cut before it says so is broken, not empty."""
+    """Return whether the frame has strips.
+
+    One cut before its strip count is broken rather than empty.
+    """
     strips = data[_CINEPAK_STRIPS]
     return len(strips) < 2 or any(strips)
 
 
 def wmv2_shows(data: memoryview, width: int, height: int) -> bool:
-    """Whether a predicted picture leaves anything to be decoded, or skips all rows or columns."""
+    """Return whether a predicted picture codes any rows or columns, rather than skipping all."""
     bits = Bits(bytes(data[: 2 + (max(width, height) >> 7)]))
     try:
         if not bits.u(1):

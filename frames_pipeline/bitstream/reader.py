@@ -1,4 +1,4 @@
-"""Readers of packet headers: their base, and those of codecs with little to read."""
+"""Readers of packet headers: the base class, and readers of codecs with little to read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, SHOWN
 from frames_pipeline.bitstream.heads import Heads, PacketBytes
 
 Shows = Callable[[memoryview, int, int], bool]
-"""Whether a packet holds a picture of some width and height."""
+"""Returns whether a packet holds a picture of some width and height."""
 
 
 class HeaderReader(ABC):
     """Reads the packets of one stream in decode order.
 
-    A reader overrides the facts that the headers of its codec tell.
+    A reader overrides the facts that the headers of its codec contain.
     """
 
     references: Sequence[tuple[int, ...]] | None = None
-    """Packets that each packet so far is predicted from; `None` if headers do not tell."""
+    """Packets that each packet so far is predicted from; `None` if headers lack this."""
     refuted: Sequence[int] = ()
     """Packets that claim to be entry points, and are refuted by later ones."""
 
@@ -32,7 +32,7 @@ class HeaderReader(ABC):
 
         Args:
             data: The packet's bytes.
-            key: Whether the container calls it a key frame.
+            key: Whether the container marks it as a key frame.
         """
 
     def read_heads(
@@ -93,10 +93,10 @@ class HeaderReader(ABC):
 
 
 class TheoraReader(HeaderReader):
-    """Entry points are intra frames, as the first byte of a packet says (Theora, 7.1)."""
+    """Entry points are intra frames, by the first byte of a packet (Theora, 7.1)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the three headers, which a decoder is opened with."""
+        """Take the three headers that a decoder is opened with."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         if not data or data[0] & 0x80:
@@ -108,7 +108,7 @@ class IntraReader(HeaderReader):
     """A codec in which every frame stands alone."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         return SHOWN | ENTRY | DISPOSABLE
@@ -122,7 +122,7 @@ class OpaqueReader(HeaderReader):
     """An unknown codec: its frames show, and decoding starts at the first."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
         self._flags = SHOWN | ENTRY
 
     def read(self, data: memoryview, *, key: bool) -> int:

@@ -5,8 +5,8 @@
     before                                      SPS PPS PPS'
 
 A decoder that starts at row 20 has not seen rows 0 and 10. Its frames are exact only if it gets
-their parameter sets first. The log keeps each unit that changes the state; replaying it leaves a
-decoder in the state of a linear decode.
+their parameter sets first. The log keeps each unit that changes the state; replaying it puts a
+decoder into the state of a linear decode.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Final, NamedTuple
 GIVEN: Final = -2
 """Row of units from the extradata, before the first packet."""
 _MOST_UNITS: Final = 256
-"""The most units to replay before a packet; with more, the packet is no entry point."""
+"""Maximum units to replay before a packet; a packet that needs more is no entry point."""
 _MOST_CHANGES: Final = 1024
-"""The most changes to log of a stream; behind them, no packet is an entry point."""
+"""Maximum changes to log of a stream; packets after them are no entry points."""
 
 
 class _Change(NamedTuple):
@@ -38,9 +38,10 @@ class StateLog:
         self._changes: list[_Change] = []
         self._holds: dict[object, int] = {}
         self._logged_until = sys.maxsize
-        """The row of the first change that was not logged."""
+        """Row of the first change that was not logged."""
         self._latest: tuple[int, tuple[bytes, ...] | None] = (-1, None)
-        """The last answer, by its number of changes: all entry points between two share it."""
+        """The last result, by its number of changes: all entry points between two changes share
+        it."""
 
     def note(self, row: int, key: object, unit: bytes, *, needs: object = None) -> bool:
         """Log a unit, and return whether it changes the state.
@@ -49,7 +50,7 @@ class StateLog:
             row: Row of its packet, or `GIVEN`.
             key: Identity of the unit: a later unit with this key replaces it.
             unit: Its bytes.
-            needs: Key of the unit that it is read with: a picture parameter set is read with its
+            needs: Key of the unit that it depends on, as a picture parameter set depends on its
                 sequence parameter set. The same bytes count as a change if that unit changed.
         """
         value = hash((unit, self._holds.get(needs)))
@@ -68,7 +69,7 @@ class StateLog:
         return bool(self._changes) and self._changes[-1].row > GIVEN
 
     def before(self, row: int) -> tuple[bytes, ...] | None:
-        """Return the units to replay before a packet; `None` if they are too many."""
+        """Return the units to replay before a packet; `None` if there are too many."""
         if row > self._logged_until:
             return None
         stop = bisect_left(self._changes, row, key=lambda change: change.row)
@@ -77,10 +78,10 @@ class StateLog:
         return self._latest[1]
 
     def _in_force(self, stop: int) -> tuple[bytes, ...] | None:
-        """Return the units in force behind some of the first changes."""
+        """Return the units in force after the first `stop` changes."""
         changes = self._changes[:stop]
         last = {change.key: place for place, change in enumerate(changes)}
         places = sorted(last.values())
         if any(last.get(changes[place].needs, -1) > place for place in places):
-            places = list(range(stop))  # a unit was read with another one that is replaced since
+            places = list(range(stop))  # a unit depends on one that was replaced since
         return None if len(places) > _MOST_UNITS else tuple(changes[n].unit for n in places)

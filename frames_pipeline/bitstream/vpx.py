@@ -1,7 +1,7 @@
 """VP8 and VP9: key frames and hidden frames (RFC 6386; VP9 bitstream specification).
 
-Neither has disposable frames that could be told from headers: a frame that no slot keeps may
-still hand its probabilities and segmentation on to the next one.
+Headers of neither codec identify disposable frames: a frame that no slot keeps may still pass its
+probabilities and segmentation on to the next one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _VP8_HEADER: Final = 10
 
 
 class Vp8Reader(HeaderReader):
-    """The first byte says whether a frame is a key frame and whether it is shown (9.1)."""
+    """Reads key and shown flags from the first byte of a frame (9.1)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         if not data:
@@ -31,10 +31,10 @@ class Vp8Reader(HeaderReader):
 
 
 def _keeps_segments(coded: bytes) -> bool:
-    """Whether a key frame takes its segment map from the frame before (9.3, 20.4).
+    """Return whether a key frame keeps the segment map of the frame before (9.3, 20.4).
 
-    Its header begins with four bits, coded as equally likely: colour space, clamping, segmentation,
-    and, where there is segmentation, whether the map comes anew.
+    Its header begins with four equally likely coded bits: colour space, clamping, segmentation,
+    and, with segmentation, whether a new map follows.
     """
     value, limit = int.from_bytes(coded.ljust(4, b"\0"), "big"), 255 << 24
     bits: list[bool] = []
@@ -52,7 +52,7 @@ class Vp9Reader(HeaderReader):
     """A packet may be a superframe of hidden frames and a shown one (Annex B)."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Take the codec's extradata, which says nothing here."""
+        """Take the codec's extradata, which is not needed."""
 
     def read(self, data: memoryview, *, key: bool) -> int:
         flags = 0
@@ -66,7 +66,7 @@ class Vp9Reader(HeaderReader):
 
 
 def _frame_headers(data: memoryview) -> Iterator[int]:
-    """The first byte of each frame in a packet."""
+    """Yield the first byte of each frame in a packet."""
     if not data:
         return
     marker = data[-1]
@@ -85,10 +85,10 @@ def _frame_headers(data: memoryview) -> Iterator[int]:
 
 
 def _read_header(header: int) -> tuple[bool, bool]:
-    """Whether a frame is a key frame, and whether it is shown, by its first byte (6.2).
+    """Return whether a frame is a key frame and whether it is shown, by its first byte (6.2).
 
-    Two bits of marker, two of profile (low bit first; profile 3 has a reserved bit after them),
-    show_existing_frame, then frame_type (0: key) and show_frame.
+    The byte has two bits of marker, two of profile (low bit first; profile 3 has a reserved bit
+    after them), show_existing_frame, then frame_type (0: key) and show_frame.
     """
     at = 3 - (header >> 4 & 3 == 3)
     if header >> at & 1:

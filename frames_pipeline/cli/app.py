@@ -1,4 +1,4 @@
-"""The command group: exit codes, and errors as one line that says what to do."""
+"""The command group: exit codes, and errors as one line with the fix."""
 
 from __future__ import annotations
 

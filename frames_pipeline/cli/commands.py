@@ -15,7 +15,7 @@ from frames_pipeline.cli.renamed import renamed
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="frames-pipeline")
 def main() -> None:
-    """Extract exact frames of videos, and read, check, copy and trace what is stored.
+    """Extract exact frames of videos, and read, check, copy and trace stored frames.
 
     ROOT is the folder or bucket with your batches, frames and tables. BATCH is the key of a batch.
     """

@@ -82,7 +82,7 @@ def sql(
 
 
 def _named_in(query: str, names: Iterable[str]) -> list[str]:
-    """Return the tables whose names are in the text of a query."""
+    """Return the tables named in the text of a query."""
     return [name for name in names if name.lower() in query.lower()]
 
 

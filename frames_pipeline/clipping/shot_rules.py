@@ -1,7 +1,7 @@
-"""Shots and transitions: from what a detector says of each frame to the spans of clips.
+"""Shots and transitions: from a detector's output per frame to the spans of clips.
 
     probability   .0 .0 .0 .9 .0 .0 .0 .0 .2 .6 .7 .5 .1 .0 .0
-    transitions            [-)                [-------)           frames that are in no shot
+    transitions            [-)                [-------)           frames outside of shots
     shots         [-------)   [--------------)         [-------)
     clips           [---)       [----)[----)             [---)    cut to length, then cropped
 
@@ -30,10 +30,10 @@ Probabilities = NDArray[np.floating]
 
 _WEAK_CUT: Final = 4
 _WEAK_DISSOLVE: Final = 2
-"""What the threshold is divided by where something else speaks for a cut, or for a dissolve."""
+"""Divisors of the threshold for frames with other evidence for a cut, or for a dissolve."""
 _DISSOLVING: Final = 0.7
 _FADING: Final = 0.2
-"""How likely a frame has to be inside of a transition to speak for a dissolve; to be in a fade."""
+"""Least probability of a frame inside a transition: as evidence for a dissolve; for a fade."""
 
 _LENGTHS: Final = ("min_length_s", "max_length_s", "crop_s")
 
@@ -42,13 +42,13 @@ class Transition(NamedTuple):
     """Frames between two shots that belong to neither, by position: [first, stop)."""
 
     first: int
-    """The first of them."""
+    """First frame of the transition."""
     stop: int
-    """The first frame of the next shot. A cut that takes no frame has `first == stop`."""
+    """First frame of the next shot. A cut between two frames has `first == stop`."""
 
 
 def transitions_in(probabilities: ArrayLike, threshold: float) -> list[Transition]:
-    """The runs of frames that are a transition with more than some probability.
+    """Return the runs of frames with a probability above a threshold.
 
     >>> transitions_in([0, 0, 0.9, 0, 0.2, 0.6, 0.7], 0.4)
     [Transition(first=2, stop=3), Transition(first=5, stop=7)]
@@ -59,20 +59,20 @@ def transitions_in(probabilities: ArrayLike, threshold: float) -> list[Transitio
 
 
 class Evidence(NamedTuple):
-    """What speaks for transitions, of every frame of a video."""
+    """Evidence for transitions, for every frame of a video."""
 
     middle: Probabilities
-    """How likely it is the middle one of a transition; a cut's is the last one before it."""
+    """Probability of the middle frame of a transition; for a cut, of the last frame before it."""
     inside: Probabilities
-    """How likely it is any frame of one."""
+    """Probability of any frame of a transition."""
     is_black: Flags
-    """Whether it is black."""
+    """Whether the frame is black."""
     cuts: Sequence[int]
-    """The first frames of what are other shots by their colours."""
+    """First frames after an abrupt change of colours."""
 
 
 def settled_transitions(evidence: Evidence, threshold: float) -> list[Transition]:
-    """The transitions of which a network is sure, and those for which something else speaks.
+    """Return transitions above the threshold, and weaker ones with other evidence.
 
         middle   .0 .0 .2 .0 .0 .0 .1 .3 .1 .0 .0 .0 .5 .1 .0 .1 .6 .0 .0
         inside   .0 .1 .3 .1 .0 .5 .8 .9 .8 .4 .0 .3 .9 .4 .1 .5 .9 .3 .0
@@ -81,14 +81,14 @@ def settled_transitions(evidence: Evidence, threshold: float) -> list[Transition
         found          [--)           [--)           [--------------)
                        cut            dissolve       fade out and in again
 
-    What is above the threshold is a transition. Above a quarter of it, it is a cut if colours
-    change there at once, too. Above half of it, it is a dissolve if its frames are inside of a
-    transition that leads neither to black nor from it. Two with nothing between them but black, or
-    frames inside of a transition, are one: the two halves of a fade.
+    Frames above the threshold are a transition. Frames above a quarter of it are a cut if colours
+    change abruptly there. Frames above half of it are a dissolve if they are inside a transition
+    that leads neither to nor from black. Two transitions are one, the two halves of a fade, if all
+    frames between them are black or inside a transition.
 
     Args:
-        evidence: What is known of the frames.
-        threshold: Probability above which a frame needs nothing else to be in a transition.
+        evidence: Evidence of the frames.
+        threshold: Probability above which a frame is in a transition without other evidence.
 
     >>> nothing = np.zeros(4)
     >>> evidence = Evidence(np.array([0, 0.2, 0, 0.2]), nothing, nothing > 0, cuts=[2])
@@ -115,7 +115,7 @@ def settled_transitions(evidence: Evidence, threshold: float) -> list[Transition
 
 
 def _weak_cuts(middle: Probabilities, cuts: Iterable[int], threshold: float) -> list[Transition]:
-    """Cuts by their colours that the network, to a frame, does not rule out."""
+    """Return cuts by colour for which the network's probability is high enough, to a frame."""
     return [
         Transition(cut - 1, cut)
         for cut in cuts
@@ -124,7 +124,7 @@ def _weak_cuts(middle: Probabilities, cuts: Iterable[int], threshold: float) -> 
 
 
 def _stretch(transition: Transition, fading: Flags) -> slice:
-    """A transition with all frames next to it that are black or inside of one."""
+    """Extend a transition by adjacent frames that are black or inside a transition."""
     first, stop = transition
     while first > 0 and fading[first - 1]:
         first -= 1
@@ -134,7 +134,7 @@ def _stretch(transition: Transition, fading: Flags) -> slice:
 
 
 def shots_between(num_frames: int, transitions: Sequence[Transition]) -> list[tuple[int, int]]:
-    """The stretches of frames, [first, stop), that transitions leave; none is empty.
+    """Return the non-empty ranges [first, stop) of frames between transitions.
 
     >>> shots_between(10, [Transition(3, 4), Transition(7, 7)])
     [(0, 3), (4, 7), (7, 10)]
@@ -146,19 +146,19 @@ def shots_between(num_frames: int, transitions: Sequence[Transition]) -> list[tu
 
 @dataclass(frozen=True, slots=True)
 class ShotRules:
-    """How shots become clips, in the order of NeMo Curator's stage: length, crop, shortest."""
+    """Rules from shots to clips, in the order of NeMo Curator's stage: length, crop, shortest."""
 
     min_length_s: Seconds = 2
-    """Seconds below which a clip is left out, once it is cropped; 0: none is."""
+    """Seconds below which a cropped clip is left out; 0: none is."""
     max_length_s: Seconds = 10
-    """Seconds above which a shot is cut; 0: it never is."""
+    """Seconds above which a shot is cut; 0: no limit."""
     max_length_mode: MaxLengthMode = "stride"
-    """`stride` cuts a longer shot into one clip after the other; `truncate` keeps the first."""
+    """`stride` cuts a longer shot into adjacent clips; `truncate` keeps only the first."""
     crop_s: Seconds = 0.5
-    """Seconds that are taken off at both ends of every clip."""
+    """Seconds to remove at both ends of every clip."""
 
     def __post_init__(self) -> None:
-        """Take every length exactly as it is written, and refuse what gives no clip ever."""
+        """Convert lengths to exact numbers, and check that some clip is possible."""
         for name in _LENGTHS:
             object.__setattr__(self, name, _seconds_or_none(name, getattr(self, name)))
         if self.max_length_mode not in get_args(MaxLengthMode):
@@ -175,14 +175,14 @@ class ShotRules:
     def spans(
         self, shots: Iterable[tuple[int, int]], time_base: Fraction
     ) -> Iterator[tuple[int, int]]:
-        """The clips of shots, by time.
+        """Yield the clips of shots in order of time.
 
         Args:
-            shots: Half-open stretches [start, stop) in units of `time_base`.
+            shots: Half-open spans [start, stop) in units of `time_base`.
             time_base: Seconds per unit.
 
         Yields:
-            Half-open spans in units of `time_base`, none of them empty.
+            Non-empty half-open spans in units of `time_base`.
 
         >>> list(ShotRules().spans([(0, 1200), (1210, 1530)], Fraction(1, 100)))
         [(50, 950), (1260, 1480)]
@@ -207,7 +207,7 @@ class ShotRules:
                 yield begin, min(begin + longest, stop)
 
     def _exact(self) -> tuple[Fraction, Fraction, Fraction]:
-        """Shortest, longest and crop, in seconds."""
+        """Return shortest length, longest length and crop, in seconds."""
         return Fraction(self.min_length_s), Fraction(self.max_length_s), Fraction(self.crop_s)
 
 

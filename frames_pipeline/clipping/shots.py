@@ -1,4 +1,4 @@
-"""Clips of the shots of a video."""
+"""Clipping by shots."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from frames_pipeline.errors import SingleShotError, TooShortError
 
 @dataclass(frozen=True, slots=True)
 class Shots:
-    """A clip for every shot, or several for a long one, as NeMo Curator's TransNetV2 stage cuts."""
+    """A clip per shot, or several for a long one, as in NeMo Curator's TransNetV2 stage."""
 
     detector: Detector = field(default_factory=TransNetV2)
-    """What finds the transitions between shots."""
+    """Detector of transitions between shots."""
     rules: ShotRules = field(default_factory=ShotRules)
-    """How shots become clips."""
+    """Rules from shots to clips."""
     entire_scene_as_clip: bool = True
-    """Whether a video without a transition is a shot, or gives no clip."""
+    """Whether a video without a transition is one shot; if `False`, it gives no clip."""
     limit_clips: int = 0
-    """The most clips per video; 0: all."""
+    """Maximum number of clips per video; 0: no limit."""
 
     def __post_init__(self) -> None:
-        """Refuse a limit below zero."""
+        """Check the limit."""
         check_limit(self.limit_clips)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Clips of one length at every stride."""
+"""Clipping by a fixed stride."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FixedStride:
-    """A clip of the same length at every stride, as NeMo Curator's fixed-stride stage cuts."""
+    """Clips of one length, a stride apart, as in NeMo Curator's fixed-stride stage."""
 
     clip_len_s: Seconds = 10
-    """Seconds of a clip."""
+    """Length of a clip in seconds."""
     clip_stride_s: Seconds = 10
     """Seconds from the start of one clip to the start of the next."""
     min_clip_length_s: Seconds = 2
-    """Seconds below which the last, shorter clips are left out."""
+    """Seconds below which a shorter clip at the end is left out."""
     limit_clips: int = 0
-    """The most clips per video; 0: all."""
+    """Maximum number of clips per video; 0: no limit."""
 
     def __post_init__(self) -> None:
-        """Take every length exactly as it is written."""
+        """Convert lengths to exact numbers, and check them."""
         for name in ("clip_len_s", "clip_stride_s"):
             object.__setattr__(self, name, _seconds(name, getattr(self, name)))
         if self.min_clip_length_s:
@@ -40,7 +40,7 @@ class FixedStride:
         check_limit(self.limit_clips)
 
     def check(self) -> None:
-        """Nothing is needed."""
+        """Return: it needs no library."""
 
     def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
         index = media.index

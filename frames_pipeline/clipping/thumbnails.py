@@ -1,4 +1,4 @@
-"""Every frame of a video, in a small size, one at a time: what detectors of shots look at."""
+"""Every frame of a video in a small size, one at a time, for detectors of shots."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from frames_pipeline.errors import NoFramesError, UnsupportedSourceError
 
 
 def stream_thumbnails(media: Media, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-    """Every shown frame, stretched to one size. One frame is held.
+    """Yield every shown frame, stretched to one size. Holds one frame in memory.
 
-    A frame that does not decode is the one before it; at the start, the first that does.
+    A frame that does not decode is replaced by the one before it; at the start, by the first that
+    decodes.
 
     Yields:
-        As many frames as are shown. RGB, shape (height, width, 3), an array of its own each.
+        An array per shown frame. RGB, shape (height, width, 3).
 
     Raises:
-        NoFramesError: None decodes.
-        UnsupportedSourceError: One cannot be converted.
+        NoFramesError: No frame decodes.
+        UnsupportedSourceError: A frame cannot be converted.
     """
     index = media.index
     positions = np.full(len(index.pts), -1, np.int64)

@@ -17,7 +17,7 @@ class WholeVideo:
     """One clip: the whole video."""
 
     def check(self) -> None:
-        """Nothing is needed."""
+        """Return: it needs no library."""
 
     def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
         index = media.index

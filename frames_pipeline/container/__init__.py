@@ -1,1 +1,1 @@
-"""A file as a container: hardened open, packet index, timestamps, demuxed and sampled packets."""
+"""Open media files safely, and index their packets and timestamps."""

@@ -1,8 +1,8 @@
 """Read the crop that a container declares: MP4's `clap`, Matroska's PixelCrop.
 
-FFmpeg reads the crop since 7.1, and PyAV does not expose it. The reader visits only the boxes and
-elements on the way to the crop, a few dozen bytes each, and their number is bounded. A crop that is
-damaged or larger than the picture is ignored, as FFmpeg ignores it.
+FFmpeg reads the crop since 7.1, and PyAV does not expose it. This reader visits only the boxes and
+elements on the way to the crop, a few dozen bytes each, up to a limit. A crop that is damaged or
+larger than the picture is ignored, as FFmpeg does.
 
 Sources: ISO/IEC 14496-12, 12.1.4; RFC 9559, 5.1.4.1.28.
 """
@@ -19,9 +19,9 @@ ReadBytes = Callable[[int, int], bytes]
 """`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST: Final = 1000
-"""Boxes or elements of one parent that are visited."""
+"""Maximum boxes or elements to visit per parent."""
 _MOST_READS: Final = 5000
-"""Reads of one file; an ordinary file takes 20 to 50."""
+"""Maximum reads per file; an ordinary file takes 20 to 50."""
 _PICTURE_ENTRY: Final = 86
 """Bytes of a visual sample entry before its child boxes."""
 _APERTURE: Final = 32
@@ -182,7 +182,7 @@ def _track_id(read: ReadBytes, trak: _Part) -> int:
 
 
 def _tracks(read: ReadBytes, file_size: int) -> _Part | None:
-    """The list of tracks: before the first cluster, or where the file says that it is."""
+    """Return the list of tracks: before the first cluster, or where the seek head points."""
     segment = _element(read, _Part(0, 0, file_size), _SEGMENT)
     elsewhere = None
     for element in _elements(read, segment):
@@ -208,7 +208,7 @@ def _place_of_tracks(read: ReadBytes, head: _Part) -> int | None:
 
 
 def _videos(read: ReadBytes, tracks: _Part) -> Iterator[_Part]:
-    """The video elements of the tracks that FFmpeg takes for videos."""
+    """Yield the video elements of tracks that FFmpeg treats as videos."""
     for track in _elements(read, tracks):
         if track.kind != _TRACK:
             continue
@@ -219,13 +219,13 @@ def _videos(read: ReadBytes, tracks: _Part) -> Iterator[_Part]:
 
 
 def _pixel_crop(read: ReadBytes, video: _Part) -> Crop | None:
-    said = {
+    declared = {
         part.kind: _number(read, part)
         for part in _elements(read, video)
         if part.kind in (_WIDTH, _HEIGHT, *_CROPS)
     }
-    top, bottom, left, right = (said.get(edge, 0) for edge in _CROPS)
-    fits = left + right < said.get(_WIDTH, 0) and top + bottom < said.get(_HEIGHT, 0)
+    top, bottom, left, right = (declared.get(edge, 0) for edge in _CROPS)
+    fits = left + right < declared.get(_WIDTH, 0) and top + bottom < declared.get(_HEIGHT, 0)
     return Crop(top, bottom, left, right) if fits and any((top, bottom, left, right)) else None
 
 
@@ -238,13 +238,13 @@ def _elements(read: ReadBytes, inside: _Part) -> Iterator[_Part]:
         kind, length = _coded(head, keep_marker=True)
         size, more = _coded(head[length:], keep_marker=False)
         start = position + length + more
-        is_open = size == (1 << 7 * more) - 1  # all ones: it goes on to the end of its parent
+        is_open = size == (1 << 7 * more) - 1  # all ones: it extends to the end of its parent
         position = inside.stop if is_open else start + size
         yield _part(kind, start, position, inside)
 
 
 def _coded(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
-    """A number of variable length, and its bytes: the zeros before the marker count them."""
+    """Return a variable-length number and its bytes, which the zeros before the marker count."""
     length = 9 - data[0].bit_length() if data else 0
     if not 1 <= length <= min(8, len(data)):
         raise _DamagedError
@@ -260,7 +260,7 @@ def _element(read: ReadBytes, inside: _Part, kind: int) -> _Part:
 
 
 def _number(read: ReadBytes, part: _Part) -> int:
-    """An element's contents as an unsigned number; empty means zero."""
+    """Return an element's contents as an unsigned number; empty means zero."""
     size = part.stop - part.start
     if size > 8:
         raise _DamagedError

@@ -32,28 +32,28 @@ ReadBytes = Callable[[int, int], bytes]
 """`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST_BOXES: Final = 4_000_000
-"""Boxes that are visited; 46 hours in fragments of 2 seconds have 1,200,000."""
+"""Maximum boxes to visit; 46 hours in fragments of 2 seconds have 1,200,000."""
 _DEEPEST: Final = 11
 """Levels of nested boxes; libavformat stops at the same depth."""
 _FEW: Final = 4096
-"""Samples, edits or bytes that even the smallest file may declare."""
+"""Samples, edits or bytes that a file of any size may declare."""
 _SMALL: Final = 64 << 20
-"""Bytes of samples that even the smallest file may refer to."""
+"""Bytes of samples that a file of any size may refer to."""
 _MOST_MOVED: Final = 200_000_000
-"""Index entries that libavformat may move to insert fragments that are not in time order; moving so
+"""Limit on index entries that libavformat moves to insert fragments out of time order; moving that
 many takes a second."""
 _INFLATED: Final = 32
 """Largest compression ratio of a `cmov` header; real ones reach 10."""
 _SOUND_PER_ENTRY: Final = 160
 """Fewest samples of uncompressed sound that libavformat puts into one index entry."""
 _WINDOW: Final = 1024
-"""Bytes of one read."""
+"""Bytes per read."""
 _OVERRUN: Final = 4
 """Bytes that tables may read beyond their boxes, per byte of the file; damaged files do it."""
 _LARGEST_DESCRIPTION: Final = 1 << 20
-"""Bytes of a box in `_HIDING` that are searched."""
+"""Maximum bytes to search in a box of `_HIDING`."""
 _DISGUISES: Final = (b"free", b"hoov")
-"""Boxes that libavformat reads as `moov` if a movie header stands in them."""
+"""Boxes that libavformat reads as `moov` if they contain a movie header."""
 _HIDING: Final = (b"stsd", b"iprp", b"jp2h", b"iref")
 """Boxes that libavformat reads child boxes from, behind fields of many kinds."""
 _HIDDEN: Final = (b"stsz", b"stz2", b"elst", b"stts", b"ctts", b"trun")
@@ -85,7 +85,7 @@ class Allowed(NamedTuple):
     fragments: int
     """Movie fragments."""
     reuse: int
-    """How often samples may refer to each byte of the file, on average."""
+    """Average number of times that samples may refer to each byte of the file."""
 
 
 class _Box(NamedTuple):
@@ -118,7 +118,7 @@ class _Track:
     """Readers of its tables, by box type."""
     chunks: int = 0
     groups: int = 0
-    """Samples that are sorted into groups."""
+    """Samples in groups."""
 
     def rows(self, kind: bytes) -> Numbers:
         """Read all rows of a kind of table. Shape (rows, numbers in a row)."""
@@ -145,12 +145,12 @@ def check_declared(read: ReadBytes, *, file_size: int, name: str, allowed: Allow
 
 
 def most_referred(file_size: int, reuse: int) -> int:
-    """Return how many bytes samples of a file may refer to, at `reuse` times its size."""
+    """Return the limit on bytes that samples of a file refer to, at `reuse` times its size."""
     return reuse * file_size + _SMALL
 
 
 class _Window:
-    """A file that is read ahead, since box headers stand close together."""
+    """A file with read-ahead, since box headers are close together."""
 
     def __init__(self, read: ReadBytes, size: int) -> None:
         self.size = size
@@ -194,12 +194,12 @@ class _Census:
     def walk(self, parent: _Box, depth: int) -> None:
         for box in self._inside(parent):
             if box.kind in _AT_THE_TOP and parent.kind not in _TOP:
-                return  # libavformat leaves such a box and its parent
+                return  # libavformat stops reading the parent at such a box
             if box.kind == b"trak":
                 self._track = _Track()
             elif box.kind == b"moof":
                 self._fragments += 1
-                self._hold("moof", self._fragments, self._allowed.fragments, "fragments")
+                self._check("moof", self._fragments, self._allowed.fragments, "fragments")
             if box.kind not in _CONTAINERS:
                 self._leaf(box, depth)
             elif depth < _DEEPEST:
@@ -223,7 +223,7 @@ class _Census:
                 return
             self._boxes += 1
             if self._boxes > _MOST_BOXES:
-                self._hold("all", self._boxes, _MOST_BOXES, "boxes")
+                self._check("all", self._boxes, _MOST_BOXES, "boxes")
             if kind in _DISGUISES and self._file.read(position + 12, 4) in (b"mvhd", b"cmov"):
                 kind = b"moov"
             start, stop = position + header, min(position + size, parent.stop)
@@ -237,7 +237,7 @@ class _Census:
         return box
 
     def _leaf(self, box: _Box, depth: int) -> None:
-        """Count the samples, edits or rows of a box that is no plain container."""
+        """Count the samples, edits or rows of a box that is not a plain container."""
         if (count := _COUNTED.get(box.kind)) is not None:
             count(self, box)
         elif box.kind in _COLUMNS:
@@ -251,12 +251,12 @@ class _Census:
             self._inflate(box, depth)
 
     def _rows(self, box: _Box, at: int, row: int, count: int) -> int:
-        """Return how many rows libavformat reads of a table; it reads on behind the box."""
+        """Return the number of table rows that libavformat reads, even past the end of the box."""
         found = min(count, max(self._file.size - box.start - at, 0) // row)
         if at + count * row > box.size:
             self._overrun += found * row
             most = _OVERRUN * self._file_size + _FEW
-            self._hold(box.kind, self._overrun, most, "bytes behind their ends")
+            self._check(box.kind, self._overrun, most, "bytes behind their ends")
         return found
 
     def _table(self, box: _Box) -> None:
@@ -270,7 +270,7 @@ class _Census:
         same, count = self._file.number(box.start + 4), self._file.number(box.start + 8)
         if not same:
             count = self._rows(box, 12, 4, count)
-            self._hold("stsz", count, self._allowed.samples, "samples")
+            self._check("stsz", count, self._allowed.samples, "samples")
             self._track.bytes_ += int(self._file.table(box.start + 12, count, ">u4").sum())
         self._track.samples += count
         self._track.bytes_ += same * count
@@ -286,7 +286,7 @@ class _Census:
         row = 20 if is_long else 12
         count = max(box.size - 8, 0) // row  # libavformat ignores the count in the box
         self._edits += count
-        self._hold("elst", self._edits, self._allowed.edits, "edits")
+        self._check("elst", self._edits, self._allowed.edits, "edits")
         data = self._file.read(box.start + 8, count * row)[: count * row]
         rows = struct.iter_unpack(">qqi" if is_long else ">iii", data[: len(data) // row * row])
         self._track.edits += [(duration, time) for duration, time, _ in rows]
@@ -317,7 +317,7 @@ class _Census:
         time = self._file.number(box.start + 4, 8 if self._file.number(box.start, 1) == 1 else 4)
         if time < self._latest.get(self._fragment_track, 0):
             self._moved += self._samples
-            self._hold("tfdt", self._moved, _MOST_MOVED, "moves of samples, out of order")
+            self._check("tfdt", self._moved, _MOST_MOVED, "moves of samples, out of order")
         self._latest[self._fragment_track] = max(time, self._latest.get(self._fragment_track, 0))
 
     def _run(self, box: _Box) -> None:
@@ -330,10 +330,10 @@ class _Census:
         version = self._file.number(box.start, 1)
         at, size = (6, 2 if version < 2 else 4) if box.kind == b"iloc" else (4, 4 if version else 2)
         count = self._file.number(box.start + at, size)
-        self._hold(box.kind, count, self._file_size + _FEW, "items")
+        self._check(box.kind, count, self._file_size + _FEW, "items")
 
     def _search(self, box: _Box) -> None:
-        """Count boxes at places where the format has none of their type."""
+        """Count boxes in places where the format allows none of their type."""
         data = self._file.read(box.start, min(box.size, _LARGEST_DESCRIPTION))
         for kind in _HIDDEN:
             at = data.find(kind, 4)
@@ -346,7 +346,7 @@ class _Census:
         """Walk a compressed movie header: `dcom`, then `cmvd` with its size and its data (zlib)."""
         size = self._file.number(box.start + 20)
         most = _INFLATED * box.size + _FEW
-        self._hold("cmvd", size, most, "bytes of a compressed header")
+        self._check("cmvd", size, most, "bytes of a compressed header")
         packed = self._file.read(box.start + 24, box.size)
         try:
             data = zlib.decompressobj().decompress(packed, size or 1)
@@ -366,25 +366,25 @@ class _Census:
                 repeated = repeated // _SOUND_PER_ENTRY + len(track.edits)
         self._add_samples("elst" if repeated > entries else "stsz", repeated)
         self._referred += track.bytes_ * max(repeated, 1) // max(entries, 1)
-        self._hold_bytes(b"stsz", self._referred, "bytes of samples")
+        self._check_bytes(b"stsz", self._referred, "bytes of samples")
         if track.groups:
             most = max(int(track.rows(kind)[:, 0].sum()) for kind in (b"stts", b"ctts"))
-            self._hold("sbgp", max(most, track.groups), self._file_size + _FEW, "samples")
+            self._check("sbgp", max(most, track.groups), self._file_size + _FEW, "samples")
 
     def _add_samples(self, kind: str, count: int) -> None:
         self._samples += count
-        self._hold(kind, self._samples, self._file_size + _FEW, "samples")
-        self._hold(kind, self._samples, self._allowed.samples, "samples")
+        self._check(kind, self._samples, self._file_size + _FEW, "samples")
+        self._check(kind, self._samples, self._allowed.samples, "samples")
 
-    def _hold_bytes(self, kind: bytes, found: int, what: str) -> None:
-        self._hold(kind, found, most_referred(self._file_size, self._allowed.reuse), what)
+    def _check_bytes(self, kind: bytes, found: int, unit: str) -> None:
+        self._check(kind, found, most_referred(self._file_size, self._allowed.reuse), unit)
 
-    def _hold(self, kind: str | bytes, found: int, most: int, what: str) -> None:
+    def _check(self, kind: str | bytes, found: int, most: int, unit: str) -> None:
         """Raise if a file declares more than a limit."""
         if found > most:
             named = kind if isinstance(kind, str) else kind.decode("latin-1")
             message = f"{self._name} has {self._file_size} bytes, and its {named} boxes declare "
-            message += f"{found} {what}; the limit is {most}"
+            message += f"{found} {unit}; the limit is {most}"
             raise LimitExceededError(message)
 
 
@@ -415,23 +415,23 @@ def _has_unit_durations(track: _Track) -> bool:
 
 
 def _entries(track: _Track) -> int:
-    """Return how many index entries libavformat makes of a track, before edits."""
+    """Return the number of index entries that libavformat makes of a track, before edits."""
     if _is_old_sound(track):
         return _sound_entries(track)
     if b"vide" in track.handlers or not _has_unit_durations(track):
         return track.samples
-    return max(track.samples, _sound_entries(track))  # its sample entry may be one of sound
+    return max(track.samples, _sound_entries(track))  # its sample entry may be of sound
 
 
 def _sound_entries(track: _Track) -> int:
-    """Return the most index entries that chunks of uncompressed sound make."""
+    """Return the maximum number of index entries for chunks of uncompressed sound."""
     first, samples, _ = track.rows(b"stsc").T
     chunks = np.diff(first, append=track.chunks + 1).clip(0, track.chunks)
     return int((chunks * (samples // _SOUND_PER_ENTRY + 1.0)).sum())
 
 
 def _samples_in_edits(track: _Track, movie_scale: int) -> int:
-    """Return how many samples edits select: from the key sample before each to the second behind.
+    """Return the number of samples in edits, from the key sample before each to the second after.
 
     An edit with a duration of 0 reaches to the end. If tables are repeated or contradict each
     other, every edit counts as all samples.
@@ -468,7 +468,7 @@ def _fits(track: _Track) -> bool:
 def _rank(
     times: NDArray[np.float64], durations: Numbers, side: Literal["left", "right"]
 ) -> Numbers:
-    """Return how many samples come before each time; of samples at one time none, or all.
+    """Return the number of samples before each time; of samples at one time none, or all.
 
     >>> _rank(np.array([0.0, 25.0, 99.0]), np.array([[4, 10], [2, 0]]), "left").tolist()
     [0, 2, 4]

@@ -1,7 +1,7 @@
-"""Packets that libavformat has read from a container.
+"""Packets that libavformat reads from a container.
 
-They stay in memory while they fit. Those of a larger stream are read a second time, through a
-second container that seeks where that saves reading, and checks where it landed.
+Packets stay in memory up to a limit. Packets of a larger stream are read a second time, from a
+second container. It seeks if that saves reading, and checks its position after each seek.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 _NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
 _COLUMNS: Final = 8
-"""Numbers that are kept of a packet."""
+"""Numbers to keep per packet."""
 _LEAST_PACKET: Final = 4
-"""The fewest bytes of a file per packet, container headers included."""
+"""Least bytes of a file per packet, container headers included."""
 _FEW: Final = 4096
-"""Packets that any file may have."""
+"""Packets that a file of any size may have."""
 _PER_PACKET: Final = 512
-"""Bytes of memory that a packet takes beside its own."""
+"""Memory of a packet besides its data, in bytes."""
 _SEEK_OVER: Final = 512
-"""Packets that are rather sought over than read."""
+"""Distance in packets from which seeking beats reading on."""
 
 
 class DemuxedPackets:
@@ -65,18 +65,18 @@ class DemuxedPackets:
         """Read the whole stream once.
 
         Args:
-            container: Where the stream is read from.
+            container: Container to read the stream from.
             stream: The stream.
             reader: Reads the stream's headers.
             reopen: Opens the container again, for a stream that does not stay in memory.
-            memory: The most bytes of packets to hold.
-            max_packets: The most packets that a stream may have.
-            max_bytes: The most bytes that packets of all streams may come to.
+            memory: Maximum bytes of packets to hold.
+            max_packets: Maximum packets of the stream.
+            max_bytes: Maximum bytes of the packets of all streams together.
             file_size: Bytes of the file.
             name: Name of the source in errors.
 
         Raises:
-            LimitExceededError: The stream has more packets, or packets have more bytes than that.
+            LimitExceededError: The stream has more packets, or packets have more bytes.
             UnsupportedSourceError: The stream is encrypted.
         """
         self._stream_index = stream.index
@@ -88,7 +88,7 @@ class DemuxedPackets:
         self._cursor: _Cursor | None = None
         self._seekable = True
         self.ended_early = ""
-        """Why the container could not be read to its end; empty if it could."""
+        """Reason for not reading the container to its end; empty if it was."""
         self._extradata: list[tuple[int, bytes]] = [(-1, _extradata(stream))]
         """Rows of packets with other extradata, and the extradata."""
         self._palettes: list[int] = []
@@ -143,7 +143,8 @@ class DemuxedPackets:
     def _settle_flags(self, flags: NDArray[np.int64]) -> None:
         """Mark packets that change the decoder's state, and clear impossible entry points.
 
-        A palette stays in force until the next one, so decoding begins at the packet with it.
+        A palette stays in force until the next one, so decoding can begin only at a packet with a
+        palette.
         """
         flags[[row for row, _ in self._extradata[1:]]] |= SETS
         flags[self._palettes] |= SETS
@@ -215,7 +216,7 @@ class DemuxedPackets:
         return [extradata for first, extradata in self._extradata if first < row][-1]
 
     def close(self) -> None:
-        """Release the packets, and the second container where there is one."""
+        """Release the packets and the second container."""
         self._held = []
         if self._cursor is not None:
             self._cursor.close()
@@ -239,14 +240,14 @@ class DemuxedPackets:
             )
             if self._seekable:
                 return self._cursor
-            self._cursor.next_row = row + 1  # the seek may have moved it anywhere
+            self._cursor.next_row = row + 1  # its position after the seek is unknown
         if row < self._cursor.next_row:
             self._cursor.close()
             self._cursor = _Cursor(self._reopen(), self._stream_index, self._cut)
         return self._cursor
 
     def _row_of(self, packet: VideoPacket) -> int | None:
-        """The only row that a packet can be of, or `None`."""
+        """Return the row of a packet; `None` if it is ambiguous."""
         if packet.dts is None or packet.pts is None:
             return None
         is_same = (self.columns.dts == packet.dts) & (self.columns.pts == packet.pts)
@@ -255,7 +256,11 @@ class DemuxedPackets:
 
 
 class _Allowance:
-    """Limits on packets: packets may share bytes of the file, or be compressed in it."""
+    """Limits on packets.
+
+    Packets may share bytes of the file or be compressed in it, so the file's size does not bound
+    them.
+    """
 
     def __init__(self, name: str, *, max_packets: int, max_bytes: int, size: int) -> None:
         self._name = name
@@ -265,33 +270,33 @@ class _Allowance:
         self._size = size
 
     def count_packet(self, before: int) -> None:
-        """Take one more packet of the stream, behind so many.
+        """Count a packet of the stream, after `before` others.
 
         Raises:
-            LimitExceededError: It is one too many.
+            LimitExceededError: There are too many packets.
         """
         if before >= self._max_packets:
-            message = f"{self._name} has more than {self._max_packets} packets; raise the limit "
-            raise LimitExceededError(message + "if meant")
+            message = f"{self._name} has more than {self._max_packets} packets; raise max_packets "
+            raise LimitExceededError(message + "if that is expected")
         if before >= self._held_at_most:
             message = f"{self._name} has {self._size} bytes, and makes more than {before} packets "
             raise LimitExceededError(message + f"of them: less than {_LEAST_PACKET} bytes each")
 
     def spend(self, size: int) -> None:
-        """Take the bytes of a packet of any stream.
+        """Count the bytes of a packet of any stream.
 
         Raises:
-            LimitExceededError: They are too many.
+            LimitExceededError: There are too many bytes.
         """
         self._left -= size
         if self._left < 0:
             message = f"{self._name} has packets of more than {self._most} bytes: they share bytes "
-            message += "of the file, or are compressed; raise max_reuse if meant"
+            message += "of the file, or are compressed; raise max_reuse if that is expected"
             raise LimitExceededError(message)
 
 
 class _Cursor:
-    """A place in a container that is read a second time."""
+    """A position in a container that is read a second time."""
 
     def __init__(
         self, container: InputContainer, stream_index: int, cut: PacketCutter | None
@@ -304,7 +309,7 @@ class _Cursor:
         self.next_row = 0
 
     def seek(self, dts: int, row_of: Callable[[VideoPacket], int | None], *, at_most: int) -> bool:
-        """Go to the key packet at or before a decode time; say whether that can be relied on."""
+        """Seek to the key packet at or before a decode time; return whether its row is certain."""
         stream = self._container.streams[self._stream_index]
         try:
             self._container.seek(dts, stream=stream)
@@ -319,7 +324,7 @@ class _Cursor:
         return True
 
     def advance(self, row: int) -> VideoPacket | None:
-        """The packet of a row at or behind the cursor."""
+        """Read on to the packet of a row."""
         while True:
             packet = self._pending or next(self._packets, None)
             self._pending = None
@@ -357,10 +362,10 @@ def _demux(
     cut: PacketCutter | None,
     allowance: _Allowance | None = None,
 ) -> Iterator[VideoPacket]:
-    """The packets of a stream that hold data: an empty one would end a decode.
+    """Yield the packets of a stream that contain data: an empty one would end decoding.
 
-    Behind the last one PyAV hands out an empty packet per stream, and stumbles over streams that
-    it came to know of on the way.
+    After the last packet PyAV yields an empty one per stream, and raises for streams that it
+    discovered during reading.
     """
     with contextlib.suppress(IndexError):
         for packet in cast("Iterator[VideoPacket]", container.demux()):
@@ -375,7 +380,7 @@ def _demux(
 
 
 def _parts(packet: VideoPacket, ends: list[int]) -> Iterator[VideoPacket]:
-    """A packet cut into packets of one frame each. One that carries more than data stays whole."""
+    """Yield a packet as packets of one frame each. A packet with flags or side data stays whole."""
     if len(ends) == 1 or packet.is_discard or packet.is_corrupt or any(packet.iter_sidedata()):
         yield packet
         return
@@ -393,9 +398,10 @@ def _stamped(packet: VideoPacket, row: int) -> VideoPacket:
 
 
 def _undiscarded(packet: VideoPacket) -> VideoPacket:
-    """A copy that a decoder gives a frame for.
+    """Return a copy without the discard flag, so that a decoder outputs its frame.
 
-    It would keep the frame to itself, and that it is damaged, which the frames after it inherit.
+    With the flag, the decoder would drop the frame together with the fact that it is damaged, which
+    later frames inherit.
     """
     copy = _copied(packet, 0, packet.size)
     copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
@@ -405,7 +411,7 @@ def _undiscarded(packet: VideoPacket) -> VideoPacket:
 
 
 def _copied(packet: VideoPacket, start: int, stop: int) -> VideoPacket:
-    """Some bytes of a packet, with the padding behind them that decoders rely on."""
+    """Return some bytes of a packet, with the padding that decoders need after them."""
     copy = cast("VideoPacket", Packet(stop - start))
     copy.update(bytes(memoryview(packet)[start:stop]))
     return copy

@@ -1,9 +1,9 @@
-"""PacketIndex: one row per coded frame, in decode order, and the order in which they are shown.
+"""PacketIndex: one row per coded frame, in decode order, with the display order.
 
 row       0    1    2    3    4    5         decode order
 order     0    3    1    2    4    5         among all pictures, in output order
 shown     -    x    x    x    x    x         the edit list hides row 0
-position       2    0    1    3    4         among the shown ones, over the whole stream
+position       2    0    1    3    4         among shown frames, over the whole stream
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from frames_pipeline.frames import Crop, Timestamps
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 
 _FARTHEST_MOVE: Final = 64
-"""The most places between a frame's decode order and its display order. Beyond, read headers."""
+"""Largest plausible distance between a frame's decode order and its display order. Above it, read
+headers."""
 
 OutputOrder = Callable[[], list[int] | None]
-"""Reads every packet's place in the decoder's output from its headers; asked for when needed."""
+"""Reads every packet's place in the decoder's output from its headers; called when needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What the container says of the stream."""
+    """Facts about a stream from its container."""
 
     codec: str
     """FFmpeg's canonical name: h264, hevc, av1, …"""
@@ -67,7 +68,7 @@ class StreamFacts:
     rotation: int = 0
     """Degrees by which a shown frame is turned counter-clockwise."""
     clock_may_jump: bool = False
-    """Whether FFmpeg says of the format that its clock may jump (`AVFMT_TS_DISCONT`)."""
+    """Whether FFmpeg marks the format's clock as discontinuous (`AVFMT_TS_DISCONT`)."""
     pixel_format: str = ""
     """FFmpeg's name of how samples are laid out; empty where it is not known."""
     container_crop: Crop | None = None
@@ -81,7 +82,7 @@ class StreamFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketColumns:
-    """What demuxing and packet headers give, in decode order. Each of shape (rows,)."""
+    """Columns from demuxing and packet headers, in decode order. Each has shape (rows,)."""
 
     pts: NDArray[np.int64]
     """Presentation timestamps, `NO_PTS` where there is none."""
@@ -92,16 +93,16 @@ class PacketColumns:
     size: NDArray[np.int64]
     """Bytes."""
     key: NDArray[np.bool_]
-    """The container calls it a key frame."""
+    """Whether the container marks it as a key frame."""
     discard: NDArray[np.bool_]
-    """The edit list hides it."""
+    """Whether the edit list hides it."""
     corrupt: NDArray[np.bool_]
-    """The demuxer knows that bytes of it are lost, or its own checksums say that some changed."""
+    """Whether bytes are lost, by the demuxer, or changed, by the packet's own checksums."""
     flags: NDArray[np.int64]
-    """What its header says (see `bitstream`)."""
+    """Flags from its header (see `bitstream`)."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return number of rows."""
         return len(self.pts)
 
 
@@ -120,16 +121,16 @@ class PacketIndex:
     time_base: Fraction
     """Seconds per unit of `pts`."""
     average_rate: Fraction
-    """Frames per second: what the container says, unless its decode times belie it."""
+    """Frames per second: the container's, unless its decode times contradict it."""
     timestamps: Timestamps
-    """`container`: pts are the container's. `repaired`: some are missing or not increasing in
-    presentation order, and are interpolated between their neighbours. `counted`: most are; then
-    pts are positions, and the time base is 1 / average rate."""
+    """`container`: pts are the container's. `repaired`: some were missing or out of order, and are
+    interpolated between their neighbours. `counted`: most were, so pts are positions, and the time
+    base is 1 / average rate."""
     pts: NDArray[np.int64]
     """Timestamp of each row's frame, in `time_base` units. Shape (rows,)."""
     order: NDArray[np.int64]
-    """Rank of each row's frame in the decoder's output, hidden by an edit list or not; -1 for a
-    row that gives none. Shape (rows,)."""
+    """Rank of each row's frame in the decoder's output, including frames hidden by an edit list; -1
+    for a row without a frame. Shape (rows,)."""
     shown: NDArray[np.bool_]
     """Whether the row's frame is shown. Shape (rows,)."""
     presentation: NDArray[np.int64]
@@ -148,21 +149,20 @@ class PacketIndex:
     """Row of the packet that completes each row's frame: its second field, or the row itself.
     Shape (rows,)."""
     corrupt: NDArray[np.bool_]
-    """Whether bytes of the row, or pictures that it is predicted from, are known to be lost.
-    Shape (rows,)."""
+    """Whether bytes of the row, or pictures that it is predicted from, are lost. Shape (rows,)."""
     size: NDArray[np.int64]
     """Bytes of each row's packet. Shape (rows,)."""
     last_duration: int
-    """How long the last shown frame stays, in `time_base` units."""
+    """Duration of the last shown frame, in `time_base` units."""
     timestamps_detail: str = ""
-    """Why the container's timestamps were repaired or replaced; empty for `container`."""
+    """Reason for repairing or replacing the container's timestamps; empty for `container`."""
     edits: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """Rows at which a later edit of the edit list starts: nothing is predicted across."""
+    """First rows of later edits of the edit list: prediction never crosses them."""
     pixel_format: str = ""
     """FFmpeg's name of how samples are laid out; empty where it is not known."""
     container_crop: Crop | None = None
-    """Crop of the coded picture, as the container has it (MP4's clean aperture, Matroska's pixel
-    crop) and as FFmpeg reports it; `None` if it has none."""
+    """Crop of the coded picture in the container (MP4's clean aperture, Matroska's pixel crop), as
+    FFmpeg reports it; `None` if there is none."""
 
     @property
     def codec_facts(self) -> Codec:
@@ -203,7 +203,7 @@ class PacketIndex:
         return float((int(pts[-1]) - int(pts[0]) + self.last_duration) * self.time_base)
 
     def __repr__(self) -> str:
-        """Say what is in it without printing arrays."""
+        """Return a summary without arrays."""
         size = f"{self.codec} {self.width}x{self.height}"
         return f"PacketIndex({size}, {self.num_frames} frames, {self.duration_seconds:.3f} s)"
 
@@ -215,7 +215,7 @@ def build_index(
 
     Timestamps are the container's. Missing, repeated and out-of-order ones are repaired (see
     `times`). Frames are in the decoder's output order: decode order if the codec does not reorder,
-    else the order of the timestamps if these can be in order, else the order in packet headers.
+    else the order of plausible timestamps, else the order in packet headers.
 
     Raises:
         UnsupportedSourceError: Timestamps cannot be used, and headers do not have the order either.
@@ -267,9 +267,9 @@ def build_index(
 
 
 def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
-    """The container's average rate, unless its own decode times are more than a tenth off.
+    """Return the container's average rate, or the measured one if they differ by more than a tenth.
 
-    AVI, for one, states the rate of its slots, and may leave every second one empty.
+    AVI, for example, states the rate of its slots, and may leave every second one empty.
     """
     if len(dts) < 2 or np.any(dts[1:] <= dts[:-1]) or dts[0] == NO_PTS:
         return stream.average_rate
@@ -282,7 +282,7 @@ def _average_rate(stream: StreamFacts, dts: NDArray[np.int64]) -> Fraction:
 
 
 def _gives_a_frame(codec: Codec, columns: PacketColumns) -> NDArray[np.bool_]:
-    """Rows whose frame a decoder outputs: not hidden, not before the first entry point."""
+    """Return the rows with a frame that a decoder outputs, from the first entry point on."""
     gives = columns.flags & SHOWN > 0
     entries = np.flatnonzero((columns.flags & ENTRY > 0) | columns.key)
     if codec.starts_at_entry and len(entries):
@@ -293,9 +293,9 @@ def _gives_a_frame(codec: Codec, columns: PacketColumns) -> NDArray[np.bool_]:
 def _without_leading(
     order: NDArray[np.int64], has_frame: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Order and rows without the pictures that are shown before the first one that is decoded.
+    """Return order and rows without pictures shown before the first decoded one.
 
-    A stream that is cut at an open group of pictures begins with such pictures: their references
+    A stream that was cut at an open group of pictures begins with such pictures. Their references
     are gone, and a decoder does not output them.
     """
     rows = np.flatnonzero(has_frame)
@@ -306,7 +306,7 @@ def _without_leading(
 
 
 def _lacks_references(codec: Codec, flags: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the rows before the first entry point: a stream that is cut may begin with such rows.
+    """Mark the rows before the first entry point, which a stream that was cut may have.
 
     Decoders of some codecs drop these frames; others predict them from gray and output them.
     """
@@ -317,7 +317,7 @@ def _lacks_references(codec: Codec, flags: NDArray[np.int64]) -> NDArray[np.bool
 
 
 def _completed(flags: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The row that completes each row's frame."""
+    """Return the row that completes each row's frame."""
     rows = np.arange(len(flags))
     second = np.flatnonzero(flags & COMPLETES)
     begins = np.flatnonzero(flags & SHOWN)
@@ -335,7 +335,7 @@ def _times(
     presentation: NDArray[np.int64],
     rate: Fraction,
 ) -> FrameTimes:
-    """The times of the shown frames: from their pts, or from times of decoding."""
+    """Return the times of the shown frames, from their pts or from decode times."""
     given = partial(
         frame_times, time_base=stream.time_base, rate=rate, clock_may_jump=stream.clock_may_jump
     )
@@ -351,8 +351,8 @@ def _decode_times(
 ) -> NDArray[np.int64] | None:
     """Return the decode times, ascending, if the container gives no pts; otherwise `None`.
 
-    It gives none if some pts are missing and the rest equal the decode times (AVI), or if pts
-    increase in decode order although frames are shown in another order.
+    That is the case if some pts are missing and the rest equal the decode times (AVI), or if pts
+    increase in decode order although frames are reordered.
     """
     known = pts != NO_PTS
     if not known.all() and np.array_equal(pts[known], dts[known]) and dts[0] != NO_PTS:
@@ -361,20 +361,20 @@ def _decode_times(
     return pts if goes_up and np.any(np.diff(order[known]) < 0) else None
 
 
-def _last_duration(stream: StreamFacts, said: NDArray[np.int64], times: FrameTimes) -> int:
+def _last_duration(stream: StreamFacts, declared: NDArray[np.int64], times: FrameTimes) -> int:
     """Return the last frame's duration: the container's, if the frame's time is believed."""
-    if not len(said):
+    if not len(declared):
         return 0
-    if not times.last_is_believed or not said.any():
+    if not times.last_is_believed or not declared.any():
         return times.step
-    return int(int(said.sum()) * stream.time_base / times.time_base)
+    return int(int(declared.sum()) * stream.time_base / times.time_base)
 
 
 def _edit_starts(columns: PacketColumns) -> NDArray[np.int64]:
-    """Rows at which an edit starts behind another one: decode times go back, at a key frame.
+    """Return the rows at which a later edit starts: decode times go back, at a key frame.
 
-    An edit list may show a part of the media again, or parts in another order. libavformat hands
-    out the packets of each part, from the key frame before it.
+    An edit list may show a part of the media again, or parts in another order. libavformat yields
+    the packets of each part, from the key frame before it.
     """
     if not columns.discard.any():
         return np.empty(0, np.int64)
@@ -389,7 +389,7 @@ def _order(
     edits: NDArray[np.int64],
     output_order: OutputOrder,
 ) -> NDArray[np.int64]:
-    """Rank of each row in the decoder's output; -1 for a row that gives no frame."""
+    """Return the rank of each row in the decoder's output; -1 for a row without a frame."""
     order = np.full(len(columns), -1, np.int64)
     rows = np.flatnonzero(has_frame)
     before = 0
@@ -405,7 +405,7 @@ def _in_order(
     rows: NDArray[np.int64],
     output_order: OutputOrder,
 ) -> NDArray[np.int64]:
-    """Rows that give a frame, in the order of the decoder's output."""
+    """Return the rows with a frame, in the order of the decoder's output."""
     if not stream.reorders:
         return rows
     pts, key = columns.pts[rows], columns.key[rows]
@@ -428,10 +428,10 @@ def _in_order(
 def _is_plausible(
     pts: NDArray[np.int64], key: NDArray[np.bool_], by_pts: NDArray[np.int64]
 ) -> bool:
-    """Whether timestamps may be in the order of a decoder's output.
+    """Return whether timestamps may be in the order of a decoder's output.
 
-    A key frame is shown after all that are decoded before it, and no frame is shown far from
-    where it is decoded.
+    A key frame must be shown after all frames decoded before it, and every frame near its decode
+    position.
     """
     if np.any(pts[key] < np.maximum.accumulate(pts)[key]):
         return False
@@ -439,7 +439,7 @@ def _is_plausible(
 
 
 def _jumps_back(pts: NDArray[np.int64], key: NDArray[np.bool_]) -> bool:
-    """Whether a frame at or after a key frame is shown before the key frame preceding that one."""
+    """Return whether a frame at or after a key frame is shown before the previous key frame."""
     keys = np.flatnonzero(key)
     if len(keys) < 2:
         return False

@@ -1,8 +1,8 @@
 """Open media files: the only way in, and a hardened one.
 
-Files come from strangers, and FFmpeg would gladly follow a playlist to the neighbour's file or to
-the network, or decode a picture of 16000x16000 while it probes. So: formats by allow-list, one
-protocol, regular files only, limits on what is decoded, at the probe and at the decode alike.
+Files are untrusted. FFmpeg by itself would follow a playlist to other files or the network, or
+decode a 16000x16000 picture while probing. So formats come from an allow-list, one protocol is
+enabled, only regular files are opened, and probing and decoding have limits.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from frames_pipeline.io.file_objects import CallersFile
 from frames_pipeline.io.local import open_regular, status_of
 
 Connect = Callable[[HWAccel | None], InputContainer]
-"""Opens the container, for other hardware if some is given."""
+"""Opens the container, with hardware acceleration if given."""
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A local path, an fsspec URL, the bytes of a file, or a binary file object."""
 
@@ -63,17 +63,17 @@ FORMATS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,apng,ivf,obu,"
     "h264,hevc,m4v,mpegvideo"
 )
-"""FFmpeg's names of the container formats that may be opened: none of them refers to others."""
+"""FFmpeg's names of the allowed container formats. None of them refers to other files."""
 
 _GENERATE_PTS: Final = 1  # AVFMT_FLAG_GENPTS: PyAV sets it, and it invents missing timestamps
 _RATE_OF_RAW_STREAMS: Final = Fraction(25)
-"""What FFmpeg assumes of a stream that does not say."""
+"""FFmpeg's assumed rate of a stream without one."""
 _PROBE: Final = {"probesize": "5000000", "analyzeduration": "5000000", "max_streams": "64"}
 _PROBED_IN_VAIN: Final = ("vp9", "vp8")
-"""Decoders that decode whole frames while FFmpeg probes, whatever they are told to skip; what that
-finds out, the container says as well."""
+"""Decoders that decode whole frames while FFmpeg probes, even with `skip_frame`. The container
+gives the same facts."""
 _TIMEOUT: Final = (10.0, 30.0)
-"""Seconds that opening, and reading one packet, may take."""
+"""Timeouts in seconds of opening and of reading one packet."""
 _HEIF_BRANDS: Final = frozenset({
     "mif1", "msf1", "miaf", "avif", "avis",
     "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs",
@@ -90,13 +90,12 @@ _UNREADABLE: Final = (FFmpegError, ValueError, OverflowError, MemoryError)
 class Media:
     """An open media file and its video stream.
 
-    The stream is the first one that moves: cover images and the still of an animated AVIF are
-    passed over, and where a file carries several videos the first counts, as it does for FFmpeg's
-    `0:V:0`.
+    The stream is the first moving one, as FFmpeg's `0:V:0`. Cover images and the still of an
+    animated AVIF are skipped.
     """
 
     def __init__(self, connect: Connect, file: ByteReader, *, name: str, limits: Limits) -> None:
-        """Open the container; `open_media` is the way to come by one."""
+        """Open the container. Use `open_media` instead."""
         self.name = name
         self._file = file
         self.limits = limits
@@ -122,20 +121,20 @@ class Media:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether bytes are known to be lost or changed, or decoding met something of that kind."""
+        """Whether the index or the decoder found lost or changed bytes."""
         return self._renewed is not None or bool(self.index.corrupt.any())
 
     def check_unchanged(self) -> None:
-        """Make sure that a local file was not written since it was opened.
+        """Check that a local file was not written since it was opened.
 
         Raises:
-            SourceChangedError: It was.
+            SourceChangedError: The file was written.
         """
         if isinstance(self._file, _LocalFile):
             self._file.check_unchanged()
 
     def renew_decoders(self) -> None:
-        """Drop the decoders once damage was met: a flush does not clear all of its effects."""
+        """Replace the decoders after damage, since a flush does not clear all of its effects."""
         number = self.stream.index  # of a container that may be closed below
         if self._renewed is not None:
             self._renewed.close()
@@ -148,10 +147,10 @@ class Media:
         context.options = _decoder_options(context, self.limits)
 
     def accelerated(self, hwaccel: HWAccel) -> VideoCodecContext:
-        """A decoder of the stream on other hardware, made once.
+        """Return a decoder of the stream on other hardware, made once.
 
-        It comes from a second container, which gives it what the first one gives the CPU's:
-        parameter sets, colour tags and the display matrix.
+        It comes from a second container, which provides the same facts as the first: parameter
+        sets, colour tags and the display matrix.
         """
         if self._second is None:
             self._second = self._connect(hwaccel)
@@ -162,7 +161,7 @@ class Media:
 
     @cached_property
     def packets(self) -> Packets:
-        """The packets of the stream: from its sample table where that is enough, else demuxed."""
+        """The packets of the stream: from its sample table if possible, else demuxed."""
         found = sampled_packets(
             self.stream,
             self._file,
@@ -219,7 +218,7 @@ class Media:
 
     @cached_property
     def container_crop(self) -> Crop | None:
-        """Crop of the coded picture, as the container has it; `None` if it has none."""
+        """Crop of the coded picture in the container; `None` if there is none."""
         names = self._container.format.name.split(",")
         if "mp4" in names:
             return mp4_crop(self._file.read, file_size=self._file.size, track=self.stream.id)
@@ -229,7 +228,7 @@ class Media:
 
     @cached_property
     def picture_numbers(self) -> PictureNumbers | None:
-        """What notices that a picture is lost between two packets, if the codec numbers them."""
+        """Detector of pictures lost between packets, for codecs that number pictures."""
         context = self.stream.codec_context
         opened = _codec_of(context).picture_numbers
         return None if opened is None else opened(context.extradata or b"")
@@ -257,14 +256,14 @@ class Media:
 
 @contextlib.contextmanager
 def open_media(source: Source, limits: Limits | None = None) -> Iterator[Media]:
-    """An open media file, for the time of a `with` block.
+    """Open a media file for a `with` block.
 
     Raises:
-        SourceNotFoundError: There is no such file, or it is a folder, a pipe or a device.
-        SourceUnreadableError: It may not be read.
-        SourceChangedError: It was written meanwhile, so the bytes that were read are inconsistent.
-        UnsupportedSourceError: The bytes are not a video, or not in a format that may be opened.
-        NoVideoStreamError: There is audio alone, or a cover image.
+        SourceNotFoundError: The file does not exist, or is a folder, a pipe or a device.
+        SourceUnreadableError: This user may not read it.
+        SourceChangedError: The file was written during the read, so the bytes are inconsistent.
+        UnsupportedSourceError: The bytes are not a video, or the format is not allowed.
+        NoVideoStreamError: The file has only audio, or a cover image.
         LimitExceededError: The file or its frames are larger than the limits allow.
     """
     limits = limits or Limits()
@@ -299,8 +298,8 @@ def open_once(source: Source, limits: Limits | None = None) -> Iterator[Media]:
 
     Raises:
         SourceError: As `open_media`, or it was written until the end of the block.
-        LimitExceededError: There is not enough memory for it.
-        InternalError: A bug of this library, with the error that was met.
+        LimitExceededError: Memory ran out.
+        InternalError: A bug of this library, with the original error.
     """
     try:
         with open_media(source, limits) as media, _enough_memory(media):
@@ -335,7 +334,7 @@ def _blamed_on_writers(file: _LocalFile) -> Iterator[None]:
 
 
 def _allowed(limits: Limits) -> Allowed:
-    """Return the limits on numbers that a file's boxes declare."""
+    """Return the limits on the numbers that a file's boxes declare."""
     return Allowed(
         samples=limits.max_samples,
         edits=limits.max_edits,
@@ -345,7 +344,7 @@ def _allowed(limits: Limits) -> Allowed:
 
 
 def _checked_file(path: Path, limits: Limits) -> Path:
-    """The real path of a regular file within the limits."""
+    """Return the real path of a regular file after checking its size."""
     info = status_of(path)
     if info.st_size == 0:
         message = f"{path.name} is empty (0 bytes)"
@@ -357,7 +356,7 @@ def _checked_file(path: Path, limits: Limits) -> Path:
 
 
 def _as_file(source: bytes | BinaryIO) -> tuple[CallersFile, str]:
-    """A nameless file, so that no name can be taken for a playlist's."""
+    """Return a nameless file, so that FFmpeg cannot take its name for a playlist's."""
     if isinstance(source, bytes | bytearray | memoryview):
         name = f"<{len(source)} bytes>"
         return CallersFile(io.BytesIO(source), name=name), name
@@ -370,7 +369,9 @@ def _as_file(source: bytes | BinaryIO) -> tuple[CallersFile, str]:
 
 @contextlib.contextmanager
 def _whole_reads(file: CallersFile) -> Iterator[None]:
-    """Raise the first fault of a file object at the end of the block, even without another error.
+    """Raise the first fault of a file object at the end of a `with` block.
+
+    libavformat treats a failed read as the end of the file.
 
     libavformat takes a failed read for the end of the file.
     """
@@ -385,7 +386,7 @@ def _whole_reads(file: CallersFile) -> Iterator[None]:
 
 
 class _LocalFile:
-    """The bytes of a file on this machine."""
+    """Reads a local file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -401,10 +402,11 @@ class _LocalFile:
         return [pread(descriptor, size, offset) for offset in offsets]
 
     def check_unchanged(self) -> None:
-        """Make sure that the file is the one that was opened, and was not written since.
+        """Check that the path still has the opened file and that it was not written since.
 
         Raises:
-            SourceChangedError: It was. One that is only gone gave the bytes that it had.
+            SourceChangedError: The file was replaced or written. A deleted file passes: its bytes
+                were complete.
         """
         try:
             now = self._path.stat()
@@ -419,7 +421,7 @@ class _LocalFile:
 
 
 class _OpenFile:
-    """The bytes of a file object, from whose place libavformat reads on."""
+    """Reads a file object, and restores libavformat's position."""
 
     def __init__(self, file: CallersFile) -> None:
         self._file = file
@@ -440,7 +442,7 @@ class _OpenFile:
 def _open(
     target: str | CallersFile, name: str, protocols: str, limits: Limits, hwaccel: HWAccel | None
 ) -> InputContainer:
-    """Open without decoding a probe frame, and say what is wrong where that fails."""
+    """Open a container without decoding frames while probing; raise a typed error if that fails."""
     if not isinstance(target, str):
         target.seek(0)
     try:
@@ -471,7 +473,7 @@ def _probing_decoders() -> str:
 
 def _refuse(name: str, error: Exception) -> NoReturn:
     if isinstance(error, MemoryError):
-        message = f"{name} asks for more memory than there is"
+        message = f"{name} needs more memory than there is"
         raise LimitExceededError(message) from error
     if isinstance(error, ArgumentError):
         message = f"{name} is in a format that may not be opened; allowed are {FORMATS}"
@@ -486,18 +488,18 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _is_heif(container: InputContainer) -> bool:
-    """Whether the file may hold pictures beside tracks: AVIF, HEIC and their relatives."""
-    said = container.metadata.get("major_brand", "") + container.metadata.get(
+    """Return whether the file may hold pictures beside tracks: AVIF, HEIC and their relatives."""
+    brands = container.metadata.get("major_brand", "") + container.metadata.get(
         "compatible_brands", ""
     )
-    return any(said[at : at + 4] in _HEIF_BRANDS for at in range(0, len(said), 4))
+    return any(brands[at : at + 4] in _HEIF_BRANDS for at in range(0, len(brands), 4))
 
 
 def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream]:
     """Return the tracks; if there are none, the file's primary picture.
 
-    FFmpeg has a stream for each picture, before the tracks. A picture that is composed of others,
-    such as a grid, has no stream.
+    FFmpeg makes a stream for each picture, before the tracks, but none for a picture composed of
+    others, such as a grid.
     """
     tracks = [stream for stream in videos if not _is_picture(stream)]
     if tracks or not videos:
@@ -510,20 +512,19 @@ def _moving_or_primary(videos: list[VideoStream], name: str) -> list[VideoStream
 
 
 def _is_picture(stream: VideoStream) -> bool:
-    """Whether a stream of a HEIF file is a picture: FFmpeg gives it neither clock nor duration."""
+    """Return whether a stream of a HEIF file is a picture: it has neither clock nor duration."""
     return stream.time_base == 1 and stream.frames == 1 and stream.duration is None
 
 
 def _decoder_options(context: VideoCodecContext, limits: Limits) -> dict[str, str]:
-    """Return the options with which a decoder is opened.
+    """Return the options of a decoder.
 
-    Decoders of codecs without prediction hand out a picture that is broken without a word, filled
-    up with what another picture left in the buffer; so they are told to refuse it. So does HEVC's,
-    which hands out the picture all the same where it is told to report what is broken, and a
-    reference that is missing. Where frames are predicted from others, a broken one carries a
-    mark, and is worth having.
+    Intra-only decoders output a broken picture without any mark, filled with another picture's
+    pixels from the buffer, so they must refuse it (`explode`). HEVC's decoder does the same, even
+    with options to report errors or a missing reference, so it must refuse them, too. Other codecs
+    mark a broken frame, which is worth keeping.
 
-    `bitexact` keeps decoders from arithmetic that differs between processors (docs/adr/0014).
+    `bitexact` avoids arithmetic that differs between processors (docs/adr/0014).
     """
     options = {"max_pixels": str(limits.max_pixels), "flags": "+bitexact"}
     if context.codec.intra_only:

@@ -1,8 +1,8 @@
-"""The packets of one stream: read once into an index, then handed out by row.
+"""Packets of one stream: read once for the index, then provided by row.
 
-demuxed    libavformat reads the file through; packets stay in memory, or are read again
-sampled    a plain MP4 or MOV: its sample table says where they are, and each is fetched
-           when it is fed; all that is read before are the first bytes of each
+demuxed    libavformat reads the whole file; packets stay in memory, or are read again
+sampled    a plain MP4 or MOV: its sample table locates the packets, and each is fetched
+           when it is fed; the index needs only the first bytes of each
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ class Packets(Protocol):
 
     @property
     def ended_early(self) -> str:
-        """Why the container could not be read to its end; empty if it could."""
+        """Reason for not reading the container to its end; empty if it was."""
 
     @property
     def in_output_order(self) -> bool:
-        """Whether headers say that frames are shown in the order in which they are decoded."""
+        """Whether headers declare that frames are shown in decode order."""
 
     def references(self, start: int, stop: int) -> Sequence[tuple[int, ...]] | None:
         """Return the rows that the frame of each row in [start, stop) may be predicted from.
 
-        `None` if the headers do not tell.
+        `None` if the headers do not contain this.
         """
 
     def headers(self) -> Iterator[memoryview]:
-        """The bytes of every packet up to its first slice header at least, in decode order."""
+        """Yield the bytes of every packet, at least up to its first slice header."""
 
     def read(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
         """Yield rows with their packets; the pts of each packet is its row.

@@ -1,7 +1,7 @@
-"""The sample table of an MP4 or MOV file: where every packet is, and when it is shown.
+"""Read the sample table of an MP4 or MOV file: the place and times of every packet.
 
-Only plain tables are taken: one description of samples, in this file, no fragments, at most one
-edit, which must start at the first frame shown.
+Only plain tables are supported: one sample description, samples in the same file, no fragments, at
+most one edit, which must start at the first shown frame.
 
 Source: ISO/IEC 14496-12, 8.4 to 8.7.
 """
@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 ReadBytes = Callable[[int, int], bytes]
-"""Bytes of the file from an offset; fewer than asked for at its end."""
+"""Reads bytes of the file from an offset; fewer than requested at its end."""
 
 _MAX_MOOV: Final = 256 << 20
-"""Bytes of the largest movie box that is read: 46 hours need 60 MB."""
+"""Largest movie box to read, in bytes: 46 hours need 60 MB."""
 _MOST_BOXES: Final = 1000
-"""Boxes side by side that are looked at."""
+"""Maximum boxes to visit per parent."""
 _KNOWN_TABLES: Final = frozenset(
     (b"stsd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"co64", b"stss", b"sdtp", b"cslg")
 )
-"""Boxes beside samples that change nothing about them, or are read here."""
+"""Boxes that are read here, or that have no effect on samples."""
 _ENCRYPTED: Final = b"encv"
 _ONCE: Final = 0x10000
 """The rate of an edit that plays at normal speed, 16.16 fixed point."""
@@ -38,7 +38,7 @@ class SampleTable:
     """The samples of a track, in decode order. Each array of shape (n,)."""
 
     offset: Numbers
-    """Byte of the file at which the sample starts."""
+    """Offset of the sample in the file."""
     size: Numbers
     """Bytes."""
     dts: Numbers
@@ -46,26 +46,26 @@ class SampleTable:
     pts: Numbers
     """Presentation timestamps, likewise."""
     duration: Numbers
-    """From each decode timestamp to the next."""
+    """Time from each decode timestamp to the next."""
     sync: NDArray[np.bool_]
-    """The table calls it a sync sample."""
+    """Whether the table marks it as a sync sample."""
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return number of samples."""
         return len(self.offset)
 
 
 class _UnknownTableError(Exception):
-    """The table is not one that is understood in full."""
+    """The table is not supported."""
 
 
 def read_sample_table(read: ReadBytes, *, file_size: int, track: int) -> SampleTable | None:
-    """The sample table of a track, or `None` where it is not plain.
+    """Return the sample table of a track; `None` if it is not plain.
 
     Args:
         read: Reads the file.
         file_size: Bytes of the file.
-        track: Which track, by the id that its header gives it.
+        track: Id of the track, as in its header.
     """
     try:
         moov = _movie(read, file_size)
@@ -75,7 +75,7 @@ def read_sample_table(read: ReadBytes, *, file_size: int, track: int) -> SampleT
 
 
 def _movie(read: ReadBytes, file_size: int) -> memoryview | None:
-    """The contents of the movie box; `None` where there is none, or fragments follow it."""
+    """Return the contents of the movie box; `None` if it is missing or fragments follow."""
     position, moov = 0, None
     for _ in range(_MOST_BOXES):
         if position + 8 > file_size:
@@ -90,7 +90,7 @@ def _movie(read: ReadBytes, file_size: int) -> memoryview | None:
 
 
 def _box_header(data: bytes | memoryview, left: int) -> tuple[bytes, int, int]:
-    """Kind of a box, bytes of its header, bytes of the whole."""
+    """Return kind, header size and total size of a box."""
     size, kind = int.from_bytes(data[:4], "big"), bytes(data[4:8])
     header = 8
     if size == 1:
@@ -114,7 +114,7 @@ def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _inside(data: memoryview, *path: bytes) -> memoryview:
-    """The contents of the only box at the end of a path."""
+    """Return the contents of the only box at the end of a path."""
     for name in path:
         found = [contents for kind, contents in _boxes(data) if kind == name]
         if len(found) != 1:
@@ -165,12 +165,12 @@ def _plain_table(moov: memoryview, file_size: int, track: int) -> SampleTable:
 
 
 def _is_in_this_file(dref: memoryview) -> bool:
-    """Whether the samples are where their table is: the only reference says so by its flag."""
+    """Return whether the samples are in the table's file: the only reference is flagged so."""
     return [data[3] & 1 for _, data in _boxes(dref[8:])] == [1]
 
 
 def _is_one_clear_kind(stsd: memoryview) -> bool:
-    """Whether all samples are of one description, and are not encrypted."""
+    """Return whether all samples have one description and are not encrypted."""
     return [kind == _ENCRYPTED for kind, _ in _boxes(stsd[8:])] == [False]
 
 
@@ -181,7 +181,7 @@ def _track_id(trak: memoryview) -> int:
 
 
 def _table(box: memoryview, columns: int, dtype: str = ">u4") -> Numbers:
-    """The entries of a box: version and flags, their number, then as many rows."""
+    """Return the rows of a box, which follow version, flags and the number of rows."""
     count = int.from_bytes(box[4:8], "big")
     return np.frombuffer(box, dtype, count * columns, 8).reshape(count, columns).astype(np.int64)
 
@@ -194,7 +194,7 @@ def _sizes(stsz: memoryview) -> Numbers:
 
 
 def _offsets(tables: dict[bytes, memoryview], size: Numbers) -> Numbers:
-    """Where samples are: chunks have places, and samples follow each other in a chunk.
+    """Return the offsets of samples: chunks have offsets, and samples follow each other in a chunk.
 
     >>> chunks = np.array([100, 900])  # the first holds two samples, the second one
     >>> _in_chunks(chunks, np.array([2, 1]), np.array([10, 20, 30])).tolist()
@@ -225,21 +225,24 @@ def _in_chunks(chunks: Numbers, per_chunk: Numbers, size: Numbers) -> Numbers:
 
 
 def _shifts(ctts: memoryview | None, n: int) -> Numbers:
-    """By how much each sample is shown later than it is decoded."""
+    """Return the delay from decoding to display of each sample."""
     if ctts is None:
         return np.zeros(n, np.int64)
     return _unrolled(_table(ctts, 2), n)
 
 
 def _unrolled(runs: Numbers, n: int) -> Numbers:
-    """Runs of (how often, value) as n values. Negative ones would move the whole track."""
+    """Return runs of (count, value) as n values.
+
+    Refuses negative ones, which would move the track.
+    """
     if runs[:, 0].sum() != n or np.any(runs[:, 1] >= 1 << 31):
         raise _UnknownTableError
     return np.repeat(runs[:, 1], runs[:, 0])
 
 
 def _edit_start(trak: memoryview) -> int | None:
-    """The media time at which the only edit starts; `None` where there is no edit list."""
+    """Return the media time at which the only edit starts; `None` without an edit list."""
     lists = [contents for kind, contents in _boxes(trak) if kind == b"edts"]
     if not lists:
         return None

@@ -1,7 +1,7 @@
 """Packets of a plain MP4 or MOV file, read one at a time at their offsets.
 
 libavformat's own index must agree with the sample table, and the key flags of its parser with the
-table's. If they do not, or if a header is not understood, the stream is demuxed instead.
+table's. If they differ, or if a header is not supported, the stream is demuxed instead.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 _HEAD: Final = 64
-"""Bytes of each packet that are read for its headers; longer headers take a second read."""
+"""Bytes to read of each packet for its headers; longer headers take a second read."""
 _ENDS: Final = 64
-"""Samples at either end that are compared with libavformat's index; see `_CHECKS` for the rest."""
+"""Samples at either end to compare with libavformat's index; see `_CHECKS` for the rest."""
 _CHECKS: Final = 256
-"""Samples and key samples between them that are compared, evenly spaced."""
+"""Samples and key samples between them to compare, evenly spaced."""
 
 
 class ByteReader(Protocol):
-    """The bytes of a file, by their place."""
+    """Reads bytes of a file by offset."""
 
     size: int
     """Bytes of the file."""
@@ -45,7 +45,7 @@ class ByteReader(Protocol):
 
 
 class SampledPackets:
-    """Packets by row; each is read from the file when it is needed."""
+    """Packets by row, each read from the file on demand."""
 
     ended_early = ""
 
@@ -58,7 +58,7 @@ class SampledPackets:
         in_output_order: bool,
         name: str,
     ) -> None:
-        """Take the table and flags of a file; call `sampled_packets` to get them."""
+        """Take the table and flags of a file; `sampled_packets` makes them."""
         self._file = file
         self._offset, self._size = table.offset, table.size
         self._name = name
@@ -92,7 +92,7 @@ class SampledPackets:
             yield row, packet
 
     def run(self, rows: Iterable[int]) -> Iterator[tuple[int, VideoPacket]]:
-        return self.read(rows)  # a plain table has one description, and no sets among its samples
+        return self.read(rows)  # a plain table has one description and no parameter sets in samples
 
     def close(self) -> None:
         pass
@@ -109,13 +109,13 @@ class SampledPackets:
 def sampled_packets(
     stream: VideoStream, file: ByteReader, reader: HeaderReader, *, max_packets: int, name: str
 ) -> SampledPackets | None:
-    """The packets of a stream, or `None` where they cannot be had without demuxing.
+    """Return the packets of a stream; `None` if the stream must be demuxed.
 
     Args:
-        stream: The stream, in a container that nothing has been read from.
+        stream: The stream, in a container that is still unread.
         file: The same file.
         reader: Reads the stream's headers.
-        max_packets: The most packets that are handled here.
+        max_packets: Maximum packets to handle here.
         name: Name of the source in errors.
     """
     table = read_sample_table(file.read, file_size=file.size, track=stream.id)
@@ -138,7 +138,7 @@ def sampled_packets(
 def _read_packet(
     file: ByteReader, table: SampleTable, row: int, start: int = 0, size: int | None = None
 ) -> memoryview:
-    """Some bytes of a sample; zeros where the file ends before it does."""
+    """Return some bytes of a sample, filled with zeros past the end of the file."""
     left = int(table.size[row]) - start
     size = left if size is None else size
     data = file.read(int(table.offset[row]) + start, max(min(left, size), 0))

@@ -1,11 +1,11 @@
-"""Frame times: which of the container's timestamps to believe, and how to replace the others.
+"""Frame times: choose the believable timestamps of a container, and replace the others.
 
     container    0  40  80  80  160   -  240  9000  320  360    one repeated, missing, far off
     believed     0  40  80   -  160   -  240     -  320  360
     times        0  40  80 120  160 200  240   280  320  360
 
 A time is believed if it fits the times around it: as many as possible are kept, in increasing
-order. Where the clock itself jumps, times continue on the far side of the jump:
+order. If the clock itself jumps, times continue after the jump:
 
     container    0  40  80 120 |   0  40  80 120  160       a recording that starts over
     times        0  40  80 120 | 160 200 240 280  320
@@ -25,21 +25,22 @@ from numpy.typing import NDArray
 from frames_pipeline.frames import Timestamps
 
 NO_PTS: Final = np.iinfo(np.int64).min
-"""Stands for a timestamp that the container does not give."""
+"""Value of a missing timestamp."""
 
 
 Ticks = NDArray[np.int64]
 
 _COST_OF_LEAVING_OUT: Final = 2
 _COST_OF_A_JUMP: Final = 7
-"""Three frames in a row that are out of order are outliers; before four, the clock jumped."""
+"""Up to three frames in a row out of order count as outliers; four mean that the clock jumped."""
 _LOOK_BACK: Final = 32
-"""Frames before and after a time that does not fit. The times to believe are chosen among them."""
+"""Frames to look at before and after a time that does not fit, to choose the believed times."""
 _LONGEST_GAP: Final = Fraction(10)
-"""Seconds, and frame durations below. A longer gap is a jump, in formats that allow clock jumps."""
+"""In seconds, and in frame durations below. A longer gap is a jump, in formats that allow clock
+jumps."""
 _LONGEST_GAP_IN_FRAMES: Final = 16
 _LARGEST: Final = 1 << 61
-"""Times beyond are not calculated with."""
+"""Largest time to calculate with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,21 +48,21 @@ class FrameTimes:
     """The times of the shown frames of a stream."""
 
     source: Timestamps
-    """Where they come from."""
+    """Origin of the times."""
     ticks: Ticks
     """Times in `time_base` units, increasing. Shape (n,)."""
     time_base: Fraction
     """Seconds per tick."""
     step: int
-    """The usual time from one frame to the next, in ticks."""
+    """Typical time from one frame to the next, in ticks."""
     last_is_believed: bool
     """Whether the container's time of the last frame was believed."""
     detail: str = ""
-    """Why the container's times were repaired or replaced; empty for `container`."""
+    """Reason for repairing or replacing the container's times; empty for `container`."""
 
 
 class _Choice(NamedTuple):
-    """Which frames of a stretch are believed."""
+    """The believed frames of a stretch."""
 
     kept: list[int]
     """Their indices, ascending."""
@@ -70,12 +71,12 @@ class _Choice(NamedTuple):
 
 
 class _Believed(NamedTuple):
-    """Which frames are believed, over all frames."""
+    """The believed frames of the whole stream."""
 
     frames: Ticks
     """Their positions, ascending."""
     clock: Ticks
-    """The container's times of these."""
+    """Their times in the container."""
     jumped: NDArray[np.bool_]
     """Whether the clock jumped before each."""
 
@@ -83,13 +84,13 @@ class _Believed(NamedTuple):
 def frame_times(
     pts: Ticks, *, time_base: Fraction, rate: Fraction, clock_may_jump: bool = False
 ) -> FrameTimes:
-    """The times of the shown frames, in presentation order.
+    """Return the times of the shown frames, in presentation order.
 
     Args:
         pts: The container's timestamps, `NO_PTS` where missing. Shape (n,).
         time_base: Seconds per unit of `pts`.
         rate: The stream's average rate, in frames per second.
-        clock_may_jump: Whether the format's clock may jump ahead, as that of a transport stream.
+        clock_may_jump: Whether the format's clock may jump ahead, as in a transport stream.
 
     >>> def times(*pts):
     ...     found = frame_times(np.array(pts), time_base=Fraction(1, 1000), rate=Fraction(25))
@@ -119,7 +120,7 @@ def frame_times(
         time_base / resolved.finer,
         resolved.step,
         last_is_believed=int(believed.frames[-1]) == len(pts) - 1,
-        detail=_what_was_found(pts, exchanged, believed),
+        detail=_fault_summary(pts, exchanged, believed),
     )
 
 
@@ -136,16 +137,16 @@ def as_decode_times(times: FrameTimes, rate: Fraction) -> FrameTimes:
 
 
 def counted_times(frames: int, rate: Fraction, detail: str) -> FrameTimes:
-    """Times of frames at an even rate: a tick is a frame."""
+    """Return frame times at an even rate: a tick is a frame."""
     ticks = np.arange(frames, dtype=np.int64)
     return FrameTimes("counted", ticks, 1 / rate, 1, last_is_believed=False, detail=detail)
 
 
 def longest_gap(steps: Ticks, time_base: Fraction) -> int:
-    """The longest time between two frames, in ticks, without a jump of the clock.
+    """Return the longest time between two frames, in ticks, that is not a jump of the clock.
 
     Args:
-        steps: Times between frames that follow each other.
+        steps: Times between consecutive frames.
         time_base: Seconds per tick.
     """
     ahead = steps[(steps > 0) & (steps < _LARGEST)]
@@ -154,7 +155,7 @@ def longest_gap(steps: Ticks, time_base: Fraction) -> int:
 
 
 def _exchanged(pts: Ticks) -> Ticks:
-    """Two neighbours that each fit in the other's place are given each other's time.
+    """Swap the times of two neighbours if each fits in the other's place.
 
     >>> _exchanged(np.array([0, 80, 40, 120])).tolist()
     [0, 40, 80, 120]
@@ -205,13 +206,13 @@ def _stretches(odd: Ticks, count: int) -> list[tuple[int, int]]:
 
 
 def _choose(times: list[int], longest: int, *, from_first: bool, to_last: bool) -> _Choice:
-    """The cheapest choice. Of two that cost the same, the one that keeps the earlier frame.
+    """Return the cheapest choice of frames; of equal ones, the choice with the earlier frame.
 
     Args:
         times: Times of frames in a row.
-        longest: The longest step that is no jump.
-        from_first: Whether the first one is believed already.
-        to_last: Whether the last one is believed already.
+        longest: Longest step that is not a jump.
+        from_first: Whether the first time is already believed.
+        to_last: Whether the last time is already believed.
     """
     count = len(times)
     cost, came_from, jumped = [0] * count, [-1] * count, [False] * count
@@ -241,20 +242,20 @@ class _Resolved(NamedTuple):
     ticks: Ticks
     """Increasing."""
     finer: int
-    """How many of these ticks are one of the container's."""
+    """Number of these ticks in one of the container's."""
     step: int
-    """The usual time from one frame to the next."""
+    """Typical time from one frame to the next."""
 
 
 def _resolved(count: int, believed: _Believed, usual: int) -> _Resolved | None:
-    """Every frame's time: its own where it is believed, else evenly between its neighbours'.
+    """Return every frame's time: its own if believed, else evenly between its neighbours'.
 
-    `None`: integers do not suffice.
+    `None` if the times would exceed `_LARGEST`.
 
     Args:
         count: Number of frames.
         believed: The frames with believed times.
-        usual: The usual step, by the average rate.
+        usual: Typical step, by the average rate.
     """
     frames = believed.frames
     apart, spans = np.diff(frames), np.diff(believed.clock)
@@ -266,7 +267,7 @@ def _resolved(count: int, believed: _Believed, usual: int) -> _Resolved | None:
     if finer * (sum(spans.tolist()) + count * step + abs(start)) > _LARGEST:
         return None
     known = finer * (start + np.append(0, np.cumsum(spans)))
-    # before the first one and behind the last one, frames are a step apart
+    # before the first believed frame and after the last, frames are a step apart
     at, steps, places = np.arange(count), np.append(spans, step) * finer, np.append(apart, 1)
     left = np.maximum(np.searchsorted(frames, at, side="right") - 1, 0)
     is_before = at < frames[0]
@@ -277,13 +278,13 @@ def _resolved(count: int, believed: _Believed, usual: int) -> _Resolved | None:
 
 
 def _share(span: Ticks, part: Ticks, places: Ticks) -> Ticks:
-    """How far into a span, in whole ticks: span * part // places, without overflow."""
+    """Return span * part // places, in whole ticks, without overflow."""
     whole, rest = np.divmod(span, places)
     shared: Ticks = whole * part + rest * part // places
     return shared
 
 
-def _what_was_found(pts: Ticks, exchanged: Ticks, believed: _Believed) -> str:
+def _fault_summary(pts: Ticks, exchanged: Ticks, believed: _Believed) -> str:
     """Describe the faults of the container's times, in words and numbers."""
     left_out = np.setdiff1d(np.flatnonzero(exchanged != NO_PTS), believed.frames)
     repeated = int(np.count_nonzero(np.isin(exchanged[left_out], believed.clock)))
@@ -294,10 +295,10 @@ def _what_was_found(pts: Ticks, exchanged: Ticks, believed: _Believed) -> str:
         "exchanged with a neighbour's": int(np.count_nonzero(pts != exchanged)),
     }
     found = [f"{count} {fault}" for fault, count in counts.items() if count]
-    said = [f"of {len(pts)} times, {', '.join(found)}"] if found else []
+    parts = [f"of {len(pts)} times, {', '.join(found)}"] if found else []
     if jumps := int(np.count_nonzero(believed.jumped)):
-        said.append(f"the clock jumps {'once' if jumps == 1 else f'{jumps} times'}")
-    return "; ".join(said)
+        parts.append(f"the clock jumps {'once' if jumps == 1 else f'{jumps} times'}")
+    return "; ".join(parts)
 
 
 def _fewer_than_half(pts: Ticks, believed: _Believed) -> str:

@@ -1,1 +1,1 @@
-"""From packets to pixels: the plan, one pass over it, conversion, assembly of clips."""
+"""From packets to pixels: plan the packets, decode them in one pass, convert, assemble clips."""

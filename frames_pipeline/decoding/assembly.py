@@ -1,4 +1,4 @@
-"""Where decoded frames go: an assembler per clip, and in it a buffer of pixels per signature.
+"""Collect decoded frames: an assembler per clip, and in it a pixel buffer per signature.
 
 frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
                                    ->  _PixelBuffer of each signature that wants it
@@ -35,16 +35,16 @@ _NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)
 
 
 class Converted:
-    """A decoded frame, and the pixels it has become so far: each size is made once."""
+    """A decoded frame with its pixels so far. Each size is converted once."""
 
     def __init__(self, frame: VideoFrame, converter: Converter) -> None:
-        """Take a frame; nothing is converted yet."""
+        """Keep the frame; convert nothing yet."""
         self._frame = frame
         self._converter = converter
         self._made: dict[tuple[PixelSpec, Size], Pixels] = {}
 
     def size(self, spec: PixelSpec) -> Size:
-        """What frames like this one come out as."""
+        """Return the output size of this frame."""
         return self._converter.output_size(self._frame, spec)
 
     def write(self, spec: PixelSpec, out: Pixels) -> None:
@@ -59,7 +59,7 @@ class Converted:
 
 
 class _PixelBuffer:
-    """The pixels that one signature asks of a clip."""
+    """The pixels of a clip for one signature."""
 
     def __init__(self, signature: FrameExtractionSignature, positions: Positions) -> None:
         self.spec = PixelSpec.of(signature)
@@ -95,7 +95,7 @@ class _PixelBuffer:
         return np.empty(shape, np.uint8)
 
     def finish(self) -> tuple[Pixels, Positions, tuple[int, ...]]:
-        """Pixels and positions that arrived, and the positions that did not."""
+        """Return the pixels and positions that arrived, and the positions that are missing."""
         missing = tuple(np.unique(self.positions[~self._filled]).tolist())
         if self._pixels is None:
             return _NO_FRAMES, self.positions[:0], missing
@@ -105,7 +105,7 @@ class _PixelBuffer:
 
 
 class ClipAssembler:
-    """What the signatures ask of one clip, and what has arrived of it."""
+    """Collects the frames of one clip for every signature."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class ClipAssembler:
         signatures: Sequence[FrameExtractionSignature],
         limits: Limits,
     ) -> None:
-        """Select the positions that each signature wants.
+        """Select the positions of each signature.
 
         Raises:
             NoFramesError: No frame is shown in the span.
@@ -141,14 +141,14 @@ class ClipAssembler:
             for signature in signatures
         ]
         self.positions: Positions = np.unique(np.concatenate(selected))
-        """Every position that is wanted, ascending."""
+        """Every wanted position, ascending."""
         self.last_row = int(index.presentation[self.positions].max(initial=-1))
-        """The last row, in decode order, that a wanted frame is of."""
+        """Largest row, in decode order, of a wanted frame."""
         self._selected = selected
         self.reset()
 
     def reset(self) -> None:
-        """Forget what arrived."""
+        """Discard the frames so far."""
         self._buffers = [
             _PixelBuffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
@@ -156,7 +156,7 @@ class ClipAssembler:
         self.error: SourceError | None = None
 
     def put(self, position: int, frame: Converted) -> None:
-        """Take in a wanted frame; why one cannot be taken in ends the clip."""
+        """Add a wanted frame. An error ends the clip, and `finish` returns it."""
         if self.error is not None:
             return
         try:
@@ -173,15 +173,15 @@ class ClipAssembler:
     def finish(
         self, report: DecodeReport, *, is_suspect: Callable[[int], bool], complaint: str
     ) -> FramesBySignature | SourceError:
-        """A batch per signature, or why there is none.
+        """Return a batch per signature, or the error of the clip.
 
-        A signature that wants none of the clip's frames has an empty batch, whether or not other
-        signatures are asked for with it.
+        A signature without a frame in the clip gets an empty batch, with or without other
+        signatures.
 
         Args:
-            report: What was decoded for the clip.
-            is_suspect: Whether damage may have touched the frame of a row.
-            complaint: What went wrong first.
+            report: Packets and frames decoded for the clip.
+            is_suspect: Returns whether damage may affect the frame of a row.
+            complaint: Text of the first fault; empty without one.
         """
         if self.error is not None:
             return self.error
@@ -226,7 +226,7 @@ class ClipAssembler:
         )
 
     def _no_key_frame(self) -> str:
-        """Why nothing is wanted of the clip, which has frames: `keyframes` alone wants none."""
+        """Return the reason for an empty batch. Only the policy `keyframes` can select no frame."""
         return f"none of the {self._candidates} frames of the clip is a key frame"
 
 

@@ -1,4 +1,4 @@
-"""The clips that are decoded together, and the way of each frame to the clips that want it.
+"""Clips that are decoded together, and the route of each frame to the clips that contain it.
 
 frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
 ->  a buffer of pixels for each signature that wants it
@@ -22,17 +22,17 @@ from frames_pipeline.signature import FrameExtractionSignature
 
 
 class ClipSet:
-    """The clips of one video that are decoded in one pass. Each leaves the set when it is done."""
+    """The clips of a video that share one decode pass. Each leaves the set when it is done."""
 
     def __init__(
         self, media: Media, spans: Sequence[Span], signatures: Sequence[FrameExtractionSignature]
     ) -> None:
-        """Select the frames that each signature wants of each clip."""
+        """Select the frames of each clip for each signature."""
         self._media = media
         self._converter = Converter(media.name, media.container_crop)
         self._clips: dict[int, ClipAssembler] = {}
         self.empty: list[tuple[int, SourceError]] = []
-        """Numbers of the spans without a clip, and why."""
+        """Numbers of the spans without a clip, each with its error."""
         for number, span in enumerate(spans):
             try:
                 clip = ClipAssembler(media.index, span, signatures, media.limits)
@@ -43,7 +43,7 @@ class ClipSet:
         self._wanted_by = self._find_wanted()
 
     def _find_wanted(self) -> dict[int, list[tuple[int, int]]]:
-        """Return, for each wanted row, its position and the number of each clip that wants it."""
+        """Return the position and clip number of each use of a wanted row, by row."""
         wanted_by: dict[int, list[tuple[int, int]]] = {}
         for number, clip in self._clips.items():
             rows = self._media.index.presentation[clip.positions].tolist()
@@ -57,13 +57,13 @@ class ClipSet:
         return np.array(sorted(self._wanted_by), np.int64)
 
     def reset(self) -> None:
-        """Forget the frames of clips that are not done."""
+        """Discard the frames of unfinished clips."""
         self._converter = Converter(self._media.name, self._media.container_crop)
         for clip in self._clips.values():
             clip.reset()
 
     def put(self, row: int, frame: VideoFrame) -> None:
-        """Convert a frame for the clips that want it."""
+        """Convert a frame for each clip that contains it."""
         if wanted_by := self._wanted_by.get(row):
             converted = Converted(frame, self._converter)
             for position, number in wanted_by:
@@ -73,7 +73,7 @@ class ClipSet:
     def finish(
         self, before: int, decode: RowDecode
     ) -> Iterator[tuple[int, FramesBySignature | SourceError]]:
-        """Yield the clips that want only rows before one, by number, with their batches."""
+        """Yield the clips that need no row from this one on, by number, with their batches."""
         for number in [number for number, clip in self._clips.items() if clip.last_row < before]:
             result = self._clips.pop(number).finish(
                 decode.report(before), is_suspect=decode.is_suspect, complaint=decode.complaint

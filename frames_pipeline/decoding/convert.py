@@ -1,14 +1,13 @@
-"""A decoded frame becomes RGB pixels: resized, turned, placed.
+"""Convert a decoded frame to RGB pixels: resize, rotate, pad or crop.
 
-A signature with `pixels="cuda"` has this done on the GPU (see `device`). Else there are
-two paths through swscale, and which one is taken depends on the size alone:
+With `pixels="cuda"` the GPU does this (see `device`). Otherwise the output size alone chooses
+between two paths through swscale:
 
-- same size: straight to `rgb24`, as FFmpeg's default does. 8-bit 4:2:0 and 4:2:2 of even height
-  take a shortcut: fast, nearest chroma, about one level dark, and equal to the bit to OpenCV and
-  to the program ffmpeg. Above 8 bits, and where the height is odd, the stream's chroma location
-  is respected, which ffmpeg 5.1 leaves out (docs/design/corpus.md). `colour="accurate"` always
-  does so.
-- another size: scaled to planar `gbrp`, then interleaved. Equal to the bit to scaling to `rgb24`
+- same size: straight to `rgb24`, as FFmpeg does by default. 8-bit 4:2:0 and 4:2:2 of even height
+  take a shortcut: fast, with nearest chroma, about one level dark, and bit-identical to OpenCV and
+  to the program ffmpeg. Formats above 8 bits and odd heights respect the stream's chroma location,
+  which ffmpeg 5.1 ignores (docs/design/corpus.md). `colour="accurate"` always respects it.
+- another size: scale to planar `gbrp`, then interleave. This is bit-identical to scaling to `rgb24`
   with accurate rounding and full chroma, on any machine, and up to three times as fast. Scaling
   straight to `rgb24` is off by up to 60 levels.
 """
@@ -52,7 +51,7 @@ _KERNELS: Final = {
 }
 _EXACT: Final = Sws.ACCURATE_RND | Sws.BITEXACT
 _HOST_FORMATS: Final = {"nv12": "yuv420p", "p010le": "p010le", "yuv444p": "yuv444p"}
-"""Layouts in which frames come from a GPU, and the ones in which they are converted."""
+"""Pixel formats of frames from a GPU, and the formats to convert them from."""
 _NATIVE: Final = {
     "ffmpeg": SHORTCUT,
     "accurate": int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT),
@@ -60,7 +59,7 @@ _NATIVE: Final = {
 
 
 class PixelSpec(NamedTuple):
-    """The part of a signature that decides how a frame becomes pixels, whichever frame it is."""
+    """The fields of a signature that affect the pixels of a frame."""
 
     target_res: tuple[int | None, int | None]
     resize_mode: str
@@ -72,7 +71,7 @@ class PixelSpec(NamedTuple):
 
     @classmethod
     def of(cls, signature: FrameExtractionSignature) -> PixelSpec:
-        """The pixel part of a signature."""
+        """Return the pixel fields of a signature."""
         return cls(
             signature.resolution,
             signature.resize_mode,
@@ -85,7 +84,7 @@ class PixelSpec(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How stored pixels are laid out for showing: transposed, then flipped."""
+    """Rotation and mirroring of stored pixels for display: transpose first, then flip."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -93,7 +92,7 @@ class Orientation(NamedTuple):
 
     @property
     def degrees(self) -> int:
-        """Counter-clockwise turn, -90 to 180, as ffprobe reports it; mirroring left aside."""
+        """Counter-clockwise rotation, -90 to 180, as ffprobe reports it, without mirroring."""
         if self.transpose:
             return 90 if self.flip_rows else -90
         return -180 if self.flip_rows and self.flip_columns else 0
@@ -102,7 +101,7 @@ class Orientation(NamedTuple):
 UPRIGHT: Final = Orientation()
 _MATRIX_BYTES: Final = 36
 _WIDE: Final = 64
-"""Pixels that every format's blocks of chroma divide."""
+"""A multiple of the chroma block size of every format, in pixels."""
 
 
 class Size(NamedTuple):
@@ -114,26 +113,26 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a frame's pixels go."""
+    """Placement of a scaled frame in the output."""
 
     scaled: Size
-    """What the shown frame is scaled to."""
+    """Size of the shown frame after scaling."""
     output: Size
-    """What comes out."""
+    """Size of the output."""
     top: int
     """Row of the output at which the scaled frame starts: above 0 pads, below 0 crops."""
     left: int
-    """Column of the output at which it starts."""
+    """Column of the output at which the scaled frame starts."""
 
 
 def geometry(spec: PixelSpec, shown: Size, output: Size | None = None) -> Geometry:
-    """How a shown frame of some size is fitted.
+    """Return the placement of a shown frame.
 
     Args:
-        spec: What is asked for.
+        spec: Size and resize mode.
         shown: Size of the frame as shown, after rotation.
-        output: What the frames before it came out as. One that would come out otherwise, because
-            the stream changed its size, is stretched to that.
+        output: Output size of earlier frames. A frame that would have another size, because the
+            stream changes its size, is stretched to this one.
 
     >>> spec = PixelSpec((224, 224), "pad", "bicubic", "ffmpeg", "apply")
     >>> geometry(spec, Size(720, 1280))
@@ -169,7 +168,7 @@ def _fitted(spec: PixelSpec, shown: Size) -> Geometry:
 
 
 def _keeping_aspect(shown: Size, height: int | None, width: int | None) -> Size:
-    """One side given, the other to the nearest pixel, halves up."""
+    """Return a size with one side given. The other is rounded to the nearest pixel, halves up."""
     if height is not None:
         return Size(height, max(1, (2 * shown.width * height + shown.height) // (2 * shown.height)))
     side = cast(int, width)
@@ -177,7 +176,7 @@ def _keeping_aspect(shown: Size, height: int | None, width: int | None) -> Size:
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """How a frame is to be laid out, by its display matrix; upright where it has none."""
+    """Return the orientation by a frame's display matrix; upright without one."""
     found = _display_matrix(frame)
     if found is None or len(found) < _MATRIX_BYTES:
         return UPRIGHT
@@ -185,11 +184,11 @@ def orientation(frame: VideoFrame) -> Orientation:
 
 
 def nearest_orientation(matrix: Sequence[int]) -> Orientation:
-    """Return the orientation, of eight, that is nearest to a display matrix.
+    """Return the nearest of the eight orientations to a display matrix.
 
-    The matrix takes a stored point (x, y) to the shown point (a x + c y, b x + d y). As FFmpeg
-    does, each column of its numbers is brought to length one first, so that scale does not count;
-    a column of zeros says nothing, and the frame is shown upright.
+    The matrix maps a stored point (x, y) to the shown point (a x + c y, b x + d y). As in FFmpeg,
+    each column is normalised to length one first, so scale has no effect. With a column of zeros
+    the frame is shown upright.
 
     Args:
         matrix: a, b, u, c, d, v, x, y, w, of which a, b, c and d count.
@@ -208,10 +207,10 @@ def nearest_orientation(matrix: Sequence[int]) -> Orientation:
 
 
 def _display_matrix(frame: VideoFrame) -> bytes | None:
-    """The nine numbers of a frame's display matrix, where it has one.
+    """Return the nine numbers of a frame's display matrix; `None` without one.
 
-    `frame.side_data` is not asked: frame and side data would hold each other in memory until the
-    garbage collector comes by, up to hundreds of frames later.
+    Avoids `frame.side_data`: frame and side data would keep each other in memory until the next
+    garbage collection, up to hundreds of frames later.
     """
     found = SideDataContainer.__new__(SideDataContainer)
     with contextlib.suppress(ValueError):  # a kind that PyAV does not know (EXIF) ends its list
@@ -221,13 +220,14 @@ def _display_matrix(frame: VideoFrame) -> bytes | None:
 
 
 def on_host(frame: VideoFrame) -> VideoFrame:
-    """A frame in main memory: one that is on a GPU is downloaded, samples as they are.
+    """Return a frame in main memory; download it from the GPU if necessary, samples unchanged.
 
-    NVDEC interleaves chroma. swscale takes other shortcuts from there to RGB, off by up to 141
-    levels, so 8-bit chroma is parted first; from P010 it takes the same path as from planes.
+    NVDEC interleaves chroma. From that layout swscale takes other shortcuts to RGB, off by up to
+    141 levels, so 8-bit chroma is split into planes first. From P010 swscale takes the same path
+    as from planes.
 
     Raises:
-        DecoderUnsupportedError: Its samples are laid out in a way that is not known to be exact.
+        DecoderUnsupportedError: The sample layout is not known to be exact.
     """
     samples = frame.sw_format
     if samples is None:
@@ -239,24 +239,24 @@ def on_host(frame: VideoFrame) -> VideoFrame:
 
 
 def planar(frame: VideoFrame, samples: str) -> VideoFrame:
-    """The same samples as the CPU's decoder lays them out, or in a layout that converts alike."""
+    """Return the samples in the CPU decoder's layout, or in one that converts identically."""
     full_range = frame.color_range == ColorRange.JPEG
     layout = "yuvj420p" if samples == "nv12" and full_range else _HOST_FORMATS[samples]
     return frame.reformat(format=layout, interpolation=int(Sws.POINT))
 
 
 class Converter:
-    """Converts the frames of one stream; keeps the scalers it set up."""
+    """Converts the frames of one stream, and caches scalers."""
 
     def __init__(self, name: str, container_crop: Crop | None = None) -> None:
-        """Take the source's name for error messages, and the crop of its container."""
+        """Keep the source's name, for error messages, and its container crop."""
         self._name = name
         self._crop = container_crop
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
 
     def output_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
-        """What frames like this one come out as."""
+        """Return the output size of a frame."""
         stored = self._stored_size(frame, spec)
         return geometry(spec, _shown_size(stored, _orientation(frame, spec))).output
 
@@ -277,7 +277,7 @@ class Converter:
         out[into] = pixels[part]
 
     def tensor(self, frame: VideoFrame, spec: PixelSpec) -> torch.Tensor:
-        """A frame's pixels where it was decoded. uint8, shape (height, width, 3)."""
+        """Return a frame's pixels on its own device. uint8, shape (height, width, 3)."""
         turn, stored = _orientation(frame, spec), self._stored_size(frame, spec)
         target = geometry(spec, _shown_size(stored, turn))
         height, width = target.scaled
@@ -294,7 +294,7 @@ class Converter:
         return out
 
     def _window(self, frame: VideoFrame, spec: PixelSpec) -> Window | None:
-        """Return the part of a frame that the signature takes; `None` for all of it.
+        """Return the part of a frame to convert; `None` for the whole frame.
 
         Raises:
             UnsupportedSourceError: The container's crop leaves nothing of the frame.
@@ -350,7 +350,7 @@ class Converter:
 
 
 def chroma_block(samples: VideoFormat) -> tuple[int, int]:
-    """How many rows of pixels, and how many columns, share a sample of chroma.
+    """Return the numbers of pixel rows and columns that share a chroma sample.
 
     >>> chroma_block(VideoFormat("yuv420p")), chroma_block(VideoFormat("rgb24"))
     ((2, 2), (1, 1))
@@ -380,7 +380,7 @@ def _shown_size(stored: Size, turn: Orientation) -> Size:
 
 
 def _laid_out(out: Pixels, turn: Orientation) -> Pixels:
-    """A view of shown pixels in which stored pixels can be written."""
+    """Return a view of shown pixels in the layout of stored pixels."""
     rows = slice(None, None, -1 if turn.flip_rows else 1)
     columns = slice(None, None, -1 if turn.flip_columns else 1)
     view = out[rows, columns]
@@ -388,7 +388,7 @@ def _laid_out(out: Pixels, turn: Orientation) -> Pixels:
 
 
 def _overlap(target: Geometry) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where in the output, and which part of the scaled frame."""
+    """Return the slice of the output and the matching slice of the scaled frame."""
     into, part = [], []
     for offset, scaled, output in zip(
         (target.top, target.left), target.scaled, target.output, strict=True
@@ -400,7 +400,7 @@ def _overlap(target: Geometry) -> tuple[tuple[slice, slice], tuple[slice, slice]
 
 
 def _plane(frame: VideoFrame, number: int, channels: int) -> NDArray[np.uint8]:
-    """The pixels of a plane without the padding of its lines. Shape (height, width * channels)."""
+    """Return a plane's pixels without line padding. Shape (height, width * channels)."""
     plane = frame.planes[number]
     lines = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: frame.height, : frame.width * channels]

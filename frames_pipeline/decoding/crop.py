@@ -1,7 +1,7 @@
-"""Container crop: the part of a coded picture that the container says to show.
+"""Container crop: the part of a coded picture that the container declares visible.
 
-FFmpeg's tools cut it with the filter `crop`, before they rotate the picture. Both its size and its
-offset are rounded down to whole chroma samples.
+FFmpeg's tools cut it with the filter `crop`, before rotation. Both size and offset are rounded down
+to whole chroma samples.
 
     coded   0         left                        width-right  width
             |---------|============ shown =========|-----------|
@@ -32,8 +32,8 @@ def window(crop: Crop, height: int, width: int, *, rows: int, columns: int) -> W
         crop: Pixels to cut off each edge.
         height: Of the coded picture.
         width: Of the coded picture.
-        rows: How many rows of pixels share a sample of chroma: 2 in 4:2:0.
-        columns: How many columns do.
+        rows: Number of pixel rows that share a chroma sample: 2 in 4:2:0.
+        columns: Number of pixel columns that share one.
 
     >>> window(Crop(45, 45, 80, 80), 180, 320, rows=2, columns=2)
     Window(top=44, left=80, height=90, width=160)

@@ -1,14 +1,14 @@
-"""One pass of a decoder over a plan: frames by row, and what damage may have touched them.
+"""One pass of a decoder over a plan: frames by row, each marked if damage may affect it.
 
-A decoder conceals what it cannot decode, and predicts the next frames from that. So whatever goes
-wrong at a row is held against every frame between whose entry point and itself it stands:
+A decoder conceals damage, and predicts later frames from the concealed pixels. So a fault at a row
+marks every frame that has this row between its entry point and itself as suspect:
 
     rows       I0  P4  b1  b2  P8  b5  b6  I9  P13
     damage         x
-    suspect        x   x   x   x   x   x               P4, and all that may be predicted from it
+    suspect        x   x   x   x   x   x               P4, and frames that may be predicted from it
 
-Wrong is: an error for a packet, a frame that the decoder calls corrupt, bytes that are known to be
-lost or changed, a frame that was due and did not come, and a packet that is not there at all.
+Faults are an error for a packet, a frame that the decoder marks as corrupt, bytes that are known to
+be lost or changed, an expected frame that did not come, and a missing packet.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from frames_pipeline.decoding.plan import DecodePlan, Rows
 
 
 class DecodedFrame(NamedTuple):
-    """A frame came out of the decoder."""
+    """A frame from the decoder, with its row."""
 
     row: int
     frame: VideoFrame
 
 
 class GroupDone(NamedTuple):
-    """Nothing more will come of the rows before this one, and their damage is known."""
+    """All frames of the rows before this one are decoded, and their damage is known."""
 
     before: int
 
 
 class PlanFailedError(Exception):
-    """Damage was met while only chosen packets were fed: only a linear decode can be trusted."""
+    """Damage was found while feeding selected packets: only a linear decode is reliable."""
 
 
 class DecodePass:
-    """A pass over a plan, and the damage that it met."""
+    """A pass over a plan, with the damage found."""
 
     def __init__(self, media: Media, plan: DecodePlan) -> None:
-        """Prepare a pass; nothing is decoded yet."""
+        """Prepare a pass; decode nothing yet."""
         self._media = media
         self.plan = plan
         self._index = media.index
@@ -60,13 +60,13 @@ class DecodePass:
         self._ended = 0  # rows of the present run in groups that are done
         self._first_damage = len(self._entries)  # the lowest row at which any was met
         self.complaint = media.packets.ended_early or _lost_bytes(media.index.corrupt)
-        """The first thing that went wrong, for a person; empty if nothing did."""
+        """Description of the first fault; empty without one."""
 
     def frames(self, decoder: Decoder, tally: Tally) -> Iterator[DecodedFrame | GroupDone]:
         """Yield the frames of a decoder in presentation order, one group of pictures at a time.
 
         Raises:
-            PlanFailedError: Damage was met, and the plan is not linear.
+            PlanFailedError: Damage was found, and the plan is not linear.
         """
         for run in self.plan.runs:
             entry, self._ended = int(run[0]), 0
@@ -81,7 +81,7 @@ class DecodePass:
             yield self._end_group(run, before=int(run[-1]) + 1)
 
     def is_suspect(self, row: int) -> bool:
-        """Return whether damage may have touched the frame of a row in a group that is done."""
+        """Return whether damage may affect the frame of a row in a finished group."""
         entry = int(self._entries[row])
         span = slice(entry, row)
         touching = self._damaged[span] & ~self._is_harmless[span]
@@ -89,12 +89,12 @@ class DecodePass:
         return bool(self._damaged[row] or touching.any() or gaps.any()) or self._lacks_sets(row)
 
     def _lacks_sets(self, row: int) -> bool:
-        """Whether a damaged packet before the row may have carried its parameter sets."""
+        """Return whether a damaged packet before the row may have carried its parameter sets."""
         before = slice(0, row + 1)
         return self._has_sets and bool((self._damaged[before] & self._index.sets[before]).any())
 
     def _take_in(self, decoded: Decoded, run: Rows) -> DecodedFrame | None:
-        """Note damage, and return the frame if it is one that this run is for."""
+        """Record damage; return the frame if it belongs to this run."""
         row, frame, error, is_gap = decoded
         if is_gap:
             self._gaps[row] = True
@@ -113,14 +113,15 @@ class DecodePass:
         return DecodedFrame(row, frame)
 
     def _is_due(self, row: int, run: Rows) -> bool:
-        """Whether a run can give the row's frame.
+        """Return whether this run can decode the row's frame exactly.
 
-        A frame that is shown before the entry point of its run may be predicted from others.
+        A frame shown before the entry point of its run may be predicted from frames of an earlier
+        run.
         """
         return 0 <= row < len(self._entries) and bool(self._entries[row] >= run[0])
 
     def _end_group(self, run: Rows, *, before: int) -> GroupDone:
-        """Mark the rows before an entry point whose frames did not come as damaged."""
+        """Mark rows before an entry point as damaged if their frames are missing."""
         start, self._ended = self._ended, int(np.searchsorted(run, before))
         rows = run[start : self._ended]
         due = rows[(self._entries[rows] >= run[0]) & self._index.shown[rows]]

@@ -1,8 +1,8 @@
-"""Colour conversion and resizing where a frame was decoded: signatures with `pixels="cuda"`.
+"""Colour conversion and resizing on the decoding device, for signatures with `pixels="cuda"`.
 
-Written with torch, so that one code runs on a GPU and, for tests, on the CPU. Luma and chroma are
-each resized straight from their planes to the output, as swscale does, and become RGB there, in
-32-bit floats. The bytes differ a little from swscale's, which is why they have a key of their own.
+This uses torch, so the same code runs on a GPU and, for tests, on the CPU. Luma and chroma are each
+resized straight from their planes to the output, as in swscale, and converted to RGB there in
+32-bit floats. The bytes differ slightly from swscale's, so these signatures have a separate key.
 
 Source of the matrices: ITU-T H.273, 8.3.
 """
@@ -29,7 +29,7 @@ _WEIGHTS: Final = {
     9: (0.2627, 0.0593),  # BT.2020
     10: (0.2627, 0.0593),
 }
-"""Weights of red and blue in luma, by matrix coefficients; BT.601 where a stream does not say."""
+"""Weights of red and blue in luma, by matrix coefficients. Streams without them use BT.601."""
 _BT601: Final = 5
 _MODES: Final = ("bicubic", "bilinear")
 _SCALES: Final = {
@@ -39,30 +39,30 @@ _SCALES: Final = {
     "yuvj420p": 1.0,
     "yuv420p10le": 4.0,
 }
-"""What a sample is divided by to be on the scale of 8 bits."""
+"""Divisors that bring samples to the 8-bit scale."""
 
 
 class Tolerance(NamedTuple):
-    """How far pixels may be from the CPU's, in levels of 255."""
+    """Largest allowed differences from the CPU's pixels, in levels of 255."""
 
     mean: float
-    """On average over a frame."""
+    """Mean over a frame."""
     maximum: int
-    """At most."""
+    """Maximum of any pixel."""
 
 
 TOLERANCES: Final = {"swscale": Tolerance(0.0, 0), "cuda": Tolerance(0.5, 48)}
-"""By a signature's `pixels`. What was measured for `cuda`, with torch on the CPU: 0.35 and 31."""
+"""Tolerances by a signature's `pixels`. Measured for `cuda`, with torch on the CPU: 0.35 and 31."""
 
 
 def check_available(interpolation: str) -> None:
-    """Make sure that torch is there, and knows how to resample so.
+    """Check that torch is installed and that it has the interpolation.
 
     Raises:
-        ConfigError: It is not, or does not.
+        ConfigError: torch is missing, or the interpolation is unknown.
     """
     if interpolation not in _MODES:
-        message = f"pixels='cuda' knows no interpolation {interpolation!r}; "
+        message = f"pixels='cuda' has no interpolation {interpolation!r}; "
         raise ConfigError(message + f"choose one of {', '.join(_MODES)}, or pixels='swscale'")
     try:
         import torch  # noqa: F401
@@ -74,20 +74,20 @@ def check_available(interpolation: str) -> None:
 def scaled_rgb(
     frame: VideoFrame, height: int, width: int, interpolation: str, *, part: Window | None = None
 ) -> torch.Tensor:
-    """A frame as RGB in another size, on the device where its planes are.
+    """Return a frame as RGB in another size, on the device of its planes.
 
     Args:
-        frame: 4:2:0 of 8 or 10 bits and even sides, as a GPU lays it out or as the CPU does.
-        height: Rows that come out.
-        width: Columns that come out.
-        interpolation: `bicubic` or `bilinear`, both with what they leave out averaged in.
+        frame: 4:2:0 of 8 or 10 bits with even sides, in the layout of a GPU or a CPU decoder.
+        height: Rows of the output.
+        width: Columns of the output.
+        interpolation: `bicubic` or `bilinear`, both antialiased.
         part: Part of the frame to take, with even offsets and size. `None`: all of it.
 
     Returns:
         uint8, of shape (height, width, 3).
 
     Raises:
-        DecoderUnsupportedError: The samples are laid out in another way.
+        DecoderUnsupportedError: The samples have another layout.
     """
     import torch
 
@@ -116,7 +116,7 @@ def scaled_rgb(
 
 
 def _part_of(plane: torch.Tensor, part: Window | None, block: int) -> torch.Tensor:
-    """A part of a plane, a sample of which stands for a block of pixels."""
+    """Return a part of a plane in which one sample covers a block of pixels."""
     if part is None:
         return plane
     top, left, height, width = (side // block for side in part)
@@ -124,7 +124,7 @@ def _part_of(plane: torch.Tensor, part: Window | None, block: int) -> torch.Tens
 
 
 def _resized(planes: torch.Tensor, height: int, width: int, interpolation: str) -> torch.Tensor:
-    """Planes of shape (1, channels, rows, columns) in another size."""
+    """Resize planes of shape (1, channels, rows, columns)."""
     from torch.nn.functional import interpolate
 
     if tuple(planes.shape[2:]) == (height, width):

@@ -1,15 +1,15 @@
-"""Which packets to feed so that the wanted frames come out, and no more.
+"""Plan the fewest packets that give the wanted frames exactly.
 
     rows       I0 P4 B2 b1 b3 P8 B6 b5 b7 I9 P13 …
     wanted                    x                         the frame of row 5
-    runs       I0 P4 B2       P8                        b1, b3: nobody needs them; then stop
+    runs       I0 P4 B2       P8                        skip b1 and b3; then stop
 
-Where headers name the frames that each one is predicted from, only those are fed that a wanted one
-is predicted from, at any remove. Elsewhere those are left out that no frame is predicted from.
+If headers declare the references of each frame, a plan feeds a wanted frame with its direct and
+indirect references. Otherwise it skips only packets that no frame is predicted from.
 
-A run starts at an entry point: the last one from which the wanted frame comes out exact. A frame
-that is shown before the entry point that it follows in decode order (an open group of pictures)
-needs the one before:
+A run starts at the last entry point from which the wanted frame decodes exactly. A frame that
+follows an entry point in decode order but is shown before it (an open group of pictures) needs the
+entry point before:
 
     rows       I0 P4 … I9 b7 b8 P13          b7, b8 are predicted from P4 and I9
     entry of   0  0     9  0  0   9
@@ -27,23 +27,23 @@ from frames_pipeline.container.index import PacketIndex
 
 Rows = NDArray[np.int64]
 References = Callable[[int, int], Sequence[Sequence[int]] | None]
-"""For each row in [start, stop), the rows that its frame may be predicted from; `None`: unknown."""
+"""Returns the rows that each frame in [start, stop) may be predicted from; `None` if unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodePlan:
-    """Runs of packets to feed, each from an entry point, in decode order."""
+    """Runs of packets to feed in decode order, each from an entry point."""
 
     runs: tuple[Rows, ...]
     """Rows to feed; the decoder is drained and flushed after each run."""
     entries: Rows
     """Row at which decoding must start for each row's frame. Shape (rows,)."""
     reason: str = ""
-    """Why everything from the start is fed; empty where packets are chosen."""
+    """Reason to feed every packet from the start; empty if packets are selected."""
 
     @property
     def is_linear(self) -> bool:
-        """Whether everything from the start is fed."""
+        """Whether every packet from the start is fed."""
         return bool(self.reason)
 
     @property
@@ -53,9 +53,9 @@ class DecodePlan:
 
 
 def entry_rows(index: PacketIndex) -> Rows:
-    """The row at which decoding must start for each row's frame to come out exact. Shape (rows,).
+    """Return the row at which decoding must start for each row's frame to be exact. Shape (rows,).
 
-    It is the last entry point at or before the row, in decode order, whose own frame is not shown
+    This is the last entry point at or before the row in decode order with a frame that is not shown
     after the row's.
     """
     rows = np.arange(len(index.order))
@@ -70,7 +70,7 @@ def entry_rows(index: PacketIndex) -> Rows:
 def plan_decode(
     index: PacketIndex, wanted: Rows, references: References = lambda start, stop: None
 ) -> DecodePlan:
-    """The fewest packets that give the frames of the wanted rows exactly."""
+    """Return a plan with the fewest packets that give the wanted rows' frames exactly."""
     if np.any(index.corrupt):
         return plan_linear(index, wanted, reason="packets are damaged")
     entries, edits = entry_rows(index), index.edits.tolist()
@@ -83,9 +83,9 @@ def plan_decode(
 
 
 def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
-    """Every packet from the first to the last that a wanted frame needs.
+    """Return a plan of every packet from the first to the last that a wanted frame needs.
 
-    An edit is a run of its own, if none of its frames needs packets before it.
+    An edit gets a separate run if its frames need no packets before it.
     """
     entries = entry_rows(index)
     if not len(wanted):
@@ -100,9 +100,9 @@ def plan_linear(index: PacketIndex, wanted: Rows, *, reason: str) -> DecodePlan:
 def _merged(
     starts: list[int], stops: list[int], edits: frozenset[int] = frozenset()
 ) -> list[tuple[int, int]]:
-    """Stretches [start, stop], both included, joined where they touch or overlap.
+    """Join closed ranges [start, stop] that touch or overlap.
 
-    Stretches that touch at the start of an edit stay apart: the decoder is flushed between them.
+    Ranges that touch at the start of an edit stay separate: the decoder is flushed between them.
 
     >>> _merged([0, 0, 9, 12], [3, 5, 11, 15])
     [(0, 5), (9, 15)]
@@ -121,7 +121,7 @@ def _merged(
 def _needed(
     index: PacketIndex, start: int, stop: int, wanted: Rows, references: References
 ) -> Rows:
-    """The rows of a run that something wanted may be predicted from, or that are wanted."""
+    """Return the wanted rows of a run, with the rows that they may be predicted from."""
     rows = np.arange(start, stop + 1)
     if not index.entry[start]:
         return rows  # the stream begins anywhere: when the decoder recovers depends on what it saw
@@ -139,7 +139,7 @@ def _needed(
 
 
 def _closure(references: Sequence[Sequence[int]], start: int, wanted: list[int]) -> list[int]:
-    """Wanted rows, what they are predicted from at any remove, and the row to start at; ascending.
+    """Return wanted rows, their direct and indirect references, and the start row; ascending.
 
     >>> _closure([(), (10,), (11,), (10,)], 10, [13])
     [10, 13]

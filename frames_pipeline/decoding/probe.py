@@ -17,7 +17,7 @@ from frames_pipeline.decoding.row_decode import Restarted, RowDecode
 def probe_media(media: Media) -> PacketIndex:
     """Return the index of an open video, with the size and rotation of its first frame.
 
-    Where that frame does not decode, they are what the container says.
+    If that frame does not decode, they come from the container.
     """
     frame = _first_frame(media)
     if frame is None:
@@ -32,7 +32,7 @@ def probe_media(media: Media) -> PacketIndex:
 
 
 def _first_frame(media: Media) -> VideoFrame | None:
-    """Return the first frame on the way to the first shown one; `None` if it is damaged."""
+    """Return the first decoded frame of a pass to the first shown one; `None` if it is damaged."""
     decode = RowDecode(media, media.index.presentation[:1], open_decoder())
     for event in decode.events():
         match event:

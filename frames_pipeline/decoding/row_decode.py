@@ -1,12 +1,12 @@
-"""From wanted rows to decoded frames. Everything that this library decodes is decoded here.
+"""From wanted rows to decoded frames. This is the only decode loop of the library.
 
-    rows  ->  plan_decode  ->  DecodePass  ->  frames in presentation order, groups that are done
+    rows  ->  plan_decode  ->  DecodePass  ->  frames in presentation order, finished groups
                                    | damage
                                    v
               plan_linear  ->  DecodePass  ->  Restarted, then all frames from the start again
 
-A plan feeds the fewest packets. A plan that meets damage cannot be trusted, since a packet that it
-left out may have carried what a decoder needs: then new decoders get every packet.
+A plan feeds the fewest packets. After damage a plan is unreliable, since a skipped packet may have
+carried data that the decoder needs. Then new decoders get every packet from the start.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from frames_pipeline.frames import DecodeReport
 
 
 class Restarted(NamedTuple):
-    """Damage was met. Forget the frames so far: every wanted row is decoded again."""
+    """Damage was found. Discard the frames so far: every wanted row is decoded again."""
 
 
 class RowDecode:
-    """A decode of wanted rows, and the damage that it met."""
+    """A decode of wanted rows, with the damage found."""
 
     def __init__(self, media: Media, rows: Rows, decoder: Decoder, *, linear: str = "") -> None:
-        """Plan the decode; nothing is decoded yet.
+        """Plan the decode; decode nothing yet.
 
         Args:
             media: The video.
@@ -53,10 +53,10 @@ class RowDecode:
         self._pass, self._ledger = DecodePass(media, plan), _Ledger(decoder, plan)
 
     def events(self) -> Iterator[DecodedFrame | GroupDone | Restarted]:
-        """Decode: yield frames in presentation order, and each group of pictures that is done.
+        """Decode; yield frames in presentation order, and an event for each finished group.
 
-        Frames that were decoded on the way to a wanted one are among them. The last event is a
-        `GroupDone` behind the last row.
+        Includes frames that were decoded only to reach a wanted one. The last event is a
+        `GroupDone` after the last row.
         """
         try:
             yield from self._pass.frames(self._decoder, self._ledger.tally)
@@ -69,21 +69,21 @@ class RowDecode:
         yield GroupDone(len(self._media.index.order))
 
     def is_suspect(self, row: int) -> bool:
-        """Return whether damage may have touched the frame of a row in a group that is done."""
+        """Return whether damage may affect the frame of a row in a finished group."""
         return self._pass.is_suspect(row)
 
     @property
     def complaint(self) -> str:
-        """The first thing that went wrong, for a person; empty if nothing did."""
+        """Description of the first fault; empty without one."""
         return self._pass.complaint
 
     def report(self, before: int) -> DecodeReport:
-        """Return the work done for rows before one, less the work that was reported already."""
+        """Return the work for rows before one, without the work reported earlier."""
         return self._ledger.report(before, fallback=self._pass.plan.reason)
 
 
 class _Ledger:
-    """The work that was planned and done, and how much of it is reported already."""
+    """The work planned, done, and reported so far."""
 
     def __init__(self, decoder: Decoder, plan: DecodePlan) -> None:
         self.tally = Tally()

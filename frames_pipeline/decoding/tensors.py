@@ -1,7 +1,7 @@
-"""Frames as torch tensors where they were decoded, for models that run there.
+"""Frames as torch tensors on the decoding device, for models that run there.
 
-Nothing is stored and nothing leaves the device. Frames are handed out once their damage is known: a
-group of pictures at a time.
+This stores nothing, and pixels stay on the device. Frames are yielded once their damage is known,
+one group of pictures at a time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class TensorFrame(NamedTuple):
-    """A frame on the device that decoded it."""
+    """A frame on its decoding device."""
 
     position: int
     """Index among the shown frames of the whole stream."""
     pts: int
     """Presentation timestamp in the stream's time base."""
     corrupt: bool
-    """Whether damage may have touched its pixels."""
+    """Whether damage may affect the pixels."""
     pixels: torch.Tensor
     """RGB, uint8, of shape (height, width, 3)."""
 
@@ -48,21 +48,21 @@ def stream_tensors(
     decoder: Decoder | str = "nvdec",
     limits: Limits | None = None,
 ) -> Iterator[TensorFrame]:
-    """The frames that a signature asks of a video, each once, in presentation order.
+    """Yield the frames of a video for a signature, each once, in presentation order.
 
-    Pixels are those of `pixels="cuda"`. A wanted frame that does not decode is left out.
+    Pixels are those of `pixels="cuda"`. Frames that do not decode are left out.
 
     Args:
         source: A path, an fsspec URL, the bytes of a file, or a binary file object.
-        signature: What is wanted, with `pixels="cuda"`.
+        signature: Frames and pixels to yield, with `pixels="cuda"`.
         start: Seconds from which frames count, on the video's own clock.
         end: Seconds at which the part ends; a frame at that time is outside.
         decoder: A decoder or its name. Frames of `pyav` are tensors on the CPU.
-        limits: What the source may take.
+        limits: Resource limits of the source.
 
     Raises:
-        ConfigError: There is no torch, or no such decoder.
-        SourceError: The source cannot give it.
+        ConfigError: torch is not installed, or the decoder is unknown.
+        SourceError: The source cannot be decoded.
     """
     check_bounds(start, end)
     check_available(signature.interpolation)
@@ -81,7 +81,7 @@ def stream_tensors(
 def _done(
     media: Media, decode: RowDecode, signature: FrameExtractionSignature, *, left: set[int]
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield the rows that are left with their pixels, once their group is done."""
+    """Yield the remaining rows with their pixels, once their group is done."""
     converter, spec = Converter(media.name, media.container_crop), PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
     for event in decode.events():

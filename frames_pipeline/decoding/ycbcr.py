@@ -1,9 +1,9 @@
-"""8-bit planar YCbCr to RGB in the same size, in the integers that make up `colour="ffmpeg"`.
+"""8-bit planar YCbCr to RGB in the same size: the integer formula of `colour="ffmpeg"`.
 
-swscale has a shortcut for these layouts, and it computes differently from CPU to CPU: x86 with
-SSSE3, which is every x86 since 2011, rounds as below; plain C is off by up to 2 levels and leaves
-the last column of an odd width unwritten. The SSSE3 result is the definition. On CPUs where swscale
-computes something else, NumPy computes it.
+swscale has a shortcut for these layouts, and its results differ between CPUs. x86 with SSSE3, which
+every x86 has since 2011, rounds as below. Plain C is off by up to 2 levels and leaves the last
+column of an odd width unwritten. The SSSE3 result is the definition. On CPUs where swscale gives
+another result, NumPy computes the formula.
 
     y' = ((8 y - offset) * luma)   >> 16        offset: 8 * 16, or 0 for full range
     r  = y' + ((8 v - 1024) * red) >> 16        each product is rounded down by itself
@@ -32,7 +32,7 @@ _ROWS_PER_CHROMA: Final = {
     "yuv422p": 1,
     "yuvj422p": 1,
 }  # fmt: skip
-"""Layouts that swscale has a shortcut for, and the rows that share a row of chroma."""
+"""Pixel formats with a shortcut in swscale, and the number of rows per row of chroma."""
 _WEIGHTS: Final = {
     1: (117489, 138438, 13975, 34925),  # BT.709
     4: (104448, 132798, 24759, 53109),  # FCC
@@ -44,7 +44,7 @@ _WEIGHTS: Final = {
 (`ff_yuv2rgb_coeffs` of swscale)."""
 _BT601: Final = (104597, 132201, 25675, 53279)
 _PROBE: Final = (4, 31)
-"""Height and width of the picture that shows how swscale computes: an odd width, for its end."""
+"""Height and width of the picture that tests swscale's formula; odd, to test the last column."""
 
 
 class _Tables(NamedTuple):
@@ -58,10 +58,10 @@ class _Tables(NamedTuple):
 
 
 def correct(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-    """Correct pixels that swscale made by `SHORTCUT`, so that they are equal on every CPU.
+    """Correct pixels from swscale's shortcut, so that they are equal on every CPU.
 
     Args:
-        frame: The frame that they were made from.
+        frame: The source frame of the pixels.
         out: The pixels. Shape (height, width, 3).
     """
     layout = frame.format.name
@@ -70,7 +70,7 @@ def correct(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
 
 
 def apply_formula(frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-    """Compute the pixels that swscale's shortcut gives.
+    """Compute the pixels of swscale's shortcut.
 
     The shortcut is for pictures of even height; swscale treats each field of an interlaced frame as
     a picture.
@@ -106,7 +106,7 @@ def _convert(
 
 @functools.cache
 def _agrees(layout: str) -> bool:
-    """Whether swscale follows the formula for a layout on this CPU."""
+    """Return whether swscale follows the formula for a pixel format on this CPU."""
     height, width = _PROBE
     frame = VideoFrame(width, height, layout)
     random = np.random.default_rng(0)
@@ -133,12 +133,12 @@ def _tables(colour_space: int, *, is_full: bool) -> _Tables:
 
 
 def _scaled(steps: NDArray[np.int64], weight: int) -> NDArray[np.int16]:
-    """Samples times a weight, which is kept to 1/8192."""
+    """Return samples times a weight, with the weight rounded to 1/8192."""
     return (steps * (weight + 4 >> 3) >> 16).astype(np.int16)
 
 
 def _samples(frame: VideoFrame, plane: int) -> NDArray[np.uint8]:
-    """The samples of a plane without the padding of its lines."""
+    """Return the samples of a plane without line padding."""
     return _lines(frame, plane)[: frame.planes[plane].height, : frame.planes[plane].width]
 
 

@@ -48,7 +48,7 @@ class Encoding:
             message = f"quality={self.quality!r} of JPEG must be a whole number from 1 to 95"
             raise ConfigError(message)
         if self.format != "jpeg" and self.quality is not None:
-            message = f"quality={self.quality} has no meaning for {self.format}, which is exact"
+            message = f"quality={self.quality} has no effect with {self.format}, which is exact"
             raise ConfigError(message + "; leave it out")
 
     @property

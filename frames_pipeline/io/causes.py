@@ -1,4 +1,7 @@
-"""Errors of other libraries as causes of ours. Tracebacks print them, including full URLs."""
+"""Errors of other libraries, made safe to show as causes in tracebacks.
+
+Their messages hold full URLs.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ class ForeignError(Exception):
 def presentable(error: BaseException, *, hide: Iterable[str] = ()) -> BaseException:
     """Return the error if its message and its causes are safe to show; otherwise a safe copy.
 
-    Tracebacks print every cause, and other libraries name URLs in full.
+    Tracebacks print every cause, and messages of other libraries hold full URLs.
 
     Args:
         error: The raised error.
-        hide: Values that no message may repeat.
+        hide: Values to remove from messages.
     """
     hide = tuple(hide)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

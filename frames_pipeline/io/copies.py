@@ -1,21 +1,22 @@
-"""Copies of remote videos on this machine, for all processes that work for the same one.
+"""Local copies of remote videos, shared by all processes of one run.
 
-A video is cut by one process and decoded by others, 32 clips at a time. It is fetched once for all
-of them: the first one fetches it, the others wait.
+One process cuts a video into clips, and others decode it, 32 clips at a time. The first process
+fetches the video; the others wait for that copy.
 
     {tmp}/frames-pipeline-{…}/  with mode 0700
         owner-of-copies         locked by the process that made the folder
         listener-{…}            the socket of its fork server
         {name}/video.mp4        a copy, in a folder that no other file shares
-        {name}.part/video.mp4   one that is being fetched
+        {name}.part/video.mp4   a copy that is being fetched
         {name}.lock             exclusive for fetching and deleting, shared by readers
 
-Locks are the kernel's (`flock`): they end with the process that holds them, even if it is killed.
-So a dead worker blocks no other, and the next folder to be made deletes the folders of dead
-processes, with the semaphores that bear their names.
+The locks are the kernel's (`flock`), so they end with their process, even if it is killed. A dead
+worker blocks no other. Making a new folder first deletes the folders of dead processes, with the
+semaphores named after them.
 
 All users share the folder for temporary files. An entry with one of these names is opened, followed
-or deleted only if it is a folder of this user, with a regular owner file in it or an hour without.
+or deleted only if it is a folder of this user that has a regular owner file, or has had none for an
+hour.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 COPIES_BYTES: Final = 10 << 30
-"""How much is kept if nobody says."""
+"""Default of `Copies.max_bytes`."""
 
 _PREFIX: Final = "frames-pipeline-"
 _OWNER: Final = "owner-of-copies"
@@ -49,34 +50,34 @@ _SEMAPHORES: Final = Path("/dev/shm")
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """A folder of copies, and how much of them is kept when nobody reads them."""
+    """A folder of copies, with a limit on unused ones."""
 
     folder: Path
     """The folder."""
     max_bytes: int = COPIES_BYTES
-    """Bytes above which those that were used longest ago are deleted; 0: none is kept. They are
-    never more than half of what would be free without them."""
+    """Limit in bytes, above which the least recently used copies are deleted; 0 keeps none. Copies
+    also never take more than half of the space that would be free without them."""
 
     @contextlib.contextmanager
     def held(
-        self, what: str, suffix: str, size: int, fetch: Callable[[Path], bool]
+        self, identity: str, suffix: str, size: int, fetch: Callable[[Path], bool]
     ) -> Iterator[Path]:
-        """A copy, for the time of a `with` block: one that is there, or a new one.
+        """Lend a copy for a `with` block: the existing one, or a newly fetched one.
 
         Args:
-            what: What it is a copy of: these very bytes.
-            suffix: How its name is to end.
-            size: Bytes that it will take.
-            fetch: Makes it; says whether others may have it, too.
+            identity: Identity of the copied bytes.
+            suffix: Suffix of the file's name.
+            size: Expected bytes.
+            fetch: Writes the copy to a path; returns whether other readers may share it.
         """
-        name = hashlib.sha256(what.encode()).hexdigest()[:32]
+        name = hashlib.sha256(identity.encode()).hexdigest()[:32]
         copy, part = self.folder / name, self.folder / f"{name}{_PART}"
         with _opened(self.folder / f"{name}{_LOCK}") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             while not copy.exists():
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not copy.exists():
-                    _delete(part)  # of one that was killed
+                    _delete(part)  # left by a killed process
                     self._make_room(size)
                     part.mkdir()
                     try:
@@ -86,19 +87,21 @@ class Copies:
                         part.rename(copy)
                     finally:
                         _delete(part)
-                fcntl.flock(lock, fcntl.LOCK_SH)  # others may come in between: look again
+                fcntl.flock(
+                    lock, fcntl.LOCK_SH
+                )  # another process may delete it in between: check again
             os.utime(lock.fileno())
             yield copy / f"video{suffix}"
         self._make_room(0)
 
     @contextlib.contextmanager
     def alone(self, suffix: str) -> Iterator[Path]:
-        """Where a copy may be made that is nobody else's, for the time of a `with` block."""
+        """Lend a path for a private copy, for the time of a `with` block."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield Path(folder) / f"video{suffix}"
 
     def _make_room(self, size: int) -> None:
-        """Delete what was used longest ago, until so many bytes more may be kept."""
+        """Delete the least recently used copies until `size` more bytes fit."""
         with _opened(self.folder / "room") as room:
             fcntl.flock(room, fcntl.LOCK_EX)
             locks = sorted(self.folder.glob(f"*{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
@@ -113,7 +116,7 @@ class Copies:
 
 
 def copies() -> Copies:
-    """Those of this process, or of the one that it works for."""
+    """Return this process's copies, or the shared ones that `use_copies` set."""
     with _making:
         process = os.getpid()
         if process not in _used:
@@ -121,18 +124,18 @@ def copies() -> Copies:
         return _used[process]
 
 
-def use_copies(those: Copies) -> None:
-    """Have this process use another's."""
-    _used[os.getpid()] = those
+def use_copies(shared: Copies) -> None:
+    """Make this process use another process's copies."""
+    _used[os.getpid()] = shared
 
 
 _used: Final[dict[int, Copies]] = {}
-"""By process: one that is forked off has its own."""
+"""Copies by process id: a forked process gets its own."""
 _making: Final = threading.Lock()
 
 
 def _new_home() -> Path:
-    """Make a folder that is deleted with this process: at its exit, or by the next such call."""
+    """Make a folder that is deleted at exit or, after a kill, by a later call."""
     for home in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             _delete_orphan(home)
@@ -145,13 +148,13 @@ def _new_home() -> Path:
 
 
 def _delete_orphan(home: Path) -> None:
-    """Delete the folder of a dead process. Folders of other users are not looked into."""
+    """Delete the folder of a dead process. Leaves folders of other users alone."""
     folder = home.lstat()
     if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid():
         return
     try:
         owner = os.open(home / _OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:  # it is being made, or was when its process was killed
+    except FileNotFoundError:  # its process is still making it, or was killed while making it
         if time.time() - folder.st_mtime > _MAKING_S:
             _delete_home(home)
         return
@@ -176,7 +179,7 @@ def _leave(home: Path, _mine: BinaryIO, process: int) -> None:
 
 
 def _delete_unused(lock: Path) -> bool:
-    """Delete a copy, or what is left of one, unless somebody has it."""
+    """Delete a copy or a partial copy, unless a reader has it locked."""
     with _opened(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +191,7 @@ def _delete_unused(lock: Path) -> bool:
 
 
 def _folders(lock: Path) -> tuple[Path, Path]:
-    """What a lock is for: a copy, and one that is being fetched."""
+    """Return the folders of a lock: the copy, and the copy that is being fetched."""
     return lock.with_suffix(""), lock.with_suffix(_PART)
 
 

@@ -17,7 +17,7 @@ from frames_pipeline.io.causes import presentable
 from frames_pipeline.text.plain import fit_to_show
 
 _TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that ask for another try; S3 answers 409 to conflicting concurrent writes."""
+"""HTTP statuses that call for a retry; S3 answers 409 to conflicting concurrent writes."""
 
 _TRANSIENT_CODES: Final = frozenset(
     {"BadDigest", "IncompleteBody", "RequestTimeout", "Throttling", "XAmzContentSHA256Mismatch"}
@@ -72,9 +72,9 @@ def missing_bucket_as_error(url: str, key: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translated_faults(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterator[None]:
-    """Raise faults as errors that name the object, and tell transient ones from permanent ones.
+    """Raise faults as errors that name the object, with transient and permanent ones distinct.
 
-    Causes are replaced by safe copies: messages of other libraries hold full URLs.
+    Replaces causes by safe copies, since messages of other libraries hold full URLs.
     """
     try:
         yield
@@ -91,12 +91,12 @@ def translated_faults(url: str, key: str, *, hide: Iterable[str] = ()) -> Iterat
 
 
 def is_missing_bucket(error: BaseException) -> bool:
-    """Whether an error means a missing bucket, as opposed to a missing object."""
+    """Return whether an error means a missing bucket, as opposed to a missing object."""
     return any(_s3_code(cause) == _MISSING_BUCKET for cause in _causes(error))
 
 
 def _fault(error: Exception, where: str, text: str) -> FramesPipelineError | None:
-    """Return the fault of an object that an error means; `None` if it is missing, or no fault.
+    """Return the library's error for a fault; `None` for a missing object or another error.
 
     fsspec's HTTP file system reports every failed request as a missing object.
     """
@@ -117,7 +117,7 @@ def _fault(error: Exception, where: str, text: str) -> FramesPipelineError | Non
 
 
 def is_checksum_error(error: BaseException) -> bool:
-    """Whether an S3 client found that bytes changed or were lost in transfer."""
+    """Return whether an S3 client found that bytes changed or were lost in transfer."""
     return _is_one_of(error, _CHECKSUM_TYPES)
 
 

@@ -29,10 +29,10 @@ def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
 
     Raises:
         SourceNotFoundError: There is no such file.
-        SourceChangedError: Another file is listed by now.
-        LimitExceededError: It is larger than `max_bytes`.
-        IncompleteTransferError: Not all of it arrives.
-        TransientError: It cannot be reached now.
+        SourceChangedError: The file was replaced meanwhile.
+        LimitExceededError: The file is larger than `max_bytes`.
+        IncompleteTransferError: The file does not arrive whole.
+        TransientError: The file cannot be reached now.
     """
     root, name = folder_and_name(url)
     objects = Objects(root)
@@ -44,7 +44,7 @@ def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
     try:
         listed = objects.info(name)
     except FileNotFoundError as error:
-        message = f"cannot read {url}: there is nothing there"
+        message = f"cannot read {url}: it does not exist"
         raise SourceNotFoundError(message) from error
     check_size(listed.size, max_bytes, key=key)
     with copies().alone(PurePosixPath(plain_name).suffix) as path:
@@ -53,20 +53,22 @@ def staged_url(url: str, *, max_bytes: int | None = None) -> Iterator[Path]:
 
 
 def check_size(size: int, max_bytes: int | None, *, key: str) -> None:
-    """Make sure that a file is within a limit; `None` is no limit.
+    """Check the size of a file against a limit; `None`: no limit.
 
     Raises:
-        LimitExceededError: It is larger.
+        LimitExceededError: The file is larger.
     """
     if max_bytes is not None and size > max_bytes:
-        message = f"{key} has {size} bytes, and the limit is {max_bytes}"
+        message = (
+            f"{key} has {size} bytes, and the limit is {max_bytes}; raise the limit to read it"
+        )
         raise LimitExceededError(message)
 
 
 def fetch(objects: Objects, name: str, path: Path, *, listed: ObjectInfo, key: str) -> None:
-    """Copy a remote file, and compare its size and its present listing with the earlier listing.
+    """Copy a remote file, and compare size and present listing with the earlier listing.
 
-    A short response may announce its own length, so the client takes it for the whole.
+    A short response may announce its own length, so that the client believes it complete.
 
     Args:
         objects: The folder or bucket.
@@ -76,10 +78,9 @@ def fetch(objects: Objects, name: str, path: Path, *, listed: ObjectInfo, key: s
         key: Name of the file in errors.
 
     Raises:
-        SourceNotFoundError: It is gone.
-        SourceChangedError: Another file is listed by now.
-        IncompleteTransferError: Its size or checksum is another, each time, and it is listed as
-            before.
+        SourceNotFoundError: The file is gone.
+        SourceChangedError: The file was replaced meanwhile.
+        IncompleteTransferError: Size or checksum differ at every try, with an unchanged listing.
     """
     for pause in (*_PAUSES, None):
         try:
@@ -103,6 +104,6 @@ def _fetch_once(objects: Objects, name: str, path: Path, *, listed: ObjectInfo, 
         message = f"{key} changed since it was observed; observe the batch again"
         raise SourceChangedError(message)
     arrived = path.stat().st_size
-    if arrived != listed.size and listed.size:  # some stores do not say how long it is
+    if arrived != listed.size and listed.size:  # some stores do not report the size
         message = f"{arrived} of {listed.size} bytes of {key} arrived from {objects.url}, "
-        raise IncompleteTransferError(f"{message}each time; look at the store, then run it again")
+        raise IncompleteTransferError(f"{message}at every try; check the store, then run it again")

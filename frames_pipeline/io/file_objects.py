@@ -1,7 +1,7 @@
-"""File objects of the caller, with typed errors.
+"""Read a caller's file object, with typed errors.
 
-A short read is fine. Any other fault is a typed error: a `ConfigError` while the file is checked,
-since the caller gave an unusable object, and a `SourceError` with the cause after that.
+A short read is fine. Any other fault is a typed error: `ConfigError` while the object is checked,
+since the caller can fix it, and `SourceError` with the cause after that.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any, BinaryIO, Final, NoReturn, cast
 from frames_pipeline.errors import ConfigError, FramesPipelineError, SourceError
 
 _UNUSABLE: Final = (AttributeError, NotImplementedError, TypeError, ValueError)
-"""Errors that say that an object is unusable, rather than that a read failed. A closed file raises
-`ValueError`, as does one that cannot seek (`io.UnsupportedOperation` is a `ValueError`). An object
-without the method raises one of the others."""
+"""Errors of an unusable object, as opposed to a failed read. A closed file raises `ValueError`, as
+does one that cannot seek (`io.UnsupportedOperation` is a `ValueError`). An object without the
+method raises one of the others."""
 
 
 class CallersFile:
     """A binary file object without its name. It remembers its first fault."""
 
     def __init__(self, file: BinaryIO, *, name: str) -> None:
-        """Make sure that the file can be read and gone back in.
+        """Check that the file can be read and can seek.
 
         Raises:
-            ConfigError: The file is closed, text, or cannot seek or be read.
+            ConfigError: The file is closed, is open as text, or cannot seek or be read.
             SourceError: Reading it failed.
         """
         self._file = file
         self._name = name
         self._started = False
         self.fault: FramesPipelineError | None = None
-        """The first fault, once there is one."""
+        """The first fault; `None` until then."""
         if isinstance(cast(object, file), io.TextIOBase):
             self._fail("it was opened as text; open it with mode 'rb'")
         self.size = self.seek(0, os.SEEK_END)
@@ -51,7 +51,7 @@ class CallersFile:
         if not isinstance(data, bytes | bytearray | memoryview):
             self._fail(f"its read() gave {type(data).__name__}, not bytes; open it with mode 'rb'")
         if len(data) > size:
-            self._fail(f"its read() gave {len(data)} bytes where {size} were asked for")
+            self._fail(f"its read() gave {len(data)} bytes for a request of {size}")
         return bytes(data)
 
     def read_fully(self, size: int) -> bytes:
@@ -78,13 +78,13 @@ class CallersFile:
         except Exception as error:
             self._fail(f"tell() failed: {type(error).__name__}: {error}", error)
 
-    def _fail(self, what: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         is_misuse = not self._started and (cause is None or isinstance(cause, _UNUSABLE))
         if is_misuse:
-            message = f"cannot read a video from {self._name}: {what}"
+            message = f"cannot read a video from {self._name}: {problem}"
             advice = "give an open, seekable, binary file, or the bytes"
             fault: FramesPipelineError = ConfigError(f"{message}; {advice}")
         else:
-            fault = SourceError(f"{self._name}: {what}")
+            fault = SourceError(f"{self._name}: {problem}")
         self.fault = self.fault or fault
         raise fault from cause

@@ -15,13 +15,13 @@ from frames_pipeline.errors import (
 )
 
 NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
-"""Errors of a path without a file."""
+"""Error numbers of paths that have no file."""
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _UNREADABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENXIO})
 
 
 def is_below(path: str | os.PathLike[str], real_folder: str) -> bool:
-    """Whether the real path of a file lies below a folder, given by its real path."""
+    """Return whether the real path of a file lies below a folder, given by its real path."""
     real = os.path.realpath(path)
     return os.path.commonpath([real, real_folder]) == real_folder
 
@@ -30,8 +30,8 @@ def status_of(path: Path) -> os.stat_result:
     """Return the status of a regular file, following symlinks.
 
     Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: This user may not stat it.
+        SourceNotFoundError: The file is missing, or is a folder, a pipe or a device.
+        SourceUnreadableError: This user may not stat the file.
     """
     try:
         status = path.stat()
@@ -45,10 +45,10 @@ def open_regular(path: Path) -> int:
     """Open a regular file and return its descriptor. Its status is checked before and after.
 
     Raises:
-        SourceNotFoundError: There is none: no such file, a folder, a pipe or a device.
-        SourceUnreadableError: It may not be read.
+        SourceNotFoundError: The file is missing, or is a folder, a pipe or a device.
+        SourceUnreadableError: This user may not read the file.
     """
-    status_of(path)  # opening a device may do things already
+    status_of(path)  # opening a device may have side effects
     try:
         descriptor = os.open(path, _OPEN)
     except OSError as error:
@@ -74,6 +74,6 @@ def _refuse(path: Path, error: OSError | ValueError) -> NoReturn:
     if not isinstance(error, OSError) or error.errno in NOT_THERE:
         raise SourceNotFoundError(message) from error
     if error.errno in _UNREADABLE:
-        message += "; let the user that this runs as read it"
+        message += "; give this process's user read access"
         raise SourceUnreadableError(message) from error
     raise error

@@ -26,11 +26,11 @@ _CREATE_PAUSE: Final = 0.002
 """Longest pause before another try, in seconds."""
 
 _sync_file: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
-"""macOS has no fdatasync."""
+"""Sync a file's data. macOS has no fdatasync."""
 
 
 def is_unfinished(key: str) -> bool:
-    """Whether a listed key is a temporary file of a killed local writer.
+    """Return whether a listed key is a temporary file of a killed local writer.
 
     >>> is_unfinished("commits/a.json.0f1e2d3c.tmp"), is_unfinished("commits/a.json")
     (True, False)
@@ -93,14 +93,14 @@ def _create_file(path: Path) -> tuple[BinaryIO, Sequence[Path]]:
         with contextlib.suppress(FileNotFoundError):
             changed += _make_folders(path.parent)
             return path.open("xb"), changed
-        # Two that run in step would go on forever.
+        # A random pause: two processes in step would go on forever.
         time.sleep(random.uniform(0, _CREATE_PAUSE))
-    message = f"folder {path.parent} is removed as fast as it is made; let one program own it"
+    message = f"another process keeps removing folder {path.parent}; let only one process manage it"
     raise StoreAccessError(message)
 
 
 def _make_folders(folder: Path) -> Sequence[Path]:
-    """Make a folder and the missing ones above it; return the parents of those that were made."""
+    """Make a folder and its missing parents; return the parent of each new folder."""
     missing = []
     while not folder.exists():
         missing.append(folder)

@@ -1,4 +1,4 @@
-"""Whole objects under one root, on local disk or anywhere fsspec reaches.
+"""Read and write whole objects under one root, on local disk or through fsspec.
 
 An object is written whole or not at all: on disk by a temporary file and a rename, in an object
 store by one PUT. Durable local files are synced before they get their name, and the folders above
@@ -51,28 +51,28 @@ T = TypeVar("T")
 
 
 _S3_DEFAULTS: Final = {"max_concurrency": 1, "use_listings_cache": False}
-"""s3fs sends a HEAD before every whole-object GET unless it may not split the object, and caches
-listings that other writers make stale."""
+"""s3fs sends a HEAD before every whole-object GET unless it may not split the object. It also
+caches listings, which go stale when others write."""
 
 _REMOTE_REQUESTS: Final = 16
-"""Requests in flight where many objects are wanted from a remote store."""
+"""Concurrent requests for many objects of a remote store."""
 
 
 class Objects:
     """The objects under one URL, by key relative to it.
 
-    The connection is made where it is first needed, once per process: an instance may be pickled
-    to another process or inherited by a fork.
+    The connection is made at first use, once per process, so an instance may be pickled to another
+    process or inherited by a fork.
     """
 
     url: str
-    """The root as it was given, without a slash at its end."""
+    """The root as given, without a trailing slash."""
     local_path: Path | None
-    """The root as an absolute path where it is a local folder, else `None`."""
+    """The root as an absolute path if it is a local folder, else `None`."""
     storage_options: Mapping[str, Any]
-    """What fsspec gets to reach it."""
+    """Options for fsspec."""
     durable: bool
-    """Whether local files are synced before they become visible."""
+    """Whether to sync local files before they become visible."""
 
     def __init__(
         self,
@@ -81,16 +81,16 @@ class Objects:
         *,
         durable: bool = True,
     ) -> None:
-        """Name the root; nothing is touched yet.
+        """Set the root. Opens no connection.
 
         Args:
             url: A path or an fsspec URL, without credentials.
-            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            storage_options: fsspec options: keys, endpoint, profile.
             durable: Sync local files to disk before they become visible.
 
         Raises:
-            ConfigError: The URL carries credentials or is signed, or no fsspec package speaks its
-                protocol.
+            ConfigError: The URL contains credentials or is signed, or no installed fsspec package
+                supports its protocol.
         """
         protocol, rest = split_url(os.fspath(url))
         filesystem = filesystem_class(protocol)
@@ -103,22 +103,22 @@ class Objects:
         self._connection: tuple[int, fsspec.AbstractFileSystem, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the connection behind: each process makes its own."""
+        """Return the state without the connection: each process makes its own."""
         return self.__dict__ | {"_connection": None}
 
     def __repr__(self) -> str:
-        """The URL alone: options may hold secrets."""
+        """Return the URL without options, which may hold secrets."""
         return f"{type(self).__name__}({self.url!r})"
 
     def child(self, prefix: str) -> Objects:
-        """The objects under a prefix, with the same options."""
+        """Return the objects under a prefix, with the same options."""
         return Objects(f"{self.url}/{prefix}", self.storage_options, durable=self.durable)
 
     def get(self, key: str) -> bytes:
-        """The bytes of an object.
+        """Return the bytes of an object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -128,10 +128,10 @@ class Objects:
             return bytes(fs.cat_file(f"{root}/{key}"))
 
     def get_range(self, key: str, start: int, stop: int) -> bytes:
-        """The bytes [start, stop) of an object.
+        """Return the bytes [start, stop) of an object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -142,10 +142,10 @@ class Objects:
             return bytes(fs.cat_file(f"{root}/{key}", start=start, end=stop))
 
     def info(self, key: str) -> ObjectInfo:
-        """What a listing says of one object.
+        """Return size, time and ETag of one object.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such object.
         """
         with self.faults(key):
             if self.local_path is not None:
@@ -160,11 +160,11 @@ class Objects:
             return object_info(info)
 
     def fetch(self, key: str, path: Path) -> None:
-        """Copy an object to a local file, without holding it in memory.
+        """Download an object to a local file without holding it in memory.
 
         Raises:
-            FileNotFoundError: There is none.
-            IncompleteTransferError: The bytes that arrive do not fit the store's checksum.
+            FileNotFoundError: There is no such object.
+            IncompleteTransferError: The bytes that arrive do not match the store's checksum.
         """
         with self.faults(key):
             fs, root = self.connect()
@@ -173,20 +173,20 @@ class Objects:
             except Exception as error:
                 if not is_checksum_error(error):
                     raise
-                message = f"the bytes that arrived of {self.url}/{key} do not fit its checksum"
+                message = f"the bytes that arrived of {self.url}/{key} do not match its checksum"
                 raise IncompleteTransferError(message) from error
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of objects by key, side by side where the store is remote.
+        """Return the bytes of objects by key, fetched concurrently from a remote store.
 
-        Those that are not there are left out.
+        Missing objects are left out.
         """
         keys = list(keys)
         found = zip(keys, self._map(self._get_or_none, keys), strict=True)
         return {key: data for key, data in found if data is not None}
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, in place of any that is there: a reader sees the old or the new one."""
+        """Write an object, replacing any existing one atomically."""
         with missing_bucket_as_error(self.url, key), self.faults(key):
             if self.local_path is not None:
                 put_file(Path(self.local_path, key), data, durable=self.durable)
@@ -195,7 +195,7 @@ class Objects:
                 fs.pipe_file(f"{root}/{key}", data)
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write an object if there is none yet; say whether this call wrote it."""
+        """Write an object only if there is none; return whether this call wrote it."""
         with missing_bucket_as_error(self.url, key), self.faults(key):
             if self.local_path is not None:
                 return put_new_file(Path(self.local_path, key), data, durable=self.durable)
@@ -207,9 +207,9 @@ class Objects:
             return True
 
     def list(self, prefix: str = "") -> dict[str, ObjectInfo]:
-        """Every object in the folder `prefix` and below, unfinished local writes included.
+        """Return all objects in the folder `prefix` and below, with unfinished local writes.
 
-        A folder that is not there is empty; one that may not be listed is an error.
+        A missing folder gives an empty result. A folder that cannot be listed raises an error.
         """
         with self.faults(prefix):
             if self.local_path is not None:
@@ -224,14 +224,14 @@ class Objects:
             return {path[len(root) + 1 :]: object_info(info) for path, info in found.items()}
 
     def names(self, prefix: str = "") -> Sequence[str]:
-        """The keys that `list` has, of a folder without folders in it; nothing else is asked."""
+        """Return the keys of a folder without subfolders. Like `list`, without status requests."""
         if self.local_path is None:
             return list(self.list(prefix))
         with self.faults(prefix):
             return list_names(self.local_path, prefix)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
-        """The names of the folders right under the folder `prefix`, sorted."""
+        """Return the names of the immediate subfolders of `prefix`, sorted."""
         with self.faults(prefix):
             if self.local_path is not None:
                 return list_folders(Path(self.local_path, prefix))
@@ -246,17 +246,17 @@ class Objects:
             return sorted(path.rpartition("/")[2] for path in paths)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects, and local folders that this leaves empty.
+        """Delete objects, and local folders that this leaves empty.
 
-        An object that is already gone is no error.
+        Missing objects are ignored.
         """
         self._map(self._delete, list(keys))
 
     def stamp_now(self, keys: Iterable[str]) -> None:
-        """Set the modification time of existing local files to now: a writer's clock may be ahead.
+        """Set the modification time of local files to now, since a writer's clock may be ahead.
 
-        Does nothing in an object store, which stamps objects by its own clock, nor to files that
-        this process may not stamp.
+        Does nothing in an object store, which uses its own clock, nor to files that this process
+        may not change.
         """
         if self.local_path is not None:
             for key in keys:
@@ -264,7 +264,7 @@ class Objects:
                     os.utime(Path(self.local_path, key))
 
     def faults(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Let faults of others who reach for the object come out as they do here."""
+        """Convert faults of other code's access to an object, as this class does for its own."""
         return translated_faults(self.url, key, hide=secret_values(self.storage_options))
 
     def _get_or_none(self, key: str) -> bytes | None:
@@ -290,7 +290,7 @@ class Objects:
             return list(pool.map(function, keys))
 
     def connect(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        """The file system and the root's path in it, for those who read by themselves."""
+        """Return the fsspec file system and the root's path in it, for direct access."""
         pid = os.getpid()
         if self._connection is None or self._connection[0] != pid:
             fs, root = fsspec.url_to_fs(self.url, **self.storage_options)

@@ -6,8 +6,8 @@ SHA-256 of its other bytes between its data and its footer, where readers never 
     | {"format":"…",…  | ,"sha256":"…" | } |
     | PAR1 data | mark, SHA-256 | footer | length of the footer | PAR1 |
 
-Version 0.1 wrote neither. Its documents are recognized by having exactly the members of their
-format, and its files by a footer that announces no sum.
+Version 0.1 wrote no checksums. A document without one must have exactly the members of its format;
+a Parquet file without one has a footer that announces none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNREADABLE: Final = (
 """Errors that parsers and codecs raise for invalid bytes."""
 
 FOOTER_KEY: Final = b"frames_pipeline.sum"
-"""Entry of a schema's metadata that announces a sum; its value is the name of the hash."""
+"""Key in the schema's metadata that announces a checksum; its value is the name of the hash."""
 FOOTER_VALUE: Final = b"sha256"
 
 _MEMBER: Final = "sha256"
@@ -43,7 +43,7 @@ _END_BYTES: Final = 4 + len(_MAGIC)
 
 
 def with_sum(document: bytes) -> bytes:
-    r"""A JSON object, compact or with an indent of 1, with its sum as the last member.
+    r"""Return a JSON object, compact or with an indent of 1, with its checksum as the last member.
 
     >>> with_sum(b'{"a":1}')[:22], with_sum(b'{\n "a": 1\n}')[:24]
     (b'{"a":1,"sha256":"015ab', b'{\n "a": 1,\n "sha256": "4')
@@ -55,15 +55,15 @@ def with_sum(document: bytes) -> bytes:
 
 
 def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """The members of a JSON object that has the sum of its bytes, without the sum.
+    """Return the members of a JSON object after checking its checksum, which is left out.
 
     Args:
         data: The object's bytes.
-        before: Members of documents that were written without a sum, by their `format`.
+        before: Members of documents written without a checksum, by their `format`.
 
     Raises:
-        TypeError: It is another JSON value.
-        ValueError: It is no JSON, or its bytes differ from the written ones.
+        TypeError: The document is a JSON value other than an object.
+        ValueError: The bytes are not JSON, or differ from the written ones.
     """
     document = json.loads(data)
     if not isinstance(document, dict):
@@ -76,7 +76,7 @@ def checked_document(data: bytes, *, before: Mapping[str, Collection[str]]) -> d
     rest = hashlib.sha256(data[: tail.start()])
     rest.update(tail[3] + b"}")
     if rest.hexdigest() != tail[2].decode():
-        message = "its sum is not that of its bytes"
+        message = "its checksum does not match its bytes"
         raise ValueError(message)
     del document[_MEMBER]
     return document
@@ -93,7 +93,7 @@ def check_footer_sum(data: bytes) -> bool:
     """Check the checksum of a Parquet file, and return whether it has one.
 
     Raises:
-        ValueError: Its bytes differ from the written ones.
+        ValueError: The bytes differ from the written ones.
     """
     start = _footer_start(data)
     gap = data[max(0, start - _GAP_BYTES) : start]
@@ -102,19 +102,19 @@ def check_footer_sum(data: bytes) -> bool:
         rest = hashlib.sha256(memoryview(data)[: start - _GAP_BYTES])
         rest.update(memoryview(data)[start:])
         if rest.digest() != gap[len(_MARK) :]:
-            message = "its sum is not that of its bytes"
+            message = "its checksum does not match its bytes"
             raise ValueError(message)
     elif _MARK in data or FOOTER_KEY in data[start:]:
-        message = "the sum that its footer announces is not there"
+        message = "its footer announces a checksum, and there is none"
         raise ValueError(message)
     return is_marked
 
 
 def check_members(document: Mapping[str, Any], expected: Mapping[str, type]) -> None:
-    """Compare the types of members, for documents that may have been written without a sum.
+    """Check the types of members in documents that may lack a checksum.
 
     Raises:
-        TypeError: One is missing, or of another type.
+        TypeError: A member is missing or has another type.
     """
     for name, kind in expected.items():
         if not isinstance(document.get(name), kind):
@@ -123,29 +123,29 @@ def check_members(document: Mapping[str, Any], expected: Mapping[str, type]) -> 
 
 
 def _tail_offset(data: bytes) -> int:
-    """Where the last member may start within the last bytes."""
+    """Return the offset of the checksum member within the last bytes, or 0."""
     last = data[-_TAIL_BYTES:]
     return max(0, last.rfind(b',\n "sha256"'), last.rfind(b',"sha256"'))
 
 
 def _check_old(document: Mapping[str, Any], before: Collection[str] | None) -> None:
-    """Refuse a document that lost its sum; one of another format is for its reader to refuse."""
+    """Refuse a document that lost its checksum. Leaves other formats to their reader."""
     if before is None:
         return
     if odd := set(document) ^ set(before):
-        message = f"it has no sum, and other members than without one: {', '.join(sorted(odd))}"
+        message = f"it has no checksum, and its members differ from 0.1's: {', '.join(sorted(odd))}"
         raise ValueError(message)
 
 
 def _footer_start(data: bytes) -> int:
-    """Where a Parquet file's footer starts.
+    """Return the offset of a Parquet file's footer.
 
     Raises:
-        ValueError: It is no whole Parquet file.
+        ValueError: The file is not a complete Parquet file.
     """
     length = int.from_bytes(data[-_END_BYTES:-4], "little")
     start = len(data) - _END_BYTES - length
     if data[:4] != _MAGIC or data[-4:] != _MAGIC or start < len(_MAGIC):
-        message = f"{len(data)} bytes are no whole Parquet file"
+        message = f"{len(data)} bytes are not a complete Parquet file"
         raise ValueError(message)
     return start

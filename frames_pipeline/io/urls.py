@@ -18,7 +18,7 @@ def check_location(url: str) -> None:
     """Check that a location can be stored: it has no credentials. Touches nothing.
 
     Raises:
-        ConfigError: The URL is empty, carries credentials or is signed.
+        ConfigError: The URL is empty, contains credentials or is signed.
     """
     split_url(url)
 
@@ -27,7 +27,7 @@ def split_url(url: str) -> tuple[str, str]:
     """Return the protocol and the rest without a final slash; a path has no protocol.
 
     Raises:
-        ConfigError: The URL is empty, carries credentials or is signed.
+        ConfigError: The URL is empty, contains credentials or is signed.
     """
     protocol, separator, rest = url.partition("://")
     if not separator:
@@ -36,11 +36,11 @@ def split_url(url: str) -> tuple[str, str]:
         message = "the store's URL is empty; give a folder or an fsspec URL such as s3://bucket/dir"
         raise ConfigError(message)
     if protocol and "@" in rest.partition("/")[0]:
-        message = f"the {protocol} URL carries credentials; put them into storage_options"
+        message = f"the {protocol} URL contains credentials; put them into storage_options"
         raise ConfigError(message)
     if protocol and without_secrets(url) != url:
         found = ", ".join(signing_names(url)) or "a user and a password"
-        message = f"{url} is signed, by {found}, and stored objects name it; give the URL without "
+        message = f"{url} is signed, by {found}, and the URL gets stored; give the URL without "
         raise ConfigError(message + "that, and put credentials into storage_options")
     return protocol, rest.rstrip("/") or rest[:1]
 
@@ -54,6 +54,6 @@ def filesystem_class(protocol: str) -> type[fsspec.AbstractFileSystem]:
     try:
         found: type[fsspec.AbstractFileSystem] = fsspec.get_filesystem_class(protocol or "file")
     except (ValueError, ImportError) as error:
-        message = f"cannot reach {protocol}:// URLs: {error}"
+        message = f"cannot reach {protocol}:// URLs: {error}; install the fsspec package for it"
         raise ConfigError(message) from error
     return found

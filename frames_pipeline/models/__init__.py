@@ -1,7 +1,7 @@
-"""What makes rows out of frames: embeddings, quality measures, captions.
+"""Models that turn frames into rows: embeddings, quality measures, captions.
 
-Each module has one protocol, its providers, a dict of them by name, and the function that opens
-one. This package holds what they have in common; it imports none of them.
+Each module has one protocol, its providers, a dict of them by name, and a function that opens one.
+This package holds their common parts and imports none of them.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 _PROVIDER: Final = ("name", "revision", "parameters")
 _SLICE_PIXELS: Final = 1 << 20
-"""Pixels that a provider works on at once; a larger frame is a slice of its own."""
+"""Maximum pixels to process at once; a larger frame is a slice of its own."""
 
 
 class Provider(Protocol):
-    """What every provider says of itself."""
+    """The identity of a provider."""
 
     @property
     def name(self) -> str:
-        """What users choose it by."""
+        """Name for configuration."""
         ...
 
     @property
     def revision(self) -> int:
-        """Version of its algorithm: raised whenever the same input would give another answer."""
+        """Version of its algorithm. Raise it when the same input would give another result."""
         ...
 
     def parameters(self) -> dict[str, Any]:
-        """What identifies its answers, as JSON values: name, revision and all that changes them.
+        """Return all parameters that affect the result, as JSON values, with name and revision.
 
-        Secrets, and what decides only how long it takes, are left out.
+        Secrets and parameters that affect only the speed are left out.
         """
         ...
 
@@ -56,17 +56,17 @@ def open_provider(
     parameters: Mapping[str, Any],
     needs: Collection[str],
 ) -> P:
-    """The provider of that name, with these parameters.
+    """Return the provider of that name, with these parameters.
 
     Args:
-        kind: What it makes, for people.
-        name: One of the choices, or `module:Class` for one's own.
-        choices: Those that are here, or where they are as `module:Class`.
-        parameters: What its constructor takes.
-        needs: What it must have besides what every provider has.
+        kind: Kind of provider, for messages.
+        name: One of the choices, or `module:Class` for a custom provider.
+        choices: Built-in providers by name: classes, or `module:Class`.
+        parameters: Arguments of its constructor.
+        needs: Attributes it must have besides those of `Provider`.
 
     Raises:
-        ConfigError: There is none of that name, or it does not take these parameters.
+        ConfigError: The name is unknown, or the parameters are invalid.
     """
     chosen = choices.get(name, name)
     made = _imported(kind, chosen, choices) if isinstance(chosen, str) else chosen
@@ -88,15 +88,17 @@ def open_provider(
 
 
 def _imported(kind: str, name: str, choices: Mapping[str, type[P] | str]) -> Callable[..., P]:
-    """A class by module and name."""
+    """Import a class by module and name."""
     module, found, attribute = name.partition(":")
     if not found:
         message = f"no {kind} provider {name!r}; choose one of {', '.join(sorted(choices))}, or "
-        raise ConfigError(f"{message}name a class of your own as module:Class")
+        raise ConfigError(f"{message}name your own class as module:Class")
     try:
         return cast("Callable[..., P]", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
-        message = f"{kind} provider {name!r} cannot be imported ({error}); is it installed here?"
+        message = (
+            f"{kind} provider {name!r} cannot be imported ({error}); install it in this environment"
+        )
         raise ConfigError(message) from error
 
 
@@ -106,25 +108,23 @@ def provider_parameters(provider: Provider) -> str:
 
 
 def check_number(name: str, value: object, *, smallest: float, largest: float = math.inf) -> None:
-    """Refuse a parameter that is no number between these, both included.
+    """Check that a parameter is a number within limits, both included.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is out of range or not a number.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not smallest <= cast(float, value) <= largest:
-        limits = (
-            f"from {smallest} to {largest}" if largest < math.inf else f"of {smallest} or above"
-        )
+        limits = f"from {smallest} to {largest}" if largest < math.inf else f"of {smallest} or more"
         message = f"{name}={value!r} must be a number {limits}"
         raise ConfigError(message)
 
 
 def check_whole(name: str, value: object, *, smallest: int, largest: float = math.inf) -> None:
-    """Refuse a parameter that is no whole number between these, both included.
+    """Check that a parameter is a whole number within limits, both included.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is out of range or not a whole number.
     """
     check_number(name, value, smallest=smallest, largest=largest)
     if not isinstance(value, int):
@@ -133,10 +133,10 @@ def check_whole(name: str, value: object, *, smallest: int, largest: float = mat
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a parameter that is none of these.
+    """Check that a parameter is one of the choices.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is another.
     """
     if value not in choices:
         message = f"no {name} {value!r}; choose one of {', '.join(choices)}"
@@ -144,10 +144,10 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def check_frames(frames: NDArray[np.uint8]) -> None:
-    """Refuse what is not RGB frames.
+    """Check that frames are RGB frames.
 
     Raises:
-        ConfigError: Another type or shape, or frames without a pixel.
+        ConfigError: The type or the shape differs, or a frame has no pixels.
     """
     if frames.dtype != "uint8" or frames.ndim != 4 or frames.shape[3] != 3:
         message = f"frames must be uint8 (n, height, width, 3), not {frames.dtype} {frames.shape}"
@@ -158,7 +158,7 @@ def check_frames(frames: NDArray[np.uint8]) -> None:
 
 
 def frame_slices(frames: NDArray[np.uint8]) -> Iterator[slice]:
-    """Slices that cover the frames in order, each small enough to work on at once; at least one."""
+    """Yield one or more slices that cover the frames, each small enough to process at once."""
     n, height, width, _ = frames.shape
     step = max(1, _SLICE_PIXELS // (height * width))
     return (slice(start, min(start + step, n)) for start in range(0, max(n, 1), step))

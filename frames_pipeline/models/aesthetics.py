@@ -1,7 +1,7 @@
-"""Technical quality with an aesthetic score, by a head of the user's own on a vision tower.
+"""Technical quality with an aesthetic score from a head on a vision tower.
 
-A head is what LAION's aesthetic predictors are: linear layers on the embedding of a frame, whose
-one output is the score. Which tower it was trained on, who made it says; no head comes along.
+A head is a chain of linear layers from a frame's embedding to a score, like LAION's aesthetic
+predictors. The library contains no head. Use a head with the tower that it was trained on.
 """
 
 from __future__ import annotations
@@ -30,34 +30,35 @@ Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class AestheticQuality:
-    """What `technical` measures, and the score of a head on a vision tower.
+    """The measures of `technical`, and the score of a head on a vision tower.
 
-    The head is given embeddings of unit length, as LAION's are. Scores are comparable among frames
-    that the same head and tower judged.
+    The head gets embeddings of unit length, as LAION's do. Compare scores only between frames
+    judged by the same head and tower.
     """
 
     name: ClassVar[str] = "aesthetic"
     revision: ClassVar[int] = 1
 
     model: str
-    """The tower: id on the hub, `openai/clip-vit-large-patch14`, or the path of a folder."""
+    """The tower: an id on the hub, such as `openai/clip-vit-large-patch14`, or the path of a
+    folder."""
     head: str
-    """File with the head's weights, `.safetensors` or a state dict of torch's, `.pth`."""
+    """File with the head's weights: `.safetensors`, or a torch state dict, `.pth`."""
     model_revision: str | None = None
-    """The commit on the hub, 40 hex digits; none for a folder."""
+    """Commit on the hub, 40 hex digits; `None` for a folder."""
     activation: Literal["none", "relu"] = "none"
-    """What is between the layers of the head: LAION's have nothing."""
+    """Activation between the layers of the head; LAION's have none."""
     dtype: Precision = "float32"
-    """Precision of the tower; the head is reckoned in double precision."""
+    """Precision of the tower; the head is computed in double precision."""
     device: Device = "auto"
-    """Where the tower runs."""
+    """Device of the tower."""
     batch_size: int = 32
-    """Frames that go through the tower at once."""
+    """Frames per forward pass of the tower."""
     technical: Mapping[str, Any] | None = None
     """Parameters of the technical measures."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no tower and head; neither is loaded yet."""
+        """Check the parameters without loading the tower or the head."""
         check_choice("activation", self.activation, tuple(_ACTIVATIONS))
         _digest(self.head)
         self._tower()
@@ -65,11 +66,11 @@ class AestheticQuality:
 
     @property
     def device_name(self) -> str:
-        """Where the tower runs; loads it."""
+        """Name of the tower's device; loads the tower."""
         return self._tower().device_name
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision, tower, the head's bytes, and every threshold."""
+        """Return name, revision, tower, the hash of the head, and every threshold."""
         return {
             "name": self.name,
             "revision": self.revision,
@@ -80,18 +81,20 @@ class AestheticQuality:
         }
 
     def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
-        """The measures of one clip's frames, and their scores.
+        """Return the measures of one clip's frames, with their scores.
 
         Raises:
-            ConfigError: The tower or the head cannot be loaded, or do not fit each other.
+            ConfigError: The tower or the head cannot be loaded, or they do not match.
             TransientError: The hub does not answer.
         """
         measures = self._technical().measure(frames)
         layers = _layers(self.head, _digest(self.head))
         tower = self._tower()
         if tower.dimensions != layers[0][0].shape[1]:
-            message = f"{self.head} takes {layers[0][0].shape[1]} numbers, and {self.model} gives "
-            raise ConfigError(f"{message}{tower.dimensions}; is it the tower it was trained on?")
+            message = f"{self.head} takes {layers[0][0].shape[1]} inputs, and {self.model} gives "
+            raise ConfigError(
+                f"{message}{tower.dimensions}; use the tower that the head was trained on"
+            )
         return replace(measures, aesthetic=self._score(tower.embed(frames), layers))
 
     def _score(
@@ -119,7 +122,7 @@ class AestheticQuality:
             return TechnicalQuality(**(self.technical or {}))
         except TypeError as error:
             known = ", ".join(asdict(TechnicalQuality()))
-            message = f"technical={self.technical!r}: {error}; there are {known}"
+            message = f"technical={self.technical!r}: {error}; the parameters are {known}"
             raise ConfigError(message) from error
 
 
@@ -135,10 +138,10 @@ _ACTIVATIONS: Final = {"none": _identity, "relu": _relu}
 
 
 def _digest(head: str) -> str:
-    """SHA-256 of the file.
+    """Return the SHA-256 of the file.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The file cannot be read.
     """
     try:
         return hashlib.sha256(Path(head).expanduser().read_bytes()).hexdigest()
@@ -149,10 +152,10 @@ def _digest(head: str) -> str:
 
 @lru_cache(maxsize=2)
 def _layers(head: str, _bytes: str) -> tuple[Layer, ...]:
-    """The head's layers, in their order.
+    """Return the head's layers, in order.
 
     Raises:
-        ConfigError: It is no chain of linear layers with one output.
+        ConfigError: The head is not a chain of linear layers with one output.
     """
     weights = _read(Path(head).expanduser())
     names = sorted(
@@ -163,14 +166,16 @@ def _layers(head: str, _bytes: str) -> tuple[Layer, ...]:
     follows = all(one[0] == other[1] for one, other in pairwise(sizes))
     fits = all(bias.shape == weight.shape[:1] for weight, bias in layers)
     if not sizes or len(sizes) < len(layers) or not follows or not fits or sizes[-1][0] != 1:
-        message = f"{head} is no chain of linear layers with one output; its weights have shapes "
+        message = (
+            f"{head} is not a chain of linear layers with one output; its weights have shapes "
+        )
         shapes = ", ".join(f"{name} {value.shape}" for name, value in sorted(weights.items()))
         raise ConfigError(message + shapes)
     return layers
 
 
 def _of(weights: Mapping[str, NDArray[np.float64]], name: str, kind: str) -> NDArray[np.float64]:
-    """Weight or bias of a layer; one that has no bias has zeros."""
+    """Return weight or bias of a layer; zeros for a missing bias."""
     prefix = "" if name == "weight" else f"{name}."
     if kind == "bias" and f"{prefix}bias" not in weights:
         return np.zeros(weights[f"{prefix}weight"].shape[0])
@@ -178,15 +183,15 @@ def _of(weights: Mapping[str, NDArray[np.float64]], name: str, kind: str) -> NDA
 
 
 def _numbered(name: str) -> list[int | str]:
-    """`layers.10` after `layers.9`."""
+    """Return a sort key that puts `layers.10` after `layers.9`."""
     return [int(part) if part.isdigit() else part for part in name.split(".")]
 
 
 def _read(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The arrays in a file, without running any code that may be in it.
+    """Read the arrays in a file without running any code in it.
 
     Raises:
-        ConfigError: It is no file of weights.
+        ConfigError: The file has no weights.
     """
     torch = import_models("torch")
     try:
@@ -195,6 +200,6 @@ def _read(path: Path) -> dict[str, NDArray[np.float64]]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
         return {name: value.double().numpy() for name, value in found.items()}
-    except Exception as error:  # of torch, pickle, safetensors
-        message = f"{path} holds no weights that can be read ({type(error).__name__}: {error})"
+    except Exception as error:  # raised by torch, pickle or safetensors
+        message = f"cannot read weights from {path} ({type(error).__name__}: {error})"
         raise ConfigError(message) from error

@@ -1,6 +1,6 @@
-"""Captions: a sentence or more about a clip, from a vision language model.
+"""Captions: text about a clip from a vision-language model.
 
-The protocol, and what its providers share. Each provider has a module of its own.
+Holds the protocol and the common parts of its providers. Each provider has its own module.
 """
 
 from __future__ import annotations
@@ -17,56 +17,56 @@ if TYPE_CHECKING:
     from frames_pipeline.frames import FrameBatch
 
 QUESTION: Final = "Describe in two or three sentences what these frames of one video clip show."
-"""What is asked where nothing else is said."""
+"""The default prompt."""
 
 
 class CaptionError(SourceError):
-    """The endpoint answers, but gives no caption for this clip: record it, go on."""
+    """The model gave no caption for this clip: record it, go on."""
 
     reason = "no_caption"
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What a model said about a clip, and which of its frames it was shown."""
+    """A model's text about a clip, and the frames it saw."""
 
     text: str
-    """The answer, without white space around it; never empty."""
+    """The text, stripped of surrounding white space; never empty."""
     model: str
-    """The model that answered, as the endpoint names it."""
+    """Name of the model, as the endpoint gives it."""
     positions: tuple[int, ...]
     """Positions of the frames that were sent, in presentation order."""
     pts: tuple[int, ...]
     """Their presentation timestamps, in the clip's `time_base` units."""
     finish_reason: str = "stop"
-    """Why the model stopped, as the endpoint says: `length` means that the text is cut off."""
+    """Reason for the end of the text, from the endpoint: `length` means that it is cut off."""
     prompt_tokens: int | None = None
-    """Tokens of the question, images included; `None` where the endpoint does not count."""
+    """Tokens of the prompt, images included; `None` if the endpoint gives no count."""
     completion_tokens: int | None = None
-    """Tokens of the answer; `None` where the endpoint does not count."""
+    """Tokens of the text; `None` if the endpoint gives no count."""
 
 
 class CaptionProvider(Provider, Protocol):
-    """Says in words what a clip shows."""
+    """Describes a clip in words."""
 
     @property
     def model(self) -> str:
-        """The model that it asks."""
+        """Name of the model."""
         ...
 
     @property
     def prompt(self) -> str:
-        """What it asks."""
+        """The prompt."""
         ...
 
     def caption(self, clip: FrameBatch) -> Caption:
-        """What the clip shows.
+        """Return a caption of the clip.
 
         Raises:
             NoFramesError: The clip has no frames.
-            CaptionError: There is no caption for this clip, whatever is tried.
-            ConfigError: The provider is not set up for its endpoint.
-            TransientError: The endpoint did not answer; it may later.
+            CaptionError: The model gives no caption for this clip; another try fails too.
+            ConfigError: The provider's configuration is wrong for its endpoint.
+            TransientError: The endpoint did not answer; try again later.
         """
         ...
 
@@ -75,17 +75,17 @@ CAPTION_PROVIDERS: Final[dict[str, str]] = {
     "openai": "frames_pipeline.models.endpoint_captioning:OpenAIVisionProvider",
     "transformers": "frames_pipeline.models.local_captioning:TransformersCaptioner",
 }
-"""Where caption providers are, by name."""
+"""Caption providers as `module:Class`, by name."""
 
 
 def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:
-    """The caption provider of that name.
+    """Return the caption provider of that name.
 
     >>> open_caption_provider("openai", base_url="http://localhost:8000/v1", model="qwen").model
     'qwen'
 
     Raises:
-        ConfigError: There is none of that name, or it cannot be set up with these parameters.
+        ConfigError: The name is unknown, or the parameters are invalid.
     """
     return open_provider(
         "caption",
@@ -97,38 +97,38 @@ def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:
 
 
 def identifying(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those parameters of a provider of that name that decide its answers.
+    """Return the parameters of a provider that affect the caption text.
 
     >>> identifying("openai", {"base_url": "http://a/v1", "model": "m", "concurrency": 8})
     {'model': 'm'}
     """
-    beside = _BESIDE.get(name, _BESIDE_OF_OTHERS)
-    return {key: value for key, value in parameters.items() if key not in beside}
+    ignored = _NOT_IDENTIFYING.get(name, _NOT_IDENTIFYING_BY_DEFAULT)
+    return {key: value for key, value in parameters.items() if key not in ignored}
 
 
 def concurrency_of(provider: CaptionProvider) -> int:
-    """How many clips it may be asked about at once: its `concurrency`, or 1 if it has none."""
+    """Return the number of concurrent requests: the provider's `concurrency`, or 1."""
     return int(getattr(provider, "concurrency", 1))
 
 
 def caption_text(text: str) -> str:
-    """An answer as it is kept: without white space around it, and with whole characters only."""
-    # One that is cut off may end in half a surrogate pair, which no file can hold.
+    """Return a text without surrounding white space and broken characters."""
+    # A text that is cut off may end in half a surrogate pair, which cannot be stored.
     return text.encode(errors="replace").decode().strip()
 
 
 def check_prompt(prompt: str) -> None:
-    """Refuse a prompt that asks nothing.
+    """Check that a prompt is not empty.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: The prompt is empty.
     """
     if not prompt.strip():
-        message = "the caption prompt is empty; set prompt to what to ask of the frames"
+        message = "the caption prompt is empty; set prompt to a question about the frames"
         raise ConfigError(message)
 
 
-_BESIDE: Final = {
+_NOT_IDENTIFYING: Final = {
     "openai": frozenset(
         {
             "base_url",
@@ -144,8 +144,8 @@ _BESIDE: Final = {
     ),
     "transformers": frozenset({"device"}),
 }
-_BESIDE_OF_OTHERS: Final = frozenset({"base_url"})
-"""Parameters that decide where, how fast and at what price, and not what the answer is."""
+_NOT_IDENTIFYING_BY_DEFAULT: Final = frozenset({"base_url"})
+"""Parameters of place, speed and price, which do not affect the caption text."""
 
 __getattr__ = old_names(
     __name__, {"shown_frames": "frames_pipeline.models.shown_frames:shown_frames"}

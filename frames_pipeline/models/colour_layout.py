@@ -13,14 +13,14 @@ from frames_pipeline.models import frame_slices
 _GRID: Final = 32
 """Cells on each side of the grid."""
 _LOW: Final = 12
-"""Frequencies per side that are computed; the zigzag below takes from these."""
+"""Frequencies per side to compute; the zigzag below selects from these."""
 _LUMA_COEFFICIENTS: Final = 75
 _CHROMA_COEFFICIENTS: Final = 10
 DIMENSIONS: Final = 1 + _LUMA_COEFFICIENTS + 2 * _CHROMA_COEFFICIENTS
 """Length of a vector."""
 _LUMA_MEAN_WEIGHT: Final = 0.1
 _CONSTANT: Final = 4.0
-"""The constant component, in levels of 255: contrast well below it counts as a flat frame."""
+"""The constant component, in levels of 255: a frame with much less contrast counts as flat."""
 
 _LEVEL: Final = 256
 """Fixed point of grid cells: 1/256 of a level."""
@@ -45,7 +45,7 @@ def layout_vectors(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @cache
 def _area_weights(pixels: int) -> NDArray[np.float32]:
-    """How much of each pixel lies in each cell, in 1/_GRID pixel. Shape (_GRID, pixels)."""
+    """Return the part of each pixel in each cell, in 1/_GRID pixel. Shape (_GRID, pixels)."""
     cells = np.arange(_GRID + 1) * pixels
     edges = np.arange(pixels + 1) * _GRID
     start = np.maximum(cells[:-1, None], edges[None, :-1])
@@ -55,7 +55,7 @@ def _area_weights(pixels: int) -> NDArray[np.float32]:
 
 
 def _area_grid(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean colour of each cell, in 1/_LEVEL, whole. Shape (n, 3, _GRID, _GRID)."""
+    """Return the mean colour of each cell, in whole 1/_LEVEL. Shape (n, 3, _GRID, _GRID)."""
     n, height, width, _ = frames.shape
     # Whole numbers up to 255 * height: exact in single precision up to 65,792 rows.
     rows = _area_weights(height) @ frames.reshape(n, height, width * 3).astype(np.float32)
@@ -66,7 +66,10 @@ def _area_grid(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _layout(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted low frequencies of luma and chroma, and the constant. Shape (n, dimensions)."""
+    """Return weighted low frequencies of luma and chroma, with the constant.
+
+    Shape (n, dimensions).
+    """
     planes = np.rint(np.einsum("pc,ncij->npij", _YCBCR, grid))
     planes[:, 0] -= 128 * _LEVEL
     basis = _cosines()
@@ -81,7 +84,10 @@ def _layout(grid: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def _cosines() -> NDArray[np.float64]:
-    """Lowest rows of the DCT-II in fixed point, each of mean square 1. Shape (_LOW, _GRID)."""
+    """Return the lowest rows of the DCT-II in fixed point, with mean square 1.
+
+    Shape (_LOW, _GRID).
+    """
     frequency, cell = np.ogrid[:_LOW, :_GRID]
     cosines = np.cos(np.pi * frequency * (2 * cell + 1) / (2 * _GRID))
     cosines[1:] *= np.sqrt(2)
@@ -91,7 +97,10 @@ def _cosines() -> NDArray[np.float64]:
 
 @cache
 def _weights(mean: float) -> NDArray[np.float64]:
-    """Each coefficient's weight: its frequency, and `mean` for the mean. Shape (_LOW, _LOW)."""
+    """Return each coefficient's weight: its frequency, or `mean` for the mean.
+
+    Shape (_LOW, _LOW).
+    """
     vertical, horizontal = np.ogrid[:_LOW, :_LOW]
     weights: NDArray[np.float64] = np.sqrt(vertical**2 + horizontal**2)
     weights[0, 0] = mean
@@ -100,7 +109,7 @@ def _weights(mean: float) -> NDArray[np.float64]:
 
 @cache
 def _zigzag(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the first coefficients in the zigzag order of ITU-T T.81.
+    """Return rows and columns of the first coefficients in zigzag order (ITU-T T.81).
 
     >>> [list(map(int, axis)) for axis in _zigzag(6)]
     [[0, 0, 1, 2, 1, 0], [0, 1, 0, 0, 1, 2]]

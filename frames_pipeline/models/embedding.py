@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 class EmbeddingProvider(Provider, Protocol):
-    """Turns frames into vectors whose dot product says how alike two frames are."""
+    """Turns frames into vectors with the dot product as a measure of similarity."""
 
     @property
     def dimensions(self) -> int:
-        """Length of its vectors."""
+        """Number of dimensions of the vectors."""
         ...
 
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One unit vector per frame.
+        """Return one unit vector per frame.
 
         Args:
             frames: RGB pixels. Shape (n, height, width, 3).
 
         Returns:
-            Rows of length 1, whatever the frames show. Shape (n, dimensions).
+            Vectors of length 1 for any frames, blank ones included. Shape (n, dimensions).
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PerceptualEmbedding:
-    """Layout of light and colour, for finding near-duplicates; it knows nothing of meaning.
+    """Layout of light and colour, for near-duplicates; it carries no meaning.
 
     The frame is averaged to a small grid, the grid's luma and chroma go through a cosine
     transform, and the lowest frequencies are kept, in zigzag order:
@@ -42,22 +42,22 @@ class PerceptualEmbedding:
         frame ── area mean ──▶ 32x32 grid ── YCbCr, DCT ──▶ 75 luma, 10 Cb, 10 Cr, 1 constant
         (h, w, 3)              (32, 32, 3)                  weighted, then scaled to length 1
 
-    That is the Color Layout Descriptor of MPEG-7 (ISO/IEC 15938-3) with more of the luma, as in
-    perceptual hashes (Zauner, "Implementation and Benchmarking of Perceptual Image Hash
-    Functions", 2010). A coefficient is weighted by its frequency, because amplitudes in natural
-    images fall as 1/f (Field, J. Opt. Soc. Am. A 4, 1987). Mean luma counts little, so that a
-    change of brightness does; scaling takes out a change of contrast; the constant holds flat
-    frames together, black ones included, and keeps their noise from being blown up.
+    This is the Color Layout Descriptor of MPEG-7 (ISO/IEC 15938-3) with more luma, as in perceptual
+    hashes (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010). A
+    coefficient is weighted by its frequency, because amplitudes in natural images fall as 1/f
+    (Field, J. Opt. Soc. Am. A 4, 1987). Mean luma has a low weight, so that a change of brightness
+    has little effect. Scaling removes a change of contrast. The constant keeps flat frames, black
+    ones included, close together, and limits the effect of their noise.
 
-    Measured on 443 frames of 25 kinds of footage, blank ones left out: resized to a quarter,
-    squeezed to a square, compressed to JPEG quality 20 or H.264 at rate factor 34, with noise,
-    brightness shifted by 20 levels, or contrast, gamma or saturation changed by up to a fifth, a
-    frame has a similarity of 0.955 or more to itself, and its nearest neighbour is always of its
-    own footage. Frames of different footage reach 0.60, so 0.9 tells them apart. Mirrored and
-    rotated frames are not found, and cropping 3 % off each side costs up to 0.4.
+    Measured on 443 frames of 25 kinds of footage, without blank ones. A frame has a similarity of
+    0.955 or more to a copy that was resized to a quarter, squeezed to a square, compressed to JPEG
+    quality 20 or H.264 at rate factor 34, got noise, or changed in brightness by 20 levels or in
+    contrast, gamma or saturation by up to a fifth. Its nearest neighbour is always from its own
+    footage. Frames of different footage reach 0.60, so a threshold of 0.9 separates them. Mirrored
+    and rotated frames are not found, and cropping 3 % off each side costs up to 0.4.
 
-    Every sum is over whole numbers that double precision holds exactly, so a frame's vector
-    does not depend on its neighbours in the call, on threads or on the BLAS library.
+    Every sum is over integers that double precision holds exactly. So a frame's vector does not
+    depend on the other frames of the call, on threads or on the BLAS library.
     """
 
     name: ClassVar[str] = "perceptual"
@@ -65,11 +65,11 @@ class PerceptualEmbedding:
     dimensions: ClassVar[int] = 96
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision and dimensions: there is nothing to choose."""
+        """Return name, revision and dimensions; there are no other parameters."""
         return {"name": self.name, "revision": self.revision, "dimensions": self.dimensions}
 
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One unit vector per frame."""
+        """Return one unit vector per frame."""
         from frames_pipeline.models.colour_layout import layout_vectors  # noqa: PLC0415
 
         check_frames(frames)
@@ -84,13 +84,13 @@ EMBEDDING_PROVIDERS: Final[dict[str, type[EmbeddingProvider] | str]] = {
 
 
 def open_embedding_provider(name: str, **parameters: object) -> EmbeddingProvider:
-    """The embedding provider of that name.
+    """Return the embedding provider of that name.
 
     >>> open_embedding_provider("perceptual").dimensions
     96
 
     Raises:
-        ConfigError: There is none of that name, or it does not take these parameters.
+        ConfigError: The name is unknown, or the parameters are invalid.
     """
     return open_provider(
         "embedding",

@@ -1,4 +1,4 @@
-"""Captions from a vision language model behind an OpenAI-compatible endpoint."""
+"""Captions from a vision-language model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 class OpenAIVisionProvider:
     """A model behind an OpenAI-compatible `/chat/completions` endpoint.
 
-    vLLM, Ollama, llama.cpp's server and the services that speak this protocol will do. The frames
-    go along as JPEG images in one message, after the prompt.
+    Works with vLLM, Ollama, llama.cpp's server and other services with this protocol. The frames
+    are sent as JPEG images in one message, after the prompt.
     """
 
     name: ClassVar[str] = "openai"
@@ -51,43 +51,43 @@ class OpenAIVisionProvider:
     device_name: ClassVar[str] = "endpoint"
 
     base_url: str
-    """Where the API is, with its version: `http://localhost:8000/v1`."""
+    """Base URL of the API, with its version: `http://localhost:8000/v1`."""
     model: str
-    """The model to ask, as the endpoint names it."""
+    """Name of the model at the endpoint."""
     prompt: str = QUESTION
-    """What to ask of the frames."""
+    """The prompt about the frames."""
     api_key: str | None = field(default=None, repr=False)
-    """The secret that the endpoint wants, if it wants one. The environment is not looked at."""
+    """API key, if the endpoint needs one. Environment variables are ignored."""
     max_frames: int = 8
-    """Most frames to send for one clip."""
+    """Maximum frames to send per clip."""
     jpeg_quality: int = 90
-    """JPEG quality of the frames that are sent, 1 to 95."""
+    """JPEG quality of the sent frames, 1 to 95."""
     timeout: float = 120.0
-    """Seconds to wait for one answer."""
+    """Seconds to wait for an answer."""
     max_retries: int = 3
-    """How often to ask again, with growing pauses, when the endpoint is busy or unreachable."""
+    """Retries, with growing pauses, if the endpoint is busy or unreachable."""
     max_tokens: int | None = 300
-    """Longest answer; `None` leaves it to the endpoint."""
+    """Maximum tokens of the caption; `None` uses the endpoint's default."""
     temperature: float | None = 0.0
-    """How freely the model chooses its words; `None` leaves it to the endpoint."""
+    """Sampling temperature; `None` uses the endpoint's default."""
     seed: int | None = 0
-    """Seed of that choice, where the endpoint supports one; `None` sends none."""
+    """Sampling seed, if the endpoint supports one; `None` sends none."""
     concurrency: int = 4
-    """How many clips it is asked about at once."""
+    """Number of concurrent requests."""
     requests_per_minute: int | None = None
-    """The most requests in any minute, retries included."""
+    """Maximum requests in any minute, retries included."""
     tokens_per_minute: int | None = None
-    """Tokens of questions and answers in any minute at which it is asked no more for a while."""
+    """Limit on tokens, of prompts and captions, in any minute; at the limit, requests wait."""
     price_per_million_prompt_tokens: float | None = None
-    """What a million tokens of questions costs, in any currency."""
+    """Price of a million prompt tokens, in any currency."""
     price_per_million_completion_tokens: float | None = None
-    """What a million tokens of answers costs, in the same."""
+    """Price of a million completion tokens, in the same currency."""
 
     def __post_init__(self) -> None:
-        """Refuse what no endpoint can be asked with."""
+        """Check every parameter."""
         _check_base_url(self.base_url)
         if not self.model:
-            message = f"no caption model; set model to one that {self.base_url} serves"
+            message = f"no caption model; set `model` to a model that {self.base_url} serves"
             raise ConfigError(message)
         check_prompt(self.prompt)
         check_whole("max_frames", self.max_frames, smallest=1)
@@ -108,21 +108,24 @@ class OpenAIVisionProvider:
         prices = {name: getattr(self, name) for name in _PRICES}
         missing = [name for name, price in prices.items() if price is None]
         if len(missing) == 1:
-            message = f"{missing[0]} is not set, and the other price is; set it, to 0 if it is free"
+            message = f"{missing[0]} is not set, and the other price is; set it (0 if free)"
             raise ConfigError(message)
         for name in prices.keys() - missing:
             check_number(name, prices[name], smallest=0)
 
     def parameters(self) -> dict[str, Any]:
-        """What decides the answer: neither the secret nor where, how fast and at what price."""
+        """Return the parameters that affect the caption text.
+
+        Leaves out secret, location, speed and price.
+        """
         names = ("model", "prompt", "max_frames", "jpeg_quality", "max_tokens", "temperature")
         asked = {name: getattr(self, name) for name in (*names, "seed")}
         return {"name": self.name, "revision": self.revision, **asked}
 
     def caption(self, clip: FrameBatch) -> Caption:
-        """What the clip shows, from up to `max_frames` of its frames, spread evenly.
+        """Return a caption of the clip, from up to `max_frames` of its frames, spread evenly.
 
-        A frame that the clip repeats is sent once, and damaged frames only if all are.
+        Repeated frames are sent once. Damaged frames are sent only if all are damaged.
         """
         chosen = shown_frames(clip, self.max_frames)
         images = [_jpeg(frame, quality=self.jpeg_quality) for frame in clip.frames[chosen]]
@@ -142,7 +145,7 @@ class OpenAIVisionProvider:
         return self.base_url.rstrip("/") + "/chat/completions"
 
     def _ask(self, images: list[bytes]) -> bytes:
-        """The endpoint's answer, as it came."""
+        """Send a request; return the raw body of the answer."""
         openai = _import_openai()
         choices = {
             "max_tokens": self.max_tokens,
@@ -155,31 +158,31 @@ class OpenAIVisionProvider:
             api_key=self.api_key or _NO_KEY,
             timeout=self.timeout,
             max_retries=self.max_retries,
-            # They see every request that is sent, the client's retries included.
+            # The hooks see every request, including the client's own retries.
             http_client=openai.DefaultHttpxClient(
                 event_hooks={
-                    "request": [lambda _: permits.append(self._pace.wait())],
-                    "response": [lambda response: self._heed(response, permits[-1])],
+                    "request": [lambda _: permits.append(self._limiter.wait())],
+                    "response": [lambda response: self._apply_retry_after(response, permits[-1])],
                 }
             ),
         )
-        with self._errors_named(), client:
+        with self._typed_errors(), client:
             response = client.chat.completions.with_raw_response.create(
                 model=self.model,
                 messages=[{"role": "user", "content": _content(self.prompt, images)}],
-                # What the environment says of an OpenAI account is nothing to other endpoints.
+                # Do not send an OpenAI account from the environment to other endpoints.
                 extra_headers=dict.fromkeys(_ACCOUNT_HEADERS, openai.omit),
                 **{name: value for name, value in choices.items() if value is not None},
             )
             body = bytes(response.http_response.content)
-        self._pace.settle(permits[-1], _tokens_in(body))
+        self._limiter.settle(permits[-1], _tokens_in(body))
         return body
 
     @property
-    def _pace(self) -> RateLimiter:
-        """One for all who ask that endpoint for that model with that key from this process."""
-        with _PACES:
-            return _pace_of(
+    def _limiter(self) -> RateLimiter:
+        """The rate limiter that all requests of this process share, per endpoint, model and key."""
+        with _LIMITERS_LOCK:
+            return _shared_limiter(
                 self.base_url,
                 self.model,
                 self.api_key,
@@ -187,17 +190,17 @@ class OpenAIVisionProvider:
                 tokens=self.tokens_per_minute,
             )
 
-    def _heed(self, response: Any, permit: Permit) -> None:  # noqa: ANN401 - of httpx or httpx2
-        """Hold everybody back for as long as a busy endpoint asks for, up to a minute."""
+    def _apply_retry_after(self, response: Any, permit: Permit) -> None:  # noqa: ANN401 - of httpx or httpx2
+        """Hold all requests for as long as a busy endpoint asks, up to a minute."""
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            self._pace.settle(permit, 0)
+            self._limiter.settle(permit, 0)
         wanted = response.headers.get("Retry-After", "")
         if response.status_code in _BUSY and wanted.isascii() and wanted.isdigit():
-            self._pace.hold(min(int(wanted), MINUTE))
+            self._limiter.hold(min(int(wanted), MINUTE))
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        """Turn the client's errors into ours, after its retries."""
+    def _typed_errors(self) -> Iterator[None]:
+        """Convert the client's errors to this library's, after its retries."""
         openai = _import_openai()
         tries = f"tried {self.max_retries + 1} times"
         try:
@@ -209,26 +212,26 @@ class OpenAIVisionProvider:
             message = f"cannot reach {self._endpoint}, {tries}: {error.__cause__ or error}"
             raise TransientError(message) from error
         except openai.APIStatusError as error:
-            said = self._excerpt(error.response.content)
-            message = f"{self._endpoint} answered with status {error.status_code}: {said}"
+            excerpt = self._excerpt(error.response.content)
+            message = f"{self._endpoint} answered with status {error.status_code}: {excerpt}"
             raise _status_error(error.status_code, message) from error
 
     def _read(self, body: bytes) -> _Answer:
-        """What the body of a chat completion says; servers differ in all but the essentials."""
+        """Parse the body of a chat completion. Servers differ in all but the essentials."""
         try:
             document = json.loads(body)
             choice = document["choices"][0]
             message = dict(choice["message"])
         except (ValueError, TypeError, LookupError) as error:
-            complaint = f"{self._endpoint} gave no chat completion but {self._excerpt(body)}; is "
-            complaint += "base_url the root of an OpenAI-compatible API, with its version?"
+            complaint = f"{self._endpoint} returned no chat completion: {self._excerpt(body)}; set "
+            complaint += "base_url to the root of an OpenAI-compatible API, with its version"
             raise CaptionError(complaint) from error
         finish_reason = str(choice.get("finish_reason") or "")
         text = _text(message.get("content"))
         if not text:
             why = message.get("refusal") or f"finish_reason {finish_reason!r}"
-            complaint = f"{self.model} at {self._endpoint} gave no text ({why}); see whether it "
-            raise CaptionError(complaint + "takes images, and whether max_tokens leaves it room")
+            complaint = f"{self.model} at {self._endpoint} gave no text ({why}); check that it "
+            raise CaptionError(complaint + "takes images and that max_tokens is large enough")
         return _Answer(
             text=text,
             model=str(document.get("model") or self.model),
@@ -238,31 +241,31 @@ class OpenAIVisionProvider:
         )
 
     def _excerpt(self, body: bytes) -> str:
-        """The start of an unexpected answer, without our secret if it is quoted there."""
-        said = body.decode(errors="replace")
+        """Return the start of an unexpected answer, with the API key removed."""
+        text = body.decode(errors="replace")
         return repr(
-            said.replace(self.api_key, "***")[:_EXCERPT] if self.api_key else said[:_EXCERPT]
+            text.replace(self.api_key, "***")[:_EXCERPT] if self.api_key else text[:_EXCERPT]
         )
 
 
 _NO_KEY: Final = "none"
-"""What endpoints that want no key are sent: without one, the client takes OPENAI_API_KEY from the
-environment and would show it to whoever is at `base_url`."""
+"""Placeholder for endpoints without a key. Without it, the client takes OPENAI_API_KEY from the
+environment and would send it to `base_url`."""
 _PRICES: Final = ("price_per_million_prompt_tokens", "price_per_million_completion_tokens")
 _ACCOUNT_HEADERS: Final = ("OpenAI-Organization", "OpenAI-Project")
-_PACES: Final = threading.Lock()
-"""Two threads that ask first must not have a pace each."""
+_LIMITERS_LOCK: Final = threading.Lock()
+"""Guards the cache of limiters, so that two threads cannot create two for one endpoint."""
 _EXCERPT: Final = 300
-"""Characters of an unexpected answer that a message quotes."""
+"""Maximum characters of an unexpected answer in a message."""
 _BUSY: Final = frozenset({408, 409, 425, 429})
-"""Statuses that may pass, beside those from 500 on."""
+"""Statuses worth another try, besides those from 500 on."""
 _REFUSED: Final = frozenset({400, 413, 422})
-"""Statuses that speak of this one request: too large, or not to the model's liking."""
+"""Statuses about one request: too large, or unsuitable for the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What matters of a chat completion."""
+    """The parts of a chat completion to keep."""
 
     text: str
     model: str
@@ -272,12 +275,14 @@ class _Answer:
 
 
 @lru_cache(maxsize=64)
-def _pace_of(*_endpoint: str | None, requests: int | None, tokens: int | None) -> RateLimiter:
+def _shared_limiter(
+    *_endpoint: str | None, requests: int | None, tokens: int | None
+) -> RateLimiter:
     return RateLimiter(requests, tokens)
 
 
 def _text(content: object) -> str:
-    """The text of an answer, empty if it has none."""
+    """Return the text of an answer; empty if there is none."""
     return caption_text(content) if isinstance(content, str) else ""
 
 
@@ -288,7 +293,7 @@ def _token_count(document: dict[str, Any], name: str) -> int | None:
 
 
 def _tokens_in(body: bytes) -> int:
-    """Tokens of a question and its answer; 0 where they are not counted."""
+    """Return the tokens of prompt and answer; 0 if the endpoint gives no count."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -306,7 +311,7 @@ def _jpeg(frame: NDArray[np.uint8], *, quality: int) -> bytes:
 
 
 def _content(prompt: str, images: list[bytes]) -> list[ChatCompletionContentPartParam]:
-    """The prompt, then the images as data URLs."""
+    """Return the message content: the prompt, then the images as data URLs."""
     content: list[ChatCompletionContentPartParam] = [{"type": "text", "text": prompt}]
     for image in images:
         url = "data:image/jpeg;base64," + base64.b64encode(image).decode("ascii")
@@ -315,7 +320,7 @@ def _content(prompt: str, images: list[bytes]) -> list[ChatCompletionContentPart
 
 
 def _status_error(status: int, message: str) -> FramesPipelineError:
-    """What a handler should make of an HTTP status."""
+    """Return the error for an HTTP status."""
     if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TransientError(message)
     if status in _REFUSED:
@@ -339,8 +344,10 @@ def _check_base_url(base_url: str) -> None:
     except ValueError:
         is_usable = has_credentials = False
     if has_credentials:
-        message = "base_url carries credentials; put the secret into api_key"
+        message = "base_url contains credentials; put the secret into api_key"
         raise ConfigError(message)
     if not is_usable or any(character.isspace() for character in base_url):
-        message = f"no caption endpoint at {base_url!r}; set base_url to an OpenAI-compatible API, "
+        message = (
+            f"{base_url!r} is not a usable base_url; set base_url to an OpenAI-compatible API, "
+        )
         raise ConfigError(message + "such as http://localhost:8000/v1")

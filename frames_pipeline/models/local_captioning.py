@@ -1,4 +1,4 @@
-"""Captions from an image-text model that runs here, with transformers."""
+"""Captions from a local image-text model, with transformers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Precision = Literal["float32", "float16", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class TransformersCaptioner:
-    """A model of the Hugging Face hub, or one in a folder, that transformers has a class for.
+    """An image-text model of the Hugging Face hub or in a folder, with a class in transformers.
 
-    A model with a chat template (SmolVLM, Idefics3, Qwen-VL, LLaVA, ...) is shown all frames at
-    once and answers the prompt. One without (BLIP, GIT) looks at one picture at a time: it is shown
-    frame by frame, the prompt is how its sentences begin, and the caption has a line for each that
-    is not said yet. Words are chosen greedily, so the same frames give the same answer.
+    A model with a chat template (SmolVLM, Idefics3, Qwen-VL, LLaVA, ...) gets all frames at once
+    and answers the prompt. A model without one (BLIP, GIT) gets one frame at a time: the prompt is
+    the start of each sentence, and the caption has one line per distinct sentence. Decoding is
+    greedy, so the same frames give the same caption.
     """
 
     name: ClassVar[str] = "transformers"
@@ -34,22 +34,23 @@ class TransformersCaptioner:
     concurrency: ClassVar[int] = 1
 
     model: str
-    """Its id on the hub, or the path of a folder."""
+    """Id on the hub, or the path of a folder."""
     model_revision: str | None = None
-    """The commit on the hub, 40 hex digits; a folder has none."""
+    """Commit on the hub, 40 hex digits; `None` for a folder."""
     prompt: str = QUESTION
-    """What to ask of the frames."""
+    """The prompt about the frames."""
     max_frames: int = 8
-    """Most frames to show of one clip."""
+    """Maximum frames to use per clip."""
     max_new_tokens: int = 300
-    """Longest answer."""
+    """Maximum tokens of the caption."""
     device: Device = "auto"
-    """Where it runs; `auto` is a GPU where there is one."""
+    """Device; `auto` is a GPU if there is one."""
     dtype: Precision = "float32"
-    """Precision of the weights. `float16` needs a GPU, `bfloat16` a CPU or a GPU that has it."""
+    """Precision of the weights. `float16` needs a GPU; `bfloat16` needs a CPU, or a GPU with
+    support for it."""
 
     def __post_init__(self) -> None:
-        """Refuse what no model can be asked with. Reads and imports nothing."""
+        """Check every parameter, without reading files or importing libraries."""
         self._pretrained()
         check_whole("max_frames", self.max_frames, smallest=1)
         check_whole("max_new_tokens", self.max_new_tokens, smallest=1)
@@ -59,7 +60,7 @@ class TransformersCaptioner:
             _check_precision(self.dtype, "cpu")
 
     def parameters(self) -> dict[str, Any]:
-        """What decides the answer: the weights and their precision, and what is asked of them."""
+        """Return the parameters that affect the caption text."""
         names = ("prompt", "max_frames", "max_new_tokens", "dtype")
         asked = {name: getattr(self, name) for name in names}
         return {
@@ -71,30 +72,32 @@ class TransformersCaptioner:
 
     @property
     def device_name(self) -> str:
-        """Where it really runs: `cpu`, or a GPU by name.
+        """Name of the device in use: `cpu`, or a GPU by name.
 
         Raises:
-            ConfigError: It cannot run on the one that is asked for.
+            ConfigError: The requested device is not available.
         """
         device = device_of(self.device)
         return device if device == "cpu" else str(import_models("torch").cuda.get_device_name())
 
     def caption(self, clip: FrameBatch) -> Caption:
-        """What the clip shows, from up to `max_frames` of its frames, spread evenly.
+        """Return a caption of the clip, from up to `max_frames` of its frames, spread evenly.
 
-        A frame that the clip repeats is shown once, and damaged frames only if all are.
+        Repeated frames are used once. Damaged frames are used only if all are damaged.
         """
         chosen = shown_frames(clip, self.max_frames)
         images = [Image.fromarray(frame) for frame in clip.frames[chosen]]
-        with _ONE_AT_A_TIME:  # of what torch is doing, each would wait for the other anyway
+        with _ONE_AT_A_TIME:  # two calls of torch would only slow each other down
             identity = self._pretrained().identity()
             loaded = _loaded(
                 self._pretrained(), tuple(identity.values()), device_of(self.device), self.dtype
             )
             answer = loaded.chat(images, self) if loaded.chats else loaded.continued(images, self)
         if not answer.text:
-            message = f"{self.model} gave no text for {len(images)} frames; see whether it is made "
-            raise CaptionError(message + "for captions, and whether max_new_tokens leaves it room")
+            message = (
+                f"{self.model} gave no text for {len(images)} frames; check that it is a model "
+            )
+            raise CaptionError(message + "for captions and that max_new_tokens is large enough")
         return Caption(
             text=answer.text,
             model=identity["model"],
@@ -113,29 +116,29 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 class _Answer(NamedTuple):
-    """What a model said."""
+    """The output of a model."""
 
     text: str
     is_cut: bool
-    """Whether it had more to say."""
+    """Whether the text was cut off at the limit."""
     prompt_tokens: int | None
     completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A model in memory, and what turns pictures into numbers and numbers into words for it."""
+    """A loaded model with its processor for images and text."""
 
     processor: Any
     model: Any
 
     @property
     def chats(self) -> bool:
-        """Whether it answers questions."""
+        """Whether the model has a chat template."""
         return bool(getattr(self.processor, "chat_template", None))
 
     def chat(self, images: list[Image.Image], asked: TransformersCaptioner) -> _Answer:
-        """Its answer to the prompt, all pictures before its eyes."""
+        """Return its answer to the prompt about all images."""
         content = [{"type": "image", "image": image} for image in images]
         message = {"role": "user", "content": [*content, {"type": "text", "text": asked.prompt}]}
         inputs = self.processor.apply_chat_template(
@@ -149,10 +152,12 @@ class _Loaded:
         return _Answer(self._text(words), is_cut, inputs["input_ids"].shape[1], len(words))
 
     def continued(self, images: list[Image.Image], asked: TransformersCaptioner) -> _Answer:
-        """A line for each picture, as far as it is not said yet."""
+        """Return one line per image, without repeated lines."""
         if asked.prompt == QUESTION:
-            message = f"{asked.model} has no chat template, so it answers no question; set prompt "
-            raise ConfigError(message + "to '', or to how its captions are to begin")
+            message = (
+                f"{asked.model} has no chat template, so it cannot answer a question; set prompt "
+            )
+            raise ConfigError(message + "to '', or to the beginning of its captions")
         texts = [asked.prompt] * len(images) if asked.prompt.strip() else None
         inputs = self.processor(images=images, text=texts, return_tensors="pt")
         rows, is_cut, before = self._generate(inputs, asked)
@@ -165,19 +170,19 @@ class _Loaded:
         inputs: Any,  # noqa: ANN401 - a BatchFeature
         asked: TransformersCaptioner,
     ) -> tuple[list[list[int]], bool, list[int]]:
-        """Tokens that were added in each row, whether one was cut off, and those before them."""
+        """Return each row's added tokens, whether a row was cut off, and the tokens before."""
         torch = import_models("torch")
         lengths: list[int] = []
 
         def look(ids: Any, *_: object, **__: object) -> Any:  # noqa: ANN401 - tensors
-            """Called at every token, to go on: where the answer starts differs among models."""
+            """Record the length at every token: models differ in the start of the answer."""
             lengths.append(ids.shape[1])
             return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
         inputs = inputs.to(self.model.device, self.model.dtype)
         try:
             with torch.inference_mode():
-                said = self.model.generate(
+                ids = self.model.generate(
                     **inputs,
                     max_new_tokens=asked.max_new_tokens,
                     do_sample=False,
@@ -191,13 +196,13 @@ class _Loaded:
             message = f"{asked.model} does not fit on {self.model.device} with these frames: lower "
             raise ConfigError(f"{message}max_frames, or their size in the signature") from error
         start = lengths[0] - 1
-        rows = [self._unpadded(row[start:]) for row in said]
+        rows = [self._unpadded(row[start:]) for row in ids]
         ends = self.processor.tokenizer.all_special_ids
         cut = [len(row) == asked.max_new_tokens and row[-1] not in ends for row in rows]
-        return rows, any(cut), said[0][:start]
+        return rows, any(cut), ids[0][:start]
 
     def _unpadded(self, ids: list[int]) -> list[int]:
-        """Without what follows where other rows went on."""
+        """Return a row without the padding at its end."""
         padding = self.processor.tokenizer.pad_token_id
         while ids and ids[-1] == padding:
             ids = ids[:-1]
@@ -211,12 +216,12 @@ class _Loaded:
 def _loaded(
     pretrained: Pretrained, _identity: tuple[str, ...], device: str, dtype: Precision
 ) -> _Loaded:
-    """The model, read once while it stays the same."""
+    """Load a model, once while its files stay the same."""
     transformers, torch = import_models("transformers"), import_models("torch")
     _check_precision(dtype, device)
     processor = pretrained.load(transformers.AutoProcessor)
     if not hasattr(processor, "tokenizer"):
-        message = f"{pretrained.model} is no image-text model: its processor has no tokenizer"
+        message = f"{pretrained.model} is not an image-text model: its processor has no tokenizer"
         raise ConfigError(message)
     model = pretrained.load_weights(
         transformers.AutoModelForImageTextToText, dtype=getattr(torch, dtype)
@@ -229,7 +234,7 @@ def _loaded(
 
 
 def _check_precision(dtype: Precision, device: str) -> None:
-    """Refuse what the device would only pretend to do, or not do at all."""
+    """Check that the device supports a precision natively."""
     if dtype == "float16" and device == "cpu":
         message = "dtype 'float16' is for GPUs, and this runs on the CPU; choose float32 or "
         raise ConfigError(message + "bfloat16")

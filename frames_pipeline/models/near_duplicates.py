@@ -1,12 +1,12 @@
-"""Which of many vectors to keep: none is nearly another, and every other is nearly a kept one.
+"""Find near-duplicates among vectors: kept ones differ, and every other is close to a kept one.
 
-Leader clustering (Hartigan, "Clustering Algorithms", 1975): vectors are taken in their order; one
-that is like a kept one belongs to it, any other is kept.
+Leader clustering (Hartigan, "Clustering Algorithms", 1975): vectors are processed in order. A
+vector close to a kept one belongs to it; any other is kept.
 
-    a ──0.97── b ──0.96── c      d        a, c and d are kept, b is a's: a and c are not alike
+    a ──0.97── b ──0.96── c      d        a, c and d are kept, b is a's: a and c differ
 
-What was decided of a vector stands, whatever comes after it. The search is FAISS's (Johnson, Douze,
-Jegou, "Billion-scale similarity search with GPUs", IEEE Trans. Big Data, 2019).
+A decision never depends on later vectors. The search is FAISS's (Johnson, Douze, Jegou,
+"Billion-scale similarity search with GPUs", IEEE Trans. Big Data, 2019).
 """
 
 from __future__ import annotations
@@ -23,45 +23,45 @@ from numpy.typing import NDArray
 from frames_pipeline.errors import ConfigError
 
 EXACT_UP_TO: Final = 200_000
-"""Vectors up to which each is compared with every kept one."""
+"""Number of vectors up to which each is compared with every kept one."""
 _BLOCK: Final = 1024
-"""Vectors that are searched for at once, and then compared with each other."""
+"""Vectors per search, which are then compared with each other."""
 _PROBED: Final = 32
-"""Cells that are looked into, of about four times the square root of the vectors."""
+"""Cells to search, of about four times the square root of the number of vectors."""
 _SAMPLE: Final = 500
-"""Vectors that are searched for exactly, too, to tell what the index finds."""
+"""Vectors that are also searched exactly, to measure the recall of the index."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NearDuplicates:
-    """What each of n vectors is nearly the same as."""
+    """The kept vector that each of n vectors belongs to."""
 
     kept: NDArray[np.int64]
-    """Index of the kept vector that each belongs to: its own where it is kept. Shape (n,)."""
+    """Index of the kept vector of each; its own if it is kept. Shape (n,)."""
     similarity: NDArray[np.float64]
-    """Cosine to that one, 1 where it is kept. Shape (n,)."""
+    """Cosine similarity to the kept vector; 1 if it is kept. Shape (n,)."""
     search: str
-    """How they were found: `exact`, or by an index that can miss some."""
+    """Kind of search: `exact`, or an index that can miss some."""
     recall: float
-    """Share found of those that are like an earlier kept one, from a sample; 1 if exact."""
+    """Share of the near-duplicates that were found, from a sample; 1 if exact."""
 
 
 def find_near_duplicates(
     vectors: NDArray[np.float32], *, min_similarity: float, exact_up_to: int = EXACT_UP_TO
 ) -> NearDuplicates:
-    """The vectors to keep, and which of them each of the others is nearly the same as.
+    """Return the vectors to keep, and the kept vector of each other one.
 
     Args:
-        vectors: Of unit length, or zeros, which are like nothing. Shape (n, dimensions).
-        min_similarity: The least cosine of what is nearly the same, above 0 and up to 1.
-        exact_up_to: Vectors up to which each is compared with every kept one. Beyond, an index of
-            cells (IVF) is searched.
+        vectors: Vectors of unit length, or zeros, which are similar to none. Shape (n, dimensions).
+        min_similarity: Least cosine similarity of near-duplicates, above 0 and up to 1.
+        exact_up_to: Number of vectors up to which each is compared with every kept one. Above it,
+            an index of cells (IVF) is searched.
 
     Raises:
-        ConfigError: A similarity that everything or nothing has, or FAISS is not installed.
+        ConfigError: `min_similarity` is out of range, or FAISS is not installed.
     """
     if not 0 < min_similarity <= 1:
-        message = f"min_similarity={min_similarity!r} must be above 0 and not above 1"
+        message = f"min_similarity={min_similarity!r} must be above 0 and at most 1"
         raise ConfigError(message)
     n = len(vectors)
     faiss = _import_faiss()
@@ -81,7 +81,7 @@ def find_near_duplicates(
 
 
 class _Index(Protocol):
-    """What FAISS's indexes have in common."""
+    """The common methods of FAISS's indexes."""
 
     def add(self, vectors: NDArray[np.float32], /) -> None: ...
 
@@ -91,7 +91,7 @@ class _Index(Protocol):
 
 
 Nearest = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Of each vector of a block, the index of a kept one, and the cosine to it. Shapes (block,)."""
+"""Index of a kept vector, and the cosine to it, per vector of a block. Shapes (block,)."""
 
 
 def _nearest(
@@ -100,13 +100,13 @@ def _nearest(
     vectors: NDArray[np.float32],
     block: NDArray[np.int64],
 ) -> Nearest:
-    """The best of the kept ones before a block; -1 where there is none."""
+    """Return the nearest vector kept before a block; -1 if there is none."""
     best, cosine = np.full(len(block), -1), np.full(len(block), -1.0)
     if len(leaders):
         _, hits = index.search(np.ascontiguousarray(vectors[block]), 1)
         found = np.flatnonzero(hits[:, 0] >= 0)
         best[found] = leaders[hits[found, 0]]
-        # Again in double precision, so that one at the threshold does not depend on the machine.
+        # Repeat in double precision: results at the threshold must not depend on the machine.
         pairs = vectors[block[found]].astype(np.float64), vectors[best[found]].astype(np.float64)
         cosine[found] = np.einsum("ij,ij->i", *pairs)
     return best, cosine
@@ -115,7 +115,7 @@ def _nearest(
 def _decide(
     vectors: NDArray[np.float32], block: NDArray[np.int64], earlier: Nearest, threshold: float
 ) -> Nearest:
-    """What each vector of a block belongs to: itself, one kept before it, or one of the block."""
+    """Return the vector that each one of a block belongs to: itself, or one kept before it."""
     own = vectors[block].astype(np.float64)
     among = own @ own.T
     best, cosine = earlier[0].copy(), earlier[1].copy()
@@ -126,7 +126,7 @@ def _decide(
             j = int(inside.argmax())
             if inside[j] > cosine[i]:
                 best[i], cosine[i] = block[j], inside[j]
-        # Unit vectors in single precision are not quite: one is as like itself as can be.
+        # Unit vectors in single precision are inexact: limit the similarity to 1.
         cosine[i] = min(round(float(cosine[i]), 6), 1.0)
         is_kept[i] = cosine[i] < threshold
     return np.where(is_kept, block, best), np.where(is_kept, 1.0, cosine)
@@ -150,7 +150,7 @@ def _cells(faiss: ModuleType, vectors: NDArray[np.float32]) -> tuple[_Index, str
 def _recall(
     faiss: ModuleType, vectors: NDArray[np.float32], kept: NDArray[np.int64], threshold: float
 ) -> float:
-    """Of the vectors that are like a kept one before them, the share that were found; a sample."""
+    """Return the share of near-duplicates that were found, from a sample."""
     leaders = np.flatnonzero(kept == np.arange(len(kept)))
     exact = _flat(faiss, vectors)
     exact.add(np.ascontiguousarray(vectors[leaders]))

@@ -1,7 +1,7 @@
-"""How fast an endpoint may be asked: requests and tokens in any minute, over all threads.
+"""Rate limiter for an endpoint: requests and tokens per minute, over all threads.
 
-Of the libraries there are, `aiolimiter` is for asyncio, and `pyrate-limiter` and `limits` want the
-weight of a request before it is sent; what an answer costs in tokens is known after it came.
+Why no library: `aiolimiter` is for asyncio, and `pyrate-limiter` and `limits` need the cost of a
+request before it is sent. The tokens of an answer are known only when it arrives.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ MINUTE: Final = 60.0
 
 @dataclass(slots=True)
 class Permit:
-    """A request that was let through."""
+    """A permitted request."""
 
     at: float
-    """When, on the monotonic clock."""
+    """Time of the permit, on the monotonic clock."""
     tokens: int
-    """What it cost; until that is known, what the dearest so far did."""
+    """Cost in tokens; until it is known, the highest cost so far."""
 
 
 class RateLimiter:
-    """Lets requests through one by one, each once there is room for it in the minute before."""
+    """Limits requests and tokens in a sliding window."""
 
     def __init__(
         self, requests: int | None = None, tokens: int | None = None, *, window_s: float = MINUTE
     ) -> None:
-        """Nothing was asked yet.
+        """Start with an empty window.
 
         Args:
-            requests: The most requests in any `window_s`.
-            tokens: The most tokens in any `window_s`. A request is let through while there is any
-                room, so the last one may go beyond.
-            window_s: Seconds.
+            requests: Maximum requests in any `window_s`.
+            tokens: Maximum tokens in any `window_s`. A request may start while any are left, so the
+                last one may exceed the limit.
+            window_s: Length of the window in seconds.
         """
         self._limits = requests, tokens
         self._window = window_s
@@ -47,7 +47,7 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self) -> Permit:
-        """Wait until one more request may be sent, and count it."""
+        """Wait until a request may be sent; count it and return its permit."""
         while True:
             with self._lock:
                 now = time.monotonic()
@@ -59,18 +59,18 @@ class RateLimiter:
             time.sleep(seconds)
 
     def settle(self, permit: Permit, tokens: int) -> None:
-        """Say what a request cost."""
+        """Record the cost of a request."""
         with self._lock:
             permit.tokens = tokens
             self._dearest = max(self._dearest, tokens)
 
     def hold(self, seconds: float) -> None:
-        """Let nothing through for so long: the endpoint asked for it."""
+        """Hold all requests for some seconds, as the endpoint asked."""
         with self._lock:
             self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     def _seconds_left(self, now: float) -> float:
-        """How long until there is room, as far as is known."""
+        """Return the seconds until the next request, as far as costs are known."""
         while self._permits and self._permits[0].at <= now - self._window:
             self._permits.popleft()
         requests, tokens = self._limits

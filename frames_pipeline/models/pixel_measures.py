@@ -46,7 +46,7 @@ def _measure_part(
 
 
 def _luma(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """BT.601 luma of full range, rounded. Shape (n, height, width)."""
+    """Return BT.601 luma of full range, rounded. Shape (n, height, width)."""
     red, green, blue = np.moveaxis(frames, 3, 0)
     # 256 * 255 + 128 fits into 16 bits without a sign.
     total: NDArray[np.uint16] = np.uint16(77) * red + np.uint16(150) * green + np.uint16(29) * blue
@@ -54,7 +54,10 @@ def _luma(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def _laplacian(luma: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Sum of the four neighbours less four times the pixel. Shape (n, height, width)."""
+    """Return the sum of the four neighbours minus four times the pixel.
+
+    Shape (n, height, width).
+    """
     padded = np.pad(luma, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     above, below = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
     left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
@@ -63,7 +66,10 @@ def _laplacian(luma: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _colourfulness(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Length of the spread plus 0.3 times that of the mean, on opponent colours. Shape (n,)."""
+    """Return the length of the spread plus 0.3 times that of the mean, in opponent colours.
+
+    Shape (n,).
+    """
     red, green, blue = np.moveaxis(frames.astype(np.int16), 3, 0)
     red_green, twice_yellow_blue = red - green, red + green - 2 * blue
     spread = np.sqrt(_variance(red_green) + _variance(twice_yellow_blue) / 4)
@@ -71,7 +77,10 @@ def _colourfulness(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _motion(frames: NDArray[np.uint8], part: slice) -> NDArray[np.float64]:
-    """Mean absolute difference of each frame of the part to the one before. Shape (n,)."""
+    """Return the mean absolute difference of each frame of the part to the previous one.
+
+    Shape (n,).
+    """
     previous = np.maximum(np.arange(len(frames))[part] - 1, 0)
     now, before = frames[part], frames[previous]
     difference = np.maximum(now, before) - np.minimum(now, before)
@@ -80,12 +89,12 @@ def _motion(frames: NDArray[np.uint8], part: slice) -> NDArray[np.float64]:
 
 
 def _mean(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Mean over a frame, from an exact sum. Shape (n,)."""
+    """Return the mean over a frame, from an exact sum. Shape (n,)."""
     total: NDArray[np.int64] = np.sum(values, axis=(1, 2), dtype=np.int64)
     return total / np.prod(values.shape[1:])
 
 
 def _variance(values: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Variance over a frame, from exact sums. Shape (n,)."""
+    """Return the variance over a frame, from exact sums. Shape (n,)."""
     squares = np.square(values, dtype=np.int32)
     return np.maximum(_mean(squares) - _mean(values) ** 2, 0)

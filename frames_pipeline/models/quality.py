@@ -1,4 +1,4 @@
-"""Quality: measures of frames, by which clips are kept or dropped."""
+"""Quality: measures of frames, to keep or drop clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class QualityProvider(Provider, Protocol):
     """Measures frames."""
 
     def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
-        """The measures of one clip's frames.
+        """Return the measures of one clip's frames.
 
         Args:
             frames: RGB pixels, in presentation order. Shape (n, height, width, 3).
@@ -41,13 +41,13 @@ QUALITY_PROVIDERS: Final[dict[str, type[QualityProvider] | str]] = {
 
 
 def open_quality_provider(name: str, **parameters: object) -> QualityProvider:
-    """The quality provider of that name.
+    """Return the quality provider of that name.
 
     >>> open_quality_provider("technical", black_share=0.9).parameters()["black_share"]
     0.9
 
     Raises:
-        ConfigError: There is none of that name, or it does not take these parameters.
+        ConfigError: The name is unknown, or the parameters are invalid.
     """
     return open_provider(
         "quality",

@@ -1,4 +1,4 @@
-"""Which clips are worth keeping, by what was measured of their frames. Nothing is deleted by it."""
+"""Select the clips to keep by the measures of their frames. Deletes nothing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from frames_pipeline.models import check_number
 
 
 class Decision(NamedTuple):
-    """Whether a clip is kept, and why not."""
+    """Whether to keep a clip, with the reasons against it."""
 
     keep: bool
-    """Whether nothing speaks against it."""
+    """Whether it meets all rules."""
     score: float
     """Share of the rules that it meets, 0 to 1."""
     reasons: tuple[str, ...]
-    """What speaks against it, with the number found and the one allowed."""
+    """The rules that it breaks, each with the value found and the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Bounds of means over a clip's frames; `None` asks for nothing.
+    """Bounds on means over a clip's frames; `None` sets no bound.
 
     >>> Selection(min_sharpness=50).decide({"sharpness": 12.3, "black_share": 0.0}).reasons
     ('sharpness 12.3 is below 50',)
@@ -31,24 +31,26 @@ class Selection:
     max_black_share: float | None = 0.5
     """Share of black frames, 0 to 1."""
     max_duplicate_share: float | None = 0.9
-    """Share of frames that repeat the one before, 0 to 1: a frozen clip has all but the first."""
+    """Share of frames that repeat the previous one, 0 to 1. In a frozen clip all but the first
+    do."""
     min_sharpness: float | None = None
-    """Mean variance of the Laplacian: it depends on the frame size and the material."""
+    """Mean variance of the Laplacian. It depends on frame size and material."""
     min_exposure: float | None = None
     """Mean luma, 0 to 1."""
     max_exposure: float | None = None
     """Mean luma, 0 to 1."""
     min_motion: float | None = None
-    """Mean absolute difference of frames that follow each other, 0 to 1."""
+    """Mean absolute difference between consecutive frames, 0 to 1."""
     max_motion: float | None = None
-    """The same: above it, cuts or noise."""
+    """Mean absolute difference between consecutive frames, 0 to 1. Higher values come from cuts or
+    noise."""
     min_colourfulness: float | None = None
     """Hasler and Suesstrunk's M3."""
     min_aesthetic: float | None = None
-    """What a model thinks of the frames, as it counts; a clip that none was asked of passes."""
+    """Mean score of a model, on its own scale. A clip without a score passes."""
 
     def __post_init__(self) -> None:
-        """Refuse bounds that nothing can meet."""
+        """Check that every bound is in its range."""
         for name, bound in asdict(self).items():
             if bound is not None:
                 shares = "share" in name or "exposure" in name or "motion" in name
@@ -56,15 +58,15 @@ class Selection:
                 check_number(name, bound, smallest=least, largest=1 if shares else 1e9)
 
     def parameters(self) -> dict[str, Any]:
-        """Every bound: what identifies the decisions."""
+        """Return every bound: the identity of the decisions."""
         return asdict(self)
 
     def decide(self, measures: Mapping[str, float]) -> Decision:
-        """The decision on a clip.
+        """Return the decision on a clip.
 
         Args:
-            measures: Means over its frames, by the names that the catalog has; those that are not
-                there speak neither for it nor against it.
+            measures: Means over its frames, by their names in the catalog. Missing measures are
+                ignored.
         """
         bounds = {name: bound for name, bound in asdict(self).items() if bound is not None}
         reasons = []

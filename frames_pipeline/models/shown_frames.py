@@ -1,4 +1,4 @@
-"""The frames of a clip that a captioning model is shown."""
+"""Select the frames of a clip for a captioning model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from frames_pipeline.sampling import spread
 
 
 def shown_frames(clip: FrameBatch, max_frames: int) -> NDArray[np.intp]:
-    """Indices of the frames to show a model: up to `max_frames`, spread evenly.
+    """Return the indices of up to `max_frames` frames for a model, spread evenly.
 
-    A frame that the clip repeats counts once, and damaged frames only if all are.
+    Repeated frames count once. Damaged frames are used only if all are damaged.
 
     Raises:
         NoFramesError: The clip has no frames.

@@ -1,4 +1,4 @@
-"""What can be measured of a frame's pixels. No model, no opinion, no NaN."""
+"""Technical measures of a frame's pixels, without a model. Values are never NaN."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class FrameQuality:
     """Measures of n frames, in the order of the frames."""
 
     sharpness: NDArray[np.float64]
-    """Variance of the Laplacian of luma, in squared levels of 255; it depends on the frame size,
-    so compare frames of one signature. Shape (n,)."""
+    """Variance of the Laplacian of luma, in squared levels of 255. It depends on the frame size, so
+    compare only frames of one signature. Shape (n,)."""
     exposure: NDArray[np.float64]
     """Mean luma, 0 to 1. Shape (n,)."""
     clipped_dark: NDArray[np.float64]
@@ -35,24 +35,24 @@ class FrameQuality:
     black: NDArray[np.bool_]
     """Whether the frame counts as black. Shape (n,)."""
     motion: NDArray[np.float64]
-    """Mean absolute difference to the previous frame given, 0 to 1; 0 for the first. It grows
-    with the time between frames, so compare frames of one signature. Shape (n,)."""
+    """Mean absolute difference to the previous given frame, 0 to 1; 0 for the first. It grows with
+    the time between frames, so compare only frames of one signature. Shape (n,)."""
     duplicate: NDArray[np.bool_]
-    """Whether the frame repeats the previous one given; never the first. Shape (n,)."""
+    """Whether the frame repeats the previous given one; never the first. Shape (n,)."""
     aesthetic: NDArray[np.float64] | None = None
-    """What a model thinks of it, as it counts; `None` where none was asked. Shape (n,)."""
+    """Score of a model, on its own scale; `None` without a model. Shape (n,)."""
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self.sharpness)
 
     def columns(self) -> dict[str, list[Any]]:
-        """What was measured, by name: a plain value per frame."""
+        """Return the measures by name, one plain value per frame."""
         measured = {measure.name: getattr(self, measure.name) for measure in fields(self)}
         return {name: values.tolist() for name, values in measured.items() if values is not None}
 
     def rows(self) -> list[dict[str, float | bool]]:
-        """One dict of plain values per frame."""
+        """Return one dict of plain values per frame."""
         columns = self.columns()
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -69,36 +69,37 @@ class TechnicalQuality:
       on the full range of RGB that is (32 - 16) * 255 / 219 = 18.6.
     - Repeats: mean absolute difference, with the threshold of FFmpeg's `freezedetect` (-60 dB).
 
-    Luma is BT.601, rounded to whole levels; sums are exact, so answers are the same everywhere.
+    Luma is BT.601, rounded to whole levels. Sums are exact, so results are the same on all
+    machines.
     """
 
     name: ClassVar[str] = "technical"
     revision: ClassVar[int] = 1
 
     dark_level: int = 5
-    """Luma, 0 to 255, up to which a pixel is clipped to dark."""
+    """Luma, 0 to 255, up to which a pixel counts as clipped dark."""
     bright_level: int = 250
-    """Luma, 0 to 255, from which a pixel is clipped to bright."""
+    """Luma, 0 to 255, from which a pixel counts as clipped bright."""
     black_level: int = 19
-    """Luma, 0 to 255, below which a pixel is black."""
+    """Luma, 0 to 255, below which a pixel counts as black."""
     black_share: float = 0.98
-    """Share of black pixels, 0 to 1, from which a frame is black."""
+    """Share of black pixels, 0 to 1, from which a frame counts as black."""
     duplicate_threshold: float = 0.001
     """Mean absolute difference, 0 to 1, up to which a frame repeats the previous one."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that nothing can meet."""
+        """Check that every threshold is in its range."""
         for name in ("dark_level", "bright_level", "black_level"):
             check_whole(name, getattr(self, name), smallest=0, largest=255)
         for name in ("black_share", "duplicate_threshold"):
             check_number(name, getattr(self, name), smallest=0, largest=1)
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision and every threshold."""
+        """Return name, revision and every threshold."""
         return {"name": self.name, "revision": self.revision, **asdict(self)}
 
     def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
-        """The measures of one clip's frames."""
+        """Return the measures of one clip's frames."""
         from frames_pipeline.models.pixel_measures import measured  # noqa: PLC0415
 
         check_frames(frames)

@@ -1,7 +1,7 @@
-"""Embeddings by the vision towers of CLIP, SigLIP and DINO, as the Hugging Face hub has them.
+"""Embeddings from the vision towers of CLIP, SigLIP and DINO of the Hugging Face hub.
 
-torch and transformers come with the extra `models`, and are imported when frames are embedded:
-whoever only names a provider, as a code location does when it loads, needs neither.
+torch and transformers belong to the extra `models` and are imported when frames are embedded.
+Loading a code location that only names a provider needs neither.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ TOWERS: Final[Mapping[str, tuple[str, str]]] = {
     "dinov2_with_registers": ("Dinov2WithRegistersModel", "pooler_output"),
     "dinov3_vit": ("DINOv3ViTModel", "pooler_output"),
 }
-"""What is loaded of each kind of model, and which of its outputs is the embedding: for CLIP and
-SigLIP the one that texts are compared with, for DINO the class token."""
+"""Class and output of the embedding, by kind of model: for CLIP and SigLIP the output that is
+compared with texts, for DINO the class token."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisionTower:
-    """A vision tower; vectors are scaled to unit length.
+    """A vision tower. Its vectors are scaled to unit length.
 
-    Frames go through the model's own image processor, which resizes and crops what is not of its
-    size: give it frames of a signature that has that size (preset `clip`), and it changes nothing
-    but the range of values. It is the one that needs Pillow alone, whatever is installed.
+    Frames go through the model's own image processor, which resizes and crops frames of another
+    size. With a signature of the model's size (preset `clip`), it changes only the range of values.
+    The processor is always the one that needs only Pillow.
 
-    A frame's vector may differ in the last bits with the other frames of its batch, the number of
+    A frame's vector may differ in its last bits with the other frames of its batch, the number of
     threads and the device, as matrix products do.
     """
 
@@ -54,18 +54,18 @@ class VisionTower:
     revision: ClassVar[int] = 1
 
     model: str
-    """Id on the hub, `openai/clip-vit-base-patch32`, or the path of a folder."""
+    """Id on the hub, such as `openai/clip-vit-base-patch32`, or the path of a folder."""
     model_revision: str | None = None
-    """The commit on the hub, 40 hex digits; none for a folder, which is known by its bytes."""
+    """Commit on the hub, 40 hex digits; `None` for a folder, which is identified by its bytes."""
     dtype: Precision = "float32"
-    """Precision of weights and of what is reckoned with them; `float16` on a GPU alone."""
+    """Precision of weights and computation; `float16` needs a GPU."""
     device: Device = "auto"
-    """`cpu`, `cuda`, or `auto`: a GPU where torch finds one."""
+    """`cpu`, `cuda`, or `auto`: a GPU if torch finds one."""
     batch_size: int = 32
-    """Frames that go through the model at once."""
+    """Frames per forward pass."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not one certain model; nothing is loaded yet."""
+        """Check every parameter without loading the model."""
         check_whole("batch_size", self.batch_size, smallest=1)
         check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
@@ -76,24 +76,24 @@ class VisionTower:
 
     @property
     def dimensions(self) -> int:
-        """Length of its vectors; loads the model."""
+        """Number of dimensions of the vectors; loads the model."""
         return self._load().dimensions
 
     @property
     def device_name(self) -> str:
-        """Where it runs; loads the model."""
+        """Name of the device; loads the model."""
         return self._load().device_name
 
     def parameters(self) -> dict[str, Any]:
-        """Name, revision, which weights and in which precision; not where and how many at once."""
-        which = self._pretrained().identity()
-        return {"name": self.name, "revision": self.revision, **which, "dtype": self.dtype}
+        """Return name, revision, weights and precision. Device and batch size are left out."""
+        weights = self._pretrained().identity()
+        return {"name": self.name, "revision": self.revision, **weights, "dtype": self.dtype}
 
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One unit vector per frame.
+        """Return one unit vector per frame.
 
         Raises:
-            ConfigError: The model cannot be loaded, or its numbers overflow in this precision.
+            ConfigError: The model cannot be loaded, or its values overflow in this precision.
             TransientError: The hub does not answer.
         """
         check_frames(frames)
@@ -122,7 +122,7 @@ class VisionTower:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """A model that is ready."""
+    """A loaded model."""
 
     processor: Any
     tower: torch.nn.Module
@@ -137,7 +137,7 @@ class _Loaded:
         return str(cuda.get_device_name()) if self.device == "cuda" else self.device
 
     def forward(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The output for each frame. Shape (n, dimensions)."""
+        """Return the output for each frame. Shape (n, dimensions)."""
         torch = import_models("torch")
         inputs = self.processor(
             images=list(frames), return_tensors="pt", input_data_format="channels_last"
@@ -155,7 +155,7 @@ def _loaded(
     """Load a model, once per process while its files stay the same.
 
     Raises:
-        ConfigError: It is no vision tower that is known here, or lacks weights.
+        ConfigError: It is not a supported vision tower, or lacks weights.
     """
     torch, transformers = import_models("torch"), import_models("transformers")
     if dtype == "float16" and device == "cpu":
@@ -163,7 +163,9 @@ def _loaded(
         raise ConfigError(message)
     kind = pretrained.load(transformers.AutoConfig).model_type
     if kind not in TOWERS:
-        message = f"{pretrained.model} is a {kind!r}, no vision tower that is known here; choose "
+        message = (
+            f"{pretrained.model} is a {kind!r}, which is not a supported vision tower; choose "
+        )
         message += (
             f"one of {', '.join(sorted(TOWERS))}, or write a provider (docs/guides/own-models.md)"
         )

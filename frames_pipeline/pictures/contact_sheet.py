@@ -1,4 +1,4 @@
-"""Contact sheets: one small JPEG that shows what the frames are.
+"""Contact sheets: thumbnails of frames in one small JPEG.
 
 ┌──────────────────────────────────────┐
 │ title                           note │
@@ -45,19 +45,19 @@ class Tile:
     frame: NDArray[np.uint8]
     """RGB pixels. Shape (height, width, 3)."""
     label: str
-    """What it is of, such as its clip."""
+    """Name below the picture, such as the clip's."""
     time: str = ""
-    """When it is shown, for people."""
+    """Presentation time, as text for people."""
     corrupt: bool = False
-    """Whether damage may have touched it."""
+    """Whether the frame may be damaged."""
 
     @classmethod
     def unreadable(cls, label: str) -> Tile:
-        """An empty tile, marked as damaged, for a frame that cannot be read."""
+        """Return an empty tile, marked as damaged, for an unreadable frame."""
         return cls(np.zeros((9, 16, 3), np.uint8), label, time="unreadable", corrupt=True)
 
     def __post_init__(self) -> None:
-        """Refuse what is not a picture."""
+        """Check type and shape of the frame."""
         frame = self.frame
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             message = f"a tile's frame must be uint8 (height, width, 3), not {frame.dtype} "
@@ -67,13 +67,12 @@ class Tile:
 def contact_sheet(
     tiles: Sequence[Tile], *, title: str, width: int = 960, max_bytes: int = 200_000
 ) -> bytes:
-    """A JPEG of the tiles in a grid, with their labels, never larger than `max_bytes`.
+    """Return a JPEG of at most `max_bytes` with labelled tiles in a grid.
 
-    To stay within, first the quality is lowered and then the size; the sheet then says so at its
-    top right.
+    If needed, the quality is lowered first and then the size, with a note at the top right.
 
     Raises:
-        ConfigError: The tiles are too many to show, or `max_bytes` too few.
+        ConfigError: There are too many tiles, or `max_bytes` is too small.
     """
     _check_size(len(tiles), width=width)
     full = _Layout.of(tiles, width)
@@ -99,12 +98,12 @@ def sheet_of(
     width: int = 960,
     max_bytes: int = 200_000,
 ) -> bytes:
-    """A contact sheet of clips by name, with up to `max_tiles` frames spread evenly over them.
+    """Return a contact sheet of clips, with up to `max_tiles` frames spread evenly over them.
 
-    A clip that is `None` cannot be read: it has one empty tile that says so.
+    A clip that is `None` gets one tile marked as unreadable.
     """
     if max_tiles < 1:
-        message = f"max_tiles={max_tiles} must be 1 or above"
+        message = f"max_tiles={max_tiles} must be 1 or more"
         raise ConfigError(message)
     names = [name for name, clip in clips.items() if clip is None or len(clip)]
     names = [names[index] for index in spread(len(names), min(len(names), max_tiles))]
@@ -116,7 +115,7 @@ def sheet_of(
 
 
 def as_markdown(picture: bytes, *, kind: str = "jpeg") -> str:
-    """An image that carries its own bytes, for metadata that is shown as Markdown.
+    """Return a Markdown image with embedded bytes, for Dagster metadata.
 
     >>> as_markdown(b"...")
     '![contact sheet](data:image/jpeg;base64,Li4u)'
@@ -129,7 +128,7 @@ _MAX_WIDTH: Final = 2048
 _MAX_TILES: Final = 400
 _MAX_COLUMNS: Final = 8
 _SHAPE: Final = 0.68
-"""Height to width that the choice of columns comes close to."""
+"""Aspect, height to width, that the choice of columns aims at."""
 
 _QUALITIES: Final = (90, 80, 70, 60, 50)
 _SHRINK: Final = 0.8
@@ -148,7 +147,7 @@ _LEADING: Final = 1.4
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where everything is on a sheet, in pixels."""
+    """Positions and sizes on a sheet, in pixels."""
 
     width: int
     columns: int
@@ -160,7 +159,7 @@ class _Layout:
 
     @classmethod
     def of(cls, tiles: Sequence[Tile], width: int) -> _Layout:
-        """The layout of that width whose shape is the most pleasing."""
+        """Return the best layout of that width."""
         count = max(1, len(tiles))
         lines = any(tile.time or tile.corrupt for tile in tiles) + any(tile.label for tile in tiles)
         aspects = [tile.frame.shape[1] / tile.frame.shape[0] for tile in tiles] or [1.0]
@@ -170,10 +169,10 @@ class _Layout:
             free = width - 2 * _scaled(_MARGIN, width) - (columns - 1) * _scaled(_GAP, width)
             cell = max(1, free // columns), max(1, round(free / columns / aspect))
             choices.append(cls(width, columns, rows=-(-count // columns), cell=cell, lines=lines))
-        return min(choices, key=lambda layout: layout.unease(count))
+        return min(choices, key=lambda layout: layout.penalty(count))
 
     def scaled(self, length: int) -> int:
-        """A length of the design on this sheet."""
+        """Return a design length in pixels of this sheet."""
         return _scaled(length, self.width)
 
     @property
@@ -193,17 +192,17 @@ class _Layout:
 
     @property
     def top(self) -> int:
-        """Where the first row of tiles starts."""
+        """Top of the first row of tiles."""
         return self.scaled(_MARGIN) + round(self.title.size * _LEADING) + self.scaled(_GAP)
 
     @property
     def pitch(self) -> int:
-        """From the top of one row of tiles to that of the next."""
+        """Distance between the tops of two rows of tiles."""
         caption = self.lines * self.line + self.scaled(_GAP) // 2
         return self.cell[1] + caption + self.scaled(_GAP)
 
-    def unease(self, count: int) -> float:
-        """How far it is from a sheet of good shape without empty cells."""
+    def penalty(self, count: int) -> float:
+        """Return the distance from an ideal sheet: good shape, no empty cells."""
         empty = 1 - count / (self.columns * self.rows)
         return abs(self.height / self.width - _SHAPE) + empty
 
@@ -213,7 +212,7 @@ class _Layout:
         return self.top + self.rows * self.pitch - self.scaled(_GAP) + self.scaled(_MARGIN)
 
     def place(self, index: int) -> tuple[int, int]:
-        """Left and top of a tile's cell."""
+        """Return left and top of a tile's cell."""
         row, column = divmod(index, self.columns)
         margin, gap = self.scaled(_MARGIN), self.scaled(_GAP)
         left = margin + round(column * (self.width - 2 * margin + gap) / self.columns)
@@ -234,7 +233,7 @@ def _check_size(count: int, *, width: int) -> None:
 
 
 def _attempts(width: int) -> Iterator[tuple[int, int]]:
-    """Widths and JPEG qualities to try, best first.
+    """Yield widths and JPEG qualities to try, best first.
 
     >>> list(_attempts(200))
     [(200, 90), (200, 80), (200, 70), (200, 60), (200, 50), (160, 50)]
@@ -252,7 +251,7 @@ def _drawn(
     title: str,
     note: str,
 ) -> Image.Image:
-    """The sheet."""
+    """Draw the sheet."""
     sheet = Image.new("RGB", (layout.width, layout.height), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     _draw_header(pen, layout=layout, title=title, note=note)
@@ -278,7 +277,7 @@ def _draw_header(pen: ImageDraw.ImageDraw, *, layout: _Layout, title: str, note:
 
 
 def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: int) -> None:
-    """A red frame just around the cell, so that it hides no pixel."""
+    """Draw a red frame around the cell; it hides no pixel."""
     border = layout.scaled(_BORDER)
     right, bottom = left + layout.cell[0] - 1, top + layout.cell[1] - 1
     box = (left - border, top - border, right + border, bottom + border)
@@ -288,7 +287,7 @@ def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: i
 def _draw_caption(
     pen: ImageDraw.ImageDraw, tile: Tile, *, layout: _Layout, left: int, top: int
 ) -> None:
-    """The time, then the label, below the cell."""
+    """Draw the time, then the label, below the cell."""
     lines = [(text, fill) for text, fill in (_time_line(tile, layout), (tile.label, DIM)) if text]
     first = top + layout.cell[1] + layout.scaled(_GAP) // 2
     for number, (text, fill) in enumerate(lines):
@@ -297,7 +296,7 @@ def _draw_caption(
 
 
 def _time_line(tile: Tile, layout: _Layout) -> tuple[str, str]:
-    """A tile's time and its colour, with a word where it is damaged and the word fits."""
+    """Return a tile's time and its colour, with `damaged` after it if that applies and fits."""
     if not tile.corrupt:
         return tile.time, BRIGHT
     damaged = f"{tile.time} damaged".strip()
@@ -306,14 +305,14 @@ def _time_line(tile: Tile, layout: _Layout) -> tuple[str, str]:
 
 
 def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
-    """The picture as large as the cell lets it be, in its own aspect."""
+    """Scale the picture to fit the cell, keeping its aspect."""
     scale = min(cell[0] / picture.width, cell[1] / picture.height)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _letterboxed(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
-    """The picture in the middle of a dark cell."""
+    """Centre the picture in a dark cell."""
     box = Image.new("RGB", cell, CELL)
     fitted = _fitted(picture, cell)
     box.paste(fitted, ((cell[0] - fitted.width) // 2, (cell[1] - fitted.height) // 2))
@@ -327,7 +326,7 @@ def _encoded(sheet: Image.Image, *, quality: int) -> bytes:
 
 
 def _tiles(clip: FrameBatch | None, name: str, *, count: int) -> list[Tile]:
-    """Tiles of up to `count` frames of a clip, spread evenly, with the name of its file."""
+    """Return tiles of up to `count` frames spread evenly over a clip, with the name of its file."""
     file = name.rpartition("/")[2]
     label = file.rpartition("#")[0] or file
     if clip is None:

@@ -1,4 +1,4 @@
-"""Type, colours and clock times of the pictures that are made for people."""
+"""Font, colours and clock times for pictures."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DAMAGE: Final = "#ff4d4f"
 
 
 _GLYPHS: Final = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("·…")
-"""What the font that comes with Pillow can draw."""
+"""Characters of Pillow's built-in font."""
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that comes with Pillow."""
+    """Return Pillow's built-in font."""
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
 
 def elided(text: str, font: ImageFont.FreeTypeFont, *, width: float) -> str:
-    """The text, with an ellipsis for its middle where it is too long."""
+    """Return the text, with an ellipsis in its middle if it is too long."""
     text = _drawable(text)
     if font.getlength(text) <= width:
         return text
@@ -40,7 +40,7 @@ def elided(text: str, font: ImageFont.FreeTypeFont, *, width: float) -> str:
 
 
 def _drawable(text: str) -> str:
-    """The text in the characters that the font has: accents dropped, `?` for the rest.
+    """Return the text in the font's characters: accents dropped, `?` for others.
 
     >>> _drawable("Café · 日本.mp4")
     'Cafe · ??.mp4'
@@ -50,7 +50,7 @@ def _drawable(text: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A time for people.
+    """Return a time as text for people.
 
     >>> clock(83.456), clock(3600.004), clock(-0.5)
     ('1:23.46', '1:00:00.00', '-0:00.50')

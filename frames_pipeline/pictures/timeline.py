@@ -1,4 +1,4 @@
-"""Timelines: one small picture that shows when the frames of clips are.
+"""Timelines: the times of clips' frames in one small picture.
 
 ┌──────────────────────────────────────────────┐
 │ title                                  note  │
@@ -23,9 +23,9 @@ _TITLE: Final = 20
 _TEXT: Final = 13
 _LANE: Final = 30
 _NAME: Final = 0.28
-"""Part of the width that names take."""
+"""Share of the width for names."""
 _NOTE: Final = 110
-"""Pixels at the end of a lane for what is missing."""
+"""Width at the end of a lane for the count of missing frames, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +33,27 @@ class Lane:
     """The frames of one clip."""
 
     name: str
-    """The clip."""
+    """Name of the clip."""
     start: float
-    """Seconds at which it starts, on its video's clock."""
+    """Start in seconds, on its video's clock."""
     duration: float
     """Its length in seconds."""
     times: Sequence[float]
     """Presentation times of its frames, in seconds on the same clock."""
     corrupt: Sequence[bool]
-    """Whether damage may have touched each."""
+    """Whether each frame may be damaged."""
     missing: int = 0
-    """Wanted frames that did not decode."""
+    """Number of selected frames that did not decode."""
 
 
 def timeline(lanes: Sequence[Lane], *, title: str, note: str = "", width: int = 960) -> bytes:
-    """A PNG with a line for each clip, from its start, and a tick for each of its frames.
+    """Return a PNG with one line per clip, from its start, and a tick per frame.
 
     Args:
-        lanes: The clips, from the top.
-        title: What they are of.
-        note: Something more, at the top right.
-        width: Pixels.
+        lanes: The clips, from top to bottom.
+        title: Text at the top left.
+        note: Text at the top right.
+        width: Width in pixels.
     """
     top = _MARGIN + 2 * _TITLE
     height = top + _LANE * max(1, len(lanes)) + _MARGIN
@@ -82,7 +82,7 @@ def _draw_header(pen: ImageDraw.ImageDraw, title: str, note: str, *, width: int)
 
 
 def _draw_lane(pen: ImageDraw.ImageDraw, lane: Lane, *, y: int, left: int, scale: float) -> None:
-    """The name, the span from the left edge on, and its frames."""
+    """Draw the name, the span from the left edge on, and its frames."""
     label = font(_TEXT)
     name = elided(f"{lane.name} · {clock(lane.start)}", label, width=left - _MARGIN - 12)
     pen.text((_MARGIN, y), name, fill=DIM, font=label, anchor="lm")

@@ -6,7 +6,7 @@
 
     mark_near_duplicates                             over the clips of all batches
 
-Dagster's assets call them, one each; so does anyone who wants the same without Dagster.
+Each Dagster asset calls one of them. You can also call them without Dagster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work on several things at once, where each waits for somebody else."""
+"""Run calls that wait for a service in a bounded number of threads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ R = TypeVar("R")
 
 
 def results(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """What the work makes of each item, as it is done, in threads if `at_once` is above 1.
+    """Yield the result of each item as soon as it is done; use threads if `at_once` is above 1.
 
-    An item is taken when there is a thread for it, so no more than `at_once` are in memory. After
-    an error, of the work or of the items, none is begun any more; what comes of those that were is
-    given before it is raised.
+    An item is taken when a thread is free, so at most `at_once` items are in memory. After an error
+    of the work or of the items no further item starts. The results of running items are yielded
+    before the error is raised.
     """
     if at_once == 1:
         yield from map(work, items)
@@ -39,7 +39,7 @@ def results(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterato
 
 
 def _good(futures: Iterable[Future[R]], errors: list[Exception]) -> Iterator[R]:
-    """Results; errors go to the list."""
+    """Yield results; append errors to the list."""
     for future in futures:
         try:
             yield future.result()

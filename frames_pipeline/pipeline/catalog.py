@@ -1,4 +1,4 @@
-"""The catalog: one row per clip of a batch, with what is known of it and where it is.
+"""The catalog: one row per clip of a batch, with its facts and the paths of its frames.
 
 CatalogRow │ embeddings │ quality │ DecisionRow │ captions │ …      a part per kind, side by side
 """
@@ -31,7 +31,7 @@ _WORST_FIRST: Final = ("failed", "partial", "skipped", "ok")
 
 
 def catalog_schema() -> pa.Schema:
-    """Return the columns of the catalog, those of all kinds of derived tables included."""
+    """Return the columns of the catalog, including columns of all kinds of derived tables."""
     return pa.schema([column for part in catalog_rows() for column in part.schema()])
 
 

@@ -1,6 +1,6 @@
-"""What a change would cost: a dry run of an extraction, and of what is made from its frames.
+"""Dry runs: estimate the work of an extraction, and of the tables made from its frames.
 
-It is told from tables alone: no video is opened, and no model is loaded unless it is measured.
+A dry run reads only stored tables. It opens no video, and loads a model only to measure its time.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import ClipRow, OutcomeRow, present
 
 _COMPRESSION: Final = 0.6
-"""Stored bytes of a raw one, where the batch has no frames to tell it from: natural video."""
+"""Stored bytes per raw byte for batches without frames; measured on natural video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is to be done for one step of a batch. What was done before tells it."""
+    """Estimate of the remaining work for one step of a batch, from earlier runs."""
 
     batch: str
     """Key of the batch."""
     step: str
     """`frames`, or the name of a kind of derived table: `embeddings`, `quality`, `captions`."""
     name: str
-    """What the rows are called, where a batch has several tables of them."""
+    """Name of the definition, if the batch has several tables of this kind."""
     signature: str
     """Key of the signature."""
     clips: int
     """Clips of the batch."""
     to_do: tuple[str, ...]
-    """Clips that are not committed from the bytes that their videos had at the last look; or whose
-    rows do not stand. Rows of a clip that is extracted again do, if its pixels stay the same."""
+    """Clips to do: not committed from the bytes that their videos had at the last scan, or with
+    outdated rows. Rows stay valid if a clip is extracted again with the same pixels."""
     frames: int
-    """About how many frames they will give, or are read."""
+    """Approximate number of frames to extract, or to read."""
     bytes: int
-    """About how many bytes those take in the store."""
+    """Approximate bytes of these frames in the store."""
     cpu_seconds: float | None
-    """About how long a core works on them; `None` where nothing tells it. Signatures that are
-    extracted together share what is said of their frames."""
+    """Approximate seconds of one core; `None` if unknown. Signatures that are extracted together
+    share this time."""
 
 
 @old_parameters(places="workspace")
 def estimate_changes(
     batch: str, signatures: Iterable[FrameExtractionSignature], workspace: Workspace
 ) -> list[Estimate]:
-    """What an extraction of a batch would do, if it were asked for these signatures now.
+    """Return the work that an extraction of a batch would do now, per signature.
 
     Args:
-        batch: A batch whose clips are cut.
-        signatures: What would be asked for.
-        workspace: Where tables and frames are.
+        batch: A batch with clips.
+        signatures: Signatures to extract.
+        workspace: Workspace of the batch.
     """
     cut = workspace.read(ClipRow, batch)
     before = _before(batch, cut, workspace)
@@ -99,17 +99,17 @@ def estimate_rows(
     name: str = "",
     ask: Callable[[FrameBatch], object] | None = None,
 ) -> Estimate:
-    """What a provider would be asked for, if it were to make a table's rows now.
+    """Return the work that a provider would do now to make a table's rows.
 
     Args:
-        batch: A batch whose clips are cut.
-        signature: Whose frames the rows are made from, extracted or not.
-        workspace: Where tables and frames are.
+        batch: A batch with clips.
+        signature: Signature of the rows' frames, extracted or not.
+        workspace: Workspace of the batch.
         step: Name of a kind of derived table: `embeddings`, `quality`, `captions`.
-        provider: What would make the rows.
-        name: What the rows are called, where a batch has several tables of them.
-        ask: Has the provider do a clip, to be timed on one that is to be done: twice, since the
-            first time loads its model. `None`: it stays unknown how long the rows take.
+        provider: The provider of the rows.
+        name: Name of the definition, if the batch has several tables of this kind.
+        ask: Runs the provider on a clip, to measure its time. It runs twice on a clip to do, since
+            the first call loads the model. `None`: the time stays unknown.
     """
     cut = workspace.read(ClipRow, batch)
     lacking = {clip.clip_id for clip in clips_to_extract(batch, signature, workspace)}
@@ -147,7 +147,7 @@ def estimate_rows(
 
 
 def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float:
-    """Processor seconds, of all threads, that the second time takes."""
+    """Return the processor seconds, of all threads, of the second call."""
     ask(clip)
     start = time.process_time()
     ask(clip)
@@ -156,12 +156,12 @@ def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What extractions of the batch took."""
+    """Cost of earlier extractions of the batch."""
 
     compression: float
-    """Stored bytes of a raw one."""
+    """Stored bytes per raw byte."""
     cost: float | None
-    """Seconds of a core for a second of video, at the signature that took longest."""
+    """Core seconds per second of video, for the slowest signature."""
 
 
 def _before(batch: str, cut: Iterable[ClipRow], workspace: Workspace) -> _Before:
@@ -187,7 +187,7 @@ def _before(batch: str, cut: Iterable[ClipRow], workspace: Workspace) -> _Before
 def _amount(
     signature: FrameExtractionSignature, clip: ClipRow, before: _Before
 ) -> tuple[int, float]:
-    """Frames that a clip gives, and bytes that they take in the store."""
+    """Return the frames of a clip, and their bytes in the store."""
     frames = estimated_frames(signature, Fraction(_seconds(clip)))
     return frames, frames * _frame_bytes(signature, clip) * before.compression
 

@@ -1,4 +1,4 @@
-"""Notes of where the frames of some bytes are: a renamed or copied file is not decoded again.
+"""Notes with the location of frames by content, so that renamed files are not decoded again.
 
     {root}/origins/{first two digits}/{SHA-256 of the fingerprint}.json     batch and video
 
@@ -27,31 +27,31 @@ from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
 
 _OF_BYTES: Final = re.compile(r"sha256:[0-9a-f]{64}|etag:[0-9a-f]{32}(-\d+)?-\d+")
-"""Fingerprints that two files share only if their bytes are the same: hashes, and the ETags that
-are made of hashes. Some stores make theirs of sizes and times."""
+"""Fingerprints that are equal only for equal bytes: hashes, and ETags made from hashes. Some stores
+make ETags from sizes and times."""
 _NOTE: Final = {"batch": str, "video_key": str}
 """Members of a note, and their types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where frames of some bytes were committed first."""
+    """Location of the first commit of frames from some bytes."""
 
     batch: str
-    """The batch."""
+    """Key of the batch."""
     video_key: str
-    """The video's name there."""
+    """Key of the video in that batch."""
 
 
 class ContentIndex:
     """The notes under a store's root."""
 
     def __init__(self, objects: Objects) -> None:
-        """Take the root's objects."""
+        """Keep the root's objects."""
         self._objects = objects
 
     def find(self, fingerprint: str) -> Origin | None:
-        """Where frames of these bytes were committed first, or `None`."""
+        """Return the location of frames of these bytes; `None` without a note."""
         if not _OF_BYTES.fullmatch(fingerprint):
             return None
         try:
@@ -60,7 +60,7 @@ class ContentIndex:
             return None
 
     def note(self, fingerprint: str, origin: Origin) -> None:
-        """Say where frames of these bytes are, in place of whatever was said."""
+        """Write the location of frames of these bytes, replacing an earlier note."""
         if _OF_BYTES.fullmatch(fingerprint):
             document = {"batch": origin.batch, "video_key": origin.video_key}
             data = json.dumps(document, separators=(",", ":")).encode()
@@ -68,10 +68,10 @@ class ContentIndex:
 
 
 def parse_note(data: bytes) -> Origin:
-    """The origin that a note is of.
+    """Return the origin in a note.
 
     Raises:
-        ValueError: It is no note, or not as it was written; so say others of `UNREADABLE`.
+        ValueError: The note is damaged. Other errors of `UNREADABLE` mean the same.
     """
     found = checked_document(data, before={"": _NOTE})
     check_members(found, _NOTE)
@@ -87,7 +87,7 @@ def copied_frames(
     fingerprint: str,
     suspects: Collection[str] = (),
 ) -> FrameBatch | None:
-    """The frames of the same clip of the same bytes, or `None` where they are not all there.
+    """Return the stored frames of the same clip of the same bytes; `None` if any are missing.
 
     Frames of a suspect family are not copied.
     """

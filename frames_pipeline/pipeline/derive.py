@@ -1,6 +1,6 @@
-"""From frames to rows: embeddings, quality measures, captions, each row saying which frames.
+"""From frames to rows: embeddings, quality measures and captions, with a reference to the frames.
 
-A clip whose frames are the same as last time, for a provider that is the same, keeps its rows.
+A clip keeps its rows if its frames and the provider are the same as last time.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from frames_pipeline.store import ClipCommit, Manifest
 from frames_pipeline.tables import FrameRef, TableInfo, rows_by_clip
 
 PUBLISH_EVERY_S: Final = 30.0
-"""Seconds after which captions that were made are published, while others are not yet."""
+"""Seconds after which finished captions are published, while others are still running."""
 
 GIVE_UP_AFTER: Final = 8
-"""Clips in a row without an answer after which the others are not asked about."""
+"""Clips in a row without an answer after which the run gives up."""
 
 
 def derive_batch(
@@ -59,26 +59,26 @@ def derive_batch(
 ) -> DerivedReport:
     """Make the rows of a batch for one kind of derived table, and publish them.
 
-    The provider is given as many clips at once as its concurrency says. Rows that were made stay:
-    they are published in between, and before an error is raised. If the kind has rows for failed
-    clips, a clip without an answer is tried again by the next run, and after too many such clips in
-    a row the remaining clips are left for it as well.
+    The provider gets as many clips at once as its concurrency allows. Finished rows are kept: they
+    are published in between, and before an error is raised. If the kind has rows for failed clips,
+    the next run tries a clip without an answer again. After too many such clips in a row the run
+    gives up, and the remaining clips are left for the next run, too.
 
     Args:
         kind: A kind of derived table, or its name.
         batch: Key of the batch.
-        signature: The signature whose frames the provider is given.
+        signature: Signature of the provider's input frames.
         workspace: Workspace of the batch.
-        provider: A provider of the kind, as its `open` returns.
+        provider: A provider of the kind, from its `open`.
         name: Name of the definition, if the batch has several of this kind.
         publish_every_s: Seconds after which finished rows are published.
-        give_up_after: Clips in a row without an answer after which the run gives up; at least two
-            for each that is asked about at once.
+        give_up_after: Clips in a row without an answer after which the run gives up; at least
+            twice the provider's concurrency.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
         IntegrityError: The stored frames differ from the committed ones.
-        ConfigError: There is no kind of that name, or the provider is set up wrongly.
+        ConfigError: The kind is unknown, or the provider's settings are wrong.
         TransientError: The provider did not answer for some clips.
     """
     kind = kind_of(kind) if isinstance(kind, str) else kind
@@ -106,7 +106,7 @@ def derive_batch(
             if now - published >= publish_every_s:
                 publish()
                 published = now
-    except BaseException:  # of a person who ends the run, too
+    except BaseException:  # KeyboardInterrupt, too
         if len(standing) > len(kept):
             publish()
         raise
@@ -125,17 +125,17 @@ def derive_batch(
 
 @dataclass(slots=True)
 class _Asker:
-    """Gives clips to a provider, until too many in a row have no answer."""
+    """Sends clips to a provider until too many in a row have no answer."""
 
     kind: DerivedKind[Any, Any]
     provider: Provider
     columns: pa.Schema
     most: int
-    """Clips in a row without an answer after which the others are not asked about."""
+    """Clips in a row without an answer after which no further clip is sent."""
     silences: int = 0
     """Clips in a row without an answer."""
     unanswered: dict[str, TransientError | None] = field(default_factory=dict)
-    """Clips without an answer, and the error; `None` for those not asked about."""
+    """Clips without an answer, and the error; `None` for clips that were not sent."""
 
     def rows_of(self, clip: tuple[FrameRef, FrameBatch]) -> tuple[str, pa.Table]:
         """Return the id of a clip and its rows: none if it has no answer."""
@@ -191,7 +191,7 @@ def embed_batch(
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the provider is given.
+        signature: Signature of the provider's input frames.
         workspace: Workspace of the batch.
         provider: A provider of embeddings.
         name: Name of these embeddings, if the batch has several.
@@ -216,7 +216,7 @@ def measure_batch(
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the provider is given.
+        signature: Signature of the provider's input frames.
         workspace: Workspace of the batch.
         provider: A provider of quality measures.
         name: Name of these measures, if the batch has several.
@@ -241,23 +241,23 @@ def caption_batch(
 ) -> DerivedReport:
     """Make a caption per clip, in the table `captions`.
 
-    A clip that the model has no caption for becomes a row with the reason. See `derive_batch` for
-    clips without an answer.
+    A clip that the model cannot caption becomes a row with the reason. See `derive_batch` for clips
+    without an answer.
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the model is shown.
+        signature: Signature of the model's input frames.
         workspace: Workspace of the batch.
         provider: A provider of captions.
         name: Name of these captions, if the batch has several.
         publish_every_s: Seconds after which finished captions are published.
-        give_up_after: Clips in a row without an answer after which the run gives up; at least two
-            for each that is asked about at once.
+        give_up_after: Clips in a row without an answer after which the run gives up; at least
+            twice the provider's concurrency.
 
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
         IntegrityError: The stored frames differ from the committed ones.
-        ConfigError: The provider is not set up for its endpoint.
+        ConfigError: The provider's settings do not fit its endpoint.
         TransientError: The endpoint did not answer for some clips.
     """
     return derive_batch(
@@ -314,14 +314,14 @@ def standing_clips(
     provider: Provider,
     name: str = "",
 ) -> set[str]:
-    """Return clips whose rows stand: made from the same frames, by the same provider.
+    """Return clips with rows that are up to date: from the same frames, by the same provider.
 
     Args:
         batch: Key of the batch.
-        signature: The signature whose frames the rows are made from.
+        signature: Signature of the rows' frames.
         workspace: Workspace of the batch.
         kind: The kind of derived table.
-        provider: The provider. It is asked for its parameters, and loads nothing.
+        provider: The provider. Only its parameters are read; it loads no model.
         name: Name of the definition, if the batch has several of this kind.
     """
     before = workspace.table(kind.table, batch, part=name)
@@ -337,7 +337,7 @@ def _frames_of(
     workspace: Workspace,
     signature: FrameExtractionSignature,
 ) -> Iterator[tuple[FrameRef, FrameBatch]]:
-    """The frames of some clips, one after the other."""
+    """Yield the frames of some clips, one after the other."""
     batch = manifest.batch_key
     for clip_id in clips:
         commit = manifest.clips[clip_id]
@@ -359,7 +359,7 @@ def _standing(
     provider: Provider,
     schema: pa.Schema,
 ) -> dict[str, pa.Table]:
-    """Rows by clip that were made from the same frames, by the same provider."""
+    """Return rows by clip that were made from the same frames, by the same provider."""
     if table is None or not table.schema.equals(schema):
         return {}
     same = pc.and_(

@@ -1,4 +1,4 @@
-"""Clips of all batches that are nearly the same, by the vectors of clips."""
+"""Near-duplicates among the clips of all batches, by their vectors."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from frames_pipeline.tables import (
 )
 
 ALL: Final = "all"
-"""What tables over all batches have for a batch."""
+"""Stands for a batch key in tables over all batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesReport:
-    """Which clips are nearly the same."""
+    """Near-duplicates of all batches."""
 
     info: TableInfo
-    """What was published."""
+    """The published table."""
     rows: pa.Table
-    """One row per clip that is nearly one before it."""
+    """One row per clip that nearly equals an earlier one."""
     batches: int
-    """Batches whose clips were compared."""
+    """Number of batches compared."""
     clips: int
-    """Clips that were compared."""
+    """Number of clips compared."""
     search: str
-    """How they were found: `exact`, or by an index that can miss some."""
+    """Kind of search: `exact`, or an index that can miss some."""
     recall: float
-    """Share of them that was found, in a sample; 1 where the search was exact."""
+    """Share of the near-duplicates that were found, from a sample; 1 if exact."""
 
 
 @old_parameters(places="workspace")
@@ -50,20 +50,20 @@ def mark_near_duplicates(
     min_similarity: float = 0.95,
     exact_up_to: int = EXACT_UP_TO,
 ) -> DuplicatesReport:
-    """Which clips are nearly the same as one before them, in the table `near_duplicates`.
+    """Find clips that nearly equal an earlier clip, and publish them as `near_duplicates`.
 
-    Clips are taken by the age of their batch; a clip that is like no earlier kept one is kept. So
-    no two clips that are not in the table are alike, and each that is in it is like one that is
-    not. Later batches change nothing of what was said of earlier ones. Nothing is deleted.
+    Clips are compared in order of batch age. A clip is kept if it resembles no earlier kept clip.
+    So clips outside the table all differ, and each clip in the table resembles one outside. Later
+    batches never change the results of earlier ones. Nothing is deleted.
 
     Args:
-        workspace: Where everything is.
-        name: What the embeddings are called whose clips' vectors are compared.
-        min_similarity: The least cosine of what is nearly the same.
-        exact_up_to: Clips up to which each is compared with every kept one.
+        workspace: Workspace of the batches.
+        name: Name of the embeddings to compare.
+        min_similarity: Least cosine similarity of near-duplicates.
+        exact_up_to: Number of clips up to which each is compared with every kept one.
 
     Raises:
-        ConfigError: Vectors of several lengths, a similarity that cannot be, or FAISS is not
+        ConfigError: Vectors differ in length, the similarity is out of range, or FAISS is not
             installed.
     """
     read = workspace.tables.read_many(ClipEmbeddingRow.TABLE, workspace.batches.keys(), part=name)
@@ -82,10 +82,10 @@ def mark_near_duplicates(
 
 
 def _check_comparable(tables: list[tuple[str, pa.Table]], name: str) -> None:
-    """Refuse vectors that different providers made: their cosines say nothing.
+    """Check that all vectors are by one provider; others have no meaningful cosine.
 
     Raises:
-        ConfigError: There are such.
+        ConfigError: Vectors are by different providers.
     """
     makers: dict[str, str] = {}
     for batch, rows in tables:
@@ -93,7 +93,7 @@ def _check_comparable(tables: list[tuple[str, pa.Table]], name: str) -> None:
         makers.setdefault(row.provider_parameters, batch)
     if len(makers) > 1:
         (one, first), (other, second), *_ = makers.items()
-        message = f"embeddings {name or 'of clips'} of {first} are by {one}, those of {second} by "
+        message = f"embeddings {name or 'of clips'} of {first} are by {one}, and of {second} by "
         message += f"{other}; materialize the stale batches first"
         raise ConfigError(message)
 

@@ -1,7 +1,7 @@
 """From the clips of a batch to frames in the store: every signature in one decode.
 
-What is done is not done again. A clip whose frames are committed for a signature, from the same
-bytes of its video, is passed over; so is one that failed and would fail again.
+Finished work is not repeated. A clip is skipped if its frames are committed for a signature from
+the same bytes of its video, or if it failed and would fail again.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ from frames_pipeline.tables import OUTCOMES, ClipRow, OutcomeRow, VideoRow
 from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
-"""Clips of one video that are decoded in one pass: more save demuxing, fewer spread wider."""
+"""Clips of one video per decode pass: more save demuxing, fewer spread over more processes."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of clips that are done, and of those to do."""
+"""Called with the number of clips done, and the number to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class FramesReport:
-    """How a batch came out for one signature."""
+    """Result of a batch for one signature."""
 
     signature: FrameExtractionSignature
     """The signature."""
     manifest: Manifest
-    """What is published: clips with their frames."""
+    """The published manifest: clips with their frames."""
     outcomes: pa.Table
     """One row per clip, with the columns of `OUTCOMES`."""
     extracted: int
-    """Clips that were decoded for it now; the others were copied, or done before."""
+    """Clips decoded by this run; the others were copied, or done before."""
     copied: int
-    """Clips whose frames were copied now, from the same bytes under another name."""
+    """Clips with frames copied by this run, from the same bytes under another name."""
     packets_fed: int
-    """Packets that were fed to a decoder now, for all signatures that were asked for together."""
+    """Packets fed to decoders by this run, for all signatures together."""
     frames_decoded: int
-    """Frames that came out of it, likewise."""
+    """Frames decoded by this run, for all signatures together."""
     seconds: float
-    """Wall-clock seconds that it took, likewise."""
+    """Wall-clock seconds of this run, for all signatures together."""
 
     def rows(self) -> list[OutcomeRow]:
         """Return the outcomes as rows."""
@@ -103,7 +103,7 @@ def extract_batch(
         progress: Called whenever clips are done.
 
     Raises:
-        ConfigError: The request cannot be met. Raised before anything is decoded.
+        ConfigError: An argument is wrong. Raised before anything is decoded.
         TransientError: Storage or another service could not be reached. Finished clips stay.
         ConflictError: The batch was withdrawn before or during the run. Nothing is published.
         StoreError: Frames cannot be stored.
@@ -125,7 +125,7 @@ def extract_batch(
         )
     tasks = _tasks(job, cut, workspace, wanted, done=before)
     for signature in {signature for task in tasks for signature in task.signatures}:
-        workspace.store.claim(key, signature)  # workers get the store with this done
+        workspace.store.claim(key, signature)  # before workers get the store
     now = _run(tasks, workers or Workers(), progress)
     seconds = time.monotonic() - since
     return {
@@ -204,11 +204,11 @@ def _done_before(
     readable: Mapping[str, ClipCommit] | None = None,
 ) -> Results:
     """Return results to keep: commits from the same bytes, not suspect, and lasting failures."""
-    told = {row.clip_id: row for row in _told_before(signature, batch, workspace)}
+    rows = {row.clip_id: row for row in _last_outcomes(signature, batch, workspace)}
     commits = _commits(signature, batch, cut, workspace, suspects, readable=readable)
     done: Results = {}
     for clip in cut:
-        row = told.get(clip.clip_id)
+        row = rows.get(clip.clip_id)
         result = _kept(clip, row, commits.get(clip.clip_id), signature, retry_failed=retry_failed)
         if result is not None:
             done[signature, clip.clip_id] = result
@@ -228,27 +228,27 @@ def _kept(
     Args:
         clip: The clip.
         row: Its outcome of the last run.
-        commit: Its commit, if it is of the present bytes and not suspect.
+        commit: Its commit, if it was made from the present bytes and is not suspect.
         signature: The signature.
         retry_failed: Extract failed clips again.
     """
-    told = row if row is not None and row.fingerprint == clip.fingerprint else None
+    last = row if row is not None and row.fingerprint == clip.fingerprint else None
     if commit is not None:
-        had_frames = told is not None and told.status in ("ok", "partial")
-        return Result(told, commit) if told and had_frames else stored(clip.video_key, commit)
+        had_frames = last is not None and last.status in ("ok", "partial")
+        return Result(last, commit) if last and had_frames else stored(clip.video_key, commit)
     if clip.status != "ok":
         return _not_cut(clip, signature)
-    if told is None or told.status in ("ok", "partial"):  # what was stored is suspect, or gone
+    if last is None or last.status in ("ok", "partial"):  # the stored frames are suspect or missing
         return None
-    return None if retry_failed or told.reason in RETRIED else Result(told, None)
+    return None if retry_failed or last.reason in RETRIED else Result(last, None)
 
 
-def _told_before(
+def _last_outcomes(
     signature: FrameExtractionSignature, batch: str, workspace: Workspace
 ) -> list[OutcomeRow]:
-    """Outcomes of the last run, unless a version with other columns wrote them.
+    """Return outcomes of the last run, unless a version with other columns wrote them.
 
-    What that version committed stands by the commits; what failed then is tried again.
+    Commits of that version stay valid; its failures are tried again.
     """
     table = workspace.table(OutcomeRow.TABLE, batch, part=signature.key)
     if table is None or not table.schema.equals(OUTCOMES):
@@ -257,7 +257,7 @@ def _told_before(
 
 
 def _damaged(signature: FrameExtractionSignature, batch: str, workspace: Workspace) -> set[str]:
-    """Clips of which something is missing, cut short or changed in the store."""
+    """Return clips with a missing, truncated or changed object in the store."""
     return {fault.clip_id for fault in workspace.store.verify(batch, signature, deep=True).faults}
 
 
@@ -272,8 +272,9 @@ def _commits(
 ) -> dict[str, ClipCommit]:
     """Return commits of the batch's clips, made from their present bytes and not suspect.
 
-    Reading the manifest takes one request. A run that was killed before it published leaves commits
-    that the manifest lacks. A repair passes `readable`: the commits that it could read one by one.
+    Reading the manifest takes one request. A run killed before publication leaves commits that are
+    missing from the manifest. A repair passes `readable`: the commits that it could read one by
+    one.
     """
     wanted = {row.clip_id: row for row in cut if row.status == "ok"}
 
@@ -306,7 +307,7 @@ def _tasks(
     videos = {row.video_key: video_of(row) for row in workspace.read(VideoRow, job.batch)}
     tasks = list(_passes(job, cut, videos, signatures, done=done))
     if job.source.is_copied:
-        tasks.reverse()  # where not all copies fit on this machine, the last ones cut are there
+        tasks.reverse()  # if not all copies fit on this machine, the last ones cut are still there
     return tasks
 
 

@@ -1,11 +1,11 @@
 """Families: videos that are read and planned by the same rules.
 
-A plan that is wrong is wrong for a kind of video: one encoder at one setting, in one container. A
-family describes that kind from headers and packets. No frame is decoded for it.
+A wrong plan is wrong for a kind of video: one encoder at one setting, in one container. A family
+describes that kind from headers and packets, without decoding a frame.
 
-Two cuts of one video, written by the same program, are of one family. So a family leaves out facts
-that a stream states only at its start (x264's options). It also leaves out how packets are read:
-whether a sample table suffices depends on where the cut begins.
+Two cuts of one video by the same program belong to one family. So a family leaves out facts that a
+stream states only at its start (x264's options). It also leaves out the way packets are read:
+whether a sample table suffices depends on the start of the cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from frames_pipeline.container.media import Media
 _FORMAT: Final = b"video-family/1\n"
 _LONGEST_NAME: Final = 64
 _INTERLACED: Final = 2
-"""The first of FFmpeg's field orders that is neither unknown nor progressive."""
+"""First of FFmpeg's field orders after unknown and progressive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,21 @@ class Family:
     container: str
     """FFmpeg's first name of the container's format."""
     encoder: str
-    """Programs that wrote stream and container, with their major versions, as far as they sign."""
+    """Programs that wrote stream and container, with major versions, as far as they are named."""
     headers: Literal["none", "records", "start codes"]
-    """How the container holds the codec's parameter sets: not, in a record, or as a stream does."""
+    """Form of the codec's parameter sets in the container: absent, a record, or start codes."""
     reorders: bool
-    """Whether headers announce frames that are shown in another order than they are decoded."""
+    """Whether headers declare that frames are shown in another order than they are decoded."""
     leading: bool
-    """Whether frames are shown before the entry point that they follow: groups are open."""
+    """Whether groups of pictures are open: frames are shown before the entry point they follow."""
     interlaced: bool
-    """Whether headers announce fields."""
+    """Whether headers declare interlaced fields."""
     timestamps: str
-    """Whether times are the container's, as `PacketIndex.timestamps` has it."""
+    """Source of the times, as in `PacketIndex.timestamps`."""
 
     @property
     def key(self) -> str:
-        """A slug for people, and the hash that identifies the family; a name for files, too."""
+        """A readable slug with the hash that identifies the family; also valid as a file name."""
         document = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(_FORMAT + document.encode()).hexdigest()
         return f"{_slug(self.codec)}-{_slug(self.container)}-{digest[:16]}"
@@ -70,10 +70,10 @@ def codec_prefix(codec: str) -> str:
 
 
 def family_of(media: Media) -> Family:
-    """The family of an open video.
+    """Return the family of an open video.
 
     Raises:
-        SourceError: Its packets cannot be read, or not be put in order.
+        SourceError: Its packets cannot be read, or cannot be put in order.
     """
     context, container = media.stream.codec_context, media.stream.container
     signed = (media.stream.metadata.get("encoder", ""), container.metadata.get("encoder", ""))

@@ -2,10 +2,10 @@
 
 Frames of one video are taken in two ways, and each is compared with a plain decode of its start:
 
-    stored     some frames from the store, as they are
-    alone      some frames extracted now, one by one, each by a plan and a decoder of its own
+    stored     some frames from the store
+    alone      some frames extracted now, one by one, each by a separate plan and decoder
 
-    plain      0 1 2 3 4 5 6 7 8 9 …          of every packet, up to the last one in question
+    plain      0 1 2 3 4 5 6 7 8 9 …          every packet, up to the last compared frame
     stored         x         x
     alone        x       x       x
 
@@ -41,21 +41,21 @@ from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
 
 PIXELS: Final = 1 << 30
-"""The most pixels of a plain decode: 517 frames of 1920x1080, 18,641 of 320x180."""
+"""Maximum pixels of a plain decode: 517 frames of 1920x1080, 18,641 of 320x180."""
 _FRAMES: Final = 8
-"""The most frames to take in each way."""
+"""Maximum number of frames to take in each way."""
 _HELD: Final = 256 << 20
-"""The most bytes of their pixels to hold, at the size of the video."""
+"""Maximum bytes of their pixels to hold, at the size of the video."""
 _ALONE: Final = FrameExtractionSignature(policy="first", rotation="ignore")
 """Extracts at the size of the video, so that a difference of one sample shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyTask:
-    """A video to judge its family by, with its stored frames."""
+    """A video that represents its family, with its stored frames."""
 
     family: str
-    """The family that its frames name, or its codec if they name none."""
+    """The family recorded with its frames; its codec if there is none."""
     source: VideoSource
     store: FrameStore
     batch: str
@@ -66,10 +66,10 @@ class FamilyTask:
     clips: tuple[tuple[Clip, ClipCommit], ...]
     """Its clips in the batch."""
     suspects: frozenset[str] = frozenset()
-    """Families that are decoded linearly; their plans are not asked."""
+    """Keys of families that are decoded linearly."""
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
-    """Chooses the frames."""
+    """Seed of the choice of frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class FrameDifference:
     """A frame that differs from the plain decode."""
 
     clip_id: str
-    """The clip that it is stored in; empty if it was asked for alone."""
+    """Id of its stored clip; empty if it was extracted alone."""
     position: int
     """Its position in the video."""
     found: str
@@ -86,7 +86,7 @@ class FrameDifference:
     """Whether it was decoded by plan, on the CPU."""
 
     def __str__(self) -> str:
-        """A line for people."""
+        """Describe the difference in a line."""
         where = f"stored in {self.clip_id}" if self.clip_id else "asked for alone"
         return f"position {self.position}, {where}: {self.found}"
 
@@ -106,14 +106,14 @@ class Judgement:
 
 
 class _Claim(NamedTuple):
-    """A frame, as it is to be found in a plain decode."""
+    """A frame to compare with a plain decode."""
 
     clip_id: str
     position: int
     seconds: Fraction | None
-    """When it is shown; `None` where times are no container's."""
+    """Presentation time; `None` if the times are not the container's."""
     pixels: NDArray[np.uint8] | None
-    """Shape (height, width, 3); `None` where there is said to be no frame."""
+    """Shape (height, width, 3); `None` if extraction gives no frame."""
     spec: PixelSpec
     tolerance: Tolerance
     by_plan: bool
@@ -146,7 +146,7 @@ def _within(index: PacketIndex) -> int:
 def _stored(
     task: FamilyTask, index: PacketIndex, within: int, chance: random.Random
 ) -> Iterator[_Claim]:
-    """Some stored frames, undamaged ones, of clips that begin within reach."""
+    """Return some undamaged stored frames of clips that begin within the limit."""
     reached = [
         (clip, commit) for clip, commit in task.clips if index.within(clip.span).start < within
     ]
@@ -184,16 +184,16 @@ def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
 
 
 def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]:
-    """Extract some frames, mostly early ones, each by a plan of its own.
+    """Extract some frames, mostly early ones, each by a separate plan.
 
     In total this decodes about as many frames as the plain decode. For a video that is decoded
-    linearly anyway, the first frame is enough.
+    linearly anyway, the first frame suffices.
     """
     count = max(1, min(_FRAMES, _HELD // max(3 * media.index.width * media.index.height, 1)))
     drawn = {int(within * chance.random() ** 2) for _ in range(count)} if within else set()
     spent = 0
     for position in sorted(drawn):
-        media.renew_decoders()  # no state of an earlier decode may help
+        media.renew_decoders()  # without the state of an earlier decode
         pts = int(media.index.shown_pts[position])
         [(_, found)] = extract_spans(media, [Span(pts, pts + 1)], [_ALONE], decoder=PyavDecoder())
         by_plan = True
@@ -255,7 +255,7 @@ def _compared(
 
 
 def _difference(claim: _Claim, plain: PlainFrame, converter: Converter) -> str:
-    """How a frame differs from the plain decode's; empty if it does not."""
+    """Describe the difference from the frame of the plain decode; empty if they are equal."""
     if claim.pixels is None:
         return "no frame is given, and a plain decode gives one"
     if None not in (claim.seconds, plain.seconds) and claim.seconds != plain.seconds:

@@ -20,7 +20,7 @@ from frames_pipeline.tables import ClipRow, VideoRow, present
 from frames_pipeline.workers.local import Workers
 
 _TRIED: Final = 3
-"""Videos of a family that are tried before it stays unjudged."""
+"""Maximum number of videos to try per family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class FamilyReport:
     """Result for a family, from a plain decode of one of its videos."""
 
     family: str
-    """Key of the family; a codec alone where no video of it could be opened."""
+    """Key of the family; only the codec if no video of it could be opened."""
     video: str
-    """The video that was decoded; the last that was tried where none could be judged."""
+    """The decoded video; the last one tried if none could be judged."""
     decoded: int
     """Number of frames in the plain decode."""
     compared: int
@@ -38,7 +38,7 @@ class FamilyReport:
     differences: tuple[FrameDifference, ...]
     """Frames that differ."""
     skipped: str = ""
-    """Why nothing was compared; empty if something was."""
+    """Reason that no frame was compared; empty otherwise."""
     suspect_clips: tuple[str, ...] = ()
     """Ids of the batch's clips with suspect frames, because the family is suspect."""
 
@@ -67,13 +67,13 @@ def check_families(
     Args:
         manifest: The batch's frames.
         signature: The signature of these frames.
-        workspace: Where videos and frames are.
-        chance: Chooses videos and frames.
-        limits: Limits on one source.
-        workers: How many processes, and how long one video may take.
+        workspace: Workspace of the batch.
+        chance: Random generator for the choice of videos and frames.
+        limits: Resource limits for one source.
+        workers: Number of processes, and time limit for one video.
 
     Raises:
-        FramesPipelineError: The fault is not a video's.
+        FramesPipelineError: An error that is not specific to a video.
     """
     suspects = Suspects(workspace.store.objects)
     tasks = _tasks(manifest, signature, workspace, suspects=suspects.keys())
@@ -107,9 +107,10 @@ def _tasks(
     *,
     suspects: frozenset[str],
 ) -> dict[str, list[FamilyTask]]:
-    """Return the videos that the batch has frames of, by family.
+    """Return the videos with frames in the batch, by family.
 
-    Frames of version 0.1 do not name their family; all such frames of one codec count as a family.
+    Frames of version 0.1 do not record their family. All such frames of a codec count as one
+    family.
     """
     videos = {row.video_key: row for row in workspace.read(VideoRow, manifest.batch_key)}
     of_video: dict[tuple[str, str, str], list[tuple[Clip, ClipCommit]]] = {}
@@ -153,7 +154,7 @@ def _reported(task: FamilyTask, found: Judgement | FramesPipelineError) -> Famil
     """Return the report for a family from one video, or the reason that there is none.
 
     Raises:
-        FramesPipelineError: The fault is not the video's.
+        FramesPipelineError: An error that is not specific to the video.
     """
     if isinstance(found, SourceError | WorkerError):
         return FamilyReport(task.family, task.video.key, 0, 0, (), skipped=str(found))

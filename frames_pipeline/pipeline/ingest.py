@@ -1,4 +1,4 @@
-"""From a folder of videos to clips: batches are sealed, videos observed, and cut."""
+"""From a folder of videos to clips: seal batches, observe videos, cut clips."""
 
 from __future__ import annotations
 
@@ -44,15 +44,14 @@ from frames_pipeline.tables import ClipRow, VideoRow, present, table_digest
 from frames_pipeline.workers.local import Workers
 
 _CUTTING: Final = b"cutting"
-"""Name under which a table of clips says how they were cut."""
+"""Metadata key of a table of clips for its clipping."""
 _TIMES: Final = b"times"
 _TIMES_RULE: Final = b"1"
-"""Which rule for timestamps the clips were cut by: docs/adr/0013-times.md is the first."""
+"""Revision of the rule for timestamps: docs/adr/0013-times.md is the first."""
 _BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
-"""Columns that follow from a video's bytes, and that version 0.1 did not have."""
+"""Columns added since version 0.1 that follow from a video's bytes."""
 _GONE: Final = "gone"
-"""Status of a video that is not there. One that is there and cannot be read has the reason for a
-status."""
+"""Status of a missing video. The status of an unreadable one is the reason."""
 _VideoBytes: TypeAlias = tuple[str, str]
 """Key of a video, and the fingerprint of its bytes."""
 _SKIPPED: Final = (TooShortError.reason, SingleShotError.reason)
@@ -60,16 +59,16 @@ _SKIPPED: Final = (TooShortError.reason, SingleShotError.reason)
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a look at the source found."""
+    """Result of listing the source."""
 
     sealed: tuple[Batch, ...]
-    """Batches that were sealed now."""
+    """Batches sealed now."""
     waiting: int
-    """Videos that are in no batch yet."""
+    """Number of videos that are not in a batch yet."""
     listed: Mapping[str, Video]
     """Videos under the source, by key."""
     passed_over: tuple[PassedOver, ...] = ()
-    """Entries of the source that are not taken for videos, by reason."""
+    """Entries of the source that do not count as videos, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +76,9 @@ class Change:
     """A sealed batch with files that changed since they were last observed."""
 
     batch: str
-    """Its key."""
+    """Key of the batch."""
     state: str
-    """Digest of what is listed of its files now: equal for the same change."""
+    """Digest of the current listing of its files: equal for the same change."""
 
 
 @old_parameters(places="workspace")
@@ -89,10 +88,10 @@ def discover(
     """List the source, and seal the videos that are due into batches.
 
     Args:
-        workspace: Where they are found, and where batches are kept.
-        batching: When videos become a batch.
+        workspace: Workspace of the source and the batches.
+        batching: Rules that seal videos into batches.
         now: Seconds since the epoch.
-        at_most: The most batches to seal now; the rest waits.
+        at_most: Maximum number of batches to seal now; other videos wait.
     """
     listing = workspace.source.look()
     listed = {video.key: video for video in listing.videos}
@@ -113,19 +112,19 @@ def find_changes(
     settled: float,
     now: float | None = None,
 ) -> list[Change]:
-    """Batches whose files were written, went or came back since they were observed.
+    """Return batches with files that were written, removed or restored since the last scan.
 
     A batch that was never observed has not changed: its first run is due anyway. A batch with a
     damaged `videos` table counts as changed, so that it is observed again and its table rewritten.
 
     Args:
         batches: Keys of sealed batches.
-        found: What a look at the source found.
-        workspace: Where the batches and what was observed of them are.
-        settled: A batch with a file written after this, in seconds since the epoch, is passed
-            over: it may still be being written.
-        now: Seconds since the epoch, if not by this machine's clock: a file that claims to be from
-            the future is no reason to wait for it.
+        found: Result of `discover`.
+        workspace: Workspace of the batches.
+        settled: Time in seconds since the epoch. A batch with a later file is skipped, since the
+            file may be incomplete.
+        now: Current time in seconds since the epoch; default: this machine's clock. A file with a
+            time in the future does not delay its batch.
     """
     moment, changes = time.time() if now is None else now, []
     for batch in batches:
@@ -148,10 +147,10 @@ def find_changes(
 
 @old_parameters(places="workspace")
 def observe_videos(batch: Batch, workspace: Workspace) -> pa.Table:
-    """Look at every video of a batch, and keep what was seen, with the columns of `VIDEOS`.
+    """Observe every video of a batch, and publish the table `videos`, with columns `VIDEOS`.
 
-    Bytes are read only where a file was written since the last look. A video that is gone, or
-    cannot be read, stays in the table, and says so.
+    Reads bytes only of files written since the last scan. A missing or unreadable video stays in
+    the table with that status.
     """
     known = {row.video_key: row for row in _rows_before(batch.key, workspace) or ()}
     rows = [_observed(workspace.source, key, known.get(key)) for key in batch.videos]
@@ -169,7 +168,7 @@ def _rows_before(batch: str, workspace: Workspace) -> list[VideoRow] | None:
 
 
 def videos_version(videos: pa.Table) -> str:
-    """Digest over which videos there are and what their bytes are, not when they were written."""
+    """Return a digest over the videos and their bytes. It ignores modification times."""
     return table_digest(videos.select(["video_key", "fingerprint", "status"]))
 
 
@@ -183,21 +182,21 @@ def cut_clips(
     workers: Workers | None = None,
     retry_failed: bool = False,
 ) -> pa.Table:
-    """Cut every video of a batch, and keep the clips, with the columns of `CLIPS`.
+    """Cut every video of a batch, and publish the table `clips`, with columns `CLIPS`.
 
-    Only videos whose bytes, or whose way of being cut, are others than last time are read. A
-    video that cannot be cut has one row, which says why.
+    Reads only videos with new bytes or a new clipping. A video without clips has one row with the
+    reason.
 
     Args:
         batch: The batch.
-        workspace: Where videos and tables are.
-        clipping: How clips are cut.
-        limits: What one source may take.
-        workers: How many processes, and how long one video may take.
-        retry_failed: Try videos again that failed with the same bytes.
+        workspace: Workspace of the batch.
+        clipping: Rule that cuts videos into clips.
+        limits: Resource limits for one source.
+        workers: Number of processes, and time limit for one video.
+        retry_failed: Try failed videos again, even with unchanged bytes.
 
     Raises:
-        ConfigError: They cannot be cut so here. Raised before anything is read.
+        ConfigError: The clipping cannot run on this machine. Raised before anything is read.
     """
     clipping.check()
     videos = VideoRow.from_table(observe_videos(batch, workspace))
@@ -254,7 +253,7 @@ class _ProbeTask:
 
 
 def _probe(task: _ProbeTask) -> list[ClipRow]:
-    """The rows of one video's clips; runs in a worker process."""
+    """Return the rows of one video's clips; runs in a worker process."""
     with open_video(task.source, task.video, task.limits) as media:
         index = probe_media(media)
         clips = task.clipping.cut(media, task.video.key)
@@ -263,7 +262,7 @@ def _probe(task: _ProbeTask) -> list[ClipRow]:
 
 
 def _observed(source: VideoSource, key: str, known: VideoRow | None) -> VideoRow:
-    """The row of a video; one that is written meanwhile is looked at once more."""
+    """Return the row of a video; observe it again if it changes meanwhile."""
     row = _seen(source, key, known)
     return _seen(source, key, known) if row.status == SourceChangedError.reason else row
 
@@ -312,7 +311,7 @@ def _gone(key: str, uri: str, known: VideoRow | None, *, detail: str) -> VideoRo
 
 
 def shown_size(signature: FrameExtractionSignature, clip: ClipRow) -> Size:
-    """What a frame of a clip measures before it is resized, by the header of its video."""
+    """Return the size of a clip's frames before resizing, by the header of its video."""
     height, width = present(clip.height, "height"), present(clip.width, "width")
     crop = clip.container_crop
     if signature.crop == "container" and crop is not None:
@@ -324,12 +323,12 @@ def shown_size(signature: FrameExtractionSignature, clip: ClipRow) -> Size:
 
 
 def is_size_known(signature: FrameExtractionSignature, clip: ClipRow) -> bool:
-    """Whether the table says enough for `shown_size`: version 0.1 recorded no crop."""
+    """Return whether the row has the facts for `shown_size`: version 0.1 recorded no crop."""
     return signature.crop == "coded" or clip.pixel_format is not None
 
 
 def clips_version(clips: pa.Table) -> str:
-    """Digest over the clips, without facts that follow from the bytes: fingerprints cover them.
+    """Return a digest over the clips, without facts that follow from bytes with a fingerprint.
 
     So a table with these columns has the same digest as a table of version 0.1 without them.
     """
@@ -337,7 +336,7 @@ def clips_version(clips: pa.Table) -> str:
 
 
 def _known_clips(table: pa.Table | None, clipping: Clipping) -> dict[_VideoBytes, list[ClipRow]]:
-    """Rows by video and fingerprint, as far as they were cut in this way."""
+    """Return rows by video and fingerprint, if they were cut by the same clipping."""
     known: dict[_VideoBytes, list[ClipRow]] = {}
     if table is None or (table.schema.metadata or {}).get(_CUTTING) != repr(clipping).encode():
         return known
@@ -355,7 +354,7 @@ def _counted_by_an_earlier_version(table: pa.Table | None) -> set[_VideoBytes]:
 
 
 def _clips_of(video: VideoRow, known: Mapping[_VideoBytes, list[ClipRow]]) -> list[ClipRow]:
-    """The clips of a video. One that is gone keeps those that it had: their frames are kept too."""
+    """Return the clips of a video. A missing video keeps its clips, and their frames."""
     key = (video.video_key, video.fingerprint)
     if key in known:
         return known[key]

@@ -1,6 +1,6 @@
-"""Look at stored frames: whether they fit their signature, and whether there is anything to see.
+"""Inspect stored frames: find frames that do not fit their signature, and blank pictures.
 
-Sizes, numbers and timestamps are read of every clip, pixels of a sample.
+This reads sizes, numbers and timestamps of every clip, and pixels of a sample.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from frames_pipeline.tables import ClipRow
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a clip that should not be."""
+    """A fault of a clip."""
 
     clip_id: str
-    """The clip."""
+    """Id of the clip."""
     found: str
-    """What is odd about it."""
+    """Description of the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureFit:
-    """Whether frames are what their signature asks for."""
+    """Result of comparing frames with their signature."""
 
     clips: int
-    """Clips that were compared."""
+    """Number of clips compared."""
     wrong: tuple[Finding, ...]
-    """Those whose frames have another number or size than the signature can give."""
+    """Clips with a number or size of frames that the signature cannot give."""
     unlike_video: tuple[Finding, ...]
-    """Those whose size follows from the video's, and is another than its header says: the stream
-    changes its size, or the header is wrong."""
+    """Clips with a size that depends on the video's and differs from its header: the stream changes
+    its size, or the header is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlankReport:
-    """What is to be seen in a sample of a batch's clips."""
+    """Black and motionless clips in a sample of a batch."""
 
     clips: int
-    """Clips that were looked at."""
+    """Number of clips in the sample."""
     blank: tuple[Finding, ...]
-    """Those that are black, or in which nothing moves."""
+    """Clips that are black or motionless."""
 
     @property
     def blank_share(self) -> float:
-        """Share of the clips that were looked at, 0 to 1."""
+        """Share of blank clips in the sample, 0 to 1."""
         return len(self.blank) / self.clips if self.clips else 0.0
 
 
@@ -70,14 +70,13 @@ def compare_with_signature(
     *,
     described: Mapping[str, ClipDescription] | None = None,
 ) -> SignatureFit:
-    """Compare the number and the size of a published batch's frames with what was asked for.
+    """Compare the number and the size of a published batch's frames with the signature.
 
     Args:
         manifest: A batch's published frames.
-        signature: What was asked for.
-        workspace: Where they are.
-        described: What `FrameStore.describe` says of them, if the caller has it: it is a request
-            per clip.
+        signature: Their signature.
+        workspace: Workspace of the batch.
+        described: Result of `FrameStore.describe` if you have it: it takes a request per clip.
 
     Raises:
         IntegrityError: The store is damaged.
@@ -110,12 +109,12 @@ def find_disorder(
     *,
     described: Mapping[str, ClipDescription] | None = None,
 ) -> tuple[Finding, ...]:
-    """Clips of a published batch whose timestamps go back, or stand still without a repeat.
+    """Return clips of a published batch with decreasing timestamps, or equal ones of two frames.
 
     Args:
         manifest: A batch's published frames.
-        workspace: Where they are.
-        described: What `FrameStore.describe` says of them, if the caller has it.
+        workspace: Workspace of the batch.
+        described: Result of `FrameStore.describe`, if you have it.
 
     Raises:
         IntegrityError: The store is damaged.
@@ -130,7 +129,7 @@ def find_disorder(
 
 
 def find_repeated(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
-    """Clips of a batch that have the very same frames, in groups."""
+    """Return groups of clips of a batch with identical frames."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for clip_id, commit in sorted(manifest.clips.items()):
         groups[commit.digest].append(clip_id)
@@ -145,15 +144,15 @@ def look_at_clips(
     clips: int = 32,
     seed: int | None = None,
 ) -> BlankReport:
-    """Look at the first, middle and last frame of some clips: are they black, do they differ?
+    """Find black and motionless clips by the first, middle and last frame of some clips.
 
-    What counts as black, and what as the same, is as `TechnicalQuality` has it.
+    The thresholds are those of `TechnicalQuality`.
 
     Args:
         manifest: A batch's published frames.
-        workspace: Where they are.
-        clips: How many clips, chosen at random.
-        seed: Chooses the same clips again.
+        workspace: Workspace of the batch.
+        clips: Number of clips to choose at random.
+        seed: Seed of the choice; the same seed chooses the same clips.
 
     Raises:
         IntegrityError: The store is damaged.
@@ -186,12 +185,12 @@ def _misfits(
 
 
 def _expected_frames(signature: FrameExtractionSignature) -> int | None:
-    """Return the number of frames of every clip, where the policy alone fixes it."""
+    """Return the number of frames of every clip; `None` if it depends on the clip."""
     policy = policy_of(signature)
     return policy.estimate(Fraction(0), signature) if policy.is_estimate_exact else None
 
 
 def _is_in_order(clip: ClipDescription) -> bool:
-    """Whether time goes on wherever the position does, and never back."""
+    """Return whether timestamps never decrease, and increase wherever the position does."""
     steps = np.diff(clip.positions)
     return bool(np.all(steps >= 0) and np.all((np.diff(clip.pts) > 0) == (steps > 0)))

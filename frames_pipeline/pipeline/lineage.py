@@ -1,7 +1,7 @@
-"""What came from what, down to the frame: forwards from a video, backwards from a row.
+"""Lineage down to the frame: forwards from a video, backwards from a row.
 
-Nothing is recorded for this alone. Every row says which frames it was made from, every commit which
-bytes its frames are of, and every batch which videos are in it: these functions join them.
+Rows record their frames, commits record the fingerprint of their source, and batches record their
+videos. These functions join these records.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from frames_pipeline.store import ClipCommit
 from frames_pipeline.tables import FRAME_COLUMNS, ClipRow, FrameRow, FramesRow, VideoRow
 
 DERIVED: Final = derived_tables()
-"""Tables whose rows are made from frames."""
+"""Tables with rows made from frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class FramesOrigin:
-    """Frames of a clip, where they are, and what they are of."""
+    """Frames of a clip, with their location and their source."""
 
     batch: str
     """Key of the batch."""
@@ -38,49 +38,49 @@ class FramesOrigin:
     video_key: str
     """The video, relative to the source."""
     uri: str
-    """Where the video is; empty where it was never looked at."""
+    """Path or URL of the video; empty if it was never observed."""
     fingerprint: str
-    """What the video's bytes were when they were decoded."""
+    """Fingerprint of the video's bytes when they were decoded."""
     is_current: bool
-    """Whether the video still had those bytes at the last look."""
+    """Whether the video had the same bytes at the last scan."""
     path: str
-    """The Zarr group, relative to the root; empty where none is committed."""
+    """Zarr group, relative to the root; empty if none is committed."""
     digest: str
-    """`FrameBatch.digest()` of what is committed."""
+    """`FrameBatch.digest()` of the committed frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowOrigin:
-    """What a row was made from, and by what."""
+    """Origin of a row: its frames and its provider."""
 
     table: str
-    """The table that it is in."""
+    """Name of the row's table."""
     name: str
-    """What the provider's rows are called there; empty for the only ones."""
+    """Name of the definition; empty for the default one."""
     frames: FramesOrigin
-    """Its clip's frames, as they are committed now."""
+    """Its clip's frames, as committed now."""
     made_from_them: bool
-    """Whether the row was made from those very frames: else it is due to be made again."""
+    """Whether the row was made from exactly these frames; if `False`, it is outdated."""
     positions: tuple[int, ...]
-    """The frames that it was made from: indexes among the shown frames of the stream."""
+    """Positions of its frames: indexes among the shown frames of the stream."""
     seconds: tuple[float, ...]
-    """Their presentation times."""
+    """Presentation times of its frames."""
     provider: str
-    """What made it."""
+    """Name of the provider."""
     provider_parameters: str
-    """What else identifies its answers, as JSON."""
+    """The provider's parameters that affect the answer, as JSON."""
     says: Mapping[str, Any]
-    """The row itself, without its lineage."""
+    """The provider's answer: the row without its lineage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What was made from a video, or from one frame of it."""
+    """Frames and rows made from a video, or from one frame of it."""
 
     frames: tuple[FramesOrigin, ...]
     """Stored frames, one per clip and signature."""
     rows: tuple[RowOrigin, ...]
-    """Rows that were made from them."""
+    """Rows made from them."""
 
 
 @old_parameters(places="workspace")
@@ -92,17 +92,17 @@ def origins_of_rows(
     clip_id: str | None = None,
     position: int | None = None,
 ) -> Iterator[RowOrigin]:
-    """What the rows of a batch's table were made from.
+    """Yield the origin of each row of a batch's table.
 
     Args:
         table: One of `DERIVED`.
         batch: Key of the batch.
-        workspace: Where everything is.
-        clip_id: Rows of one clip alone.
-        position: Rows that one frame went into alone.
+        workspace: Workspace of the batch.
+        clip_id: Yield only rows of this clip.
+        position: Yield only rows made from this frame.
 
     Raises:
-        ConfigError: The rows of such a table are not made from frames.
+        ConfigError: The table has no rows made from frames.
     """
     if table not in derived_tables():
         choices = ", ".join(derived_tables())
@@ -134,7 +134,7 @@ def _typed(rows: pa.Table) -> Sequence[FrameRow | FramesRow]:
 
 
 def _answers(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return the columns of the rows that a provider answered."""
+    """Return the columns with the provider's answer, as a mapping per row."""
     answers: list[dict[str, Any]] = rows.select(
         [name for name in rows.column_names if name not in FRAME_COLUMNS]
     ).to_pylist()
@@ -161,10 +161,10 @@ def _origin(
 
 @old_parameters(places="workspace")
 def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
-    """Everything that was made from a video.
+    """Return all frames and rows made from a video.
 
     Raises:
-        CommitNotFoundError: It is in no batch.
+        CommitNotFoundError: The video is in no batch.
     """
     batch = workspace.batches.batch_of(video_key)
     if batch is None:
@@ -189,13 +189,13 @@ def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
 
 @old_parameters(places="workspace")
 def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace) -> Uses:
-    """Everything that was made from one shown frame of a clip.
+    """Return all frames and rows made from one shown frame of a clip.
 
     Args:
         batch: Key of the batch.
         clip_id: The clip.
         position: Index among the shown frames of the whole stream.
-        workspace: Where everything is.
+        workspace: Workspace of the batch.
     """
     frames = _Frames(batch, workspace)
     stored = []
@@ -215,7 +215,7 @@ def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace)
 
 
 class _Frames:
-    """The published frames of a batch, with the videos that they are of."""
+    """The published frames of a batch, with their videos."""
 
     def __init__(self, batch: str, workspace: Workspace) -> None:
         self._batch = batch

@@ -1,4 +1,4 @@
-"""Open a video of a source: one that is remote is copied onto this machine first."""
+"""Open a video of a source. A remote video is copied onto this machine first."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def open_video(
         fresh: Copy a remote video again, even if there is a copy of it.
 
     Raises:
-        SourceError: It is gone, is another one by now, or cannot be read.
-        TransientError: It cannot be reached now.
+        SourceError: The video is missing, has changed, or cannot be read.
+        TransientError: The source cannot be reached.
     """
     with (
         source.staged(video, max_bytes=limits.max_file_bytes, fresh=fresh) as path,

@@ -10,18 +10,18 @@ from frames_pipeline.tables import OutcomeRow
 
 
 class Result(NamedTuple):
-    """What became of a clip for a signature: its row, and its commit unless it failed."""
+    """Result of a clip for a signature: its row, and its commit unless it failed."""
 
     row: OutcomeRow
     commit: ClipCommit | None
 
 
 Results = dict[tuple[FrameExtractionSignature, str], Result]
-"""By signature and clip id."""
+"""Results by signature and clip id."""
 
 
 def stored(video_key: str, commit: ClipCommit, *, seconds: float = 0.0) -> Result:
-    """Return the result of a clip whose frames are committed, whole or in part."""
+    """Return the result of a clip with committed frames, whole or in part."""
     return Result(OutcomeRow.of_commit(commit, video_key=video_key, seconds=seconds), commit)
 
 

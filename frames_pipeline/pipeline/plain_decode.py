@@ -1,8 +1,8 @@
-"""A plain decode: the reference that plans are judged by.
+"""A plain decode: the reference for decode plans.
 
-The file is opened anew, and every packet of its stream goes to one thread of libavcodec in the
-order in which libavformat has them. This module uses no index and no plan, so that it does not
-share their errors. It opens files with `media`, and under the same limits.
+It opens the file anew, and feeds every packet of the stream to one thread of libavcodec in
+libavformat's order. It uses no index and no plan, so it does not share their errors. It opens files
+with `media`, under the same limits.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LAYERED: Final = ("vp9",)
 
 
 class PlainFrame(NamedTuple):
-    """A frame as it came out of the decoder."""
+    """A frame from the decoder."""
 
     position: int
-    """How many came before it."""
+    """Number of frames before it."""
     seconds: Fraction | None
-    """When it is shown, on the video's own clock; `None` where its packet does not say."""
+    """Presentation time on the video's own clock; `None` if its packet has none."""
     frame: VideoFrame
     """The frame."""
 
@@ -47,16 +47,16 @@ class PlainDecode:
     """
 
     def __init__(self, media: Media) -> None:
-        """Take a video that was just opened and not used yet."""
+        """Keep a video, which must be newly opened and unused."""
         self._media = media
         self.is_whole = False
-        """Whether the end of the video was reached, and nothing was wrong on the way."""
+        """Whether the decode reached the end of the video without an error."""
 
     def __iter__(self) -> Iterator[PlainFrame]:
-        """The frames, in the order in which the decoder gives them; to be asked for once.
+        """Yield the frames in the decoder's order. You can iterate only once.
 
         Raises:
-            MemoryError: There is not enough.
+            MemoryError: Memory ran out.
         """
         context = self._media.stream.codec_context
         context.thread_count, context.thread_type = 1, "NONE"
@@ -78,11 +78,11 @@ class PlainDecode:
             self.is_whole = packet is None
 
     def _packets(self) -> Iterator[VideoPacket | None]:
-        """Every packet; then `None`, which drains the decoder, if there was nothing wrong."""
+        """Yield every packet, then `None` to drain the decoder if there was no error."""
         stream = self._media.stream
         container = cast(InputContainer, stream.container)
         try:
-            # PyAV stumbles over streams that it came to know of on the way
+            # PyAV fails on streams that appear after the file was opened
             with contextlib.suppress(IndexError):
                 for packet in container.demux(stream):
                     if packet.size:  # an empty one would drain it too early

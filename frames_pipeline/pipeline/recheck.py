@@ -46,40 +46,40 @@ preload(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A clip whose stored frames are not those of its source."""
+    """A clip with stored frames that differ from its source."""
 
     clip_id: str
-    """The clip."""
+    """Id of the clip."""
     found: str
-    """What differs."""
+    """Description of the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecheckReport:
-    """Frames that were decoded again, and what differs."""
+    """Result of decoding stored frames again."""
 
     clips: int
-    """Clips that were decoded again."""
+    """Number of clips decoded again."""
     frames: int
-    """Frames of them that were compared."""
+    """Number of frames compared."""
     skipped: Mapping[str, str]
-    """Clips whose source is not the one that they came from, or cannot be read; with why."""
+    """Clips with a source that changed or cannot be read, each with the reason."""
     mismatches: tuple[Mismatch, ...]
-    """Clips that differ by more than the signature's pixels may."""
+    """Clips that differ by more than the tolerance."""
     mean_difference: float
-    """Levels of 255 by which the frames that were compared differ on average."""
+    """Mean difference of the compared frames, in levels of 255."""
     max_difference: int
-    """Levels by which they differ at most."""
+    """Maximum difference, in levels of 255."""
     tolerance: Tolerance
-    """How far they may."""
+    """Largest allowed difference."""
     decoders: tuple[str, ...]
-    """What decoded the stored frames."""
+    """Names of the decoders of the stored frames."""
     families: tuple[FamilyReport, ...] = ()
     """Results of the plain decodes, one per family."""
 
     @property
     def ok(self) -> bool:
-        """Whether every frame that was compared is the same."""
+        """Whether every compared frame is within the tolerance."""
         return not self.mismatches and not self.wrong_families
 
     @property
@@ -101,9 +101,9 @@ def recheck_frames(
 ) -> RecheckReport:
     """Choose frames of a published batch at random, decode them again on the CPU, compare them.
 
-    They must be equal to the bit, whichever decoder made them, except for frames that a GPU
-    converted: see `TOLERANCES`. One video of each family in the batch is also compared with a plain
-    decode of up to `family_check.PIXELS`. If they differ, the family becomes suspect in the store.
+    Frames of every decoder must be bit-identical, except for frames converted on a GPU: see
+    `TOLERANCES`. One video of each family in the batch is also compared with a plain decode of up
+    to `family_check.PIXELS`. If they differ, the family becomes suspect in the store.
 
     Args:
         batch: A batch with published frames.
@@ -117,7 +117,7 @@ def recheck_frames(
     Raises:
         CommitNotFoundError: The batch is not published for the signature.
         ConfigError: `frames` is below one.
-        TransientError: Something cannot be reached.
+        TransientError: The source or the store cannot be reached.
     """
     if frames < 1:
         message = f"frames={frames} must be 1 or above"
@@ -174,7 +174,7 @@ def _mismatches(
 
 
 def _choose(manifest: Manifest, count: int, chance: random.Random) -> dict[str, tuple[int, ...]]:
-    """Indexes of frames by clip."""
+    """Return indexes of the chosen frames, by clip."""
     every = [
         (clip_id, index)
         for clip_id, commit in sorted(manifest.clips.items())
@@ -209,7 +209,7 @@ def _tasks(
     chosen: Mapping[str, tuple[int, ...]],
     limits: Limits,
 ) -> tuple[list[_Task], dict[str, str]]:
-    """Return the comparisons to run, and the clips that were cut again since, with a reason."""
+    """Return the comparisons to run, and the clips that were cut again since with the reason."""
     videos = {row.video_key: row for row in workspace.read(VideoRow, manifest.batch_key)}
     clips = workspace.read(ClipRow, manifest.batch_key)
     rows = {row.clip_id: row for row in clips if row.video_key in videos}
@@ -234,14 +234,14 @@ def _tasks(
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """By how many levels frames differ, each on average and at most."""
+    """Mean and maximum difference of each frame, in levels."""
 
     indexes: tuple[int, ...]
     means: tuple[float, ...]
     largest: tuple[int, ...]
 
     def beyond(self, tolerance: Tolerance) -> str:
-        """Which frames differ by more than they may; empty if none does."""
+        """Describe the frames that differ by more than the tolerance; empty if there are none."""
         frames = zip(self.indexes, self.means, self.largest, strict=True)
         wrong = [i for i, mean, most in frames if mean > tolerance.mean or most > tolerance.maximum]
         if not wrong:
@@ -256,7 +256,7 @@ def _compared(
     """Yield a result per clip: a difference, a text for a mismatch, or the error of the clip.
 
     Raises:
-        FramesPipelineError: The fault is not the clip's.
+        FramesPipelineError: An error that is not specific to the clip.
     """
     for task, found in workers.map(_difference, tasks):
         if not isinstance(found, _Difference | str | ClipFault):
@@ -265,18 +265,17 @@ def _compared(
 
 
 def _difference(task: _Task) -> _Difference | str:
-    """How stored frames differ from those decoded again, or why they cannot be compared.
+    """Return the difference from frames decoded again, or the reason that they are not comparable.
 
-    First nothing but the frames in question is asked for, so that decoding begins at the key frame
-    before one and ends with it. Where they are not the same, the whole clip is decoded, which says
-    what differs.
+    First only the chosen frames are decoded, each from the key frame before it. If they differ, the
+    whole clip is decoded to find the difference.
     """
     with _opened(task) as media:
         try:
             stored = task.store.read_commit(task.batch, task.signature, task.commit)
         except IntegrityError as error:
             return str(error)
-        if _are_those_alone(task, stored, media):
+        if _chosen_match(task, stored, media):
             return _Difference(task.indexes, (0.0,) * len(task.indexes), (0,) * len(task.indexes))
     with _opened(task) as media:
         again = _whole(task, media)
@@ -294,10 +293,10 @@ def _difference(task: _Task) -> _Difference | str:
 
 @contextlib.contextmanager
 def _opened(task: _Task) -> Iterator[Media]:
-    """The video that the frames came from.
+    """Open the source video of the frames.
 
     Raises:
-        SourceChangedError: It has other bytes now.
+        SourceChangedError: The video has other bytes now.
     """
     now = task.source.find_same(task.video.key, task.commit.fingerprint)
     with open_video(task.source, now, task.limits, fresh=True) as media:
@@ -306,8 +305,8 @@ def _opened(task: _Task) -> Iterator[Media]:
         media.check_unchanged()
 
 
-def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
-    """Whether every wanted frame is stored, and those in question have the pixels of the source."""
+def _chosen_match(task: _Task, stored: FrameBatch, media: Media) -> bool:
+    """Return whether every wanted frame is stored, and the chosen ones have the source's pixels."""
     index, signature = media.index, _on_cpu(task.signature)
     rows = index.presentation[index.within(task.clip.span)]
     pts = index.pts[rows]
@@ -328,8 +327,8 @@ def _are_those_alone(task: _Task, stored: FrameBatch, media: Media) -> bool:
 def _whole(task: _Task, media: Media) -> FrameBatch:
     """Decode the whole clip on the CPU.
 
-    A clip that was decoded linearly is decoded linearly again, by one thread: some damage shows
-    only in that way.
+    A clip that was decoded linearly is decoded linearly again, by one thread: some damage appears
+    only then.
     """
     spans, signature = [task.clip.span], _on_cpu(task.signature)
     linear = task.commit.outcome.decode.fallback
@@ -345,5 +344,5 @@ def _on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
 
 
 def _colour(signature: FrameExtractionSignature) -> Colour:
-    """A GPU converts frames that keep their size accurately, too."""
+    """Return the colour for the CPU: a GPU converts accurately, even without resizing."""
     return "accurate" if signature.pixels == "cuda" else signature.colour

@@ -36,7 +36,7 @@ from frames_pipeline.store import Manifest
 from frames_pipeline.tables import FILE_KEY, ROOT, ClipRow, OutcomeRow, VideoRow
 
 ASIDE: Final = "damaged"
-"""Folder under the root that damaged tables are moved to, by time and former name."""
+"""Folder under the root for damaged tables, by time and former name."""
 _STEPS: Final = {
     "videos": "look at the videos again",
     "clips": "cut the clips again; a video that is gone needs the table from a backup",
@@ -46,16 +46,16 @@ _STEPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One object that is missing, or not as it was written."""
+    """A missing or damaged object."""
 
     key: str
-    """The object, relative to the root."""
+    """Key of the object, relative to the root."""
     found: str
-    """The damage."""
+    """Description of the damage."""
     remedy: str
-    """The source it is mended from and the next step, or the object to restore."""
+    """Source for mending and the next step, or the object to restore."""
     can_mend: bool
-    """Whether it can be mended from the rest."""
+    """Whether other objects suffice to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ def repair_store(
     """Find damaged documents, tables and notes, and unless it is a dry run mend them.
 
     Args:
-        workspace: Where everything is. The source is not looked at.
-        batches: Keys of batches; all of them, and all notes, if none is given.
-        signatures: Signatures that the caller knows, to restore their documents.
+        workspace: Workspace of the batches. The source is not read.
+        batches: Keys of batches; default: all batches, and all notes.
+        signatures: Signatures with documents to restore, if you know them.
         dry_run: Only report.
     """
     chosen = list(batches)
@@ -98,7 +98,7 @@ def repair_store(
     for damage, mend in _damages(workspace, chosen, tuple(signatures)):
         found.append(damage)
         if mend is not None and not dry_run:
-            mend()  # before the next is looked at: a manifest is rebuilt from mended commits
+            mend()  # at once: a manifest is rebuilt from mended commits
     return RepairReport(tuple(found), dry_run)
 
 
@@ -150,7 +150,7 @@ def _batch(workspace: Workspace, key: str, found: str, copies: Mapping[str, Batc
 
 
 def _batch_of_tables(workspace: Workspace, key: str) -> Batch | None:
-    """The batch as its tables have it: each has every video of it."""
+    """Return the batch by one of its tables, each of which names every video."""
     videos = _rows(workspace, VideoRow, key)
     rows: Sequence[VideoRow | ClipRow] = videos or _rows(workspace, ClipRow, key)
     if not rows:
@@ -196,7 +196,7 @@ def _table(workspace: Workspace, key: str, found: str, table: str, batch: str) -
 
 
 def _videos_of_clips(workspace: Workspace, batch: str) -> list[VideoRow]:
-    """Videos with the bytes that they had: a video that is gone keeps its clips by them."""
+    """Return videos with their last fingerprints, by which a missing video keeps its clips."""
     try:
         source = workspace.batches.read(batch).source
     except (CommitNotFoundError, IntegrityError):

@@ -1,4 +1,4 @@
-"""Batches that are no longer wanted."""
+"""Take batches out of use."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from frames_pipeline.pipeline.workspace import Workspace
 
 @old_parameters(places="workspace")
 def retire_batch(batch: str, workspace: Workspace, *, withdraw: bool = False) -> int:
-    """Have a batch no longer looked at or made. Its videos stay sealed in it.
+    """Take a batch out of use: it is no longer observed or processed. Its videos stay sealed in it.
 
-    `workspace.batches.restore(batch)` undoes that. What was withdrawn is to be made again then.
+    `workspace.batches.restore(batch)` undoes this. Withdrawn frames and tables must then be made
+    again.
 
     Args:
         batch: Key of a sealed batch.
-        workspace: Where it is.
-        withdraw: Take back its frames and delete its tables, too: `collect_garbage` of the store
-            then frees the room, after its grace period. A run that is going on it fails when it
-            publishes. Otherwise everything stays readable.
+        workspace: Workspace of the batch.
+        withdraw: Also withdraw its frames and delete its tables. `collect_garbage` of the store
+            then frees the space, after its grace period. A concurrent run of the batch fails when
+            it publishes. Without `withdraw` everything stays readable.
 
     Returns:
-        How many stored clips were withdrawn, counted once per signature.
+        Number of stored clips withdrawn, counted once per signature.
 
     Raises:
         CommitNotFoundError: There is no such batch.
@@ -28,7 +29,7 @@ def retire_batch(batch: str, workspace: Workspace, *, withdraw: bool = False) ->
     workspace.batches.retire(batch)
     if not withdraw:
         return 0
-    workspace.batches.mark_withdrawn(batch)  # first: a run that publishes after this finds it
+    workspace.batches.mark_withdrawn(batch)  # first, so that a concurrent run fails to publish
     clips = workspace.store.withdraw(batch)
     workspace.tables.delete_batch(batch)
     return clips

@@ -1,4 +1,4 @@
-"""Pictures of what is stored for a batch: only the frames that they show are read."""
+"""Pictures of a batch's stored frames. Only the frames in the picture are read."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def sheet_of_batch(
     max_tiles: int = 24,
     max_bytes: int = 200_000,
 ) -> bytes:
-    """A JPEG of frames spread evenly over the clips of a published batch.
+    """Return a JPEG of frames spread evenly over the clips of a published batch.
 
-    A clip that is damaged in the store is an empty tile that says so: checks find it, and a picture
-    fails no step.
+    A clip that is damaged in the store becomes an empty tile with a note, so that a picture never
+    fails a step. Checks report the damage.
     """
     names = list(manifest.clips)
     shown = [names[i] for i in spread(len(names), min(len(names), max_tiles))]
@@ -44,7 +44,7 @@ def sheet_of_batch(
 
 @old_parameters(places="workspace")
 def timeline_of_batch(manifest: Manifest, workspace: Workspace, *, max_lanes: int = 24) -> bytes:
-    """A PNG of when the frames are, for clips spread evenly over a published batch.
+    """Return a PNG timeline of the frames, for clips spread evenly over a published batch.
 
     A clip that is damaged in the store has a line without frames.
     """
@@ -87,12 +87,12 @@ def _described(
 
 
 def _missing(commit: ClipCommit, described: ClipDescription | None) -> int:
-    """Number of frames missing from a row: frames that failed to decode, or all if damaged."""
+    """Return the number of frames missing from a row: undecodable ones, or all if damaged."""
     return commit.num_frames if described is None else len(commit.outcome.missing)
 
 
 def _some_of(manifest: Manifest, name: str, workspace: Workspace, count: int) -> FrameBatch | None:
-    """A few frames of a clip; `None` where it is damaged in the store."""
+    """Return a few frames of a clip; `None` if it is damaged in the store."""
     commit = manifest.clips[name]
     try:
         return _some(
@@ -103,7 +103,7 @@ def _some_of(manifest: Manifest, name: str, workspace: Workspace, count: int) ->
 
 
 def _some(clip: StoredClip, count: int) -> FrameBatch:
-    """A few frames of a clip, spread evenly."""
+    """Return a few frames of a clip, spread evenly."""
     chosen = spread(len(clip.pts), min(len(clip.pts), count))
     flags = {name: np.asarray(clip.attributes[name], np.bool_) for name in ("key_frame", "corrupt")}
     return FrameBatch(

@@ -1,14 +1,13 @@
-"""What an extraction will come to, told from a sample that is really extracted.
+"""Estimate the size, time and cost of an extraction from an extracted sample.
 
-Of some videos a few clips each, in a row, are decoded and stored. What they took is taken for all
-clips of their video. Videos so large that a sample in proportion to bytes would more likely have
-them than not are looked into for certain, and stand for themselves. The others are chosen at
-random, and stand for the rest: in proportion to their bytes, the ratio estimator of survey sampling
-(Cochran, "Sampling Techniques", 1977, chapter 6), or to their number, whichever has the smaller
-standard error in the sample. Videos that cannot be read count with nothing.
+A few adjacent clips of some videos are decoded and stored. Their cost is scaled to all clips of
+their video. Some videos are so large that a sample in proportion to bytes would probably include
+them: these are always in the sample, and count only for themselves. The others are chosen at random
+and represent the remaining videos, in proportion to bytes (the ratio estimator of survey sampling:
+Cochran, "Sampling Techniques", 1977, chapter 6) or to their number. The estimator with the smaller
+standard error in the sample is used. Unreadable videos count as zero.
 
-Requests are counted as a run from a bucket to a bucket makes them; the table is in
-docs/operations/scaling.md.
+Requests are those of a run from a bucket to a bucket; the table is in docs/operations/scaling.md.
 """
 
 from __future__ import annotations
@@ -42,44 +41,45 @@ preload(__name__)
 
 _BATCH: Final = "sample"
 _CLIPS: Final = 4
-"""Clips of a video that are extracted, in one pass: alone, each would pay for its own start."""
+"""Clips of a video to extract in one pass: a single clip would bear all cost of the start."""
 _BATCH_PUTS: Final = 6
-"""The sealed list, the table of videos twice, that of clips; two listings of suspect families."""
+"""Write requests of a batch: the sealed list, the table of videos twice, the table of clips; two
+listings of suspect families."""
 _BATCH_GETS: Final = 10
-"""The sealed list, the table of videos three times, that of clips twice; a look whether there are
-suspect families at all; whether it was withdrawn, at the start and after each table."""
+"""Read requests of a batch: the sealed list, the table of videos three times, the table of clips
+twice; one for suspect families; whether it was withdrawn, at the start and after each table."""
 _FRAMES_PUTS: Final = 5
-"""Of a batch and a signature: its document, the manifest, outcomes; two listings."""
+"""Write requests of a batch and signature: its document, the manifest, outcomes; two listings."""
 _FRAMES_GETS: Final = 7
-"""Likewise: outcomes, the manifest twice, the document twice; whether the batch was withdrawn,
-after the manifest and the outcomes."""
+"""Read requests of a batch and signature: outcomes, the manifest twice, the document twice; whether
+the batch was withdrawn, after the manifest and the outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A total, as far as the sample tells."""
+    """An estimated total."""
 
     total: float
     """The estimate."""
     error: float
-    """Its standard error: two times out of three the truth is within it. 0 where all were read."""
+    """Standard error: two times out of three, the true total is within it. 0 if all were read."""
 
     def times(self, factor: float) -> Amount:
-        """So many times this."""
+        """Return this amount times a factor."""
         return Amount(factor * self.total, factor * self.error)
 
     def plus(self, number: float) -> Amount:
-        """This and a number that is known."""
+        """Return the sum of this amount and a known number."""
         return Amount(self.total + number, self.error)
 
 
 Costs = dict[str, Amount]
-"""Money by what it is for, in the currency of the prices."""
+"""Cost by item, in the currency of the prices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What things cost, in one currency; `None` where nobody said."""
+    """Prices in one currency; `None` if unknown."""
 
     cpu_hour: float | None = None
     """An hour of a core like one of this machine's."""
@@ -90,51 +90,51 @@ class Prices:
     thousand_puts: float | None = None
     """1,000 requests that write or list."""
     thousand_gets: float | None = None
-    """1,000 requests that read or ask."""
+    """1,000 requests that read."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no price."""
+        """Check that every price is a number of at least 0."""
         for name, price in asdict(self).items():
             if price is not None and not 0 <= price < math.inf:
-                message = f"{name}={price} is no price; give a number that is not below 0"
+                message = f"{name}={price} is not a price; give a number that is not below 0"
                 raise ConfigError(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What an extraction will come to."""
+    """Estimate of an extraction."""
 
     videos: int
-    """Videos under the source."""
+    """Number of videos under the source."""
     video_bytes: int
-    """Their bytes."""
+    """Bytes of the videos."""
     sampled: int
-    """Videos that were looked into."""
+    """Number of videos in the sample."""
     failed: tuple[str, ...]
-    """Those of them that cannot be read, with why."""
+    """Videos of the sample that cannot be read, with the reason."""
     video_seconds: Amount
     """Length of all videos."""
     clips: Amount
-    """Clips that they are cut into."""
+    """Number of clips."""
     frames: Amount
-    """Frames that are stored, of all signatures."""
+    """Stored frames of all signatures."""
     frame_bytes: Amount
     """Bytes of the store."""
     objects: Amount
     """Objects of the store."""
     cpu_seconds: Amount
-    """Processor time of this machine's cores, to look at videos, cut, decode, convert and store."""
+    """CPU seconds on this machine's cores, to open videos, cut, decode, convert and store."""
     coded_frames: Amount
-    """Coded frames that a decoder is fed."""
+    """Coded frames fed to decoders."""
     puts: Amount
     """Requests that write or list, if the store is in a bucket."""
     gets: Amount
-    """Requests that read or ask, if videos and store are in a bucket."""
+    """Requests that read, if videos and store are in a bucket."""
     passed_over: tuple[PassedOver, ...] = ()
-    """Entries of the source that are not taken for videos, by reason."""
+    """Entries of the source that do not count as videos, by reason."""
 
     def gpu_seconds(self, frames_per_second: float) -> Amount:
-        """Seconds of a GPU that decodes so many coded frames a second: nothing else is counted.
+        """Return the GPU seconds of decoding alone, at a rate of coded frames per second.
 
         Raises:
             ConfigError: The rate is not above zero.
@@ -145,23 +145,23 @@ class Sizing:
         return self.coded_frames.times(1 / frames_per_second)
 
     def costs(self, prices: Prices, *, gpu_frames_per_second: float | None = None) -> Costs:
-        """What those things cost that there is a price for.
+        """Return the cost of each item with a price.
 
         Args:
-            prices: Prices; what is left out costs nothing, and is not in the answer.
-            gpu_frames_per_second: Coded frames that a GPU decodes a second. Given, decoding is the
-                GPU's, and the processor's time is still that of decoding without one.
+            prices: Prices; items without a price are left out of the result.
+            gpu_frames_per_second: Coded frames that a GPU decodes per second. If given, adds the
+                cost of decoding on the GPU; CPU time still includes decoding on the CPU.
 
         Raises:
-            ConfigError: There is a price of a GPU's hour, and nothing says how fast it is.
+            ConfigError: The GPU has a price, but its speed is not given.
         """
         costs = {}
         if prices.cpu_hour is not None:
             costs["processors"] = self.cpu_seconds.times(prices.cpu_hour / 3600)
         if prices.gpu_hour is not None:
             if gpu_frames_per_second is None:
-                message = "a GPU's hour has a price, and nobody measured how fast it is; give "
-                raise ConfigError(f"{message}the coded frames that it decodes a second")
+                message = "gpu_hour has a price, and the GPU's speed is unknown; give "
+                raise ConfigError(f"{message}the coded frames that it decodes per second")
             seconds = self.gpu_seconds(gpu_frames_per_second)
             costs["gpus"] = seconds.times(prices.gpu_hour / 3600)
         if prices.gigabyte_month is not None:
@@ -185,21 +185,22 @@ def estimate_extraction(
     limits: Limits | None = None,
     workers: Workers | None = None,
 ) -> Sizing:
-    """Extract a few clips of each of some videos, and tell what all of them will come to.
+    """Estimate an extraction by extracting a few clips of some videos.
 
     Args:
         source: The videos.
-        signatures: Which frames.
-        clipping: How they are cut; whole videos if it is left out.
-        sample: Videos to look into.
-        seed: Chooses the same videos and clips again.
-        batch_size: Videos of a batch: a batch has some requests of its own.
-        limits: What one source, and one clip of it, may take.
-        workers: How many processes, and how long one clip may take.
+        signatures: Signatures to extract.
+        clipping: Rule that cuts videos into clips; default: whole videos.
+        sample: Number of videos in the sample.
+        seed: Seed of the sample; the same seed chooses the same videos and clips.
+        batch_size: Videos per batch: each batch adds some requests.
+        limits: Resource limits for one source and one clip of it.
+        workers: Number of processes, and time limit for one clip.
 
     Raises:
-        ConfigError: There is nothing to look into, or no signature, or they cannot be cut so here.
-        TransientError: Something cannot be reached.
+        ConfigError: There is no video, no sample or no signature, or the clipping cannot run on
+            this machine.
+        TransientError: The source or the store cannot be reached.
     """
     clipping = clipping or WholeVideo()
     clipping.check()
@@ -207,7 +208,7 @@ def estimate_extraction(
     videos = listing.videos
     if not wanted or not videos or sample < 1:
         message = f"{len(videos)} videos under {source.url}, {len(wanted)} signatures and a sample "
-        message += f"of {sample}: nothing to estimate from; passed over: "
+        message += f"of {sample}: nothing to estimate from; skipped entries: "
         raise ConfigError(message + describe_passed_over(listing.passed_over))
     chance = random.Random(seed)
     certain, others = _apart(videos, sample)
@@ -224,8 +225,10 @@ def estimate_extraction(
     amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
     amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
     total = sum(video.size for video in videos)
-    said = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
-    return Sizing(len(videos), total, len(tasks), said, passed_over=listing.passed_over, **amounts)
+    unreadable = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
+    return Sizing(
+        len(videos), total, len(tasks), unreadable, passed_over=listing.passed_over, **amounts
+    )
 
 
 def _measured(
@@ -234,7 +237,7 @@ def _measured(
     """Yield each video with its cost, or with the reason that it cannot be read.
 
     Raises:
-        FramesPipelineError: The fault is not the video's.
+        FramesPipelineError: An error that is not specific to the video.
     """
     for task, found in workers.map(_measure, tasks):
         if not isinstance(found, _Cost | ClipFault):
@@ -243,9 +246,9 @@ def _measured(
 
 
 def _apart(videos: Sequence[Video], sample: int) -> tuple[list[Video], list[Video]]:
-    """Videos to look into for certain, at most half of the sample, and all others.
+    """Return the videos that are always in the sample, at most half of it, and all others.
 
-    They are those that a sample in proportion to bytes would more likely have than not.
+    The first are those that a sample in proportion to bytes would probably include.
     """
     others = sorted(videos, key=lambda video: (-video.size, video.key))
     left, certain = sum(video.size for video in others), 0
@@ -259,7 +262,7 @@ def _apart(videos: Sequence[Video], sample: int) -> tuple[list[Video], list[Vide
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A video to look into."""
+    """A video of the sample."""
 
     source: VideoSource
     video: Video
@@ -271,7 +274,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What a video comes to, if its other clips are like those."""
+    """Estimated cost of a video, if its other clips are like the extracted ones."""
 
     video_seconds: float = 0
     clips: float = 0
@@ -323,9 +326,9 @@ def _measure(task: _Task) -> _Cost:
         objects=objects,
         cpu_seconds=cut + passes * opened + scale * spent,
         coded_frames=scale * sum(fed.values()),
-        # every object is put once, and the note of where frames of these bytes are
+        # one per object, and the note of the frames' location (`content_index`)
         puts=objects + 1,
-        # looked at; looked at, read, and looked at again; in every pass the note, and a look
+        # observe: 1; cut: check, read, check again; per decode pass: the note, and a check
         gets=4 + 2 * passes,
     )
 
@@ -333,7 +336,7 @@ def _measure(task: _Task) -> _Cost:
 def _extrapolated(
     costs: Mapping[Video, _Cost], *, certain: Sequence[Video], others: Sequence[Video]
 ) -> dict[str, Amount]:
-    """What all videos come to, by field: some for certain, and the others by a sample of them."""
+    """Return the amounts of all videos by field: certain ones as measured, others by a sample."""
     size = sum(video.size for video in others)
     drawn = [video for video in others if video in costs]
     amounts = {}
@@ -345,13 +348,13 @@ def _extrapolated(
 
 
 def _total(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:
-    """A total, from the bytes and the amounts of a sample of videos."""
+    """Return a total from a sample of (bytes, amount) pairs."""
     by_bytes, by_number = _ratio(sample, total, count), _mean(sample, count)
     return by_number if by_number.error < by_bytes.error else by_bytes
 
 
 def _mean(sample: Sequence[tuple[int, float]], count: int) -> Amount:
-    """A total in proportion to the number of videos."""
+    """Return a total in proportion to the number of videos."""
     n, mean = len(sample), sum(amount for _, amount in sample) / len(sample)
     if n in (count, 1):
         return Amount(mean * count, 0 if n == count else math.inf)
@@ -360,7 +363,7 @@ def _mean(sample: Sequence[tuple[int, float]], count: int) -> Amount:
 
 
 def _ratio(sample: Sequence[tuple[int, float]], total: int, count: int) -> Amount:
-    """A total in proportion to bytes, from the bytes and the amounts of a sample of videos."""
+    """Return a total in proportion to bytes, from a sample of (bytes, amount) pairs."""
     n, size = len(sample), sum(size for size, _ in sample)
     if not size:
         return Amount(0, 0)

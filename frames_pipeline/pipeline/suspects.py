@@ -2,8 +2,8 @@
 
     {root}/suspects/{family key}.json        findings, time, batch and version
 
-The name alone decides: frames of that family that were decoded by plan are suspect, and its videos
-are decoded linearly. The document's contents are for people. It is never changed. Delete it to
+Only the document's name has an effect: frames of that family that were decoded by plan are suspect,
+and its videos are decoded linearly. Its contents are for people, and never change. Delete it to
 decode the family by plan again.
 """
 
@@ -35,14 +35,14 @@ _KEY: Final = re.compile(r"[a-z0-9_]+-[a-z0-9_]+-[0-9a-f]{16}")
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A family that was decoded wrongly, and how that was found."""
+    """A family that was decoded wrongly, with the findings."""
 
     key: str
-    """The family's key."""
+    """Key of the family."""
     family: Mapping[str, Any] = field(default_factory=dict)
     """Common properties of its videos: the fields of `Family`."""
     batch: str = ""
-    """The batch in which it was found."""
+    """Key of the batch with the findings."""
     signature: str = ""
     """Key of the signature of the compared frames."""
     video: str = ""
@@ -75,7 +75,7 @@ class Suspect:
 
     @property
     def description(self) -> str:
-        """The family in a line."""
+        """The properties of the family in a line."""
         return ", ".join(f"{name}={value}" for name, value in self.family.items() if value)
 
 
@@ -83,17 +83,17 @@ class Suspects:
     """The suspect families under a store's root."""
 
     def __init__(self, objects: Objects) -> None:
-        """Take the root's objects."""
+        """Keep the root's objects."""
         self._objects = objects
 
     def keys(self) -> frozenset[str]:
-        """Keys of the suspect families: one listing, no document is read."""
+        """Return the keys of the suspect families, by one listing."""
         names = (name.removeprefix(f"{_ROOT}/") for name in self._objects.names(_ROOT))
         found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return frozenset(key for key in found if _KEY.fullmatch(key))
 
     def read(self) -> list[Suspect]:
-        """Return the suspect families, sorted by key. The findings of a damaged document say so."""
+        """Return the suspect families, sorted by key. The findings of a damaged one report that."""
         documents = self._objects.get_many(_path(key) for key in sorted(self.keys()))
         return [_parsed(path, data) for path, data in documents.items()]
 
@@ -116,7 +116,7 @@ class Suspects:
         """Decode a family by plan again. Frames that were decoded linearly meanwhile stay.
 
         Raises:
-            CommitNotFoundError: It is not suspect.
+            CommitNotFoundError: The family is not suspect.
         """
         if key not in (there := self.keys()):
             message = f"no suspect family {key!r} under {self._objects.url}; there is "
@@ -125,13 +125,13 @@ class Suspects:
 
 
 def is_suspect(report: DecodeReport, suspects: Collection[str], *, codec: str | None) -> bool:
-    """Whether frames were decoded by plan, and are of a suspect family.
+    """Return whether frames were decoded by plan and belong to a suspect family.
 
-    Frames of version 0.1 do not say of which family they are; they are suspect with any family of
-    their codec.
+    Frames of version 0.1 do not record their family; they are suspect with any family of their
+    codec.
 
     Args:
-        report: How they were decoded.
+        report: Report of their decode.
         suspects: Keys of the suspect families.
         codec: The codec of their video; `None` if unknown.
     """
@@ -150,8 +150,8 @@ def suspect_clips(
 
     Args:
         batch: Key of the batch.
-        commits: Its frames.
-        workspace: Where its clips are.
+        commits: Commits of its frames.
+        workspace: Workspace of the batch.
         suspects: Keys of the suspect families.
     """
     if not suspects:
@@ -167,7 +167,7 @@ def suspect_clips(
 
 
 def linear_reason(family: str, suspects: Collection[str]) -> str:
-    """Why a family is to be decoded linearly; empty if it is not."""
+    """Return the reason to decode a family linearly; empty to decode by plan."""
     return f"family {family} was decoded wrongly by plan" if family in suspects else ""
 
 

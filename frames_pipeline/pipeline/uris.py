@@ -1,4 +1,4 @@
-"""Frames of videos that are in no batch: to try something, or for a handful of files."""
+"""Extract frames of single files outside of any batch, for experiments."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FOLDER: Final = "adhoc"
 
 
 class UriReport(NamedTuple):
-    """What became of the videos of one folder."""
+    """Result for the videos of one folder."""
 
     workspace: Workspace
-    """The folder, and where its frames are."""
+    """Workspace of the folder and its frames."""
     frames: Mapping[FrameExtractionSignature, FramesReport]
-    """What was extracted, by signature."""
+    """Report of the extraction, by signature."""
 
 
 @old_parameters(cutting="clipping")
@@ -48,27 +48,27 @@ def extract_uris(
     workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> list[UriReport]:
-    """Extract and store frames of videos by their paths or URLs, beside all batches.
+    """Extract and store frames of videos by their paths or URLs, separate from all batches.
 
-    The same URIs are the same batch, so finished work is not repeated. Each folder's videos are a
-    batch of their own, under `{root}/adhoc`. Signing parameters of a URL are used to read it. They
-    are no part of its name and are not stored.
+    The same URIs give the same batch, so finished work is not repeated. The videos of each folder
+    are one batch, under `{root}/adhoc`. Signing parameters of a URL are used to read it. They are
+    not part of its name and are not stored.
 
     Args:
-        uris: Paths, or URLs of files, of videos.
-        signatures: Which frames.
-        root: Path or URL under which `adhoc` is.
-        clipping: How they are cut; whole videos if it is left out.
-        source_options: What fsspec needs to reach them.
-        root_options: What fsspec needs to reach the root.
-        decoder: A decoder or its name; the CPU's if it is not given.
-        limits: What one source, and one clip of it, may take.
-        workers: How many processes, and how long one clip may take.
-        progress: Told whenever clips of a folder are done.
+        uris: Paths or URLs of videos.
+        signatures: Signatures to extract.
+        root: Path or URL of the folder that contains `adhoc`.
+        clipping: Rule that cuts videos into clips; default: whole videos.
+        source_options: fsspec options of the videos.
+        root_options: fsspec options of the root.
+        decoder: A decoder or its name; default: the CPU's.
+        limits: Resource limits for one source and one clip of it.
+        workers: Number of processes, and time limit for one clip.
+        progress: Called whenever clips of a folder are done.
 
     Raises:
-        ConfigError: There is no URI, one that names no file, or two of one name that are signed
-            otherwise. Raised before anything is read.
+        ConfigError: There is no URI, a URI names no file, or two URIs differ only in signing
+            parameters. Raised before anything is read.
     """
     wanted = list(signatures)
     reports = []
@@ -94,7 +94,7 @@ def extract_uris(
 
 
 def _by_folder(uris: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Names of files by folder, sorted, each with the name that it is asked for by."""
+    """Return sorted file names by folder, each with the name that reads it."""
     folders: dict[str, dict[str, str]] = {}
     for uri in uris:
         folder, asked = folder_and_name(uri)
@@ -104,7 +104,7 @@ def _by_folder(uris: Iterable[str]) -> dict[str, dict[str, str]]:
             raise ConfigError(message)
         names = folders.setdefault(folder or ("/" if uri.startswith("/") else "."), {})
         if names.setdefault(key_of(name), asked) != asked:
-            message = f"two URIs differ only in what signs them: {uri}; give each video once"
+            message = f"two URIs differ only in signing parameters: {uri}; give each video once"
             raise ConfigError(message)
     if not folders:
         message = "no URI given; name at least one video"
@@ -113,6 +113,6 @@ def _by_folder(uris: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _key(folder: str, names: Iterable[str]) -> str:
-    """A batch's key: the same for the same videos."""
+    """Return a batch's key: equal for the same videos."""
     text = "\n".join([folder, *names])
     return f"adhoc-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:16]}"

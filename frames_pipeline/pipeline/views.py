@@ -1,4 +1,4 @@
-"""Every table over all batches, as data that DuckDB, pandas, Polars and Arrow read lazily."""
+"""Every table over all batches, as datasets that DuckDB, pandas, Polars and Arrow read lazily."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "outcomes": OUTCOMES,
     "near_duplicates": NEAR_DUPLICATES,
 }
-"""Columns of the tables that are made before and after the derived ones."""
+"""Columns of the tables other than derived ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _View:
 
 
 def _schema_of(table: str) -> pa.Schema | None:
-    """Return the columns of a table; `None` if its files decide, as the length of vectors."""
+    """Return the columns of a table; `None` if they depend on its files, as vectors do."""
     if table == "catalog":
         return catalog_schema()
     derived = {kind.table: kind.view_schema for kind in KINDS.values()}
@@ -59,23 +59,23 @@ def _schema_of(table: str) -> pa.Schema | None:
 def open_views(
     workspace: Workspace, *, names: Collection[str] | None = None, check: bool = False
 ) -> dict[str, ds.Dataset]:
-    """The tables over all batches that are in use, by name; nothing is read yet.
+    """Return datasets of the tables over all batches in use, by name; read no rows yet.
 
-    `catalog`, `videos`, `clips`, `outcomes`, `near_duplicates`, and for each kind of derived table
-    its own: `embeddings`, `clip_embeddings`, `quality`, `captions`. Those of a named definition are
-    `embeddings_<name>`.
-    Batches that were written before a column was there have nulls in it.
+    The names are `catalog`, `videos`, `clips`, `outcomes`, `near_duplicates`, and the derived
+    tables `embeddings`, `clip_embeddings`, `quality`, `captions`. The table of a named definition
+    is `embeddings_<name>`. Batches older than a column have nulls in it.
 
-        duckdb.sql("SELECT …").df() finds datasets by the names of Python's variables;
-        datasets["catalog"].to_table(filter=pc.field("keep")) does without DuckDB
+        duckdb.sql("SELECT …").df()                            DuckDB finds datasets by the names
+                                                               of Python variables
+        datasets["catalog"].to_table(filter=pc.field("keep"))  without DuckDB
 
-    Pages have checksums, which Arrow compares as it reads; it does not compare the sum of a file,
-    as `FrameTables.read` does. With `check` every file is read whole first, and compared.
+    Arrow compares the checksums of pages as it reads, but not the checksum of the file, as
+    `FrameTables.read` does. With `check`, every file is read whole and compared first.
 
     Args:
-        workspace: Where the tables are.
-        names: Open these alone.
-        check: Compare every file with its sum before anything is opened.
+        workspace: Workspace of the batches.
+        names: Open only these.
+        check: Compare every file with its checksum first.
 
     Raises:
         IntegrityError: A file is damaged, as far as it was read.
@@ -130,5 +130,5 @@ def _dataset(objects: Objects, view: _View, parquet: ds.ParquetFileFormat) -> ds
 
 
 def _view_name(table: str, part: str) -> str:
-    """Return the name of a part. Outcomes have a part per signature, and say it in a column."""
+    """Return the name of a part's view. Outcomes have a part per signature, and a column for it."""
     return table if part == WHOLE_PART or table == "outcomes" else f"{table}_{part}"

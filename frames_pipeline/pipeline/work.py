@@ -1,6 +1,6 @@
-"""What a worker process does: decode some clips of one video, and commit their frames.
+"""The work of a worker process: decode some clips of one video, and commit their frames.
 
-Frames of the same bytes that are in the store already, under another name, are copied instead.
+If the store has frames of the same bytes under another name, they are copied instead.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ preload(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is the same for every clip of a batch."""
+    """Facts shared by every clip of a batch."""
 
     source: VideoSource
-    """Where the videos are."""
+    """Source of the videos."""
     store: FrameStore
-    """Where their frames go."""
+    """Store for their frames."""
     batch: str
     """Key of the batch."""
     decoder: Decoder
-    """What decodes."""
+    """The decoder."""
     limits: Limits
-    """What one source, and one clip of it, may take."""
+    """Resource limits for one source and one clip of it."""
     suspects: frozenset[str] = frozenset()
-    """Keys of the families that a plan was wrong for: their videos are decoded linearly."""
+    """Keys of suspect families: their videos are decoded linearly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,18 @@ class Task:
     """Clips of one video to decode in one pass, for the signatures that all of them lack."""
 
     job: Job
-    """What it is part of."""
+    """Facts shared by the batch."""
     video: Video
-    """The video, as it was observed."""
+    """The video, as observed."""
     fingerprint: str
-    """What its bytes were then."""
+    """Fingerprint of its bytes when it was observed."""
     clips: tuple[Clip, ...]
     """The clips."""
     signatures: tuple[FrameExtractionSignature, ...]
     """The signatures."""
 
     def fail(self, error: FramesPipelineError) -> Results:
-        """Every clip came to nothing, for the same reason."""
+        """Return a failed result for every clip, with the same reason."""
         results: Results = {}
         for clip in self.clips:
             results |= fail(self, clip, error)
@@ -81,10 +81,10 @@ def run_task(task: Task) -> Results:
     """Decode and commit the clips of a task.
 
     Raises:
-        SourceError: The video cannot be read at all.
-        TransientError: Something cannot be reached.
+        SourceError: The video cannot be read.
+        TransientError: The source or the store cannot be reached.
         StoreError: Frames cannot be stored.
-        MemoryError: There is not enough to decode it.
+        MemoryError: Memory ran out.
     """
     origins = ContentIndex(task.job.store.objects)
     origin = origins.find(task.fingerprint)
@@ -126,7 +126,7 @@ def _decode(task: Task) -> Results:
 
 
 def _of_family(found: FramesBySignature, family: str) -> FramesBySignature:
-    """The same frames, which say of which family of videos they are."""
+    """Return the same frames with the family of their video."""
     return {
         signature: replace(
             frames,
@@ -137,7 +137,7 @@ def _of_family(found: FramesBySignature, family: str) -> FramesBySignature:
 
 
 def _copy(task: Task, origin: Origin) -> Results:
-    """Copy those clips whose frames are all there already, from the same bytes."""
+    """Copy the clips with frames already stored from the same bytes."""
     results: Results = {}
     for clip in task.clips:
         since = time.monotonic()
@@ -160,7 +160,7 @@ def _copy(task: Task, origin: Origin) -> Results:
 
 
 def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
-    """A clip came to nothing, for every signature."""
+    """Return a failed result of a clip for every signature."""
     return {
         (signature, clip.clip_id): failed(
             clip.clip_id,
@@ -176,7 +176,7 @@ def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
 
 
 def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> Results:
-    """Commit a clip's frames, unless the file changed under the decoder; a copy of it does not."""
+    """Commit a clip's frames, unless the file changed while decoding; local copies never change."""
     task.job.source.check_read(task.video)
     results: Results = {}
     for signature, frames in found.items():
@@ -197,7 +197,7 @@ def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> R
 
 
 def _no_frames(outcome: Outcome) -> SourceError:
-    """Why a clip that others have frames of has none for a signature."""
+    """Return the error for a clip without frames for one of its signatures."""
     if not outcome.missing:
         return NoKeyFrameError(outcome.detail)
     detail = f": {outcome.detail}" if outcome.detail else ""

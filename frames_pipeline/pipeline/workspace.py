@@ -1,4 +1,4 @@
-"""Where videos are found, and where what is made of them is kept."""
+"""A source of videos, with the store and tables for its frames."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where videos are found, and where what is made of them is kept."""
+    """A source of videos, with the store and tables for its frames."""
 
     source: VideoSource
     """The videos."""
     store: FrameStore
-    """Their frames."""
+    """Store of their frames."""
     tables: FrameTables
     """The tables beside the frames."""
     batches: BatchRegistry
@@ -42,15 +42,15 @@ class Workspace:
         suffixes: Iterable[str] = SUFFIXES,
         follow_links: bool = False,
     ) -> Workspace:
-        """Videos under one path or URL, everything that is made of them under another.
+        """Open the videos under one path or URL, with a root for frames and tables.
 
         Args:
             source: Path or fsspec URL of the videos.
             root: Path or fsspec URL of batches, frames and tables.
-            source_options: What fsspec needs to reach the source.
-            root_options: What fsspec needs to reach the root.
-            suffixes: How names of files end that are taken for videos, in any case.
-            follow_links: Whether links are followed that lead out of a local source.
+            source_options: fsspec options of the source.
+            root_options: fsspec options of the root.
+            suffixes: File suffixes of videos, in upper or lower case.
+            follow_links: Whether to follow links that lead out of a local source.
         """
         return cls(
             VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
@@ -63,7 +63,7 @@ class Workspace:
         """Return the rows of a class's table; none if it was never written.
 
         Args:
-            kind: A row class that names its table, as `ClipRow`.
+            kind: A row class with the name of its table, such as `ClipRow`.
             batch: Key of the batch.
             part: Name of the part, if the table has several.
         """
@@ -76,7 +76,7 @@ class Workspace:
         return [] if found is None else found.to_pylist()
 
     def table(self, table: str, batch: str, *, part: str = "") -> pa.Table | None:
-        """A table, or `None` where it was never written."""
+        """Return a table; `None` if it was never written."""
         try:
             return self.tables.read(table, batch, part=part)
         except CommitNotFoundError:

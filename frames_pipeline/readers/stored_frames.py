@@ -1,4 +1,4 @@
-"""Read what is stored as a mapping of clips: `open_frames`."""
+"""Read stored frames as a mapping of clips: `open_frames`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def open_frames(
     batches: Iterable[str] | str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> StoredFrames:
-    """The committed frames of one signature, by clip id.
+    """Open the committed frames of one signature, by clip id.
 
-    Manifests are read, one request per batch, and nothing else until a clip is asked for. They are
-    a snapshot: what is committed later is not seen, and what was replaced can still be read until
-    garbage is collected.
+    Reads only manifests, one request per batch; clips are read when you access them. The result is
+    a snapshot: it excludes later commits, and replaced frames stay readable until garbage
+    collection.
 
     Args:
         root: Path or fsspec URL of the store.
         signature: A signature, its key, or its slug, such as `sequence-2fps-224x224`.
-        batches: Keys of batches, or of one; every published batch if it is left out.
-        storage_options: What fsspec needs to reach the root.
+        batches: Key or keys of batches; default: every published batch.
+        storage_options: fsspec options of the root.
 
     Raises:
-        CommitNotFoundError: A batch that is named, or every one, lacks that signature.
-        ConfigError: A slug that several signatures have.
+        CommitNotFoundError: A given batch lacks the signature, or every batch does.
+        ConfigError: Several signatures have this slug.
         ConflictError: Two batches have a clip of the same id; open them one by one.
     """
     store = FrameStore(root, storage_options)
@@ -71,38 +71,38 @@ class ReadableFrames(Protocol):
         """Number of clips."""
 
     def length(self, clip_id: str) -> int:
-        """Number of frames of a clip."""
+        """Return the number of frames of a clip."""
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
-        """Frames [start, stop) of a clip, as they are numbered where they are stored."""
+        """Return frames [start, stop) of a clip, counted from its first stored frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipLocation:
-    """Where a clip is."""
+    """Location of a clip."""
 
     batch: str
-    """Its batch."""
+    """Key of its batch."""
     commit: ClipCommit
-    """What is stored of it."""
+    """Its commit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredFrames(Mapping[str, StoredClip]):
-    """Clips by id, for one signature: a snapshot that may be pickled to other processes."""
+    """Clips by id, for one signature: a snapshot that you can pickle to other processes."""
 
     store: FrameStore
-    """Where they are."""
+    """Store of the frames."""
     signature_key: str
     """The signature's key."""
     signature_document: Mapping[str, Any] = field(repr=False)
     """The signature in full."""
     locations: Mapping[str, ClipLocation] = field(repr=False)
-    """Where each clip is, by clip id, in order of batch and id."""
+    """Location of each clip by clip id, in order of batch and id."""
 
     @classmethod
     def of(cls, store: FrameStore, manifests: Iterable[Manifest]) -> StoredFrames:
-        """The clips of manifests, which are all of one signature."""
+        """Return the clips of manifests of one signature."""
         manifests = sorted(manifests, key=lambda manifest: manifest.batch_key)
         locations: dict[str, ClipLocation] = {}
         for manifest in manifests:
@@ -116,17 +116,17 @@ class StoredFrames(Mapping[str, StoredClip]):
         return cls(store, manifests[0].signature_key, manifests[0].signature, locations)
 
     def __getitem__(self, clip_id: str) -> StoredClip:
-        """A clip, opened: every object of it is there in its size; pixels are read lazily.
+        """Open a clip after checking that its objects exist in the right size; load pixels lazily.
 
         Raises:
-            KeyError: No such clip.
-            IntegrityError: An object is missing, or has not the size committed.
+            KeyError: There is no such clip.
+            IntegrityError: An object is missing, or its size differs from the commit.
         """
         place = self.locations[clip_id]
         return self.store.open_commit(place.batch, self.signature_key, place.commit)
 
     def __contains__(self, clip_id: object) -> bool:
-        """Whether there is such a clip; nothing is read."""
+        """Return whether there is such a clip; read nothing."""
         return clip_id in self.locations
 
     def __iter__(self) -> Iterator[str]:
@@ -158,24 +158,24 @@ class StoredFrames(Mapping[str, StoredClip]):
 
     @property
     def digest(self) -> str:
-        """What the frames are: alike for the same frames of the same clips."""
+        """Digest of the frames: equal for the same frames of the same clips."""
         return digest_of_clips(
             (clip, place.commit.digest) for clip, place in self.locations.items()
         )
 
     def length(self, clip_id: str) -> int:
-        """Number of frames of a clip, repeats included."""
+        """Return the number of frames of a clip, repeats included."""
         return self.locations[clip_id].commit.num_frames
 
     def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
-        """Frames [start, stop) of a clip, as they are numbered where they are stored.
+        """Return frames [start, stop) of a clip, counted from its first stored frame.
 
-        Every object they lie in is fetched whole and compared with the commit. This is the fast
-        way where clips are read once: nothing is listed first.
+        Fetches each object with such frames whole, and compares it with the commit. This is the
+        fast way to read clips once: it lists no objects first.
 
         Raises:
-            KeyError: No such clip.
-            IntegrityError: An object is missing, or is not the one committed.
+            KeyError: There is no such clip.
+            IntegrityError: An object is missing, or differs from the commit.
         """
         place = self.locations[clip_id]
         return self.store.read_commit(
@@ -183,7 +183,7 @@ class StoredFrames(Mapping[str, StoredClip]):
         )
 
     def lineage(self, clip_id: str, frames: FrameBatch) -> pa.Table:
-        """Return a row per frame that was read of a clip; see `FRAME_COLUMNS`."""
+        """Return a row per frame read from a clip; see `FRAME_COLUMNS`."""
         place, n = self.locations[clip_id], len(frames)
         return pa.Table.from_pydict(
             {
@@ -227,7 +227,7 @@ FRAME_COLUMNS: Final = pa.schema(
         }.items()
     ]
 )
-"""What is said of each frame. `commit` is the attempt that it was read from."""
+"""Columns of a frame's lineage. `commit` is the attempt that the frame was read from."""
 
 
 def _signature_key(
@@ -242,7 +242,7 @@ def _signature_key(
     if len(found) == 1:
         return found[0]
     if found:
-        message = f"several signatures are called {signature!r}; give a key: {', '.join(found)}"
+        message = f"several signatures have the slug {signature!r}; give a key: {', '.join(found)}"
         raise ConfigError(message)
     there = ", ".join(sorted(filter(is_signature_key, folders))) or "none at all"
     message = f"no signature {signature!r} under {store.objects.url}; there is {there}"

@@ -32,7 +32,7 @@ class Sample(TypedDict):
     seconds: NDArray[np.float64]
     """Presentation timestamps in seconds. Shape (n,)."""
     corrupt: NDArray[np.bool_]
-    """Whether damage may have touched the pixels. Shape (n,)."""
+    """Whether the pixels may be damaged. Shape (n,)."""
     clip_id: str
     """Clip of the frames."""
     start: int
@@ -59,7 +59,7 @@ class Windows:
     def __post_init__(self) -> None:
         """Check the fields."""
         if self.length is None and self.stride is not None:
-            message = f"stride={self.stride} has no meaning for whole clips; give a length, too"
+            message = f"stride={self.stride} has no effect with whole clips; give a length, too"
             raise ConfigError(message)
         for name in ("length", "stride"):
             value = getattr(self, name)

@@ -1,8 +1,8 @@
 """Batches: sealed lists of videos, each one partition.
 
-A batch never changes once it is sealed. It names videos by key, so a file whose bytes change
-stays in its batch, and what was made from it becomes stale there and nowhere else. One that is no
-longer wanted is retired: a mark beside it says so, and its videos stay sealed in it.
+A sealed batch never changes. It names videos by key. If a file's bytes change, the file stays in
+its batch, and only that batch's results become stale. A retired batch gets a mark beside it; its
+videos stay sealed in it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from frames_pipeline.text.keys import as_text
 
 _FORMAT: Final = "video-batch/1"
 NUMBERED: Final = re.compile(r"batch-\d+")
-"""Keys that `BatchRegistry.seal` gives."""
+"""Pattern of the keys that `BatchRegistry.seal` makes."""
 _PREFIX: Final = "batches/"
 _SUFFIX: Final = ".json"
 _RETIRED: Final = ".retired"
 _MEMBERS: Final = {"format": str, "key": str, "sealed": str, "source": str, "videos": list}
 """Members of a batch's document, and their types."""
 _INDEX: Final = f"{_PREFIX}index.parquet"
-"""A copy of every batch sealed up to some time, in one object, so that a new process does not read
-each batch. The batches themselves stay the source of truth."""
+"""A copy of all batches up to some time, in one object, so that a new process need not read each
+batch. The batch documents stay the source of truth."""
 _INDEX_SCHEMA: Final = pa.schema(
     [
         ("key", pa.string()),
@@ -55,10 +55,10 @@ _INDEX_SCHEMA: Final = pa.schema(
     metadata={"format": _FORMAT, FOOTER_KEY: FOOTER_VALUE},
 )
 _WORTH_AN_INDEX: Final = 500
-"""While the index is small, write it again once this many batches are outside it."""
+"""A small index is rewritten once this many batches are missing from it."""
 _INDEX_GROWTH: Final = 16
-"""Write a large index again once it would grow by 1/16. The number of rewrites per batch then stays
-about constant, and few batches are read one by one."""
+"""A large index is rewritten once it would grow by 1/16. The number of rewrites per batch then
+stays about constant, and few batches are read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class Batch:
     """A sealed list of videos."""
 
     key: str
-    """Its name, and the partition's."""
+    """Name of the batch and of its partition."""
     videos: tuple[str, ...]
-    """Keys of its videos, sorted."""
+    """Keys of the videos, sorted."""
     source: str = ""
-    """Where they were found."""
+    """URL of the source."""
     sealed: str = ""
-    """When it was sealed, ISO 8601, UTC."""
+    """Time of sealing, ISO 8601, UTC."""
 
     def to_json(self) -> bytes:
-        """The document that is stored."""
+        """Return the document to store."""
         document = {
             "format": _FORMAT,
             "key": self.key,
@@ -87,10 +87,10 @@ class Batch:
 
     @classmethod
     def from_json(cls, data: bytes, *, name: str) -> Batch:
-        """Read a stored document, which must be of the batch of that name.
+        """Parse the stored document of the batch with that name.
 
         Raises:
-            IntegrityError: It is none, or not as it was written.
+            IntegrityError: It is not such a document, or is damaged.
         """
         try:
             document = checked_document(data, before={_FORMAT: _MEMBERS})
@@ -102,26 +102,28 @@ class Batch:
             message = f"batch {name} cannot be read ({error!r}); mend it with "
             message += "`frames-pipeline repair`, or restore it from a backup"
             raise IntegrityError(message) from error
-        message = f"batch {name} is in format {found!r}, and this version reads {_FORMAT}"
+        message = f"batch {name} is in format {found!r}, and this version reads {_FORMAT}; upgrade"
         raise IntegrityError(message)
 
     @classmethod
     def _of(cls, document: Mapping[str, Any], name: str) -> Batch:
         if document["key"] != name or not all(isinstance(key, str) for key in document["videos"]):
-            message = f"it is of batch {document['key']!r}, or its videos are no names"
+            message = f"it belongs to batch {document['key']!r}, or a video is not a name"
             raise ValueError(message)
         videos = tuple(map(as_text, document["videos"]))
         return cls(name, videos, document["source"], document["sealed"])
 
 
 class BatchRegistry:
-    """The sealed batches under a root, at `batches/{key}.json`; `batches/{key}.retired` marks some.
+    """The sealed batches under a root.
 
-    Batches never change, so each is read once per instance: keep the instance where there are many.
+    A batch is `batches/{key}.json`; a file `batches/{key}.retired` marks it as retired.
+
+    Batches never change, so an instance reads each once. Reuse the instance if there are many.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        """Name the root; nothing is touched yet."""
+        """Set the root. Opens no connection."""
         self._objects = Objects(url, storage_options)
         self._known: dict[str, Batch] = {}
         self._members: dict[str, str] = {}
@@ -132,66 +134,66 @@ class BatchRegistry:
         """Number of batches in the index; `None` before it is first read."""
 
     def keys(self) -> list[str]:
-        """Keys of the sealed batches that are not retired, in the order of sealing."""
+        """Return the keys of sealed batches that are not retired, in the order of sealing."""
         self._look()
         return self.seen()
 
     def seen(self) -> list[str]:
-        """Return these keys as of the last listing, plus batches that this instance sealed since.
+        """Return these keys as of the last listing, with batches that this instance sealed since.
 
-        `sealed_videos` lists too, so one listing does for both.
+        `sealed_videos` also lists, so one listing serves both.
         """
         return sorted(self._sealed - self._retired)
 
     def retired(self) -> list[str]:
-        """Keys of the batches that are retired, in the order of sealing."""
+        """Return the keys of retired batches, in the order of sealing."""
         self._look()
         return sorted(self._retired)
 
     def retire(self, key: str) -> None:
-        """Have a batch no longer looked at or made; nothing of it is deleted.
+        """Stop observing and materialising a batch. Deletes nothing.
 
         Raises:
-            CommitNotFoundError: There is none of that key.
+            CommitNotFoundError: No batch has that key.
         """
         self.read(key)
         moment = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         self._objects.put_new(f"{_PREFIX}{key}{_RETIRED}", moment.encode())
 
     def mark_withdrawn(self, key: str) -> None:
-        """Stop all runs, including those in progress, from publishing anything of a batch."""
+        """Stop all runs, including ones in progress, from publishing results of a batch."""
         withdrawal.mark(self._objects, key)
 
     def is_withdrawn(self, key: str) -> bool:
-        """Whether a batch is marked as withdrawn: one request."""
+        """Return whether a batch is marked as withdrawn, with one request."""
         return withdrawal.is_withdrawn(self._objects, key)
 
     def restore(self, key: str) -> None:
-        """Undo `retire` and `mark_withdrawn`. Does nothing to a batch that is in use."""
+        """Undo `retire` and `mark_withdrawn`. Does nothing to a batch in use."""
         withdrawal.unmark(self._objects, key)
         self._objects.delete([f"{_PREFIX}{key}{_RETIRED}"])
 
     def rebuild(self, batch: Batch) -> None:
-        """Put the document of a sealed batch again, in place of one that cannot be read."""
+        """Write the document of a sealed batch again, to replace a damaged one."""
         self._objects.put(f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json())
         self._know(batch)
 
     def indexed(self) -> Mapping[str, Batch]:
-        """Return the batches that the index has copies of, by key; none if it cannot be read."""
+        """Return the batches in the index, by key; none if it cannot be read."""
         return {batch.key: batch for batch in self._index()}
 
     def _look(self) -> None:
-        """List the sealed batches, and which of them are retired."""
+        """List the sealed and the retired batches."""
         names = [name.removeprefix(_PREFIX) for name in self._objects.names(_PREFIX.rstrip("/"))]
         self._sealed = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
         marks = {name.removesuffix(_RETIRED) for name in names if name.endswith(_RETIRED)}
         self._retired = marks & self._sealed
 
     def read(self, key: str) -> Batch:
-        """A sealed batch.
+        """Return a sealed batch.
 
         Raises:
-            CommitNotFoundError: There is none of that key.
+            CommitNotFoundError: No batch has that key.
         """
         self._read([key])
         if key not in self._known:
@@ -200,7 +202,7 @@ class BatchRegistry:
         return self._known[key]
 
     def sealed_videos(self) -> Mapping[str, str]:
-        """The batch of every video that is in one, by key of the video."""
+        """Return the batch key of every sealed video, by video key."""
         self._look()
         if self._indexed is None and len(self._sealed) > _WORTH_AN_INDEX:
             self._take_index()
@@ -209,10 +211,10 @@ class BatchRegistry:
         return MappingProxyType(self._members)
 
     def batch_of(self, video: str) -> str | None:
-        """The batch of a video; `None` if it is in none.
+        """Return the batch key of a video; `None` if it is in no batch.
 
         Raises:
-            IntegrityError: It is in no batch that can be read, and one cannot.
+            IntegrityError: No readable batch has it, and a batch is damaged.
         """
         try:
             return self.sealed_videos().get(video)
@@ -222,9 +224,9 @@ class BatchRegistry:
             return self._members[video]
 
     def seal(self, videos: Collection[str], *, source: str = "") -> Batch | None:
-        """Seal those videos into a new batch that are in none; `None` if all of them are.
+        """Seal the videos that are in no batch into a new one; return `None` if there are none.
 
-        Of two that seal at once one comes first, and the other seals what is left over.
+        If two processes seal at once, the second seals the videos that the first left.
         """
         while left := _missing(videos, self.sealed_videos()):
             batch = self._seal_next(left, source)
@@ -233,9 +235,9 @@ class BatchRegistry:
         return None
 
     def seal_all(self, groups: Iterable[Collection[str]], *, source: str = "") -> list[Batch]:
-        """Seal a batch of each group, as `seal` does, with at most one listing of sealed batches.
+        """Seal one batch per group, as `seal` does, with at most one listing of sealed batches.
 
-        An instance that has listed them before does not list again. Batches are numbered in a row,
+        An instance that has listed them before does not list again. Batch numbers are consecutive,
         so a batch that another process sealed meanwhile shows up as a taken number.
         """
         known = self._members if self._last_number else self.sealed_videos()
@@ -243,7 +245,7 @@ class BatchRegistry:
         for group in groups:
             left = _missing(group, known)
             batch = self._seal_next(left, source) if left else None
-            if left and batch is None:  # another sealed at the same time
+            if left and batch is None:  # another process sealed at the same time
                 batch = self.seal(left, source=source)
             if batch is not None:
                 sealed.append(batch)
@@ -251,7 +253,7 @@ class BatchRegistry:
         return sealed
 
     def _seal_next(self, videos: Collection[str], source: str) -> Batch | None:
-        """Seal videos under the next number; `None` if another took it."""
+        """Seal videos under the next number; return `None` if another process took it."""
         number = self._last_number + 1
         sealed = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         batch = Batch(f"batch-{number:06d}", tuple(sorted(videos)), as_text(source), sealed)
@@ -262,18 +264,18 @@ class BatchRegistry:
         return batch
 
     def _put(self, batch: Batch) -> bool:
-        """Whether this call sealed it, which it also did if the store's answer was lost.
+        """Return whether this call sealed the batch, even if the store's answer was lost.
 
-        The client then tries again, and is told that the name is taken: by this very document.
+        After a lost answer the client tries again and finds the name taken by this very document.
         """
         name, document = f"{_PREFIX}{batch.key}{_SUFFIX}", batch.to_json()
         return self._objects.put_new(name, document) or self._objects.get(name) == document
 
     def _read(self, keys: Iterable[str]) -> None:
-        """Read the batches that are not known yet; missing ones are left out.
+        """Read the batches that are not in memory yet; missing ones are left out.
 
         Raises:
-            IntegrityError: One is damaged; the others are known then.
+            IntegrityError: A batch is damaged. The others were read.
         """
         names = {f"{_PREFIX}{key}{_SUFFIX}": key for key in keys if key not in self._known}
         damaged = []
@@ -292,7 +294,7 @@ class BatchRegistry:
             self._last_number = max(self._last_number, int(batch.key[6:]))
 
     def _take_index(self) -> None:
-        """Know what the index has, if it can be read."""
+        """Read the index, if possible."""
         batches = self._index()
         for batch in batches:
             self._know(batch)
@@ -311,7 +313,7 @@ class BatchRegistry:
         return ""
 
     def _index(self) -> list[Batch]:
-        """The batches in the index: none where it is damaged, or without a sum, as of 0.1."""
+        """Return the batches in the index; none if it is damaged or has no checksum, as in 0.1."""
         try:
             data = self._objects.get(_INDEX)
             if not check_footer_sum(data):
@@ -320,9 +322,7 @@ class BatchRegistry:
         except (FileNotFoundError, pa.ArrowException, OSError, *UNREADABLE):
             return []
         same = table.schema.metadata == _INDEX_SCHEMA.metadata
-        if not same or not table.schema.equals(
-            _INDEX_SCHEMA
-        ):  # the names of list items are no matter
+        if not same or not table.schema.equals(_INDEX_SCHEMA):  # the names of list items may differ
             return []
         columns = zip(*table.to_pydict().values(), strict=True)
         return [
@@ -330,7 +330,7 @@ class BatchRegistry:
         ]
 
     def _keep_index(self) -> None:
-        """Write the index again where many batches are outside of it."""
+        """Rewrite the index if many batches are missing from it."""
         indexed = self._indexed or 0
         if len(self._known) - indexed > max(_WORTH_AN_INDEX, indexed // _INDEX_GROWTH):
             self._put_index()
@@ -353,5 +353,8 @@ class BatchRegistry:
 
 
 def _missing(videos: Iterable[str], known: Mapping[str, str]) -> set[str]:
-    """Those that are in no batch. A set minus the keys of a dict goes through all of the dict."""
+    """Return the videos that are in no batch.
+
+    A set minus a dict's keys would iterate over the whole dict.
+    """
     return {video for video in videos if video not in known}

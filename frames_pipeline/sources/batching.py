@@ -1,4 +1,4 @@
-"""The rule by which found videos become batches."""
+"""Rules for sealing found videos into batches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """When found videos become a batch."""
+    """Rules for sealing new videos into batches."""
 
     batch_size: int = 32
-    """Videos in a full batch, which is sealed at once."""
+    """Videos in a full batch. A full batch is sealed at once."""
     min_batch_size: int = 1
-    """Videos below which nothing is sealed, however long they wait."""
+    """Smallest batch to seal, even after a long wait."""
     max_wait_s: float = 60.0
-    """Seconds after its last change at which the newest of a batch that is not full has waited
-    long enough: until then more may come, and it may still be being written. A time that lies more
-    than an hour ahead counts for nothing: see `Video.last_change`."""
+    """Seconds since the newest change after which a batch is sealed although it is not full. Until
+    then more videos may come, and the newest may still be being written. Times more than an hour in
+    the future are ignored: see `Video.last_change`."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be met."""
+        """Check the sizes and the time."""
         if not 1 <= self.min_batch_size <= self.batch_size:
             message = f"min_batch_size={self.min_batch_size} must be between 1 and batch_size="
             raise ConfigError(f"{message}{self.batch_size}")
@@ -35,10 +35,10 @@ class Batching:
             raise ConfigError(message)
 
     def groups(self, waiting: Sequence[Video], *, now: float) -> list[tuple[str, ...]]:
-        """Keys of the videos that make up each batch to seal now.
+        """Return the video keys of each batch to seal now.
 
         Args:
-            waiting: Videos that are in no batch.
+            waiting: Videos that are in no batch yet.
             now: Seconds since the epoch.
         """
         settled = sorted((video for video in waiting), key=lambda video: video.key)

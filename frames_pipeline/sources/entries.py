@@ -1,7 +1,7 @@
 """Entries of a folder on this machine.
 
 The folder's contents are untrusted: opening a pipe blocks, a symlink leads to another disk or to
-itself, a name is not UTF-8. So each entry is checked before it is opened.
+itself, a name may not be UTF-8. So each entry is checked before it is opened.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Reason = Literal[
     "broken link", "hidden", "link outside", "link to folder", "no regular file", "suffix",
     "unreadable",
 ]  # fmt: skip
-"""Why an entry is not taken."""
+"""Reason to skip an entry."""
 Entry = tuple[str, os.stat_result | Reason]
-"""Path relative to the folder, with the file's status, or the reason it is passed over."""
+"""Path relative to the folder, with the file's status or the reason to skip it."""
 
 _EXAMPLES: Final = 3
 """Example names to keep for each reason."""
@@ -30,17 +30,17 @@ _EXAMPLES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """Entries of a source that are no videos, for one reason."""
+    """Skipped entries of a source, for one reason."""
 
     reason: Reason
-    """Why."""
+    """Reason to skip them."""
     count: int
-    """How many."""
+    """Number of entries."""
     examples: tuple[str, ...]
-    """Some of them, by key."""
+    """Keys of a few of them."""
 
     def __str__(self) -> str:
-        """For a person: `2 no regular file (a.mp4, b.mp4)`."""
+        """Return text such as `2 no regular file (a.mp4, b.mp4)`."""
         more = ", …" if self.count > len(self.examples) else ""
         names = ", ".join(map(_printable, self.examples))
         return f"{self.count} {self.reason} ({names}{more})"
@@ -54,7 +54,7 @@ class PassedOverTally:
         self._examples: dict[Reason, list[str]] = {}
 
     def add(self, key: str, reason: Reason) -> None:
-        """One more."""
+        """Count an entry."""
         self._counts[reason] += 1
         examples = self._examples.setdefault(reason, [])
         if len(examples) < _EXAMPLES:
@@ -114,7 +114,7 @@ def walk(
             name = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 seen_as = _look_at(entry, reason_against(name), inside, follow_links=follow_links)
-            except FileNotFoundError:  # it went since it was listed
+            except FileNotFoundError:  # deleted since it was listed
                 continue
             except OSError:
                 seen_as = "unreadable"
@@ -143,7 +143,7 @@ def _look_at(
 def _look_behind(
     entry: os.DirEntry[str], against: Reason | None, inside: str, *, follow_links: bool
 ) -> os.stat_result | Reason:
-    """Do the same for a symlink."""
+    """Return the same for a symlink, by the file or folder behind it."""
     try:
         status = os.stat(entry.path)  # noqa: PTH116 - an entry has no path object
     except OSError as error:

@@ -18,14 +18,14 @@ SUFFIXES: Final = (
 
 
 def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:
-    """Suffixes of names, in lower case.
+    """Return the suffixes in lower case, without duplicates.
 
     Raises:
-        ConfigError: There is none, or one does not begin with a dot.
+        ConfigError: The list is empty, or a suffix does not begin with a dot.
     """
     found = tuple(dict.fromkeys(suffix.lower() for suffix in suffixes))
     wrong = [suffix for suffix in found if not suffix.startswith(".") or len(suffix) < 2]
     if wrong or not found:
-        message = f"suffixes {list(found)} must be like .mp4, each with its dot, at least one"
+        message = f"suffixes {list(found)} must be a list such as ['.mp4'], each with its dot"
         raise ConfigError(message)
     return found

@@ -1,4 +1,4 @@
-"""Videos: what lies under a source, what its bytes are, and how they come onto this machine."""
+"""Videos of a source: listing, fingerprints, and local copies."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from frames_pipeline.sources.suffixes import SUFFIXES, checked_suffixes
 from frames_pipeline.text.keys import key_of, name_of
 
 _FUTURE: Final = 3600.0
-"""Seconds ahead of this machine's clock from which a time is taken for wrong: clocks differ."""
+"""Seconds by which a time may be ahead of this machine's clock; later times count as wrong."""
 _PIECE: Final = 1 << 20
-"""Bytes that are read at a time."""
+"""Bytes per read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video as its source lists it."""
+    """A video, as its source lists it."""
 
     key: str
     """Path relative to the source's root, as `key_of` writes it. Identifies the video."""
     size: int
     """Bytes."""
     modified: float
-    """When it was written, in seconds since the epoch."""
+    """Time of the last write, in seconds since the epoch."""
     etag: str = ""
-    """What an object store calls these very bytes; empty on a disk."""
+    """The object store's ETag of these bytes; empty on a disk."""
     changed: float = field(default=0.0, compare=False, repr=False)
-    """When the file system last changed it (ctime), in seconds since the epoch; 0 if unknown.
-    Programs can set `modified` to any time, but not this."""
+    """Time of the file system's last change (ctime), in seconds since the epoch; 0 if unknown.
+    Programs can set `modified` to any time, but not this one."""
 
     def is_same_file(self, other: Video) -> bool:
-        """Whether nothing says that the bytes are others: the fingerprint need not be taken."""
+        """Return whether size, time and ETag are equal, so that the fingerprint holds."""
         return (self.size, self.modified, self.etag) == (other.size, other.modified, other.etag)
 
     def last_change(self, now: float) -> float:
-        """Return the time of the last write; times in the future are ignored; 0 if all are.
+        """Return the time of the last write, ignoring times in the future; 0 if there is no other.
 
         >>> Video("a", 1, modified=50.0).last_change(100.0)
         50.0
@@ -73,7 +73,7 @@ class Listing:
     videos: tuple[Video, ...]
     """The videos, by key."""
     passed_over: tuple[PassedOver, ...]
-    """Entries that are not taken for videos, by reason."""
+    """Skipped entries, by reason."""
 
 
 class VideoSource:
@@ -88,18 +88,17 @@ class VideoSource:
         follow_links: bool = False,
         signed: Mapping[str, str] | None = None,
     ) -> None:
-        """Name the root; nothing is touched yet.
+        """Set the root. Opens no connection.
 
         Args:
             url: A path or an fsspec URL, without credentials.
-            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
-            suffixes: How names of files end that are taken for videos, in any case.
-            follow_links: Whether links are followed that lead out of a local folder.
-            signed: By key, the name by which a video is asked for where that is signed: it is no
-                part of the key, which is stored.
+            storage_options: fsspec options: keys, endpoint, profile.
+            suffixes: Suffixes of video files, in any case.
+            follow_links: Whether to follow symlinks that lead out of a local folder.
+            signed: Signed names for requests, by key. The key, which is stored, has no signature.
 
         Raises:
-            ConfigError: The URL carries credentials, or a suffix does not begin with a dot.
+            ConfigError: The URL contains credentials, or a suffix does not begin with a dot.
         """
         self._objects = Objects(url, storage_options)
         self._signed = dict(signed or {})
@@ -113,7 +112,7 @@ class VideoSource:
 
     @property
     def is_copied(self) -> bool:
-        """Whether `staged` gives copies, which stay as they are whatever becomes of the videos."""
+        """Whether `staged` gives copies, which stay the same when the videos change."""
         return self._objects.local_path is None
 
     def list(self) -> tuple[Video, ...]:
@@ -124,9 +123,9 @@ class VideoSource:
         """List every video under the root, and the entries passed over. Opens no file.
 
         Raises:
-            SourceNotFoundError: The root is a folder that is not there.
-            StoreError: The root may not be listed.
-            TransientError: It cannot be reached now.
+            SourceNotFoundError: The root is a folder that does not exist.
+            StoreError: The root cannot be listed.
+            TransientError: The source cannot be reached now.
         """
         root = self._objects.local_path
         if root is not None and not root.is_dir():
@@ -152,11 +151,12 @@ class VideoSource:
                 yield key, found if isinstance(found, str) else _local_video(key, found)
 
     def find(self, key: str) -> Video:
-        """One video. Nothing is opened.
+        """Return one video. Opens no file.
 
         Raises:
-            SourceNotFoundError: It is not there, is no regular file, or lies outside the source.
-            SourceUnreadableError: It may not be looked at.
+            SourceNotFoundError: The video does not exist, is not a regular file, or is outside
+                the source.
+            SourceUnreadableError: This user may not stat the file.
         """
         if self._objects.local_path is not None:
             return _local_video(key, status_of(self._local(key)))
@@ -167,10 +167,10 @@ class VideoSource:
             raise SourceNotFoundError(message) from error
 
     def _local(self, key: str) -> Path:
-        """The path of a video in a local folder.
+        """Return the path of a video in a local folder.
 
         Raises:
-            SourceNotFoundError: It is not there, or lies outside the source.
+            SourceNotFoundError: The video does not exist, or is outside the source.
         """
         root = Path(self._objects.local_path or "")
         path = root / self._name(key)
@@ -190,9 +190,9 @@ class VideoSource:
         """Return the fingerprint of a video's bytes: their hash, or the object store's identifier.
 
         Raises:
-            SourceError: It is gone, may not be read, or is being written.
-            IncompleteTransferError: Not all of it arrives.
-            TransientError: It cannot be reached now.
+            SourceError: The video is gone, cannot be read, or is being written.
+            IncompleteTransferError: The video does not arrive whole.
+            TransientError: The source cannot be reached now.
         """
         if video.etag:
             return f"etag:{video.etag}-{video.size}"
@@ -201,38 +201,38 @@ class VideoSource:
         if self._objects.local_path and (
             size != video.size or not self.find(video.key).is_same_file(video)
         ):
-            message = f"{video.key} is being written; look at it again when that is over"
+            message = f"{video.key} is being written; try again when the writer has finished"
             raise SourceChangedError(message)
         return f"sha256:{digest}"
 
     def check_unchanged(self, video: Video) -> None:
         """Check that a video is still as observed.
 
-        Results are stored under the fingerprint of the bytes that they were made from.
+        Results are stored under the fingerprint of their source's bytes.
 
         Raises:
-            SourceChangedError: It was written since.
-            SourceNotFoundError: It is gone.
+            SourceChangedError: The video was written since.
+            SourceNotFoundError: The video is gone.
         """
         if not self.find(video.key).is_same_file(video):
             message = f"{video.key} changed since it was observed; observe the batch again"
             raise SourceChangedError(message)
 
     def check_read(self, video: Video) -> None:
-        """Check that a video which was read is still as observed. A copy always is.
+        """Check after reading that a video is still as observed. A copy always is.
 
         Raises:
-            SourceChangedError: It was written since.
-            SourceNotFoundError: It is gone.
+            SourceChangedError: The video was written since.
+            SourceNotFoundError: The video is gone.
         """
         if not self.is_copied:
             self.check_unchanged(video)
 
     def find_same(self, key: str, fingerprint: str) -> Video:
-        """Return a video as it is now, if its bytes are those of a fingerprint.
+        """Return a video as it is now, if its bytes match a fingerprint.
 
         Raises:
-            SourceError: It is gone, may not be read, or has other bytes.
+            SourceError: The video is gone, may not be read, or has other bytes.
         """
         video = self.find(key)
         if self.fingerprint(video) != fingerprint:
@@ -244,22 +244,22 @@ class VideoSource:
     def staged(
         self, video: Video, *, max_bytes: int | None = None, fresh: bool = False
     ) -> Iterator[Path]:
-        """A video as a local file, for the time of a `with` block.
+        """Provide a video as a local file for a `with` block.
 
-        A remote video is copied into a folder of its own, which no other file shares. The copy is
-        complete, and of the listed version. It is kept for the next reader.
+        A remote video is copied into a folder of its own. The copy is complete and of the listed
+        version. It is kept for the next reader.
 
         Args:
-            video: The video, as it was listed.
-            max_bytes: The most that it may have.
-            fresh: Make a copy of one's own, which is not kept.
+            video: The video, as listed.
+            max_bytes: Limit on its size.
+            fresh: Make a private copy, which is not kept.
 
         Raises:
-            SourceNotFoundError: It is gone, or is no regular file in the source.
-            SourceChangedError: It is another one by now.
-            LimitExceededError: It is larger.
-            IncompleteTransferError: Not all of it arrives.
-            TransientError: It cannot be reached now.
+            SourceNotFoundError: The video is gone, or is not a regular file in the source.
+            SourceChangedError: The source now has another version.
+            LimitExceededError: The video is larger than `max_bytes`.
+            IncompleteTransferError: The video does not arrive whole.
+            TransientError: The source cannot be reached now.
         """
         check_size(video.size, max_bytes, key=video.key)
         if self._objects.local_path is not None:
@@ -292,7 +292,7 @@ class VideoSource:
 
 
 def _sha256(file: BinaryIO, most: int | None) -> tuple[str, int]:
-    """The hash of a file, and its size; no more than a byte above `most` is read."""
+    """Return the hash and size of a file; reads at most one byte more than `most`."""
     sha, size = hashlib.sha256(), 0
     while piece := file.read(_PIECE if most is None else min(_PIECE, most + 1 - size)):
         sha.update(piece)

@@ -1,4 +1,4 @@
-"""Frames in plain Zarr v3, one immutable group per attempt at a clip, published by one PUT."""
+"""Store frames in plain Zarr v3: one immutable group per attempt, published by one PUT."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""How arrays become objects and come back, in memory and one shard at a time.
+"""Encode arrays as objects and decode them again, in memory, one shard at a time.
 
-Zarr makes the documents of arrays; chunks and shards are put together here, byte for byte as Zarr
-does, which goes through a task per chunk and takes several times as long for small frames. So every
-object is known whole before it is written, and none is written twice.
+Zarr makes the metadata documents of arrays. Chunks and shards are assembled here, byte for byte
+like Zarr's: Zarr itself runs a task per chunk, which takes several times as long for small frames.
+So every object is complete before it is written, and is written once.
 
 ```
 frames    | 0 | 1 | 2 | 3 | 4 | 5 | 6 |      one chunk per frame
 shards    |       0       |     1     |      as many frames as 64 MiB hold, at most the clip
-objects   c/0/0/0/0       c/1/0/0/0          each assigned once, whole
+objects   c/0/0/0/0       c/1/0/0/0          each written once, whole
 ```
 """
 
@@ -35,30 +35,30 @@ from frames_pipeline.frames import Crop
 from frames_pipeline.store.commits import dump
 
 SHARD_BYTES: Final = 64 * 2**20
-"""Raw bytes of a shard, at most; a frame that is larger is a shard of its own. Writing one takes
-up to four times as much memory."""
+"""Maximum raw bytes of a shard; a larger frame is a shard of its own. Writing a shard takes up to
+four times as much memory."""
 
 CODECS: Final[Mapping[str, BytesBytesCodec]] = {
     "zstd": ZstdCodec(level=1, checksum=True),
     "none": Crc32cCodec(),
 }
-"""What a chunk goes through, by name. Each ends in a checksum, so that no reader takes damaged
-pixels for good ones. All are in the Zarr v3 core: every implementation reads them."""
+"""Codecs of chunks, by name. Each ends in a checksum, so that every reader notices damaged pixels.
+All are in the Zarr v3 core, so every implementation can read them."""
 
 DIMENSIONS: Final = ("time", "y", "x", "channel")
 
 CONTAINER_CROP: Final = "container_crop"
-"""Attribute of a `frames` array: top, bottom, left, right; not there where there is no crop."""
+"""Attribute of a `frames` array: top, bottom, left, right; absent if there is no crop."""
 
 METADATA: Final = "zarr.json"
-"""Key of the document that makes a folder an array or a group."""
+"""Key of the metadata document of an array or a group."""
 
 Encoded = Iterator[tuple[str, bytes]]
-"""Keys relative to the array or group, and what is to be put there."""
+"""Keys relative to the array or group, with the bytes to store there."""
 
 
 def checked_codec(name: str) -> str:
-    """The name, if there is such a codec."""
+    """Return the name of a codec after checking it."""
     if name not in CODECS:
         message = f"no codec {name!r}; choose one of {', '.join(sorted(CODECS))}"
         raise ConfigError(message)
@@ -66,7 +66,7 @@ def checked_codec(name: str) -> str:
 
 
 def frames_per_shard(shape: tuple[int, ...]) -> int:
-    """How many frames of an (n, height, width, channel) array make a shard.
+    """Return the number of frames per shard of an (n, height, width, channel) array.
 
     >>> frames_per_shard((20, 224, 224, 3)), frames_per_shard((600, 1080, 1920, 3))
     (20, 10)
@@ -77,7 +77,7 @@ def frames_per_shard(shape: tuple[int, ...]) -> int:
 def encode_frames(
     frames: NDArray[np.uint8], *, codec: str, container_crop: Crop | None = None
 ) -> Encoded:
-    """The objects of the `frames` array; a shard is encoded when it is asked for."""
+    """Yield the objects of the `frames` array; each shard is encoded when it is requested."""
     return encode_stream(frames, frames.shape, codec=codec, container_crop=container_crop)
 
 
@@ -88,13 +88,13 @@ def encode_stream(
     codec: str,
     container_crop: Crop | None = None,
 ) -> Encoded:
-    """The same, of frames that come one by one; a shard is held, encoded.
+    """Yield the objects of a `frames` array from a stream of frames. Holds one encoded shard.
 
     Args:
-        frames: As many as the shape says, (height, width, 3) each.
-        shape: Of the array: (n, height, width, 3).
+        frames: The frames, (height, width, 3) each, as many as the shape has.
+        shape: Shape of the array: (n, height, width, 3).
         codec: Name in `CODECS`.
-        container_crop: Crop in the frames' container, which becomes an attribute.
+        container_crop: Crop in the frames' container, stored as an attribute.
     """
     per_shard = frames_per_shard(shape)
     yield METADATA, _frames_document(shape, per_shard, codec, container_crop)
@@ -107,7 +107,7 @@ def encode_stream(
 
 
 def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
-    """The objects of the `time` array, which is the coordinate of `frames` for xarray."""
+    """Yield the objects of the `time` array, which is the coordinate of `frames` for xarray."""
     yield METADATA, _seconds_document(len(seconds), codec)
     yield "c/0", _encode(seconds.astype("<f8"), codec)
 
@@ -116,7 +116,7 @@ def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
 def _frames_document(
     shape: tuple[int, ...], per_shard: int, codec: str, container_crop: Crop | None
 ) -> bytes:
-    """What Zarr says of a `frames` array."""
+    """Return Zarr's metadata document of a `frames` array."""
     attributes: dict[str, object] = {"channel_order": "RGB", "color_space": "sRGB"}
     if container_crop is not None:
         attributes[CONTAINER_CROP] = list(container_crop)
@@ -133,7 +133,7 @@ def _frames_document(
 
 @lru_cache
 def _seconds_document(length: int, codec: str) -> bytes:
-    """What Zarr says of a `time` array."""
+    """Return Zarr's metadata document of a `time` array."""
     return _document(
         shape=(length,),
         dtype="float64",
@@ -144,8 +144,8 @@ def _seconds_document(length: int, codec: str) -> bytes:
     )
 
 
-def _document(**described: Any) -> bytes:  # noqa: ANN401 - what Zarr takes
-    """The document of an array that Zarr makes, in which nothing is."""
+def _document(**described: Any) -> bytes:  # noqa: ANN401 - Zarr's parameters
+    """Let Zarr make the metadata document of an empty array."""
     objects: dict[str, Buffer] = {}
     zarr.create_array(
         MemoryStore(cast(Any, objects)), filters=(), fill_value=0, zarr_format=3, **described
@@ -154,30 +154,30 @@ def _document(**described: Any) -> bytes:  # noqa: ANN401 - what Zarr takes
 
 
 def _encode(values: NDArray[Any], codec: str) -> bytes:
-    """A chunk, as the codec of that name writes it."""
+    """Return a chunk, encoded by the codec of that name."""
     data = np.ascontiguousarray(values)
-    encoded: bytes = _ZSTD.encode(data) if codec == "zstd" else _with_sum(data.tobytes())
+    encoded: bytes = _ZSTD.encode(data) if codec == "zstd" else _with_checksum(data.tobytes())
     return encoded
 
 
 def _shard(chunks: Sequence[bytes], places: int) -> bytes:
-    """Chunks one after the other, and where each is; the last shard has fewer than places."""
+    """Return the chunks in a row, then their index. The last shard has fewer chunks than places."""
     ends = np.cumsum([len(chunk) for chunk in chunks], dtype="<u8")
     index = np.full((places, 2), _NOWHERE, "<u8")
     index[: len(chunks), 1] = [len(chunk) for chunk in chunks]
     index[: len(chunks), 0] = ends - index[: len(chunks), 1]
-    return b"".join([*chunks, _with_sum(index.tobytes())])
+    return b"".join([*chunks, _with_checksum(index.tobytes())])
 
 
-def _with_sum(data: bytes) -> bytes:
+def _with_checksum(data: bytes) -> bytes:
     checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
     return data + checksum
 
 
 def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]) -> Encoded:
-    """The objects of a group: those of its arrays by name, then the document that makes it one.
+    """Yield the objects of a group: first its arrays', by name, then its metadata document.
 
-    The arrays' metadata stands in it once more, which spares readers a request for each.
+    The group's document repeats the arrays' metadata, which saves readers a request for each.
     """
     metadata = {}
     for name, encoded in arrays.items():
@@ -202,10 +202,10 @@ def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]
 def decode_frames(
     get: Callable[[str], bytes], start: int = 0, stop: int | None = None
 ) -> NDArray[np.uint8]:
-    """The pixels [start, stop) of a `frames` array, whose objects `get` gives by relative key.
+    """Return frames [start, stop) of a `frames` array. `get` returns objects by relative key.
 
-    Every shard with such a frame is asked for: one that is not there is for `get` to refuse, never
-    black frames.
+    Calls `get` for every shard with such a frame, so `get` can raise for a missing one. Zarr itself
+    would return black frames.
     """
     document = get(METADATA)
     shards = Shards.of(json.loads(document))
@@ -225,15 +225,15 @@ def decode_frames(
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Shards as `encode_frames` writes them, taken apart without Zarr's event loop.
+    """Shards as `encode_frames` writes them, parsed without Zarr's event loop.
 
-    That takes less than half of Zarr's time, which goes chunk by chunk through a task each.
+    Zarr runs a task per chunk and takes more than twice as long.
 
         | chunk | chunk | … | offset, length of each chunk, uint64 | crc32c |
     """
 
     shape: tuple[int, ...]
-    """Of the array: (n, height, width, 3)."""
+    """Shape of the array: (n, height, width, 3)."""
     frames: int
     """Frames per shard."""
     codec: str
@@ -241,7 +241,7 @@ class Shards:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Shards | None:
-        """How an array is stored; `None` where another than `encode_frames` wrote it."""
+        """Return the layout of an array; `None` if other software than `encode_frames` wrote it."""
         shape = tuple(document["shape"])
         [sharding] = document["codecs"]
         for name, codec in CODECS.items():
@@ -252,17 +252,17 @@ class Shards:
 
     @property
     def index_bytes(self) -> int:
-        """Bytes at the end of a shard that say where its chunks are."""
+        """Bytes of the index at the end of a shard."""
         return self.frames * 16 + 4
 
     def offsets(self, index: bytes | memoryview) -> list[tuple[int, int]]:
-        """Offset and length of each chunk, from the last `index_bytes` of a shard."""
-        data = _summed(memoryview(index))
+        """Return offset and length of each chunk, from the last `index_bytes` of a shard."""
+        data = _without_checksum(memoryview(index))
         found = np.frombuffer(data, "<u8").reshape(self.frames, 2).tolist()
         return [(offset, length) for offset, length in found]
 
     def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[np.uint8]) -> None:
-        """Write some frames of a shard, by their place in it, into an array of theirs."""
+        """Decode frames of a shard, by their index in it, into an array."""
         data = memoryview(shard)
         offsets = self.offsets(data[max(0, len(data) - self.index_bytes) :])
         for target, frame in zip(into, frames, strict=True):
@@ -270,28 +270,28 @@ class Shards:
             self.decode_chunk(data[offset : offset + length], target)
 
     def decode_chunk(self, chunk: memoryview, into: NDArray[np.uint8]) -> None:
-        """Write one frame, from its chunk, which has a checksum."""
-        pixels = _ZSTD.decode(chunk) if self.codec == "zstd" else _summed(chunk)
+        """Decode one frame from its chunk, which has a checksum."""
+        pixels = _ZSTD.decode(chunk) if self.codec == "zstd" else _without_checksum(chunk)
         into[...] = np.frombuffer(pixels, np.uint8).reshape(into.shape)
 
 
-def _summed(data: memoryview) -> memoryview:
-    """What stands before a crc32c, which is compared."""
+def _without_checksum(data: memoryview) -> memoryview:
+    """Return the data without its crc32c, after checking that."""
     content = data[:-4]
     if google_crc32c.value(content.tobytes()) != int.from_bytes(data[-4:], "little"):
-        message = "a checksum is not that of the bytes before it"
+        message = "a checksum does not match the bytes before it"
         raise ValueError(message)
     return content
 
 
 _ZSTD: Final = Zstd(level=1, checksum=True)
-"""What `CODECS["zstd"]` calls."""
+"""The compressor behind `CODECS["zstd"]`."""
 _NOWHERE: Final = 2**64 - 1
-"""Offset and length of a chunk that a shard does not have."""
+"""Offset and length of a missing chunk of a shard."""
 
 
 def _codecs(shape: tuple[int, ...], codec: BytesBytesCodec) -> Mapping[str, Any]:
-    """What `encode_frames` makes Zarr say of its codecs."""
+    """Return the codecs in Zarr's metadata for an array of `encode_frames`."""
     return {
         "name": "sharding_indexed",
         "configuration": {

@@ -1,6 +1,6 @@
-"""What is said about stored clips: a clip's commit, a batch's manifest, and their JSON.
+"""Documents about stored clips: a clip's commit, a batch's manifest, and their JSON.
 
-Documents may gain members; readers ignore what they do not know.
+Documents may gain members; readers ignore unknown ones.
 """
 
 from __future__ import annotations
@@ -48,40 +48,40 @@ _DECODE: Final = tuple(item.name for item in fields(DecodeReport))
 
 
 class StoredObject(NamedTuple):
-    """What an object of an attempt is; `[size, sha256]` in JSON."""
+    """Size and hash of an object of an attempt; `[size, sha256]` in JSON."""
 
     size: int
     """Bytes."""
     sha256: str
-    """Of those bytes, in hex."""
+    """SHA-256 of the bytes, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipCommit:
-    """Which attempt is the clip, and what its objects are."""
+    """The current attempt of a clip, with the hashes of its objects."""
 
     clip_id: str
-    """The clip."""
+    """Id of the clip."""
     path: str
     """The attempt's folder, relative to its signature's."""
     objects: Mapping[str, StoredObject] = field(repr=False)
     """Every object of the attempt, by key relative to `path`."""
     num_frames: int
-    """Frames, repeats included."""
+    """Number of frames, with repeats."""
     height: int
-    """Pixels."""
+    """In pixels."""
     width: int
-    """Pixels."""
+    """In pixels."""
     digest: str
-    """`FrameBatch.digest()` of what was written: alike for every attempt with the same frames."""
+    """`FrameBatch.digest()` of the written frames: equal for all attempts with the same frames."""
     fingerprint: str
-    """What the source's bytes were, as the writer was told; empty if it was not."""
+    """Fingerprint of the source's bytes, as given by the writer; empty if it gave none."""
     signature_key: str
-    """The signature that the frames answer."""
+    """Key of the signature of the frames."""
     outcome: Outcome
-    """How the extraction came out."""
+    """Outcome of the extraction."""
     created: datetime
-    """When it was written."""
+    """Time of writing."""
 
     @property
     def bytes(self) -> int:
@@ -89,7 +89,7 @@ class ClipCommit:
         return sum(stored.size for stored in self.objects.values())
 
     def to_document(self) -> Document:
-        """The document that `commits/{clip_key}.json` holds."""
+        """Return the document to store at `commits/{clip_key}.json`."""
         return {
             "format": COMMIT_FORMAT,
             "clip_id": self.clip_id,
@@ -108,19 +108,19 @@ class ClipCommit:
 
     @classmethod
     def from_document(cls, document: Document) -> ClipCommit:
-        """The commit that a document is.
+        """Make a commit from its document.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a commit's document.
         """
         _check_format(document, COMMIT_FORMAT)
         check_members(document, _COMMIT)
         attempt = AttemptPath.parse(document["path"])
         if attempt is None or attempt.path != document["path"]:
-            message = f"path {document['path']!r} is no attempt"
+            message = f"path {document['path']!r} is not an attempt's"
             raise ValueError(message)
         if attempt.clip_key != clip_key(document["clip_id"]):
-            message = f"path {attempt.path!r} is not of clip {document['clip_id']!r}"
+            message = f"path {attempt.path!r} does not belong to clip {document['clip_id']!r}"
             raise ValueError(message)
         return cls(
             clip_id=document["clip_id"],
@@ -139,26 +139,26 @@ class ClipCommit:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The commits that are a batch: a snapshot, which later writes leave as it is."""
+    """The commits of a batch: a snapshot, which later writes leave unchanged."""
 
     batch_key: str
-    """The batch."""
+    """Key of the batch."""
     signature_key: str
-    """The signature."""
+    """Key of the signature."""
     signature: Document
-    """The signature's full document, so that a later version can still read it."""
+    """The signature's canonical document, readable by later versions."""
     clips: Mapping[str, ClipCommit] = field(repr=False)
     """Commits by clip id."""
     created: datetime
-    """When it was written."""
+    """Time of writing."""
 
     @property
     def digest(self) -> str:
-        """Data version: the same for the same frames of the same clips, whatever the attempts."""
+        """Data version: equal for the same frames of the same clips, in any attempts."""
         return digest_of_clips((clip, commit.digest) for clip, commit in self.clips.items())
 
     def to_document(self) -> Document:
-        """The document that `manifest.json` holds."""
+        """Return the document to store at `manifest.json`."""
         return {
             "format": MANIFEST_FORMAT,
             "batch": self.batch_key,
@@ -171,10 +171,10 @@ class Manifest:
 
     @classmethod
     def from_document(cls, document: Document) -> Manifest:
-        """The manifest that a document is.
+        """Make a manifest from its document.
 
         Raises:
-            ValueError: It is none, or its digest is not that of its clips.
+            ValueError: It is not a manifest's document, or its digest does not match its clips.
         """
         _check_format(document, MANIFEST_FORMAT)
         check_members(document, _MANIFEST)
@@ -187,46 +187,46 @@ class Manifest:
             created=datetime.fromisoformat(document["created"]),
         )
         if manifest.digest != document["digest"]:
-            message = f"digest {document['digest']} is not that of its clips, {manifest.digest}"
+            message = f"digest {document['digest']} does not match its clips, {manifest.digest}"
             raise ValueError(message)
         return manifest
 
 
 def now() -> datetime:
-    """The time that documents carry."""
+    """Return the current time, for a document's `created`."""
     return datetime.now(UTC)
 
 
 def dump(document: Document) -> bytes:
-    """A document as it is stored.
+    """Return the JSON of a document.
 
     Raises:
-        TypeError, ValueError: It holds what JSON has no word for.
+        TypeError, ValueError: It contains a value that JSON cannot represent.
     """
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def dump_summed(document: Document) -> bytes:
-    """The same, with a sum of itself."""
+    """Return the JSON of a document, with a checksum of itself."""
     return with_sum(dump(document))
 
 
 def parse(data: bytes, make: Callable[[Document], T], *, name: str) -> T:
-    """The value that stored bytes are.
+    """Return the value of a stored document, made by `make`.
 
     Raises:
-        IntegrityError: They are no such document, or not as they were written; `name` says which
-            object it is.
+        IntegrityError: The bytes are not such a document, or are damaged; the message names the
+            object `name`.
     """
     try:
         return make(checked_document(data, before=_BEFORE))
     except UNREADABLE as error:
-        message = f"{name} is not the document it should be ({error!r}); {REMEDY}"
+        message = f"{name} is damaged or is another document ({error!r}); {REMEDY}"
         raise IntegrityError(message) from error
 
 
 def outcome_document(outcome: Outcome) -> Document:
-    """An outcome in JSON: its fields, and what people ask for first."""
+    """Return an outcome as JSON: its fields, with status and decoder first."""
     decode = asdict(outcome.decode)
     for name in ("family", "copied_from"):  # version 0.1 had neither
         if not decode[name]:
@@ -245,7 +245,7 @@ def outcome_document(outcome: Outcome) -> Document:
 
 
 def outcome_from_document(document: Document) -> Outcome:
-    """The outcome that a document is."""
+    """Make an outcome from its document."""
     values = _known(_OUTCOME, document) | {
         "decode": _decode_report(document["decode"]),
         "missing": tuple(document["missing"]),
@@ -255,7 +255,7 @@ def outcome_from_document(document: Document) -> Outcome:
 
 
 def _decode_report(document: Document) -> DecodeReport:
-    """Return a report. One of version 0.1 says in `choice` alone that frames were copied."""
+    """Return a report. Version 0.1 recorded copied frames only in the text of `choice`."""
     report = DecodeReport(**_known(_DECODE, document))
     if report.copied_from or not report.choice.startswith(_COPIED):
         return report

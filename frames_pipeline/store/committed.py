@@ -19,7 +19,7 @@ class Fault:
     """One object that differs from its commit."""
 
     key: str
-    """The object, relative to the store."""
+    """Key of the object, relative to the store."""
     found: str
     """The difference."""
     clip_id: str = ""
@@ -61,7 +61,7 @@ class CommittedObjects:
         return {name: self.checked(name, found.get(key)) for name, key in keys.items()}
 
     def has(self, name: str) -> bool:
-        """Whether the commit references an object."""
+        """Return whether the commit references an object."""
         return name in self.commit.objects
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class CommittedObjects:
             raise undecodable(self, error) from error
 
     def faults(self, listing: Mapping[str, ObjectInfo]) -> Iterator[Fault]:
-        """Yield the objects that a listing lacks, or has with another size than committed."""
+        """Yield objects that are missing from a listing, or differ from the committed size."""
         for name, stored in self.commit.objects.items():
             info = listing.get(f"{self.path}/{name}")
             if info is None:

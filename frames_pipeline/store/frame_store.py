@@ -43,14 +43,14 @@ class FrameStore:
     >>> store.clips("2024-05", "sequence-2fps-224x224-ec4308a3cf5f1e07")
     {}
 
-    Any number of processes may write, read and collect garbage at the same time; an instance may
-    be pickled to them, or inherited by a fork.
+    Any number of processes may write, read and collect garbage at the same time. An instance may be
+    pickled to another process or inherited by a fork.
     """
 
     objects: Objects
-    """Where everything is kept."""
+    """The objects under the store's root."""
     codec: str
-    """What new frames go through. It is recorded, and no part of what identifies them."""
+    """Codec of new frames. It is recorded, and does not affect signatures or digests."""
 
     def __init__(
         self,
@@ -60,29 +60,29 @@ class FrameStore:
         codec: str = "zstd",
         durable: bool = True,
     ) -> None:
-        """Name the store; nothing is touched yet.
+        """Set the root. Opens no connection.
 
         Args:
             url: A path or an fsspec URL, without credentials.
-            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            storage_options: fsspec options: keys, endpoint, profile.
             codec: `zstd`, or `none` for no compression.
-            durable: Sync local files before they become visible, so that what is committed
-                outlives a power failure.
+            durable: Sync local files before they become visible, so that commits survive a power
+                failure.
 
         Raises:
-            ConfigError: The URL or the codec cannot be used.
+            ConfigError: The URL or the codec is invalid.
         """
         self.objects = Objects(url, storage_options, durable=durable)
         self.codec = checked_codec(codec)
         self._claimed: set[str] = set()
-        """Folders that were seen to be of the signatures that have their keys."""
+        """Signature folders with a checked signature document."""
 
     def __repr__(self) -> str:
-        """The URL and the codec."""
+        """Return the URL and the codec."""
         return f"FrameStore({self.objects.url!r}, codec={self.codec!r})"
 
     def url(self, batch: Batch, signature: Signature) -> str:
-        """Path or URL of the folder in which a batch's frames are, for people."""
+        """Return the path or URL of a batch's folder, for people."""
         return f"{self.objects.url}/{signature_folder(batch, signature).path}"
 
     def write_clip(
@@ -94,20 +94,21 @@ class FrameStore:
         fingerprint: str = "",
         provenance: Mapping[str, Any] | None = None,
     ) -> dict[FrameExtractionSignature, ClipCommit]:
-        """Store a clip's frames by signature, and commit each when it is whole.
+        """Store a clip's frames by signature, and commit each when complete.
 
-        What was committed before is replaced for those who look from now on; whoever holds the
-        old commit can still read it.
+        A new commit replaces the earlier one. Readers that hold the earlier commit can still read
+        it.
 
         Args:
             batch: The batch.
             clip: The clip.
-            frames: The frames for each signature; none of them empty.
-            fingerprint: What the source's bytes were, for those who ask whether it is done.
+            frames: The frames for each signature; at least one frame each.
+            fingerprint: Fingerprint of the source's bytes, to tell later whether the clip is up to
+                date.
             provenance: JSON values to keep with the frames, such as library versions.
 
         Raises:
-            ConfigError: There are no frames, or a name cannot be used. Nothing was written.
+            ConfigError: There are no frames, or a name is invalid. Nothing was written.
             ConflictError: Another signature has this one's key.
         """
         writes = {
@@ -130,10 +131,10 @@ class FrameStore:
         }
 
     def claim(self, batch: Batch, signature: FrameExtractionSignature) -> None:
-        """Say what the signature's key stands for, once for all clips that are written from now on.
+        """Write the signature's document, once for all clips that follow.
 
-        `write_clip` does so by itself where it has to. An instance that has done it takes it along
-        to the processes that it is pickled to, which then need not look.
+        `write_clip` does this by itself if needed. An instance that has done it remembers it, also
+        when pickled to another process, and checks only once.
 
         Raises:
             ConflictError: Another signature has this one's key.
@@ -145,11 +146,11 @@ class FrameStore:
         self._claimed.add(folder.path)
 
     def clips(self, batch: Batch, signature: Signature) -> dict[str, ClipCommit]:
-        """Every clip's current commit, by clip id: one listing, and one request per clip."""
+        """Return every clip's current commit, by clip id: one listing, and one request per clip."""
         return reader.read_commits(self.objects, signature_folder(batch, signature))
 
     def commit(self, batch: Batch, signature: Signature, clip: Clip) -> ClipCommit:
-        """A clip's current commit.
+        """Return a clip's current commit.
 
         Raises:
             CommitNotFoundError: The clip is not committed.
@@ -157,11 +158,11 @@ class FrameStore:
         return reader.find_commit(self.objects, signature_folder(batch, signature), clip_id(clip))
 
     def read(self, batch: Batch, signature: Signature, clip: Clip) -> FrameBatch:
-        """A clip's frames, as they were given to `write_clip`.
+        """Return a clip's frames, as given to `write_clip`.
 
         Raises:
             CommitNotFoundError: The clip is not committed.
-            IntegrityError: An object is missing, or is not the one committed.
+            IntegrityError: An object is missing, or differs from the commit.
         """
         folder = signature_folder(batch, signature)
         commit = reader.find_commit(self.objects, folder, clip_id(clip))
@@ -176,17 +177,17 @@ class FrameStore:
         start: int = 0,
         stop: int | None = None,
     ) -> FrameBatch:
-        """The frames of a commit that the caller holds, whatever was committed since.
+        """Return the frames of a given commit, even if a newer one has replaced it.
 
         Args:
             batch: The batch.
             signature: The signature.
             commit: The commit.
-            start: Number of the first frame that is wanted, among those stored.
-            stop: Number of the first that is not; all from `start` on if it is left out.
+            start: Index of the first frame, among the stored ones.
+            stop: Index after the last frame; by default all.
 
         Raises:
-            IntegrityError: An object is missing, or is not the one committed.
+            IntegrityError: An object is missing, or differs from the commit.
         """
         folder = signature_folder(batch, signature)
         return reader.read_clip(self.objects, folder, commit, start, stop)
@@ -194,28 +195,32 @@ class FrameStore:
     def open_commit(
         self, batch: Batch, signature: Signature, commit: ClipCommit
     ) -> reader.StoredClip:
-        """A commit that the caller holds, to be indexed, whatever was committed since.
+        """Open a given commit for indexing, even if a newer one has replaced it.
 
         Raises:
-            IntegrityError: An object is missing, or has not the size committed.
+            IntegrityError: An object is missing, or its size differs from the commit.
         """
         return reader.open_clip(self.objects, signature_folder(batch, signature), commit)
 
     def describe(self, manifest: Manifest) -> dict[str, reader.ClipDescription]:
-        """What a batch's clips say of their frames, by clip id: a small object each, no pixels.
+        """Return descriptions of a batch's frames, by clip id.
+
+        Reads one small object per clip, no pixels.
 
         Raises:
-            IntegrityError: An object is missing, or is not the one committed.
+            IntegrityError: An object is missing, or differs from the commit.
         """
         folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
         return reader.describe_clips(self.objects, folder, manifest.clips.values())
 
     def open(self, batch: Batch, signature: Signature, clip: Clip) -> reader.StoredClip:
-        """A clip to be indexed: every object is there in its size; pixels are read lazily.
+        """Open a clip for indexing.
+
+        Checks that every object exists in its size; pixels are read lazily.
 
         Raises:
             CommitNotFoundError: The clip is not committed.
-            IntegrityError: An object is missing, or has not the size committed.
+            IntegrityError: An object is missing, or its size differs from the commit.
         """
         folder = signature_folder(batch, signature)
         commit = reader.find_commit(self.objects, folder, clip_id(clip))
@@ -227,13 +232,13 @@ class FrameStore:
         signature: FrameExtractionSignature,
         clips: Iterable[Clip] | None = None,
     ) -> Manifest:
-        """Publish the clips committed so far, or just those named, as the batch.
+        """Publish a batch: the clips committed so far, or only the named ones.
 
-        Commits that the caller holds are published as they are; a clip or its id is one request.
+        Given commits are published as they are; a clip or its id takes one request.
 
         Raises:
             CommitNotFoundError: A named clip is not committed.
-            ConflictError: The batch was withdrawn; commits made since are taken back, too.
+            ConflictError: The batch was withdrawn. Commits made since are deleted, too.
         """
         folder = signature_folder(batch, signature)
         named = None if clips is None else list(map(_commit_or_id, clips))
@@ -244,10 +249,10 @@ class FrameStore:
         return manifest
 
     def manifest(self, batch: Batch, signature: Signature) -> Manifest:
-        """The batch as it was last published: a snapshot to read clips from.
+        """Return the batch as last published: a snapshot to read clips from.
 
         Raises:
-            CommitNotFoundError: It was never published.
+            CommitNotFoundError: The batch was never published.
         """
         return reader.find_manifest(self.objects, signature_folder(batch, signature))
 
@@ -259,19 +264,19 @@ class FrameStore:
             return {}
 
     def verify_manifest(self, manifest: Manifest) -> verify.VerifyReport:
-        """Compare the objects that a manifest names with a listing, by size; no commit is read."""
+        """Compare the objects of a manifest with a listing, by size. Reads no commit."""
         return verify.verify_manifest(self.objects, manifest)
 
     def verify(
         self, batch: Batch, signature: Signature | None = None, *, deep: bool = False
     ) -> verify.VerifyReport:
-        """Compare what is stored for a batch with what was committed.
+        """Compare the stored objects of a batch with their commits.
 
         Args:
             batch: The batch.
-            signature: One signature of it; every one if it is left out.
-            deep: Read every object, compare its hash, and decode the frames and compare theirs.
-                Otherwise sizes are compared, from a listing.
+            signature: One signature; by default all.
+            deep: Read every object, compare its hash, decode the frames and compare their digest.
+                Otherwise only sizes are compared, with a listing.
         """
         key = batch_key(batch)
         if signature is None:
@@ -285,21 +290,22 @@ class FrameStore:
         return inspect.inspect_folder(self.objects, signature_folder(batch, signature))
 
     def put_commit(self, batch: Batch, commit: ClipCommit) -> None:
-        """Put a commit again that the caller holds, in place of one that cannot be read."""
+        """Write a given commit again, to replace a damaged one."""
         writer.put_commit(self.objects, signature_folder(batch, commit.signature_key), commit)
 
     def put_manifest(self, manifest: Manifest) -> None:
-        """Put a manifest that was rebuilt, in place of one that cannot be read."""
+        """Write a rebuilt manifest, to replace a damaged one."""
         folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
         writer.put_manifest(self.objects, folder, manifest)
 
     def withdraw(self, batch: Batch) -> int:
-        """Take back every commit and manifest of a batch: its frames are then nobody's.
+        """Delete every commit and manifest of a batch.
 
-        `collect_garbage` deletes them; until it does, whoever holds a commit can read them.
+        `collect_garbage` then deletes the frames. Until then, readers that hold a commit can read
+        them.
 
         Returns:
-            How many clips were committed, counted once per signature.
+            Number of deleted commits, over all signatures.
         """
         key = batch_key(batch)
         return sum(
@@ -314,15 +320,16 @@ class FrameStore:
         grace_seconds: float = GRACE_SECONDS,
         dry_run: bool = True,
     ) -> gc.GarbageReport:
-        """Find, and unless it is a dry run delete, what no commit and no manifest names.
+        """Find, and without `dry_run` delete, objects that no commit or manifest references.
 
-        Writers and readers may be at work: attempts written or replaced within the grace period
-        stay. Without a batch, unfinished writes anywhere under the root count as well.
+        Safe while writers and readers work: attempts written or replaced within the grace period
+        stay. Without a batch, unfinished writes anywhere under the root are included.
 
         Args:
-            batch: One batch; every one if it is left out.
-            grace_seconds: Longer than a clip takes to write, and than a reader holds a manifest.
-            dry_run: Only say what would be deleted.
+            batch: One batch; by default all.
+            grace_seconds: Keep anything touched within this time. Longer than writing a clip takes,
+                and than a reader holds a manifest.
+            dry_run: Only report.
         """
         batches = self.objects.folders(ROOT) if batch is None else [batch_key(batch)]
         found = gc.collect_garbage(
@@ -335,20 +342,21 @@ class FrameStore:
     def collect_unfinished(
         self, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = True
     ) -> gc.GarbageReport:
-        """Find, and unless it is a dry run delete, unfinished writes beside the frames of batches.
+        """Find, and without `dry_run` delete, unfinished writes outside the frames of batches.
 
         Args:
-            grace_seconds: Longer than one object takes to write.
+            grace_seconds: Keep anything touched within this time. Longer than writing one object
+                takes.
             dry_run: Only report.
         """
         return gc.collect_unfinished(self.objects, grace_seconds=grace_seconds, dry_run=dry_run)
 
     def batches(self) -> list[str]:
-        """Keys of the batches that have frames, sorted: one listing."""
+        """Return the keys of batches with frames, sorted: one listing."""
         return sorted(self.objects.folders(ROOT))
 
     def signatures(self, batch: Batch) -> list[str]:
-        """Keys of the signatures that a batch has anything of, sorted: one listing."""
+        """Return the keys of a batch's signatures, sorted: one listing."""
         names = self.objects.folders(f"{ROOT}/{batch_key(batch)}")
         return [name for name in names if is_signature_key(name)]
 

@@ -1,20 +1,20 @@
-"""Delete what nobody names: attempts that were given up or replaced, and unfinished writes.
+"""Delete objects that no commit or manifest references: old attempts and unfinished writes.
 
-A writer at work has an attempt that no commit names yet, and a reader may still hold a commit or
-manifest that was replaced. Both are protected by the grace period. An attempt is garbage if
+A running writer has an attempt that no commit names yet, and a reader may still hold a replaced
+commit or manifest. The grace period protects both. An attempt is garbage if
 
-- no commit and no manifest names it, read after the attempt was seen, and
+- no commit and no manifest names it, read after the attempt was listed, and
 - its last object, its clip's commit and the batch's manifest are all older than the grace period,
-  so that it has been neither worked on nor, as far as can be known, named since.
+  so that no writer works on it and, as far as can be known, no document named it since.
 
-A document that cannot be read may name anything: a damaged manifest keeps every attempt of its
-batch and signature, a damaged commit every attempt of its clip. The others go.
+A damaged document may name any attempt: a damaged manifest keeps every attempt of its batch and
+signature, a damaged commit every attempt of its clip. Others are still deleted.
 
-Times in the future come from a wrong clock. Such a time in a document or in an attempt's name is
-ignored, and such a time of the store counts as now: the objects stay. A collection that deletes
-stamps them anew, so that their grace period begins with it.
+Times in the future come from a wrong clock. In a document or in an attempt's name they are ignored.
+As an object's modification time they count as now, so the object stays; a collection that deletes
+also sets these times to now, so that their grace period begins.
 
-What does not look like an attempt or an unfinished write is never touched.
+Objects that look like neither an attempt nor an unfinished write are left alone.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ Listing = Mapping[str, ObjectInfo]
 
 _NEVER: Final = float("-inf")
 _BESIDE_FRAMES: Final = ("adhoc", "batches", "origins", "suspects", "tables", "training_sets")
-"""Folders under a root in which others than the store write, whole objects all of them."""
+"""Folders under a root in which other modules write, always whole objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class GarbageReport:
-    """What nobody names; it was deleted unless this was a dry run."""
+    """Objects that no commit or manifest references; deleted unless this was a dry run."""
 
     attempts: tuple[str, ...]
     """Folders of attempts, relative to the store."""
     temporary: tuple[str, ...]
-    """Unfinished writes outside of those, relative to the store."""
+    """Unfinished writes outside these attempts, relative to the store."""
     objects: int
-    """Objects in both."""
+    """Number of objects in both."""
     bytes: int
-    """Their bytes."""
+    """Bytes of these objects."""
     dry_run: bool
-    """Whether everything was left as it was."""
+    """Whether this was a dry run, which deletes nothing."""
     unreadable: tuple[str, ...] = ()
     """Damaged manifests and commits: every attempt that they may name was kept."""
     ahead: tuple[str, ...] = ()
-    """Objects that are stamped in the future, which count as written now. Unless this was a dry
-    run, local ones were stamped anew."""
+    """Objects with a modification time in the future, which count as written now. Unless this was a
+    dry run, local ones were set to now."""
 
     def __add__(self, other: GarbageReport) -> GarbageReport:
-        """Both together."""
+        """Return the sum of two reports."""
         return GarbageReport(
             attempts=self.attempts + other.attempts,
             temporary=self.temporary + other.temporary,
@@ -77,7 +77,7 @@ class GarbageReport:
 
 @dataclass(slots=True)
 class _Look:
-    """A look at one batch, and the damaged documents met on the way."""
+    """The listing of one batch, and the damaged documents found in it."""
 
     objects: Objects
     batch: str
@@ -93,17 +93,18 @@ class _Look:
 
     @property
     def ahead(self) -> list[str]:
-        """Objects that are stamped in the future."""
+        """Objects with a modification time in the future."""
         return [key for key, info in self.listing.items() if info.modified > self.now]
 
     def stored(self, key: str) -> float:
-        """When an object was stored, by the store's clock."""
+        """Return the time at which an object was stored, by the store's clock."""
         return self.listing[key].modified if key in self.listing else _NEVER
 
-    def said(self, key: str, created: float) -> float:
+    def written(self, key: str, created: float) -> float:
         """Return the time a document was stored: its own, if it is newer than the listing.
 
-        If that time is in the future, the writer's clock is wrong, and the store is asked again.
+        If its own is in the future, the writer's clock is wrong, and the store's time is read
+        again.
         """
         if created <= self.now:
             return max(created, self.stored(key))
@@ -116,17 +117,17 @@ class _Look:
 def collect_garbage(
     objects: Objects, batches: Iterable[str], *, grace_seconds: float, dry_run: bool
 ) -> GarbageReport:
-    """Find what nobody has named for the grace period and, if this is no dry run, delete it.
+    """Find, and without `dry_run` delete, objects unreferenced for the grace period.
 
     Args:
         objects: The store.
-        batches: Keys of the batches to look through; one is listed at a time.
-        grace_seconds: Longer than a clip takes to write, than readers hold on to a manifest, and
-            than the clocks of those at work differ.
-        dry_run: Delete nothing.
+        batches: Keys of the batches; one is listed at a time.
+        grace_seconds: Longer than writing a clip takes, than readers hold a manifest, and than
+            clocks differ.
+        dry_run: Only report.
     """
     if grace_seconds < 0:
-        message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
+        message = f"grace_seconds={grace_seconds} must not be below zero; a day is a good choice"
         raise ConfigError(message)
     now = time.time()
     attempts: dict[str, Listing] = {}
@@ -158,14 +159,14 @@ def collect_garbage(
 
 
 def collect_unfinished(objects: Objects, *, grace_seconds: float, dry_run: bool) -> GarbageReport:
-    """Find, and if this is no dry run delete, unfinished writes outside of the frames of batches.
+    """Find, and without `dry_run` delete, unfinished writes outside the frames of batches.
 
-    Only a disk has them: an object store has whole objects or none.
+    Only a disk can have them: an object store holds whole objects only.
 
     Args:
         objects: The root.
-        grace_seconds: Longer than one object takes to write.
-        dry_run: Delete nothing.
+        grace_seconds: Longer than writing one object takes.
+        dry_run: Only report.
     """
     now = time.time()
     found: dict[str, ObjectInfo] = {}
@@ -187,13 +188,13 @@ def _garbage_attempts(look: _Look) -> dict[str, Listing]:
         if is_signature_key(signature_key):
             folder = SignatureFolder(look.batch, signature_key)
             old = _old_attempts(folder, look)
-            unnamed = _unnamed(folder, look, attempts=old)
+            unnamed = _unreferenced(folder, look, attempts=old)
             garbage |= {f"{folder.path}/{attempt.path}": old[attempt] for attempt in unnamed}
     return garbage
 
 
 def _old_attempts(folder: SignatureFolder, look: _Look) -> dict[AttemptPath, Listing]:
-    """The objects of each attempt that was last worked on before the horizon."""
+    """Return the objects of each attempt last written before the horizon."""
     members: defaultdict[AttemptPath, dict[str, ObjectInfo]] = defaultdict(dict)
     for key, info in look.listing.items():
         attempt = AttemptPath.parse(key.removeprefix(f"{folder.path}/"))
@@ -202,21 +203,21 @@ def _old_attempts(folder: SignatureFolder, look: _Look) -> dict[AttemptPath, Lis
     return {
         attempt: infos
         for attempt, infos in members.items()
-        if _last_worked_on(attempt, infos, look.now) <= look.horizon
+        if _last_write(attempt, infos, look.now) <= look.horizon
     }
 
 
-def _last_worked_on(attempt: AttemptPath, infos: Listing, now: float) -> float:
+def _last_write(attempt: AttemptPath, infos: Listing, now: float) -> float:
     """Return the time of an attempt's last write. A future time in its name is ignored."""
     stored = max(info.modified for info in infos.values())
-    is_known = stored > 0  # not every store says when
+    is_known = stored > 0  # some stores give no time
     return stored if is_known and attempt.started > now else max(attempt.started, stored)
 
 
-def _unnamed(
+def _unreferenced(
     folder: SignatureFolder, look: _Look, *, attempts: Iterable[AttemptPath]
 ) -> list[AttemptPath]:
-    """Of attempts that were listed before, those that no document has named since the horizon."""
+    """Return the listed attempts that no document has named since the horizon."""
     in_manifest = _manifest_paths(folder, look)
     if in_manifest is None:
         return []
@@ -230,7 +231,7 @@ def _unnamed(
 
 
 def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
-    """The attempts that the manifest names; `None` if nothing may be deleted because of it."""
+    """Return the attempts that the manifest names; `None` if it forbids deleting any."""
     try:
         manifest = find_manifest(look.objects, folder)
     except CommitNotFoundError:
@@ -238,13 +239,13 @@ def _manifest_paths(folder: SignatureFolder, look: _Look) -> set[str] | None:
     except IntegrityError:
         look.unreadable.append(folder.manifest)
         return None
-    if look.said(folder.manifest, manifest.created.timestamp()) > look.horizon:
+    if look.written(folder.manifest, manifest.created.timestamp()) > look.horizon:
         return None
     return {commit.path for commit in manifest.clips.values()}
 
 
 def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]) -> dict[str, str]:
-    """The attempt that each clip's commit names, empty where there is none, by clip key.
+    """Return each clip's committed attempt by clip key, empty if there is no commit.
 
     Clips with a young or unreadable commit are left out: their attempts stay.
     """
@@ -260,13 +261,13 @@ def _commit_paths(folder: SignatureFolder, look: _Look, clip_keys: Iterable[str]
         except IntegrityError:
             look.unreadable.append(key)
             continue
-        if look.said(key, commit.created.timestamp()) <= look.horizon:
+        if look.written(key, commit.created.timestamp()) <= look.horizon:
             paths[clip] = commit.path
     return paths
 
 
 def _unfinished(look: _Look, *, besides: Mapping[str, Listing]) -> dict[str, ObjectInfo]:
-    """Old unfinished writes, other than those in attempts that are garbage as a whole."""
+    """Return old unfinished writes outside the attempts to delete."""
     counted = set(_keys(besides))
     return {
         key: info

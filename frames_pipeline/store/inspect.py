@@ -1,4 +1,4 @@
-"""Reading one signature's folder, even if parts of it are damaged."""
+"""Read one signature's folder, even if parts of it are damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FolderState:
     """The readable documents of one batch and signature, and the faults of the others."""
 
     folder: SignatureFolder
-    """Where they are."""
+    """The folder."""
     objects: Objects = field(repr=False)
     """The store."""
     signature_damage: str
@@ -47,16 +47,16 @@ class FolderState:
         return {key: found for key, found in documents.items() if found}
 
     def published(self, key: str) -> ClipCommit | None:
-        """The commit that the manifest has in place of the one with that key."""
+        """Return the manifest's copy of the commit with that key, if it has one."""
         clips = {} if self.manifest is None else self.manifest.clips
         named = {self.folder.commit(clip_key(clip)): commit for clip, commit in clips.items()}
         return named.get(key)
 
     def find_signature(self, candidates: Iterable[bytes] = ()) -> bytes | None:
-        """The signature's document, from wherever its hash is that of the folder's key.
+        """Return the signature's document from any copy with the hash of the folder's key.
 
         Args:
-            candidates: Further documents that it may be.
+            candidates: Further possible copies.
         """
         for document in (*candidates, *self._documents()):
             if is_document_of(self.folder.signature_key, document):
@@ -64,7 +64,7 @@ class FolderState:
         return None
 
     def _documents(self) -> Iterator[bytes]:
-        """Copies of the signature's document in this folder."""
+        """Yield copies of the signature's document in this folder."""
         with contextlib.suppress(FileNotFoundError):
             yield self.objects.get(self.folder.signature)
         if self.manifest is not None:
@@ -76,7 +76,7 @@ class FolderState:
 
 
 def inspect_folder(objects: Objects, folder: SignatureFolder) -> FolderState:
-    """Read every document of a folder: one listing, and one request for each."""
+    """Read every document of a folder: one listing, and one request per document."""
     commits: dict[str, ClipCommit] = {}
     damage: dict[str, str] = {}
     for key, data in objects.get_many(commit_keys(objects, folder)).items():
@@ -84,7 +84,7 @@ def inspect_folder(objects: Objects, folder: SignatureFolder) -> FolderState:
             commit = parse_commit(folder, key, data)
             commits[commit.clip_id] = commit
         except IntegrityError as error:
-            damage[key] = _found(error)
+            damage[key] = _damage(error)
     manifest, manifest_damage = _manifest(objects, folder)
     for clip in manifest.clips if manifest else ():
         key = folder.commit(clip_key(clip))
@@ -107,7 +107,7 @@ def _manifest(objects: Objects, folder: SignatureFolder) -> tuple[Manifest | Non
     except CommitNotFoundError:
         return None, ""
     except IntegrityError as error:
-        return None, _found(error)
+        return None, _damage(error)
 
 
 def _signature_damage(objects: Objects, folder: SignatureFolder) -> str:
@@ -120,7 +120,7 @@ def _signature_damage(objects: Objects, folder: SignatureFolder) -> str:
     return f"is not the document of {folder.signature_key}"
 
 
-def _found(error: IntegrityError) -> str:
+def _damage(error: IntegrityError) -> str:
     return f"cannot be read ({error.__cause__!r})"
 
 

@@ -1,4 +1,4 @@
-"""Where everything is: the keys of batches, clips and attempts, and one signature's folder.
+"""Layout of the store: the keys of batches, clips and attempts, and the folder of a signature.
 
 ```
 frames/{batch_key}/{signature_key}/          SignatureFolder
@@ -7,8 +7,8 @@ frames/{batch_key}/{signature_key}/          SignatureFolder
         frames/zarr.json  frames/c/…         (time, y, x, channel)
         time/zarr.json    time/c/0           seconds
         zarr.json                            the group, written last
-    commits/{clip_key}.json                  which attempt is the clip; after the data
-    manifest.json                            which commits are the batch
+    commits/{clip_key}.json                  the current attempt of a clip; after the data
+    manifest.json                            the commits of the batch
 ```
 """
 
@@ -37,7 +37,7 @@ _ATTEMPT: Final = re.compile(r"(clips/(?P<clip>[^/]+)/(?P<stamp>[0-9a-f]{12})-[0
 
 
 class HasKey(Protocol):
-    """What has a batch key."""
+    """An object with a batch key."""
 
     @property
     def key(self) -> str:
@@ -45,7 +45,7 @@ class HasKey(Protocol):
 
 
 class HasClipId(Protocol):
-    """What has a clip id."""
+    """An object with a clip id."""
 
     @property
     def clip_id(self) -> str:
@@ -54,12 +54,12 @@ class HasClipId(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignatureFolder:
-    """The folder of one batch and signature; paths below are keys in the store."""
+    """The folder of one batch and signature. Its paths are keys in the store."""
 
     batch_key: str
-    """The batch."""
+    """Key of the batch."""
     signature_key: str
-    """The signature."""
+    """Key of the signature."""
 
     @property
     def path(self) -> str:
@@ -68,12 +68,12 @@ class SignatureFolder:
 
     @property
     def signature(self) -> str:
-        """The signature's document."""
+        """Key of the signature's document."""
         return f"{self.path}/signature.json"
 
     @property
     def manifest(self) -> str:
-        """The batch's manifest."""
+        """Key of the manifest."""
         return f"{self.path}/manifest.json"
 
     @property
@@ -82,13 +82,13 @@ class SignatureFolder:
         return f"{self.path}/commits"
 
     def commit(self, key: str) -> str:
-        """The commit of the clip with that clip key."""
+        """Return the key of a clip's commit, by clip key."""
         return f"{self.commits}/{key}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptPath:
-    """An attempt's folder relative to its signature's, taken apart.
+    """The parts of an attempt's folder, relative to its signature's.
 
     >>> AttemptPath.parse("clips/a-1f/0198c3a4b5c6-89abcdef/frames/zarr.json")
     AttemptPath(path='clips/a-1f/0198c3a4b5c6-89abcdef', clip_key='a-1f', started=1755629008.326)
@@ -97,13 +97,13 @@ class AttemptPath:
     path: str
     """The folder."""
     clip_key: str
-    """The clip it is of."""
+    """Key of the clip."""
     started: float
-    """When it was begun, in seconds since the epoch."""
+    """Time at which the attempt began, in seconds since the epoch."""
 
     @classmethod
     def parse(cls, path: str) -> AttemptPath | None:
-        """The attempt that a folder is, or that an object lies in; `None` if it is none."""
+        """Parse the path of an attempt or of an object in it; return `None` if it is neither."""
         found = _ATTEMPT.fullmatch(path)
         if found is None:
             return None
@@ -113,39 +113,41 @@ class AttemptPath:
 def signature_folder(
     batch: str | HasKey, signature: FrameExtractionSignature | str
 ) -> SignatureFolder:
-    """The folder of a batch and a signature, either by its key."""
+    """Return the folder of a batch and a signature, each given as itself or by its key."""
     key = signature if isinstance(signature, str) else signature.key
     if not is_signature_key(key):
-        message = f"{key!r} is no signature key; they look like sequence-2fps-224x224-<16 hex>"
+        message = (
+            f"{key!r} is not a signature key; it should look like sequence-2fps-224x224-<16 hex>"
+        )
         raise ConfigError(message)
     return SignatureFolder(batch_key(batch), key)
 
 
 def is_signature_key(key: str) -> bool:
-    """Whether a folder may be that of a signature."""
+    """Return whether a folder's name has the form of a signature key."""
     return _SIGNATURE_KEY.fullmatch(key) is not None
 
 
 def is_document_of(key: str, document: bytes) -> bool:
-    """Whether a signature key stands for that document.
+    """Return whether a document has this signature key.
 
-    Documents of other revisions have keys too, though no signature can be made of them.
+    Documents of other revisions have keys too, although this version cannot make their signatures.
     """
     digest = hashlib.sha256(HASH_PREFIX + document).hexdigest()
     return key.endswith(f"-{digest[:16]}")
 
 
 def batch_key(batch: str | HasKey) -> str:
-    """The key of a batch, if it can be a folder and a Dagster partition everywhere.
+    """Return the key of a batch after checking that it can be a folder and a Dagster partition.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The key cannot be used.
     """
     key = batch if isinstance(batch, str) else batch.key
     if not key or key.startswith(".") or ".." in key or not key.isprintable():
-        fault = "it is empty, starts with a dot, has '..' or has control characters"
+        fault = "it is empty, starts with a dot, or contains '..' or a control character"
     elif any(character in key for character in "/\\,"):
-        fault = "it has a slash, a backslash or a comma"
+        fault = "it contains a slash, a backslash or a comma"
     elif len(key.encode()) > _MAX_BATCH_KEY:
         fault = f"it is longer than {_MAX_BATCH_KEY} bytes"
     else:
@@ -155,20 +157,20 @@ def batch_key(batch: str | HasKey) -> str:
 
 
 def clip_id(clip: str | HasClipId) -> str:
-    """The id of a clip.
+    """Return the id of a clip after checking it.
 
     Raises:
-        ConfigError: It is empty.
+        ConfigError: The id is empty.
     """
     found = clip if isinstance(clip, str) else clip.clip_id
     if not found:
-        message = "clip id '' is empty; give each clip of a batch an id of its own"
+        message = "clip id '' is empty; give each clip of a batch a unique id"
         raise ConfigError(message)
     return found
 
 
 def clip_key(clip: str) -> str:
-    """The name of a clip in the store: a slug for people, and the hash that identifies it.
+    """Return the name of a clip in the store: a readable slug and the hash that identifies it.
 
     >>> clip_key("trips/day 1.mp4#0-96000")
     'trips-day-1-mp4-0-96000-05476b4ca5f7bcbe'
@@ -179,15 +181,15 @@ def clip_key(clip: str) -> str:
 
 
 def new_attempt(clip: str) -> str:
-    """A fresh attempt folder of a clip, relative to its signature's; names sort by time."""
+    """Return a new attempt folder of a clip, relative to its signature's; names sort by time."""
     milliseconds = time.time_ns() // 1_000_000
     return f"clips/{clip_key(clip)}/{milliseconds:012x}-{secrets.token_hex(4)}"
 
 
 def digest_of_clips(digests: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over clip ids and the digests of their frames, in whatever order they come.
+    """Return the SHA-256 of clip ids and frame digests, independent of their order.
 
-    Attempts do not enter: an identical extraction gives the same.
+    Attempts are left out, so an identical extraction gives the same digest.
 
     >>> digest_of_clips([("b", "1"), ("a", "2")]) == digest_of_clips([("a", "2"), ("b", "1")])
     True

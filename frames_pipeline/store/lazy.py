@@ -1,8 +1,8 @@
-"""Reading a clip through Zarr, with every object checked against the commit.
+"""Read a clip through Zarr, with every object checked against the commit.
 
 Zarr returns the fill value, black, for a missing chunk. Here a missing chunk is an error, and so is
-a document or chunk with another hash than the committed one. Within a shard, Zarr reads single
-chunks; the codecs compare the checksum of each.
+a document or chunk whose hash differs from the commit. Zarr reads single chunks within a shard; the
+codecs check the checksum of each.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from zarr.storage import WrapperStore
 
 
 class Committed(Protocol):
-    """The objects of an attempt, as its commit names them."""
+    """The objects of an attempt, as listed in its commit."""
 
     def has(self, name: str) -> bool:
-        """Whether the commit names that object."""
+        """Return whether the commit names that object."""
 
     def checked(self, name: str, data: bytes | None) -> bytes:
         """Return the data if it is as committed."""
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
-        """Let errors of Zarr and its codecs come out as `IntegrityError`."""
+        """Convert errors of Zarr and its codecs to `IntegrityError`."""
 
 
 class CommittedStore(WrapperStore[Store]):
-    """A Zarr store of one attempt that compares objects with the commit."""
+    """A Zarr store of one attempt that checks objects against the commit."""
 
     def __init__(self, store: Store, committed: Committed, *, whole: bool = False) -> None:
         """Take a store and the commit of its objects.
@@ -48,7 +48,7 @@ class CommittedStore(WrapperStore[Store]):
         Args:
             store: The store of the attempt's objects.
             committed: The objects as committed.
-            whole: Fetch and hash every object whole, for readers that raise errors of their own.
+            whole: Fetch and hash every object whole, for readers that convert errors themselves.
                 The last object is kept for the chunks that follow.
         """
         super().__init__(store)
@@ -62,7 +62,7 @@ class CommittedStore(WrapperStore[Store]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> AnyBuffer | None:
-        """The bytes of an object, or a part of them; `None` if the commit does not name it."""
+        """Return an object or a part of it; `None` if the commit does not name it."""
         if not self._committed.has(key):
             return None
         if byte_range is not None and not self._whole:
@@ -103,36 +103,36 @@ class StoredArray(zarr.Array[Any]):
     """A Zarr array of committed objects: damage is an `IntegrityError`."""
 
     committed: Committed = field(repr=False, compare=False)
-    """The objects that it reads."""
+    """The objects to read."""
 
     def get_basic_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """As Zarr has it."""
+        """Select as `zarr.Array` does."""
         with self.committed.reading():
             return super().get_basic_selection(*args, **options)
 
     def get_orthogonal_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """As Zarr has it."""
+        """Select as `zarr.Array` does."""
         with self.committed.reading():
             return super().get_orthogonal_selection(*args, **options)
 
     def get_mask_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """As Zarr has it."""
+        """Select as `zarr.Array` does."""
         with self.committed.reading():
             return super().get_mask_selection(*args, **options)
 
     def get_coordinate_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """As Zarr has it."""
+        """Select as `zarr.Array` does."""
         with self.committed.reading():
             return super().get_coordinate_selection(*args, **options)
 
     def get_block_selection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """As Zarr has it."""
+        """Select as `zarr.Array` does."""
         with self.committed.reading():
             return super().get_block_selection(*args, **options)
 
 
 def _slice(part: ByteRequest, size: int) -> slice:
-    """The bytes that a request is for."""
+    """Return the requested part of an object as a slice."""
     match part:
         case RangeByteRequest(start, end):
             return slice(start, end)

@@ -39,7 +39,7 @@ def find_commits(
     """Return the current commits of clips, by clip id.
 
     Raises:
-        CommitNotFoundError: One of them has none.
+        CommitNotFoundError: A clip has none.
     """
     keys = {clip: folder.commit(clip_key(clip)) for clip in clips}
     found = objects.get_many(keys.values())
@@ -58,7 +58,9 @@ def parse_commit(folder: SignatureFolder, key: str, data: bytes) -> ClipCommit:
         commit = ClipCommit.from_document(document)
         place = folder.commit(clip_key(commit.clip_id))
         if (place, folder.signature_key) != (key, commit.signature_key):
-            message = f"it is of clip {commit.clip_id!r} and signature {commit.signature_key!r}"
+            message = (
+                f"it belongs to clip {commit.clip_id!r} and signature {commit.signature_key!r}"
+            )
             raise ValueError(message)
         return commit
 
@@ -85,7 +87,7 @@ def parse_manifest(folder: SignatureFolder, data: bytes) -> Manifest:
     def make(document: Document) -> Manifest:
         manifest = Manifest.from_document(document)
         if SignatureFolder(manifest.batch_key, manifest.signature_key) != folder:
-            message = f"it is of batch {manifest.batch_key!r}, {manifest.signature_key!r}"
+            message = f"it belongs to batch {manifest.batch_key!r}, {manifest.signature_key!r}"
             raise ValueError(message)
         return manifest
 

@@ -1,7 +1,7 @@
 """Read clips, and compare every object with its commit.
 
-Zarr takes a missing chunk for black pixels. So a whole read fetches every object that the commit
-references and compares it, and a lazy one compares a listing first.
+Zarr reads a missing chunk as black pixels. So a whole read fetches and compares every object that
+the commit references, and a lazy read compares a listing first.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class StoredClip:
     """The objects, for whole reads."""
 
     def __len__(self) -> int:
-        """Number of frames, repeats included."""
+        """Return the number of frames, with repeats."""
         return self.commit.num_frames
 
     def read(self, start: int = 0, stop: int | None = None) -> FrameBatch:
@@ -154,7 +154,7 @@ class ClipDescription:
     positions: NDArray[np.int64]
     """Index among the shown frames of the whole stream. Shape (n,)."""
     corrupt: NDArray[np.bool_]
-    """Whether damage may have touched the pixels. Shape (n,)."""
+    """Whether the pixels may be damaged. Shape (n,)."""
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -169,7 +169,7 @@ def read_clip(
     start: int = 0,
     stop: int | None = None,
 ) -> FrameBatch:
-    """Return frames [start, stop) of a commit; fetch and compare every object they lie in.
+    """Return frames [start, stop) of a commit; fetch and compare every object with such frames.
 
     The group's document has the timestamps and a copy of the array's document, so this reads
     neither the documents of the arrays nor the array of seconds, which serve other readers.

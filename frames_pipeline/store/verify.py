@@ -1,4 +1,4 @@
-"""Compare what is stored with what was committed, and say everything that differs."""
+"""Compare stored objects with their commits, and report every difference."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from frames_pipeline.store.reader import PIXELS, read_clip
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was looked at, and what is wrong with it."""
+    """Counts of the checked objects, and the faults found."""
 
     attempts: int
-    """Attempts that commits or manifests name: a clip that was extracted again after its batch
-    was committed has two."""
+    """Number of attempts that commits or manifests name. A clip that was extracted again after its
+    batch was published has two."""
     objects: int
-    """Objects that those commits name."""
+    """Number of objects in these commits."""
     bytes: int
-    """Their bytes, as committed."""
+    """Bytes of these objects, as committed."""
     faults: tuple[Fault, ...]
-    """Everything that is not as it was committed."""
+    """All differences from the commits."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no faults."""
         return not self.faults
 
 
 def verify(objects: Objects, folders: Iterable[SignatureFolder], *, deep: bool) -> VerifyReport:
-    """Compare every object with its commit: by size in a listing or, deep, by all of its bytes."""
+    """Compare every object with its commit: its size in a listing or, if `deep`, all bytes."""
     commits: list[ClipCommit] = []
     faults: list[Fault] = []
     for folder in folders:
         faults += _signature_faults(objects, folder)
-        named, unreadable = _named(objects, folder)
-        # The listing comes after the commits: what they name was there before them.
+        named, unreadable = _readable_commits(objects, folder)
+        # List after reading the commits: an attempt's objects are older than its commit.
         listing = objects.list(f"{folder.path}/clips")
         commits += named.values()
         faults += unreadable
@@ -51,9 +51,9 @@ def verify(objects: Objects, folders: Iterable[SignatureFolder], *, deep: bool) 
 
 
 def verify_manifest(objects: Objects, manifest: Manifest) -> VerifyReport:
-    """Compare what a manifest names with a listing, by size; commits that it has not are left out.
+    """Compare the objects of a manifest with a listing, by size. Leaves out commits outside it.
 
-    So no commit is read: it takes the listing, and one small object.
+    Reads no commit, only the listing and one small object.
     """
     folder = SignatureFolder(manifest.batch_key, manifest.signature_key)
     listing = objects.list(f"{folder.path}/clips")
@@ -82,10 +82,10 @@ def _signature_faults(objects: Objects, folder: SignatureFolder) -> list[Fault]:
     return [Fault(folder.signature, f"is not the document of {folder.signature_key}")]
 
 
-def _named(
+def _readable_commits(
     objects: Objects, folder: SignatureFolder
 ) -> tuple[Mapping[str, ClipCommit], list[Fault]]:
-    """The commits that may be read, by attempt, and what is wrong with the other documents."""
+    """Return the readable commits, by attempt, and the faults of the other documents."""
     named: dict[str, ClipCommit] = {}
     faults: list[Fault] = []
     missing: dict[str, str] = {}
@@ -117,9 +117,9 @@ def _clip_faults(
 
 
 def _content_faults(attempt: CommittedObjects) -> list[Fault]:
-    beside = [name for name in attempt.commit.objects if not name.startswith(PIXELS)]
+    others = [name for name in attempt.commit.objects if not name.startswith(PIXELS)]
     try:
-        attempt.get_many(beside)
+        attempt.get_many(others)
         frames = read_clip(attempt.objects, attempt.folder, attempt.commit)
     except IntegrityError as error:
         return [Fault(attempt.path, str(error), clip_id=attempt.commit.clip_id)]

@@ -1,14 +1,14 @@
-"""Write clips and manifests, each made visible by one last PUT.
+"""Write clips and manifests, each published by one last PUT.
 
 ```
 clips/{clip_key}/{attempt}/frames/…  time/…     the arrays
-clips/{clip_key}/{attempt}/zarr.json            now it is a Zarr group
-commits/{clip_key}.json                         now it is the clip
-manifest.json                                   now it is in the batch
+clips/{clip_key}/{attempt}/zarr.json            makes them a Zarr group
+commits/{clip_key}.json                         makes it the clip's current attempt
+manifest.json                                   publishes the clip in the batch
 ```
 
-Nothing is written in place. Two writers of one clip each complete an attempt of their own, and
-the last commit wins.
+Each write goes to a new place. Two writers of one clip each complete their own attempt, and the
+last commit wins.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ _LIBRARIES: Final = ("frames-pipeline", "zarr", "numcodecs", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class ClipWrite:
-    """One clip's frames for one signature, and what is to be said about them."""
+    """One clip's frames for one signature, with the fields of their commit."""
 
     clip_id: str
-    """The clip."""
+    """Id of the clip."""
     signature: FrameExtractionSignature
-    """What the frames answer."""
+    """Signature of the frames."""
     frames: FrameBatch
     """The frames."""
     codec: str
-    """What their chunks go through."""
+    """Name of the codec."""
     fingerprint: str
-    """What the source's bytes were; empty if it is not known."""
+    """Fingerprint of the source's bytes; empty if unknown."""
     provenance: Mapping[str, Any]
-    """How they came to be, beside the libraries that wrote them."""
+    """Further provenance, beside the versions of the writing libraries."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be stored, before anything is."""
+        """Check that frames and provenance can be stored, before any write."""
         if not self.frames.frames.size:
             message = f"clip {self.clip_id!r} has no frames to store: {self.frames!r}; leave it out"
             raise ConfigError(message)
@@ -82,7 +82,7 @@ class ClipWrite:
 
 
 def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> ClipCommit:
-    """Write a new attempt, then name it as the clip. The caller has claimed the folder."""
+    """Write a new attempt, then commit it. The caller has claimed the folder."""
     path = new_attempt(write.clip_id)
     stored = {}
     for key, data in _encoded(write, attributes(folder, write)):
@@ -114,9 +114,9 @@ def commit_batch(
     *,
     clips: Iterable[ClipCommit | str] | None,
 ) -> Manifest:
-    """Publish the clips that are committed, or those named, as the batch.
+    """Publish a batch: all committed clips, or the named ones.
 
-    A manifest that already says the same is left as it is.
+    Keeps an existing manifest with the same clips.
     """
     claim(objects, folder, signature)
     if clips is None:
@@ -141,7 +141,7 @@ def commit_batch(
 
 
 def put_commit(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> None:
-    """Name an attempt as the clip."""
+    """Write a commit: its attempt becomes the clip's current one."""
     objects.put(folder.commit(clip_key(commit.clip_id)), dump_summed(commit.to_document()))
 
 
@@ -151,7 +151,7 @@ def put_manifest(objects: Objects, folder: SignatureFolder, manifest: Manifest) 
 
 
 def withdraw_folder(objects: Objects, folder: SignatureFolder) -> int:
-    """Take back the manifest and the commits of a signature; how many commits there were."""
+    """Delete the manifest and the commits of a signature; return the number of commits."""
     objects.delete([folder.manifest])
     named = commit_keys(objects, folder)
     objects.delete(named)
@@ -159,11 +159,11 @@ def withdraw_folder(objects: Objects, folder: SignatureFolder) -> int:
 
 
 def claim(objects: Objects, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
-    """Say in the signature's folder what its key stands for; writing it twice is no harm.
+    """Write the signature's document into its folder. Does nothing if it is there.
 
     Raises:
-        ConflictError: It says something else.
-        IntegrityError: It is damaged.
+        ConflictError: The folder has another signature's document.
+        IntegrityError: The document there is damaged.
     """
     document = signature.canonical_json().encode()
     try:
@@ -189,7 +189,7 @@ def _is_signature(document: bytes) -> bool:
 
 
 def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
-    """What an attempt's Zarr group says about itself."""
+    """Return the attributes of an attempt's Zarr group."""
     frames = write.frames
     return {
         "format": GROUP_FORMAT,
@@ -222,7 +222,7 @@ def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
 
 @cache
 def _versions() -> Mapping[str, str]:
-    """The libraries that write. They are not identity: the pixels do not depend on them."""
+    """Return the versions of the writing libraries. The pixels do not depend on them."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):

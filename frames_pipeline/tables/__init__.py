@@ -1,7 +1,7 @@
 """Tables of a batch: typed rows with their schemas, digests, and Parquet files.
 
-Rows that are made from frames say which: batch, clip, signature, position, timestamp, and the
-digest of the frames that the provider was given.
+Rows made from frames record their source: batch, clip, signature, position, timestamp, and the
+digest of the provider's input frames.
 """
 
 from __future__ import annotations

@@ -40,13 +40,13 @@ class CatalogRow(Row):
     reason: Reason
     detail: Detail
     names: Annotated[
-        tuple[str, ...], "Names of the signatures; the lists that follow go with them."
+        tuple[str, ...], "Names of the signatures, in the order of the lists that follow."
     ]
     signatures: Annotated[tuple[str, ...], "Keys of the signatures."]
-    frame_statuses: Annotated[tuple[str, ...], "How the frames came out."]
+    frame_statuses: Annotated[tuple[str, ...], "Status of the frames."]
     frame_counts: Annotated[tuple[int, ...], "Frames stored."]
     frame_paths: Annotated[
-        tuple[str, ...], "Zarr groups, relative to the root; empty where none is."
+        tuple[str, ...], "Zarr groups, relative to the root; empty if there is none."
     ]
     suspect: Annotated[tuple[str, ...], "Names of the signatures with suspect frames."]
 
@@ -55,6 +55,6 @@ class CatalogRow(Row):
 class DecisionRow(Row):
     """Whether a selection keeps the clip."""
 
-    keep: Annotated[bool | None, "Whether nothing speaks against it; null if not measured."]
+    keep: Annotated[bool | None, "Whether the clip meets every rule; null if not measured."]
     score: Annotated[float | None, "Share of the rules of selection that it meets."]
-    drop_reasons: Annotated[tuple[str, ...], "What speaks against it, with the numbers."]
+    drop_reasons: Annotated[tuple[str, ...], "Rules that it fails, with the numbers."]

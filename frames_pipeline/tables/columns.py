@@ -59,7 +59,7 @@ _SCALARS: Final[Mapping[object, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Base of the dataclasses whose fields are the columns of a table, or of a part of one."""
+    """Base of row dataclasses: their fields are the columns of a table, or of a part of one."""
 
     TABLE: ClassVar[str] = ""
     """Name of the table; empty for a part of one."""
@@ -85,8 +85,8 @@ class Row:
     def from_table(cls, table: pa.Table) -> list[Self]:
         """Return the rows of a table.
 
-        A column that the table lacks, as tables of version 0.1 may, reads as the field's default,
-        or else as `None`. Columns that the class lacks are left out.
+        A column missing from the table, as in tables of version 0.1, reads as the field's default,
+        or as `None` without one. Columns unknown to the class are left out.
         """
         # Column by column: a call of the constructor per row takes three times as long.
         rows = [cls.__new__(cls) for _ in range(table.num_rows)]
@@ -113,7 +113,7 @@ class Row:
 
 
 def present(value: T | None, column: str) -> T:
-    """Return a value that every row of its status has.
+    """Return a value that must not be null.
 
     Raises:
         IntegrityError: The column is null.
@@ -155,7 +155,7 @@ def columnar(columns: Mapping[str, Sequence[object]], schema: pa.Schema) -> pa.T
 
 
 def storable(value: object) -> object:
-    """Return text with bytes that are not Unicode as escapes, and any other value as it is."""
+    """Return text with non-Unicode bytes as escapes, and any other value unchanged."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
@@ -202,9 +202,9 @@ class Column:
 
 
 _COLUMNS: Final[dict[type[Row], tuple[Column, ...]]] = {}
-"""Columns of the row classes that were asked for."""
+"""Cache of columns, by row class."""
 _SCHEMAS: Final[dict[tuple[type[Row], int], pa.Schema]] = {}
-"""Their schemas, by length of vectors."""
+"""Cache of schemas, by row class and length of vectors."""
 
 
 def _columns(cls: type[Row]) -> tuple[Column, ...]:
@@ -252,7 +252,7 @@ def _read(column: Column, table: pa.Table) -> Sequence[object]:
 
 
 def _fill(rows: Sequence[Row], name: str, values: Sequence[object]) -> None:
-    """Set a field of all rows that are being made."""
+    """Set a field of all new rows."""
     setter = getattr(type(rows[0]), name).__set__  # the slot, since the class is frozen
     deque(map(setter, rows, values), maxlen=0)
 

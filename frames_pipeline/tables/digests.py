@@ -1,4 +1,4 @@
-"""Digests of rows: equal values have equal digests, however they are encoded."""
+"""Digests of rows: equal values have equal digests in any encoding."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FORMAT: Final = b"frames-table/1\n"
 
 
 def table_digest(rows: pa.Table) -> str:
-    """SHA-256 over names, types and values, whatever the encoding, chunking and library.
+    """Return a SHA-256 over names, types and values, independent of encoding, chunking and library.
 
-    Descriptions of columns do not enter. The order of rows does, so sort them, and leave out what
-    differs between equal runs: `table_digest(rows.drop_columns(["seconds"]))`.
+    The digest ignores descriptions of columns and depends on the order of rows. So sort the rows,
+    and drop columns that vary between equal runs: `table_digest(rows.drop_columns(["seconds"]))`.
     """
     sha = hashlib.sha256(_FORMAT)
     for name, column in zip(rows.column_names, rows.columns, strict=True):
@@ -34,7 +34,7 @@ def table_digest(rows: pa.Table) -> str:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """The type as far as values go: which of Arrow's layouts holds them is no matter."""
+    """Return the name of a type, equal for all of Arrow's layouts of the same values."""
     if pa.types.is_dictionary(kind):
         return _type_name(kind.value_type)
     if _is_list(kind):
@@ -54,7 +54,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _canonical_bytes(array: pa.Array) -> Iterator[bytes]:
-    """Which values are null, then the values; lists and text as lengths, then what is in them."""
+    """Return the null flags, then the values; lists and text as lengths, then their contents."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     yield np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes()
@@ -69,7 +69,7 @@ def _canonical_bytes(array: pa.Array) -> Iterator[bytes]:
 
 
 def _little_endian(array: pa.Array) -> bytes:
-    """Numbers as bytes, nulls as zeros; every NaN and every zero alike."""
+    """Return numbers as bytes, with nulls as zeros, one NaN, and one zero."""
     kind = array.type
     if pa.types.is_boolean(kind):
         array = array.cast(pa.uint8())

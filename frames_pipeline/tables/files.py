@@ -37,18 +37,18 @@ else:
     pa, pq = lazy_module("pyarrow"), lazy_module("pyarrow.parquet")
 
 ROOT: Final = "tables"
-"""The folder of all tables."""
+"""Folder of all tables, relative to the root."""
 FILE_KEY: Final = re.compile(
     rf"{ROOT}/(?P<table>[^/]+)/(?P<batch>[^/]+)/part-(?P<part>.+)\.parquet"
 )
 """Keys of the files of tables."""
 WHOLE_PART: Final = "00000"
-"""The part of a table that has only one per batch."""
+"""Name of the part of a table with one part per batch."""
 _MAX_NAME: Final = 128
 _AT_ONCE: Final = 64
-"""Files that are read before the first of them is looked at, where many are."""
+"""Number of files to read ahead."""
 _DIGEST_KEY: Final = b"frames_pipeline.digest"
-"""Where a file keeps the digest of its rows, in the metadata of its schema."""
+"""Key of the rows' digest in the metadata of a file's schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +56,35 @@ class TableInfo:
     """One published table of one batch."""
 
     path: str
-    """Where it is: a path or an fsspec URL."""
+    """Path or fsspec URL of the file."""
     rows: int
     """Number of rows."""
     bytes: int
     """Size of the Parquet file."""
     digest: str
-    """What the rows are, as `table_digest` has it: the Dagster data version."""
+    """`table_digest` of the rows: the Dagster data version."""
 
 
 class FrameTables:
     """The tables under one root, by table name and batch key."""
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        """Name the root; nothing is touched yet.
+        """Open the tables of a root; read nothing yet.
 
         Args:
-            url: The store's root, a path or an fsspec URL: tables lie beside the frames.
-            storage_options: What fsspec needs to reach it: keys, endpoint, profile.
+            url: Path or fsspec URL of the store's root: tables are beside the frames.
+            storage_options: fsspec options of the root: keys, endpoint, profile.
         """
         self._objects = Objects(url, storage_options)
 
     def write(self, table: str, batch: str, rows: pa.Table, *, part: str = "") -> TableInfo:
-        """Publish a batch's rows, in place of any that are there.
+        """Publish a batch's rows, replacing earlier ones.
 
         Args:
             table: Name of the table.
             batch: Key of the batch.
-            rows: All of them.
-            part: Which part they are, where the batch has several: the key of a signature.
+            rows: All rows of the part.
+            part: Name of the part, if the batch has several: the key of a signature.
 
         Raises:
             ConflictError: The batch was withdrawn.
@@ -107,11 +107,11 @@ class FrameTables:
         return TableInfo(path, rows=rows.num_rows, bytes=len(data), digest=digest)
 
     def read(self, table: str, batch: str, *, part: str = "") -> pa.Table:
-        """A batch's rows.
+        """Return a batch's rows.
 
         Raises:
-            CommitNotFoundError: There are none.
-            IntegrityError: What is stored is not what was written.
+            CommitNotFoundError: There is no such table.
+            IntegrityError: The file differs from the written one.
         """
         key = _key(table, batch, part)
         try:
@@ -126,10 +126,10 @@ class FrameTables:
     def read_many(
         self, table: str, batches: Iterable[str], *, part: str = ""
     ) -> Iterator[tuple[str, pa.Table]]:
-        """The rows of many batches, in their order; batches that have none are left out.
+        """Yield the rows of many batches in order; batches without the table are left out.
 
         Raises:
-            IntegrityError: What is stored is not what was written.
+            IntegrityError: A file differs from the written one.
         """
         keys = [(batch, _key(table, batch, part)) for batch in batches]
         for start in range(0, len(keys), _AT_ONCE):
@@ -140,10 +140,10 @@ class FrameTables:
                     yield batch, self._decoded(key, found[key])
 
     def check(self, paths: Iterable[str]) -> None:
-        """Compare whole files with their sums and digests, by path relative to the root.
+        """Compare whole files with their checksums and digests, by path relative to the root.
 
         Raises:
-            IntegrityError: One is missing or differs from the written file.
+            IntegrityError: A file is missing, or differs from the written one.
         """
         paths = list(paths)
         for start in range(0, len(paths), _AT_ONCE):
@@ -165,15 +165,15 @@ class FrameTables:
             raise IntegrityError(message) from error
 
     def url(self, table: str, batch: str, *, part: str = "") -> str:
-        """Path or URL of the file that a batch's rows are in."""
+        """Return the path or URL of the file with a batch's rows."""
         return f"{self._objects.url}/{self.path(table, batch, part=part)}"
 
     def path(self, table: str, batch: str, *, part: str = "") -> str:
-        """The same, relative to the root."""
+        """Return the path of the file with a batch's rows, relative to the root."""
         return _key(table, batch, part)
 
     def exists(self, table: str, batch: str, *, part: str = "") -> bool:
-        """Whether the batch's rows are there."""
+        """Return whether the batch has this table."""
         try:
             self._objects.info(_key(table, batch, part))
         except FileNotFoundError:
@@ -181,31 +181,31 @@ class FrameTables:
         return True
 
     def batches(self, table: str) -> list[str]:
-        """Keys of the batches that have any part of the table, sorted."""
+        """Return the sorted keys of batches with any part of the table."""
         folder = f"{ROOT}/{_segment('table', table)}/"
         keys = (key.removeprefix(folder) for key in self._objects.list(folder.rstrip("/")))
         return sorted({key.partition("/")[0] for key in keys if key.endswith(".parquet")})
 
     def parts(self, table: str, batch: str) -> list[str]:
-        """Names of the parts that a batch has of a table, sorted; the only one is an empty name."""
+        """Return the sorted names of a table's parts in a batch; a single part has the name ""."""
         folder = f"{ROOT}/{_segment('table', table)}/{_segment('batch', batch)}"
         names = (key.removeprefix(f"{folder}/part-") for key in self._objects.list(folder))
         found = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
         return sorted("" if name == WHOLE_PART else name for name in found)
 
     def delete(self, table: str, batch: str, *, part: str = "") -> None:
-        """Remove a batch's rows; that there are none is no error."""
+        """Delete a batch's rows, if there are any."""
         self._objects.delete([_key(table, batch, part)])
 
     def delete_batch(self, batch: str) -> None:
-        """Remove a batch's rows from every table; that there are none is no error."""
+        """Delete a batch's rows from every table, if there are any."""
         for table in self._objects.folders(ROOT):
             folder = f"{ROOT}/{table}/{_segment('batch', batch)}"
             self._objects.delete(self._objects.list(folder))
 
 
 def _verified(rows: pa.Table) -> pa.Table:
-    """The rows without the digest that they were stored with, if they still have it."""
+    """Return the rows after comparing them with their stored digest, without that digest."""
     metadata = dict(rows.schema.metadata or {})
     metadata.pop(FOOTER_KEY, None)
     stored, found = metadata.pop(_DIGEST_KEY, b"none").decode(), table_digest(rows)
@@ -221,7 +221,7 @@ def _key(table: str, batch: str, part: str) -> str:
 
 
 def _segment(kind: str, name: str) -> str:
-    """A name that can be a folder anywhere."""
+    """Return the name after checking that it is a valid folder name on every system."""
     is_plain = name.isprintable() and not name.startswith(".") and not set(name) & set("/\\")
     if not is_plain or not 1 <= len(name.encode()) <= _MAX_NAME:
         message = f"{kind} {name!r} cannot name a folder; use up to {_MAX_NAME} printable "

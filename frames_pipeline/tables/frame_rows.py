@@ -1,4 +1,4 @@
-"""Rows that are made from frames: which frames, by which provider, and what it answered."""
+"""Rows made from frames: a reference to the frames, the provider, and its answer."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ else:
 
 TimeBaseNum = Annotated[int, "Seconds per unit of pts: numerator."]
 TimeBaseDen = Annotated[int, "Seconds per unit of pts: denominator."]
-FramesDigest = Annotated[str, "SHA-256 of the frames that the provider was given."]
-ProviderName = Annotated[str, "What made the row."]
+FramesDigest = Annotated[str, "SHA-256 of the provider's input frames."]
+ProviderName = Annotated[str, "Name of the provider."]
 ProviderRevision = Annotated[int, "Version of its algorithm."]
-ProviderParameters = Annotated[str, "What else identifies its answers, as JSON."]
+ProviderParameters = Annotated[str, "Its parameters that affect the answer, as JSON."]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRef:
-    """Which frames a provider was given."""
+    """Reference to the input frames of a provider."""
 
     batch: str
     """Key of the batch."""
     clip_id: str
     """The clip, within the batch."""
     signature: str
-    """Key of the signature that the frames were extracted with."""
+    """Key of the frames' signature."""
     frames_digest: str
     """`FrameBatch.digest()` of the frames."""
     positions: NDArray[np.int64]
@@ -79,19 +79,19 @@ class FrameRef:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """The provider of some rows, as the rows record it."""
+    """The record of a provider in its rows."""
 
     name: str
     """Its name."""
     revision: int
     """Version of its algorithm."""
     parameters: str
-    """What else identifies its answers, as canonical JSON."""
+    """Its parameters that affect the answers, as canonical JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRow(Row):
-    """A row that is made from one frame."""
+    """A row made from one frame."""
 
     batch: Batch
     clip_id: ClipId
@@ -118,12 +118,12 @@ class FrameRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class FramesRow(Row):
-    """A row that is made from several frames of one clip."""
+    """A row made from several frames of one clip."""
 
     batch: Batch
     clip_id: ClipId
     signature: Signature
-    positions: Annotated[tuple[int, ...], "Positions of the frames that the row is made from."]
+    positions: Annotated[tuple[int, ...], "Positions of the row's frames."]
     pts: Annotated[tuple[int, ...], "Their presentation timestamps, in time_base units."]
     time_base_num: TimeBaseNum
     time_base_den: TimeBaseDen
@@ -149,11 +149,11 @@ class EmbeddingRow(FrameRow):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipEmbeddingRow(FramesRow):
-    """The vectors of a clip's frames in one."""
+    """One vector for all frames of a clip."""
 
     TABLE: ClassVar[str] = "clip_embeddings"
 
-    pool: Annotated[str, "How they became one: mean."]
+    pool: Annotated[str, "Way of pooling: mean."]
     embedding: Annotated[Vector, "Sum of the vectors of its frames, of unit length."]
 
 
@@ -173,7 +173,7 @@ class QualityRow(FrameRow):
     black: Annotated[bool, "Whether the frame counts as black."]
     motion: Annotated[float, "Mean absolute difference to the previous frame, 0 to 1."]
     duplicate: Annotated[bool, "Whether the frame repeats the previous one."]
-    aesthetic: Annotated[float | None, "What a model thinks of it; null: none was asked."]
+    aesthetic: Annotated[float | None, "Score by an aesthetics model; null without one."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +182,11 @@ class CaptionRow(FramesRow):
 
     TABLE: ClassVar[str] = "captions"
 
-    model: Annotated[str, "Model that answered, or was asked where none did."]
+    model: Annotated[str, "Name of the model."]
     prompt_sha256: Annotated[str, "SHA-256 of the prompt."]
     text: Annotated[str, "The caption; empty if there is none."]
     finish_reason: Annotated[str, "Why the model stopped; length: the text is cut off."]
-    prompt_tokens: Annotated[int | None, "Tokens of the question."]
+    prompt_tokens: Annotated[int | None, "Tokens of the prompt and frames."]
     completion_tokens: Annotated[int | None, "Tokens of the answer."]
     status: Status
     reason: Reason
@@ -200,7 +200,7 @@ CAPTIONS: pa.Schema
 """Columns of `CaptionRow`: one row per clip."""
 
 FRAME_COLUMNS: Final = frozenset(one.name for kind in (FrameRow, FramesRow) for one in fields(kind))
-"""Columns that say which frames a row was made from, and by which provider."""
+"""Columns of a row's lineage: its frames and its provider."""
 
 
 def embeddings_schema(dimensions: int = -1) -> pa.Schema:
@@ -228,14 +228,14 @@ def frames_fields(
     Args:
         ref: The frames of the clip.
         maker: The provider.
-        positions: Positions of the frames that it used.
+        positions: Positions of its input frames.
         pts: Their timestamps, in time_base units.
     """
     return {**_shared(ref, maker), "positions": tuple(positions), "pts": tuple(pts)}
 
 
 def _shared(ref: FrameRef, maker: Maker) -> dict[str, Any]:
-    """Return the fields that are the same for all frames of a clip."""
+    """Return the fields shared by all frames of a clip."""
     return {
         "batch": ref.batch,
         "clip_id": ref.clip_id,
@@ -250,7 +250,7 @@ def _shared(ref: FrameRef, maker: Maker) -> dict[str, Any]:
 
 
 def rows_by_clip(rows: pa.Table) -> dict[str, pa.Table]:
-    """Return the rows of each clip, if the rows of a clip follow each other. Copies nothing."""
+    """Return the rows of each clip as slices, without copying. A clip's rows must be adjacent."""
     clips = rows["clip_id"].combine_chunks().dictionary_encode()
     codes = clips.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1)).tolist()
@@ -269,8 +269,8 @@ def vectors_of(rows: pa.Table) -> NDArray[np.float32]:
 def pooled_rows(rows: pa.Table, *, pool: str) -> pa.Table:
     """Return one row per clip, for the table of clips' embeddings, from the rows of their frames.
 
-    The vectors of a clip's frames are added up and scaled to length 1 again. Vectors that cancel
-    each other out give zeros, which are similar to nothing.
+    Each is the sum of the vectors of the clip's frames, scaled to length 1. Vectors that cancel
+    each other out give zeros, with similarity 0 to every clip.
 
     Args:
         rows: Rows of the table of embeddings.

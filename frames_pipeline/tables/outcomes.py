@@ -1,4 +1,4 @@
-"""Rows of the table of outcomes: how each clip came out for a signature.
+"""Rows of the table of outcomes: the result of each clip for a signature.
 
 To add a column, add a field with a default to `OutcomeRow`, and set it in `of_commit`.
 """
@@ -30,7 +30,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow(Row):
-    """How the extraction of a clip came out for a signature. Defaults are of a failed clip."""
+    """Result of extracting a clip for a signature. The defaults describe a failed clip."""
 
     TABLE: ClassVar[str] = "outcomes"
 
@@ -43,22 +43,20 @@ class OutcomeRow(Row):
     detail: Detail
     frames: Annotated[int, "Frames stored, repeats included."] = 0
     missing: Annotated[tuple[int, ...], "Wanted positions that did not decode."] = ()
-    corrupt: Annotated[
-        tuple[int, ...], "Stored positions whose pixels damage may have touched."
-    ] = ()
+    corrupt: Annotated[tuple[int, ...], "Stored positions with possibly damaged pixels."] = ()
     timestamps: Annotated[str, "container, or repaired or counted where it lacks some."] = ""
     decoder: Annotated[str, "Decoder that ran."] = ""
-    device: Annotated[str, "Where it ran: cpu, or a GPU by name."] = ""
-    choice: Annotated[str, "Why this decoder; empty if it was asked for by name."] = ""
-    fallback: Annotated[str, "Why the plan was given up for a linear decode."] = ""
+    device: Annotated[str, "Its device: cpu, or a GPU by name."] = ""
+    choice: Annotated[str, "Reason for this decoder; empty if requested by name."] = ""
+    fallback: Annotated[str, "Reason for a linear decode; empty if by plan."] = ""
     packets_fed: Annotated[int, "Packets fed to the decoder."] = 0
-    frames_decoded: Annotated[int, "Frames that came out of it."] = 0
+    frames_decoded: Annotated[int, "Frames that it returned."] = 0
     bytes: Annotated[int, "Bytes stored."] = 0
     seconds: Annotated[float, "Wall-clock seconds it took."] = 0.0
 
     @classmethod
     def of_commit(cls, commit: ClipCommit, *, video_key: str, seconds: float = 0.0) -> OutcomeRow:
-        """Return the row of a clip whose frames are committed, whole or in part."""
+        """Return the row of a clip with committed frames, whole or in part."""
         outcome = commit.outcome
         return cls(
             clip_id=commit.clip_id,

@@ -1,4 +1,4 @@
-"""Rows of the tables of a batch: its videos, its clips, and clips that repeat others."""
+"""Rows of the tables of a batch: its videos, its clips, and near-duplicates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ else:
 Batch = Annotated[str, "Key of the batch, which is the Dagster partition."]
 ClipId = Annotated[str, "Clip: a span of one video, unique in its batch."]
 VideoKey = Annotated[str, "Video: its path relative to the source's root."]
-Uri = Annotated[str, "Where the video is."]
-Fingerprint = Annotated[str, "What the video's bytes are."]
-Signature = Annotated[str, "Key of the signature that decides the pixels."]
+Uri = Annotated[str, "Path or URL of the video."]
+Fingerprint = Annotated[str, "Fingerprint of the video's bytes."]
+Signature = Annotated[str, "Key of the frames' signature."]
 Status = Annotated[str, "ok, partial, failed, or skipped because it is too short."]
 Reason = Annotated[str, "The kind of failure; empty if there is none."]
-Detail = Annotated[str, "Why it is not ok, for a person; empty if it is."]
+Detail = Annotated[str, "Details of the failure; empty if the status is ok."]
 StartSeconds = Annotated[float | None, "Start on the video's clock."]
 DurationSeconds = Annotated[float | None, "Length."]
 Pixels = Annotated[int | None, "Pixels, as the stream is coded."]
@@ -37,8 +37,8 @@ class VideoRow(Row):
     video_key: VideoKey
     uri: Uri
     size: Annotated[int | None, "Bytes."]
-    modified: Annotated[float | None, "When it changed, in seconds since 1970."]
-    etag: Annotated[str, "What the object store calls these bytes; empty on a disk."]
+    modified: Annotated[float | None, "Modification time, in seconds since 1970."]
+    etag: Annotated[str, "ETag of the object; empty on a disk."]
     fingerprint: Fingerprint
     status: Status
     detail: Detail
@@ -46,7 +46,7 @@ class VideoRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class ClipRow(Row):
-    """A clip of the batch. A video that cannot be cut has one row, with nulls and the reason.
+    """A clip of the batch. A video without clips has one row, with nulls and the reason.
 
     Tables of version 0.1 lack the last two columns.
     """
@@ -66,22 +66,22 @@ class ClipRow(Row):
     width: Pixels
     height: Pixels
     codec: Codec
-    rotation: Annotated[int | None, "Degrees that a player turns the picture."]
+    rotation: Annotated[int | None, "Degrees by which a player rotates the picture."]
     timestamps: Annotated[str | None, "container, or repaired or counted where it lacks some."]
     status: Status
     reason: Reason
     detail: Detail
-    pixel_format: Annotated[str | None, "FFmpeg's name of how samples are laid out."] = None
+    pixel_format: Annotated[str | None, "FFmpeg's name of the pixel format."] = None
     container_crop: Annotated[
         tuple[int, ...] | None,
-        "Pixels that the container says to cut off: top, bottom, left, right; null: none.",
+        "Container crop in pixels: top, bottom, left, right; null: none.",
     ] = None
 
     @classmethod
     def uncut(
         cls, video_key: str, fingerprint: str, *, status: str, reason: str, detail: str
     ) -> ClipRow:
-        """Return the only row of a video that cannot be cut."""
+        """Return the only row of a video without clips."""
         return cls(
             clip_id=video_key,
             video_key=video_key,
@@ -106,14 +106,14 @@ class ClipRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicateRow(Row):
-    """A clip that is nearly the same as a kept one before it, over all batches."""
+    """A clip that nearly equals an earlier, kept clip of any batch."""
 
     TABLE: ClassVar[str] = "near_duplicates"
 
     batch: Batch
     clip_id: ClipId
-    kept_batch: Annotated[str, "Batch of the earlier clip that it is nearly the same as."]
-    kept_clip_id: Annotated[str, "That clip, which is in this table under no other's name."]
+    kept_batch: Annotated[str, "Batch of the earlier clip."]
+    kept_clip_id: Annotated[str, "The earlier clip, which is kept."]
     similarity: Annotated[float, "Cosine of the two clips' vectors, 0 to 1."]
 
 
@@ -121,10 +121,10 @@ VIDEOS: pa.Schema
 """Columns of `VideoRow`: one row per video of the batch."""
 
 CLIPS: pa.Schema
-"""Columns of `ClipRow`: one row per clip of the batch, one per video that cannot be cut."""
+"""Columns of `ClipRow`: one row per clip of the batch, and one per video without clips."""
 
 NEAR_DUPLICATES: pa.Schema
-"""Columns of `NearDuplicateRow`: one row per clip that is nearly the same as a kept one."""
+"""Columns of `NearDuplicateRow`: one row per clip that nearly equals a kept one."""
 
 __getattr__ = lazy_values(
     __name__,

@@ -44,7 +44,7 @@ _SHORTEST: Final = 4
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter or option with this name holds a secret.
+    """Return whether a parameter or option with this name holds a secret.
 
     >>> [is_secret_name(name) for name in ("X-Amz-Signature", "sig", "secret", "max_frames")]
     [True, True, True, False]
@@ -105,13 +105,13 @@ def secret_values(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parameters(query: str) -> list[tuple[str, str]]:
-    """Names and values, each as it is written."""
+    """Return names and values as written, still encoded."""
     parts = [part for part in _BETWEEN.split(query) if not _BETWEEN.fullmatch(part)]
     return [(name, value) for name, _, value in (part.partition("=") for part in parts)]
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """Whether a parameter signs: by its name, or by the URL that is its value."""
+    """Return whether a parameter signs: by its name, or by the URL that is its value."""
     if not value:
         return False
     if is_secret_name(_decoded(name).rpartition("?")[2]):

@@ -22,7 +22,7 @@ _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARKDOWN: Final = re.compile(r"[!-/:-@\[-`{-~]")
 """ASCII punctuation: Markdown allows a backslash escape before each of these characters."""
 _LINKED: Final = re.compile(r"(?<=[A-Za-z])(?=://)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
-"""Workspace where GitHub's Markdown would autolink."""
+"""Positions where GitHub's Markdown would autolink."""
 
 
 def shown(text: str) -> str:
@@ -52,7 +52,7 @@ def as_markdown_text(text: str) -> str:
     &lt;img src\=x&gt;\[b\]\*\*x\*\*\.mp4
     """
     plain = _LINKED.sub("\u2060", fit_to_show(text))
-    return _MARKDOWN.sub(_taken_as_it_is, plain)
+    return _MARKDOWN.sub(_escape_markdown, plain)
 
 
 def as_json(value: object, *, default: Callable[[Any], object] | None = None) -> str:
@@ -79,5 +79,5 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def _taken_as_it_is(found: re.Match[str]) -> str:
+def _escape_markdown(found: re.Match[str]) -> str:
     return {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}")

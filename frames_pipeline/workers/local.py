@@ -1,13 +1,13 @@
-"""Work in killable processes: a clip that crashes or hangs its decoder takes nothing else along.
+"""Run tasks in killable processes: a clip that crashes or hangs its decoder affects no other clip.
 
-Processes come from a fork server, which has the libraries loaded and no threads or connections of
-its own, so a new one costs milliseconds and inherits nothing.
+Processes come from a fork server, which has the libraries loaded and has no threads or connections
+of its own. So a new process starts within milliseconds and inherits nothing.
 
-Each process has walls that the kernel keeps. Its memory is limited by `RLIMIT_DATA`: what it may
-write to and shares with nobody. `RLIMIT_AS` would also count mapped libraries and the address
-space that allocators and CUDA reserve and never touch; a resident-set limit does not exist. Its
-processor time is limited as well; it leaves no core dumps, and its standard input is empty. It goes
-down with the process that started it, even where that is killed.
+The kernel enforces each process's limits. `RLIMIT_DATA` limits its private writable memory.
+(`RLIMIT_AS` would also count mapped libraries and the address space that allocators and CUDA
+reserve without touching it; a limit on resident memory does not exist.) CPU time is limited as
+well. A process leaves no core dumps, its standard input is empty, and it is killed when its parent
+ends, even if the parent is killed.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD: Final = 2
-"""Tasks in flight per process: one that runs, one that waits for it."""
+"""Tasks in flight per process: one running, one waiting."""
 _LEAST_MEMORY: Final = 256 << 20
-"""What the libraries take, and a little to work with."""
+"""Memory of the loaded libraries, with a little to work with."""
 _OUT_OF_MEMORY: Final = 76
-"""Exit code of a worker that met its memory limit. It exits, since its libraries may be in any
+"""Exit code of a worker that hit its memory limit. It exits because its libraries may be in any
 state after a failed allocation."""
 _UNGUARDED: Final = (
-    "worker processes do not start: each imports the script that is run, and must not come to the "
-    'place that starts them; put what the script does under `if __name__ == "__main__":`'
+    "worker processes do not start: each imports the main script, which starts workers again; "
+    'put the code of the script under `if __name__ == "__main__":`'
 )
 
 
 class _NoRoomError(Exception):
-    """The memory limit is met before there is a task."""
+    """A worker process is over its memory limit before its first task."""
 
 
 class _NoTaskError(Exception):
@@ -87,37 +87,37 @@ def preload(module: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many processes, and what each of them may take for a task."""
+    """Number of worker processes, and the limits of each task."""
 
     processes: int = 0
-    """Number of processes; 0: one per core that this process may use."""
+    """Number of processes; 0: one per core available to this process."""
     timeout_s: float = 3600.0
     """Wall-clock seconds after which a task is killed."""
     cpu_s: float = 4 * 3600.0
-    """Processor seconds, of all its threads, after which a task is killed by the kernel."""
+    """CPU seconds, over all threads, after which the kernel kills a task."""
     memory_bytes: int = 4 << 30
-    """Bytes that a process may write to and shares with nobody; 0: no limit."""
+    """Private writable memory per process, in bytes; 0: no limit."""
     copies_bytes: int = COPIES_BYTES
-    """Bytes of remote videos that are kept on this machine for further tasks; 0: none."""
+    """Bytes of remote videos to keep on this machine for later tasks; 0: none."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Check that every number is in its range."""
         if self.processes < 0 or self.timeout_s <= 0:
-            message = f"processes={self.processes} must be 0, for one per core, or above, and "
-            raise ConfigError(f"{message}timeout_s={self.timeout_s} above 0")
+            message = f"processes={self.processes} must be 0 (one per core) or more, and "
+            raise ConfigError(f"{message}timeout_s={self.timeout_s} must be above 0")
         if self.copies_bytes < 0:
-            message = f"copies_bytes={self.copies_bytes} must be 0, for none, or above"
+            message = f"copies_bytes={self.copies_bytes} must be 0 (keep none) or more"
             raise ConfigError(message)
         if self.cpu_s < 1:
             message = f"cpu_s={self.cpu_s} must be at least 1"
             raise ConfigError(message)
         if self.memory_bytes and self.memory_bytes < _LEAST_MEMORY:
-            message = f"memory_bytes={self.memory_bytes} must be 0, for no limit, or at least "
-            raise ConfigError(f"{message}{_LEAST_MEMORY}, which is what the libraries take")
+            message = f"memory_bytes={self.memory_bytes} must be 0 (no limit) or at least "
+            raise ConfigError(f"{message}{_LEAST_MEMORY}, the memory of the libraries")
 
     @property
     def count(self) -> int:
-        """Number of processes that are used."""
+        """Number of processes."""
         return self.processes or len(os.sched_getaffinity(0))
 
     def map(
@@ -127,23 +127,22 @@ class Workers:
         *,
         weight: Callable[[T], int] = lambda _: 1,
     ) -> Iterator[tuple[T, R | FramesPipelineError]]:
-        """Each task with its result, or with why there is none, in the order they end.
+        """Yield each task with its result or its error, in order of completion.
 
-        An error of any other type than this family is that task's `InternalError`.
+        An unexpected error becomes the task's `InternalError`.
 
         Args:
-            work: A function of a module, called in a worker process.
-            tasks: What it is called with, one at a time.
-            weight: How many times the time of one a task may take.
+            work: Function at module level, called in a worker process.
+            tasks: Arguments for `work`, one per call.
+            weight: Returns the factor for a task's time limits.
 
         Raises:
-            ConfigError: No process starts: the script that is run has no guard, what it imports
-                takes all the memory that a process may have, or the path of TMPDIR is too long.
-                Or a task cannot be sent to a process.
-            TransientError: A process was killed while it had no task.
+            ConfigError: No process starts: the main script has no `__main__` guard, its imports use
+                up the memory limit, or the path of TMPDIR is too long. Or a task cannot be pickled.
+            TransientError: A process was killed between tasks.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise ConfigError(_UNGUARDED)  # this is one of the processes, importing the script
+            raise ConfigError(_UNGUARDED)  # this is a worker process that imports the script
         waiting, has_worked = iter(tasks), False
         running: dict[Future[bytes], tuple[T, int]] = {}
         with _pool(self) as pool:
@@ -181,27 +180,29 @@ class Workers:
         except FramesPipelineError as error:
             return error
         except TimeoutError:
-            message = f"killed after {self.timeout_s * times:g} s; raise timeout_s if that is too "
-            return WorkerTimeoutError(f"{message}early")
+            message = f"killed after {self.timeout_s * times:g} s; if the task needs longer, "
+            return WorkerTimeoutError(f"{message}raise timeout_s")
         except pebble.ProcessExpired as error:
             return self._death(error.exitcode, times)
         except Exception as error:
             return typed(error)
 
     def _death(self, exit_code: int, times: int) -> FramesPipelineError:
-        """What the exit code of a worker process says."""
+        """Return the error for the exit code of a worker process."""
         if exit_code == _OUT_OF_MEMORY:
-            message = f"needs more than the {self.memory_bytes} bytes that a worker may have; "
-            return WorkerMemoryError(f"{message}raise memory_bytes if it is meant")
+            message = f"needs more than the limit of {self.memory_bytes} bytes per worker; "
+            return WorkerMemoryError(
+                f"{message}if the clip is meant to be that large, raise memory_bytes"
+            )
         if exit_code == -signal.SIGXCPU:
-            message = f"killed after {self.cpu_s * times:g} s of processor time; raise cpu_s if "
-            return WorkerTimeoutError(f"{message}that is too early")
+            message = f"killed after {self.cpu_s * times:g} s of CPU time; if the task "
+            return WorkerTimeoutError(f"{message}needs longer, raise cpu_s")
         name = f" ({signal.Signals(-exit_code).name})" if exit_code < 0 else ""
         return WorkerCrashedError(f"the worker process died with exit code {exit_code}{name}")
 
 
 def _packed(task: object) -> bytes:
-    """Pickle a task here, so that failing to unpickle it is its error and not the worker's end."""
+    """Pickle a task, so that a failure to unpickle it leaves the worker alive."""
     try:
         return pickle.dumps(task)
     except Exception as error:
@@ -214,12 +215,12 @@ def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipe
     """Return the error for a process that died without a task."""
     if not has_worked and not any(f.done() and not f.exception() for f in running):
         return ConfigError(_UNGUARDED)
-    return TransientError("a worker process was killed while it had no task; run it again")
+    return TransientError("a worker process was killed between tasks; run it again")
 
 
 @contextlib.contextmanager
 def _pool(workers: Workers) -> Iterator[pebble.ProcessPool]:
-    """A pool for the time of a `with` block; one that is broken off kills what still runs."""
+    """Provide a pool for a `with` block. An exception in the block kills the running tasks."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted(_preloaded))
     home = copies().folder
@@ -253,9 +254,9 @@ def _ensure_running() -> None:
 
 @contextlib.contextmanager
 def _naming_after(home: Path) -> Iterator[None]:
-    """Have sockets made in a folder and semaphores named after it, for the time of a `with` block.
+    """Place sockets in a folder and name semaphores after it, for a `with` block.
 
-    A killed process leaves them behind, and the process that deletes the folder finds them by its
+    A killed process leaves them behind, and the process that deletes the folder finds them by this
     name. `multiprocessing` has no public way to set their location.
     """
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
@@ -272,10 +273,10 @@ def _naming_after(home: Path) -> Iterator[None]:
 
 def _set_limits(memory_bytes: int, shared: Copies) -> None:
     """Set up a worker process: share its parent's copies, and set its limits."""
-    use_copies(shared)  # the parent owns all that a killed worker leaves there
-    _go_down_with(multiprocessing.parent_process())
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a path has no descriptor
-        os.dup2(nothing.fileno(), 0)
+    use_copies(shared)  # the parent deletes the files of a killed worker
+    _die_with(multiprocessing.parent_process())
+    with open(os.devnull, "rb") as empty:  # noqa: PTH123 - a path has no descriptor
+        os.dup2(empty.fileno(), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_bytes and _data_bytes() < memory_bytes:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -283,10 +284,11 @@ def _set_limits(memory_bytes: int, shared: Copies) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _go_down_with(parent: BaseProcess | None) -> None:
-    """Have the kernel kill this process when the pipe from its parent closes, however that ends.
+def _die_with(parent: BaseProcess | None) -> None:
+    """Make the kernel kill this process when its parent ends, even by a signal.
 
-    Its parent by descent is the fork server, which lives as long as any of its children.
+    The kernel watches the pipe from the parent. The parent by descent is the fork server, which
+    lives as long as any of its children.
     """
     if parent is not None:
         pipe = parent.sentinel
@@ -296,21 +298,23 @@ def _go_down_with(parent: BaseProcess | None) -> None:
 
 
 def _within_limits(work: Callable[[T], R], packed: bytes, cpu_s: float, memory_bytes: int) -> bytes:
-    """Do a task in a worker process, which goes down with it where memory runs out.
+    """Run a task in a worker process. The process exits if memory runs out.
 
-    Only bytes and errors of this family leave the process. `SystemExit`, and results and errors
+    Only bytes and errors of this library leave the process. `SystemExit`, and results and errors
     that cannot be pickled, become such errors.
     """
     if memory_bytes and (taken := _data_bytes()) >= memory_bytes:
-        message = f"memory_bytes={memory_bytes} is less than the {taken} that a worker process has "
-        raise _NoRoomError(f"{message}before its first task, with all that the script imports")
+        message = f"memory_bytes={memory_bytes} is less than the {taken} bytes that a worker uses "
+        raise _NoRoomError(
+            f"{message}before its first task; raise it, or import less in the script"
+        )
     task = _unpacked(packed)
     _allow_cpu(cpu_s)
     try:
         return pickle.dumps(work(task))
     except BaseException as error:
         if not isinstance(error, FramesPipelineError) and _is_out_of_memory(error):
-            _leave()
+            _exit_out_of_memory()
         raise _portable(typed(error)) from None
     finally:
         _allow_cpu(None)
@@ -320,12 +324,12 @@ def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - as packed
     try:
         return pickle.loads(packed)
     except Exception as error:
-        message = f"a worker process cannot unpack its task: {type(error).__name__}: {error}; "
-        raise _NoTaskError(f"{message}its modules must be importable there") from error
+        message = f"a worker process cannot unpickle its task: {type(error).__name__}: {error}; "
+        raise _NoTaskError(f"{message}make its modules importable there") from error
 
 
 def _portable(error: FramesPipelineError) -> FramesPipelineError:
-    """The error, if it can be pickled and unpickled; else an internal one that quotes it."""
+    """Return the error if it can be pickled, else an `InternalError` that quotes it."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -334,7 +338,7 @@ def _portable(error: FramesPipelineError) -> FramesPipelineError:
 
 
 def _allow_cpu(seconds: float | None) -> None:
-    """Processor time from now on; `None`: without end."""
+    """Limit the CPU time from now on, in seconds; `None` removes the limit."""
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     if seconds is None:
         resource.setrlimit(resource.RLIMIT_CPU, (most, most))
@@ -346,9 +350,9 @@ def _allow_cpu(seconds: float | None) -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error comes from an allocation that failed; a thread needs one too.
+    """Return whether an error comes from a failed allocation. Starting a thread needs one, too.
 
-    Extensions that do not look whether they got memory end in a `SystemError` of the interpreter.
+    An extension that does not check its allocations makes the interpreter raise `SystemError`.
     """
     return any(
         isinstance(cause, MemoryError)
@@ -374,7 +378,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_near_limit() -> bool:
-    """Whether this process has half of the memory that it may have: the next piece is the last."""
+    """Return whether this process uses half of its memory limit or more."""
     most, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if most == resource.RLIM_INFINITY:
         return False
@@ -382,11 +386,11 @@ def _is_near_limit() -> bool:
 
 
 def _data_bytes() -> int:
-    """What `RLIMIT_DATA` counts of this process."""
+    """Return the bytes that `RLIMIT_DATA` counts for this process."""
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData"))
     return 1024 * int(kilobytes)
 
 
-def _leave() -> NoReturn:
+def _exit_out_of_memory() -> NoReturn:
     os._exit(_OUT_OF_MEMORY)

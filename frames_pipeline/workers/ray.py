@@ -1,10 +1,11 @@
-"""The same work on all nodes of a Ray cluster: for a batch that is larger than one of them.
+"""Run tasks on all nodes of a Ray cluster, for a batch that is too large for one machine.
 
-    run ──▶ Ray task, on any node ──▶ process of `workers`, with its walls
+    run ──▶ Ray task, on any node ──▶ process of `workers`, with its limits
 
-A task's process is not Ray's, which serves task after task without limits of its own: a clip that
-crashes, hangs or fills memory takes down what `Workers` started for it, on whatever node, and comes
-back as the same error as here. Ray repeats a task only where it lost the node or its own process.
+The work runs in a process of `Workers` rather than in Ray's own, which serves task after task
+without limits. A clip that crashes, hangs or fills the memory ends only that process, on any node,
+and gives the same error as a local one. Ray repeats a task only if it lost the node or its own
+process.
 """
 
 from __future__ import annotations
@@ -29,27 +30,29 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class RayWorkers(Workers):
-    """Tasks on the nodes of a cluster, and what each of them may take.
+    """Tasks on the nodes of a Ray cluster, and the limits of each.
 
-    Limits are those of `Workers`, per task. Tasks carry where things are, and the credentials that
-    were given as options: let nodes have them in their environment instead.
+    The limits are those of `Workers`, per task. Tasks contain locations, and credentials given as
+    options: prefer credentials in the environment of the nodes.
     """
 
     processes: int = 0
-    """Tasks at a time, on all nodes together; 0: as many as find room, and as many in waiting."""
+    """Concurrent tasks over all nodes; 0: twice as many as fit on the cluster's cores."""
     address: str | None = None
-    """Address of the cluster; none: that of the Ray job which this process is part of."""
+    """Address of the cluster; `None`: that of the current Ray job."""
     cpus: float = 1.0
-    """Cores that Ray sets aside for a task."""
+    """Cores that Ray reserves for a task."""
     max_retries: int = 3
-    """How often Ray repeats a task whose node or process is lost."""
+    """Number of times that Ray repeats a task after losing its node or process."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Check that every number is in its range."""
         Workers.__post_init__(self)
         if self.cpus <= 0 or self.max_retries < 0:
-            message = f"cpus={self.cpus} must be above 0, and max_retries={self.max_retries} 0 or "
-            raise ConfigError(f"{message}above")
+            message = (
+                f"cpus={self.cpus} must be above 0, and max_retries={self.max_retries} must be 0 "
+            )
+            raise ConfigError(f"{message}or more")
 
     def map(
         self,
@@ -58,14 +61,14 @@ class RayWorkers(Workers):
         *,
         weight: Callable[[T], int] = lambda _: 1,
     ) -> Iterator[tuple[T, R | FramesPipelineError]]:
-        """Each task with its result, or with why there is none, in the order they end.
+        """Yield each task with its result or its error, in order of completion.
 
         Raises:
-            ConfigError: Ray is not installed, or there is no cluster.
+            ConfigError: Ray is not installed, or no cluster is found.
             TransientError: A task was lost with its node more than `max_retries` times.
         """
         ray = self._connect()
-        remote = ray.remote(num_cpus=self.cpus, max_retries=self.max_retries)(_do_alone)
+        remote = ray.remote(num_cpus=self.cpus, max_retries=self.max_retries)(_run_alone)
         alone = Workers(
             1,
             timeout_s=self.timeout_s,
@@ -92,7 +95,7 @@ class RayWorkers(Workers):
                 ray.cancel(left, force=True)
 
     def _connect(self) -> Any:  # noqa: ANN401 - Ray is not typed here
-        """Ray, connected to the cluster."""
+        """Connect to the cluster; return the `ray` module."""
         try:
             import ray
         except ImportError as error:
@@ -125,11 +128,11 @@ def _result(ray: Any, done: Any) -> Any:  # noqa: ANN401
         raise TransientError(message) from error
 
 
-def _do_alone(
+def _run_alone(
     work: Callable[[T], R], task: T, alone: Workers, times: int
 ) -> R | FramesPipelineError:
-    """Do one task on this node, in a process with walls."""
-    # a process imports the program of the one that starts it: here Ray's, which takes half a second
+    """Run one task on this node, in a process with limits."""
+    # a worker imports its parent's main script, here Ray's, which would take half a second
     vars(sys.modules["__main__"]).pop("__file__", None)
     [(_, result)] = alone.map(work, [task], weight=lambda _: times)
     return result

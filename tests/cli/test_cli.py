@@ -203,9 +203,9 @@ def test_estimate_in_money(footage: list[Path]) -> None:
     assert "not measured" in said.stdout
     assert "cost" not in said.stdout
     for wrong, match in (
-        (("gpu_hour=3",), "nobody measured how fast it is"),
+        (("gpu_hour=3",), "the GPU's speed is unknown"),
         (("cpu=3",), "give NAME=NUMBER of cpu_hour"),
-        (("cpu_hour=-1",), "is no price"),
+        (("cpu_hour=-1",), "is not a price"),
     ):
         refused = run(*command, "--price", *wrong)
         assert refused.exit_code == 2
@@ -259,14 +259,12 @@ def test_what_cannot_be_done(tmp_path: Path, command: tuple[str, ...], match: st
 def test_it_is_installed_and_says_what_there_is() -> None:
     path = Path(sys.executable).parent / "frames-pipeline"
     said = subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout
-    document = Path("docs/reference/cli.md").read_text()
     for name, command in main.commands.items():
         assert command.help
         if command.hidden:
             assert f"  {name} " not in said
             continue
         assert f"  {name} " in said
-        assert f"frames-pipeline {name}" in document
 
 
 @pytest.mark.parametrize(("old", "new"), [("plan", "estimate"), ("changes", "dry-run")])

@@ -1,6 +1,7 @@
 """A Ray cluster of two nodes and the processes of a Dagster instance, which can be killed.
 
-Ray listens on every interface whatever it is told: it is started where there is only loopback.
+Ray listens on every interface whatever its options. So it is started only if loopback is the only
+interface.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ NODE = (
     "--runtime-env-agent-port=52368",
     "--metrics-export-port=52369",
 )
-"""Two nodes on one machine: the second takes other ports."""
+"""Options of two nodes on one machine: the second uses other ports."""
 _RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def is_alone() -> bool:
-    """Whether there is no network interface but loopback."""
+    """Return whether loopback is the only network interface."""
     return [name for _, name in socket.if_nameindex()] == ["lo"]
 
 
 @dataclass
 class Processes:
-    """Named processes, each with its log."""
+    """Named processes, each with a log."""
 
     folder: Path
     environment: dict[str, str]
@@ -76,7 +77,7 @@ class Processes:
         return done.stdout
 
     def kill(self, name: str) -> None:
-        """As when the power goes: the process, where it still is, and all that it started."""
+        """Kill a process and all its descendants, as a power failure does."""
         process = self.named.pop(name, None)
         if process is None:
             return
@@ -92,7 +93,7 @@ class Processes:
         psutil.wait_procs(family, timeout=10)
 
     def kill_alone(self, name: str, inside: str) -> None:
-        """One process that it started, by what is in the name of its program."""
+        """Kill one of its descendants, by a part of its program's name."""
         for one in self.named[name].children(recursive=True):
             if inside == one.name():
                 one.kill()
@@ -100,7 +101,7 @@ class Processes:
         raise AssertionError(f"{name} has no process {inside}")
 
     def runs(self, name: str) -> dict[str, psutil.Process]:
-        """The processes of Dagster runs that a node has, by their run id."""
+        """Return the processes of a node's Dagster runs, by run id."""
         found: dict[str, psutil.Process] = {}
         for one in self.named[name].children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -111,7 +112,7 @@ class Processes:
 
 
 def is_up() -> bool:
-    """Whether the cluster takes jobs."""
+    """Return whether the cluster accepts jobs."""
     try:
         with urllib.request.urlopen(f"{DASHBOARD}/api/version", timeout=5) as answer:
             return bool(answer.status == 200)
@@ -121,7 +122,7 @@ def is_up() -> bool:
 
 @dataclass
 class Cluster:
-    """A head and a second node, each with one core to give."""
+    """A head and a second node, each with one core."""
 
     processes: Processes
     temporary: str
@@ -141,7 +142,7 @@ class Cluster:
         )
 
     def nodes(self) -> set[str]:
-        """Those that are alive, as far as the head knows."""
+        """Return the nodes that the head believes alive."""
         try:
             with urllib.request.urlopen(f"{DASHBOARD}/api/v0/nodes", timeout=5) as answer:
                 found = json.load(answer)["data"]["result"]["result"]
@@ -152,10 +153,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def running(folder: Path, temporary: str, **environment: str) -> Iterator[Cluster]:
-    """The cluster, for the time of a `with` block."""
+    """Run the cluster for a `with` block."""
     own = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # a job calls `dagster` by its name
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # a job runs `dagster` by name
     }
     cluster = Cluster(Processes(folder, os.environ | own | environment), temporary)
     try:

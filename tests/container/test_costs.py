@@ -71,7 +71,7 @@ def costs(task: tuple[str, str]) -> dict[str, Any]:
     import resource  # noqa: PLC0415 - of the worker
 
     path, name = task
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, since = memory("VmRSS"), resource.getrusage(resource.RUSAGE_SELF)
     result: str
     try:

@@ -277,7 +277,7 @@ SECONDS, MEGABYTES = 2, 300
 
 def measured(name: str) -> dict[str, Any]:
     """What becomes of a file, and what it takes; runs in a worker process."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, wall, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
     result: str
     try:

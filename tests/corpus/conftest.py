@@ -1,4 +1,4 @@
-"""Totals of what was compared, printed at the end: `pytest tests/corpus`."""
+"""Print totals of the comparisons at the end: `pytest tests/corpus`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOTALS = "totals"
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Count:
-    """Adds to the totals that are printed at the end."""
+    """Return a function that adds to the totals printed at the end."""
 
     def add(what: str, number: int) -> None:
         record_property(_TOTALS, (what, number))
@@ -23,7 +23,7 @@ def count(record_property: Callable[[str, object], None]) -> Count:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the totals over all tests, whichever process ran them."""
+    """Print the totals over all tests and processes."""
     totals: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:

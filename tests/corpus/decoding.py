@@ -1,4 +1,4 @@
-"""The product's own plan, decoder and sweep, without the conversion to RGB."""
+"""The library's plan, decoder and pass, without the conversion to RGB."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Decode:
-    """What came of some wanted rows."""
+    """Result of decoding some wanted rows."""
 
     digests: dict[int, str]
-    """Digest of the samples of each wanted row that came."""
+    """Digest of the samples of each decoded wanted row."""
     suspect: frozenset[int]
-    """Wanted rows that damage may have touched."""
+    """Wanted rows that may be damaged."""
     fed: int
     """Packets that the plan feeds."""
 
 
 def decode_planned(media: Media, wanted: Rows, algorithm: str = "sha1") -> Decode:
-    """By the plan, and from the start where damage is met on the way."""
+    """Decode by the plan, and again from the start after damage."""
     decode, rows = RowDecode(media, wanted, PyavDecoder()), set(wanted.tolist())
     digests: dict[int, str] = {}
     for event in decode.events():
@@ -45,7 +45,7 @@ def decode_planned(media: Media, wanted: Rows, algorithm: str = "sha1") -> Decod
 
 
 def decode_by(media: Media, plan: DecodePlan, wanted: Rows, algorithm: str = "sha1") -> Decode:
-    """By one plan."""
+    """Decode by one plan."""
     sweep, rows = DecodePass(media, plan), set(wanted.tolist())
     digests = {
         event.row: raw_digest(event.frame, algorithm)

@@ -1,7 +1,7 @@
-"""The files of the corpus, and what is expected of each.
+"""The files of the corpus, and the expected result of each.
 
-What ffprobe and ffmpeg 5.1 say in ORACLE.tsv is expected of every file that is not named in
-`DIFFERENCES`. `docs/design/corpus.md` shows that table to people.
+The values of ffprobe and ffmpeg 5.1 in ORACLE.tsv are expected of every file without an entry in
+`DIFFERENCES`. `docs/design/corpus.md` shows that table.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from tests.suites import is_sample, live_unless
 
 
 class Difference(NamedTuple):
-    """What is expected of a file; what is not given is as in ORACLE.tsv, and nothing damaged."""
+    """Expected differences of a file; absent fields are as in ORACLE.tsv, without damage."""
 
     because: str
     error: type[SourceError] | None = None
-    """It is refused."""
+    """Error that the file raises."""
     frames: int | None = None
-    """Shown frames by its packets."""
+    """Number of shown frames, from its packets."""
     missing: Sequence[int] = ()
     """Positions that do not decode."""
     corrupt: Sequence[int] = ()
-    """Positions that damage may have touched."""
+    """Positions that may be damaged."""
     size: tuple[int, int] | None = None
     """(width, height)."""
     rotation: int | None = None
     """Counter-clockwise degrees."""
     counted: bool = False
-    """Frames are counted, and the container's timestamps not used."""
+    """Whether frames are counted, instead of the container's timestamps."""
     repaired: Callable[[list[int]], list[int]] | None = None
     """Maps a plain decode's timestamps to the repaired ones."""
     rate: Fraction | None = None
@@ -167,15 +167,15 @@ LISTED_OTHERWISE: Final = {
     "vp9_svc_sizes.ivf": "every layer of a frame is listed",
     "vfr_dup.mkv": "behind a packet that is missing, decoders differ",
 }
-"""Files with MD5s of other pictures than the stream shows."""
+"""Files with MD5s of pictures other than the shown ones."""
 
 TOO_LARGE_TO_DECODE_OFTEN: Final = {"bomb_many_8k.mkv"}
-"""300 frames of 50 MB: its packets are counted, and its first frame is decoded."""
+"""300 frames of 50 MB: only its packets are counted and its first frame is decoded."""
 
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """A file, what ORACLE.tsv says of it, and what differs."""
+    """A file, its line of ORACLE.tsv, and its differences."""
 
     path: Path
     row: dict[str, Any]
@@ -183,14 +183,14 @@ class CorpusFile:
 
     @property
     def error(self) -> type[SourceError] | None:
-        """How it is refused, if it is."""
+        """The expected error, if any."""
         if self.differs.error or self.row["codec"]:
             return self.differs.error
         return UnsupportedSourceError if self.row["open_error"] else NoVideoStreamError
 
     @property
     def frames(self) -> int:
-        """How many it shows."""
+        """Expected number of shown frames."""
         return self.differs.frames or int(self.row["decoded_frames"] or 0)
 
     @property
@@ -200,7 +200,7 @@ class CorpusFile:
 
     @property
     def rotation(self) -> int:
-        """Counter-clockwise degrees by which it is turned."""
+        """Rotation in counter-clockwise degrees."""
         if self.differs.rotation is not None:
             return self.differs.rotation
         return int(self.row["rotation"] or 0)
@@ -214,19 +214,19 @@ class CorpusFile:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether frames are missing, or may not be what they were."""
+        """Whether frames are missing or may be damaged."""
         return bool(self.differs.missing or self.differs.corrupt)
 
     @cached_property
     def time_base(self) -> Fraction:
-        """Seconds per unit of a timestamp; of a position, where frames are counted."""
+        """Seconds per unit of a timestamp, or of a position if frames are counted."""
         if self.differs.counted:
             return 1 / (self.differs.rate or Fraction(self.row["avg_frame_rate"]))
         return Fraction(self.row["time_base"])
 
 
 INDEX_SETS: Final = int(os.environ.get("FRAMES_INDEX_SETS", "2"))
-"""How many random sets of frames to ask of each file: raise it for a longer run."""
+"""Number of random sets of frames per file. Raise it for a longer run."""
 
 
 FILES: Final = {
@@ -236,18 +236,18 @@ FILES: Final = {
 
 
 def random_numbers(file: CorpusFile) -> np.random.Generator:
-    """The same ones for a file in every run, whichever process runs it."""
+    """Return random numbers that are the same for a file in every run and process."""
     return np.random.default_rng(zlib.crc32(file.path.name.encode()))
 
 
 def is_decoded_often(file: CorpusFile) -> bool:
-    """Whether it shows frames, and not too large ones to decode them many times."""
+    """Return whether it has frames, of a size that allows many decodes."""
     is_small = file.path.name not in TOO_LARGE_TO_DECODE_OFTEN
     return file.error is None and file.frames > 0 and is_small
 
 
 def has_md5s(file: CorpusFile) -> bool:
-    """Whether the corpus has the MD5s of its frames: it is neither damaged nor large."""
+    """Return whether the corpus has the MD5s of its frames: it is undamaged and small."""
     name = file.path.name
     return file.error is None and name not in LISTED_OTHERWISE and corpus_md5s(name) is not None
 

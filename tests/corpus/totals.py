@@ -1,8 +1,8 @@
-"""What the tests of the corpus compared, in all."""
+"""Totals of the comparisons in the corpus tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Count = Callable[[str, int], None]
-"""Adds to a total: what of, and how many."""
+"""Adds to a total: its name, and the number."""

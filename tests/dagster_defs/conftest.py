@@ -1,4 +1,4 @@
-"""A small project: three real videos and one that is none, in a folder of their own."""
+"""A small project: three real videos and a text file, in their own folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Project:
         return FramesComponent.model_validate(self.attributes | attributes).definitions()
 
     def seal(self) -> list[str]:
-        """Seal every video that waits, and add the partitions."""
+        """Seal all waiting videos, and add the partitions."""
         found = discover(self.workspace, Batching(max_wait_s=0), now=1e12)
         keys = [batch.key for batch in found.sealed]
         self.instance.add_dynamic_partitions("video_batch", keys)
@@ -66,12 +66,12 @@ class Project:
         )
 
     def observe(self, batch: str = "batch-000001") -> None:
-        """Run the job that looks at a batch's videos."""
+        """Run the job that observes a batch's videos."""
         job = self.definitions().resolve_job_def("observe_videos")
         assert job.execute_in_process(partition_key=batch, instance=self.instance).success
 
     def stale(self, batch: str = "batch-000001", **attributes: Any) -> set[str]:
-        """The assets that the UI calls stale for a batch."""
+        """Return the assets that the UI shows as stale for a batch."""
         graph = self.definitions(**attributes).get_repository_def().asset_graph
         resolver = CachingStaleStatusResolver(
             self.instance, graph, LoadingContextForTest(self.instance)
@@ -85,7 +85,7 @@ class Project:
 
 @pytest.fixture
 def videos(tmp_path: Path, video: Path, video_25s: Path) -> Path:
-    """Three good videos and a text file that calls itself one."""
+    """Return a folder with three good videos and a text file named as a video."""
     return make_videos(tmp_path / "videos", video, video_25s)
 
 
@@ -126,7 +126,7 @@ def requested_by(
 
 
 def make_videos(folder: Path, video: Path, video_25s: Path) -> Path:
-    """Three good videos and a text file that calls itself one, in a folder that is made."""
+    """Make a folder with three good videos and a text file named as a video."""
     (folder / "deep").mkdir(parents=True)
     (folder / "a.mp4").write_bytes(video.read_bytes())
     (folder / "deep" / "b.mp4").write_bytes(video_25s.read_bytes())
@@ -137,13 +137,13 @@ def make_videos(folder: Path, video: Path, video_25s: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, videos: Path) -> Iterator[Project]:
-    """The project; its videos are in no batch yet."""
+    """Yield the project; its videos are in no batch yet."""
     with dg.instance_for_test() as instance:
         yield project_of(videos, tmp_path / "root", instance)
 
 
 def project_of(videos: Path, root: Path, instance: dg.DagsterInstance) -> Project:
-    """A project with two signatures, embeddings and quality measures."""
+    """Return a project with two signatures, embeddings and quality measures."""
     return Project(
         videos,
         root,

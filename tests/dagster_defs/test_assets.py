@@ -102,6 +102,7 @@ def test_a_run_again_decodes_nothing_and_changes_nothing(project: Project) -> No
         assert data_version(first, name) == data_version(second, name)
 
 
+@pytest.mark.live
 def test_a_changed_video_is_done_again_and_no_other(project: Project) -> None:
     project.seal()
     before = project.run()
@@ -288,6 +289,7 @@ def graph_schema(project: Project, asset: str) -> dg.TableSchema:
     return schema
 
 
+@pytest.mark.live
 def test_the_catalog_says_what_to_keep_and_why_not(project: Project) -> None:
     project.seal()
     result = project.run(selection=None)

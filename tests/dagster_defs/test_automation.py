@@ -58,6 +58,7 @@ def test_nothing_is_asked_for_between_ticks(project: Project, batches: list[str]
     assert clock.requested_at(datetime(2026, 5, 1, 3, 2, tzinfo=UTC)) == {}
 
 
+@pytest.mark.live
 def test_a_tick_asks_for_what_is_missing_or_failed_and_nothing_else(
     project: Project, batches: list[str]
 ) -> None:
@@ -94,5 +95,5 @@ def test_stale_batches_are_done_again_only_if_asked(project: Project, *, stale: 
 
 
 def test_a_wrong_cron_is_answered_with_a_right_one() -> None:
-    with pytest.raises(ValueError, match=r"'every night' is no cron expression; '0 3 \* \* \*'"):
+    with pytest.raises(ValueError, match=r"'every night' is not a cron expression; '0 3 \* \* \*'"):
         Backfill(cron="every night")

@@ -130,6 +130,7 @@ def test_what_decides_only_how_fast_is_no_other_code(project: Project) -> None:
     assert version() != version(prompt="Who is it?")
 
 
+@pytest.mark.live
 def test_a_local_model_says_where_it_ran(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +159,7 @@ def test_a_local_model_says_where_it_ran(
     ("parameters", "complaint"),
     [
         ({"model": "HuggingFaceTB/SmolVLM-256M-Instruct"}, "pin its commit"),
-        ({"model": "owner/name", "model_revision": "main"}, "is no commit"),
+        ({"model": "owner/name", "model_revision": "main"}, "is not a commit"),
         ({"model": "owner/name", "api_key": "k"}, "unexpected keyword argument 'api_key'"),
     ],
 )
@@ -170,6 +171,7 @@ def test_a_model_that_is_not_pinned_does_not_load(
         project.definitions(captions={"default": local})
 
 
+@pytest.mark.live
 def test_a_run_says_what_it_cost_and_a_run_again_asks_nothing(
     captioned: Project, server: VisionServer
 ) -> None:

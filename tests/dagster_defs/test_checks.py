@@ -83,6 +83,7 @@ def test_frames_of_another_size_are_an_error(project: Project) -> None:
     assert row.data == {"clip_id": clip, "found": "24x30 pixels, not 24x32"}
 
 
+@pytest.mark.live
 def test_a_family_that_was_decoded_wrongly_is_named_and_mended(project: Project) -> None:
     """Stores frames of another moment of the same video, as a wrong plan would."""
     (project.videos / "not-a-video.mp4").unlink()

@@ -126,7 +126,7 @@ def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
             "refine=False is for transnetv2, not for pyscenedetect",
         ),
         ("{policy: middle, ", "{policy: center, ", "policy"),
-        ("{policy: middle, ", "{policy: middle, target_fps: 2, ", "has no meaning for policy"),
+        ("{policy: middle, ", "{policy: middle, target_fps: 2, ", "has no effect with policy"),
         ("[24, -1]", "[24, 0]", "must be a whole number above zero"),
         ("  signatures:", "  max_failed_share: 2\n  signatures:", "less than or equal to 1"),
         ("  signatures:", "  colour: blue\n  signatures:", "colour"),

@@ -61,7 +61,7 @@ def test_batches_are_compared_by_a_job_of_its_own(project: Project) -> None:
     [
         (MORE | {"near_duplicates": {"embedding": "small"}}, "no embeddings 'small' with a pool"),
         (MORE | {"embeddings": {}}, "no embeddings 'default' with a pool"),
-        (MORE | {"near_duplicates": {"cron": "at dawn"}}, "'at dawn' is no cron expression"),
+        (MORE | {"near_duplicates": {"cron": "at dawn"}}, "'at dawn' is not a cron expression"),
         (
             {"embeddings": {"no/slash": MORE["embeddings"]["small"]}},
             "'no/slash' cannot name an asset",
@@ -111,5 +111,5 @@ def test_the_ui_says_what_came_from_what(project: Project) -> None:
     (row,) = back["rows"].records
     assert first["positions"] in str(row.data["positions"]).split()
 
-    with pytest.raises(AssertionError, match="say which video; or a batch and a clip"):
+    with pytest.raises(AssertionError, match="give a video; or a batch and a clip"):
         trace(batch="batch-000001")

@@ -17,6 +17,7 @@ from tests.dagster_defs.conftest import Project
 BIN = Path(sys.executable).parent
 
 
+@pytest.mark.live
 def test_only_what_failed_last_and_is_still_there(project: Project) -> None:
     (project.videos / "not-a-video.mp4").rename(project.videos / "z.mp4")
     project.seal()

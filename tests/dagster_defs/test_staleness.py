@@ -159,7 +159,7 @@ def done(
     return folder, data_versions(before)
 
 
-@pytest.mark.parametrize("case", live_from(4, CASES), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", live_from(2, CASES), ids=lambda case: case.name)
 def test_what_a_change_makes_stale_and_what_a_run_does(
     done: tuple[Path, dict[str, str]], case: Case
 ) -> None:

@@ -217,7 +217,7 @@ def test_to_a_bucket(s3: S3, frames: StoredFrames, tmp_path: Path) -> None:
     [
         ({"format": "gif"}, "no format 'gif'; choose one of jpeg, png, raw"),
         ({"format": "jpeg"}, "quality=None of JPEG must be a whole number from 1 to 95"),
-        ({"format": "png", "quality": 90}, "quality=90 has no meaning for png, which is exact"),
+        ({"format": "png", "quality": 90}, "quality=90 has no effect with png, which is exact"),
         ({"format": "jpeg", "quality": 90, "chroma": "4:1:1"}, "no chroma '4:1:1'; choose one"),
     ],
 )

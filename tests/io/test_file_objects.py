@@ -124,7 +124,7 @@ def give_more(data: bytes) -> bytes:
         (lambda _: Headless(), "seeking failed: AttributeError"),
         (lambda data: Given(data, read=give_none), "gave NoneType, not bytes"),
         (lambda data: Given(data, read=give_text), "gave str, not bytes; open it with mode 'rb'"),
-        (lambda data: Given(data, read=give_more), "bytes where 1 were asked for"),
+        (lambda data: Given(data, read=give_more), "bytes for a request of 1"),
         (lambda _: object(), "give a path, a URL, bytes or a binary file"),
     ],
 )

@@ -184,7 +184,7 @@ def test_local_path(tmp_path: Path) -> None:
 
 def test_unusable_urls() -> None:
     """A wrong URL is refused where it is named."""
-    with pytest.raises(ConfigError, match="carries credentials; put them into storage_options"):
+    with pytest.raises(ConfigError, match="contains credentials; put them into storage_options"):
         Objects("s3://key:secret@bucket/x")
     with pytest.raises(ConfigError, match="cannot reach nonsense:// URLs"):
         Objects("nonsense://bucket")

@@ -1,4 +1,4 @@
-"""Frames for the tests of what is made from frames."""
+"""Frames for tests of models."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
 def flat_frames(
     *colours: tuple[int, int, int], size: tuple[int, int] = (48, 64)
 ) -> NDArray[np.uint8]:
-    """One frame of each colour. Shape (n, *size, 3)."""
+    """Return one frame of each colour. Shape (n, *size, 3)."""
     pixels = np.array(colours, np.uint8).reshape(-1, 1, 1, 3)
     return np.ascontiguousarray(np.broadcast_to(pixels, (len(colours), *size, 3)))
 
 
 def scene(seed: int, *, size: tuple[int, int] = (120, 160)) -> NDArray[np.uint8]:
-    """A picture whose amplitudes fall as 1/f, as those of natural images. Shape (*size, 3)."""
+    """Return a picture with amplitudes that fall as 1/f, as in natural images. Shape (*size, 3)."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * n for n in size), indexing="ij"))
     spectrum = np.fft.fft2(rng.normal(size=(3, *size)), axes=(1, 2)) / np.maximum(frequency, 1)
@@ -36,7 +36,7 @@ def frame_batch(
     positions: Sequence[int] | None = None,
     corrupt: Sequence[int] = (),
 ) -> FrameBatch:
-    """Frames at 25 per second, at these positions; those at `corrupt` indices are damaged."""
+    """Return frames at 25 per second, at these positions, damaged at the `corrupt` indices."""
     n = len(frames)
     at = np.arange(n) if positions is None else np.array(positions, np.int64)
     return FrameBatch(

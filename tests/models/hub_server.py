@@ -13,21 +13,21 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Hub:
-    """What the hub has, and what it was asked."""
+    """State of the hub: its files, and the requests it got."""
 
     url: str
     status: int = 200
-    """Answer to everything; where it is 200, the files."""
+    """Status of every answer; with 200, the files."""
     error_code: str = ""
-    """What the hub calls the failure, in a header of its own."""
+    """Error code of the hub, in its own header."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """By path: `owner/name/resolve/<commit>/<file>`."""
+    """Files by path: `owner/name/resolve/<commit>/<file>`."""
     asked: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def running_hub() -> Iterator[Hub]:
-    """A hub for the time of a `with` block."""
+    """Run a hub for a `with` block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -52,7 +52,7 @@ def running_hub() -> Iterator[Hub]:
         do_GET = do_HEAD  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         hub = Hub(url=f"http://127.0.0.1:{server.server_address[1]}")

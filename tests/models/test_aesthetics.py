@@ -93,9 +93,9 @@ def test_heads_that_do_not_fit_are_refused(tower: Path, tmp_path: Path) -> None:
         torch.save(layers.state_dict(), tmp_path / f"{name}.pth")
     (tmp_path / "text.pth").write_text("no weights")
     for name, match in {
-        "wide": "takes 17 numbers, and .* gives 16; is it the tower",
-        "two": r"no chain of linear layers with one output.*\(2, 16\)",
-        "text": "holds no weights that can be read",
+        "wide": "takes 17 inputs, and .* gives 16; use the tower",
+        "two": r"not a chain of linear layers with one output.*\(2, 16\)",
+        "text": "cannot read weights from",
     }.items():
         with pytest.raises(ConfigError, match=match):
             AestheticQuality(str(tower), str(tmp_path / f"{name}.pth")).measure(FRAMES)

@@ -192,7 +192,9 @@ def test_request_that_is_refused(server: VisionServer, status: int) -> None:
 def test_answer_that_is_no_completion(server: VisionServer, reply: Reply) -> None:
     """Whatever else comes back is named, with what to look at."""
     server.replies.append(reply)
-    with pytest.raises(CaptionError, match=r"gave no chat completion but .* is base_url the root"):
+    with pytest.raises(
+        CaptionError, match=r"returned no chat completion: .* set base_url to the root"
+    ):
         provider_for(server).caption(numbered_clip(1))
 
 
@@ -315,16 +317,19 @@ def test_parameters_are_json_and_tell_providers_apart(changed: dict[str, Any]) -
     [
         (
             {"base_url": ""},
-            "no caption endpoint at ''; set base_url to .* http://localhost:8000/v1",
+            "'' is not a usable base_url; set base_url to .* http://localhost:8000/v1",
         ),
-        ({"base_url": "localhost:8000"}, "no caption endpoint at 'localhost:8000'"),
-        ({"base_url": "http://a b/v1"}, "no caption endpoint"),
-        ({"base_url": "http://a:99999/v1"}, "no caption endpoint"),
-        ({"base_url": "http://[::1/v1"}, "no caption endpoint"),
-        ({"base_url": "https://user:pw@a/v1"}, "base_url carries credentials; put .* into api_key"),
-        ({"model": ""}, "no caption model; set model to one that http://a/v1 serves"),
+        ({"base_url": "localhost:8000"}, "'localhost:8000' is not a usable base_url"),
+        ({"base_url": "http://a b/v1"}, "is not a usable base_url"),
+        ({"base_url": "http://a:99999/v1"}, "is not a usable base_url"),
+        ({"base_url": "http://[::1/v1"}, "is not a usable base_url"),
+        (
+            {"base_url": "https://user:pw@a/v1"},
+            "base_url contains credentials; put .* into api_key",
+        ),
+        ({"model": ""}, "no caption model; set `model` to a model that http://a/v1 serves"),
         ({"prompt": " "}, "the caption prompt is empty"),
-        ({"max_frames": 0}, "max_frames=0 must be a number of 1 or above"),
+        ({"max_frames": 0}, "max_frames=0 must be a number of 1 or more"),
         ({"max_frames": 2.5}, r"max_frames=2\.5 must be a whole number"),
         ({"jpeg_quality": 100}, "jpeg_quality=100 must be a number from 1 to 95"),
         ({"max_retries": -1}, "max_retries=-1"),

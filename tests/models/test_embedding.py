@@ -187,7 +187,7 @@ def test_what_is_not_frames(frames: NDArray[np.uint8], found: str) -> None:
     [
         (
             "perceptive",
-            "choose one of perceptual, transformers, or name a class of your own as module:Class",
+            "choose one of perceptual, transformers, or name your own class as module:Class",
         ),
         ("no_such_module:Model", "cannot be imported"),
         ("decimal:NoSuchClass", "cannot be imported"),

@@ -111,7 +111,7 @@ def test_a_plain_captioner_has_a_line_for_every_frame(blip: Path, prompt: str) -
 
 
 def test_a_plain_captioner_answers_no_question(blip: Path) -> None:
-    with pytest.raises(ConfigError, match="no chat template, so it answers no question; set"):
+    with pytest.raises(ConfigError, match="no chat template, so it cannot answer a question; set"):
         captioner(blip).caption(frame_batch(COLOURS))
 
 
@@ -172,8 +172,8 @@ def test_weights_that_change_are_another_model(idefics3: Path, tmp_path: Path) -
     ("parameters", "complaint"),
     [
         ({"model": "HuggingFaceTB/SmolVLM-256M-Instruct"}, "pin its commit"),
-        ({"model": "owner/name", "model_revision": "main"}, "is no commit"),
-        ({"model_revision": "no folder"}, "is no commit"),
+        ({"model": "owner/name", "model_revision": "main"}, "is not a commit"),
+        ({"model_revision": "no folder"}, "is not a commit"),
         ({"model": "owner/name", "model_revision": COMMIT, "max_frames": 0}, "max_frames=0"),
         ({"model": "owner/name", "model_revision": COMMIT, "max_new_tokens": 0}, "max_new_tok"),
         (

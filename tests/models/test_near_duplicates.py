@@ -71,5 +71,5 @@ def test_an_index_says_how_much_it_finds() -> None:
 
 @pytest.mark.parametrize("nonsense", [0, -0.5, 1.01, float("nan")])
 def test_a_similarity_that_everything_or_nothing_has_is_refused(nonsense: float) -> None:
-    with pytest.raises(ConfigError, match=r"min_similarity=.* must be above 0 and not above 1"):
+    with pytest.raises(ConfigError, match=r"min_similarity=.* must be above 0 and at most 1"):
         find_near_duplicates(np.zeros((1, 2), np.float32), min_similarity=nonsense)

@@ -78,13 +78,21 @@ def test_a_model_of_the_hub_is_known_by_its_commit() -> None:
             None,
             "no folder 'owner/tiny-vl'; for a model of the hub, pin its commit",
         ),
-        ("owner/tiny-vl", "main", "revision 'main' of 'owner/tiny-vl' is no commit: .* may move"),
-        ("owner/tiny-vl", COMMIT[:7], "is no commit"),
-        ("owner/tiny-vl", COMMIT.upper(), "is no commit"),
-        ("/models/tiny", COMMIT, "'/models/tiny' is no id of the hub.* a folder takes no revision"),
-        ("https://hub/owner/tiny", COMMIT, "is no id of the hub"),
-        ("../tiny", COMMIT, "is no id of the hub"),
-        ("", COMMIT, "'' is no id of the hub"),
+        (
+            "owner/tiny-vl",
+            "main",
+            "revision 'main' of 'owner/tiny-vl' is not a commit: .* may move",
+        ),
+        ("owner/tiny-vl", COMMIT[:7], "is not a commit"),
+        ("owner/tiny-vl", COMMIT.upper(), "is not a commit"),
+        (
+            "/models/tiny",
+            COMMIT,
+            "'/models/tiny' is not an id on the hub.* a folder takes no revision",
+        ),
+        ("https://hub/owner/tiny", COMMIT, "is not an id on the hub"),
+        ("../tiny", COMMIT, "is not an id on the hub"),
+        ("", COMMIT, "'' is not an id on the hub"),
     ],
 )
 def test_what_may_be_other_weights_tomorrow_is_refused(
@@ -151,7 +159,7 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path, config_loader: An
     config = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ConfigError, match=r"tiny comes with code of its own, which is not run"):
+    with pytest.raises(ConfigError, match=r"tiny comes with its own code, which is not run"):
         Pretrained(str(folder)).load(config_loader)
 
 
@@ -211,7 +219,7 @@ def test_a_folder_is_not_taken_for_a_model_of_the_hub(
     (tmp_path / "owner" / "tiny-vl").mkdir(parents=True)
     (tmp_path / "owner" / "tiny-vl" / "config.json").write_bytes(CONFIG)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="there is a folder 'owner/tiny-vl' here"):
+    with pytest.raises(ConfigError, match="the folder 'owner/tiny-vl' here would be loaded"):
         Pretrained("owner/tiny-vl", COMMIT).load(config_loader)
     assert hub.asked == []
 

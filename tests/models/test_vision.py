@@ -120,7 +120,7 @@ def test_naming_a_model_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ("parameters", "match"),
     [
         ({"model": "openai/clip"}, "pin its commit"),
-        ({"model": "openai/clip", "model_revision": "main"}, "is no commit"),
+        ({"model": "openai/clip", "model_revision": "main"}, "is not a commit"),
         ({"dtype": "int8"}, "no dtype 'int8'; choose one of float32, bfloat16, float16"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"dtype": "float16", "device": "cpu"}, "float16' is for GPUs"),
@@ -154,5 +154,7 @@ def test_weights_that_are_missing_are_not_made_up(
 def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     need("torch", "transformers")
     importlib.import_module("transformers").BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"is a 'bert', no vision tower.*choose one of clip"):
+    with pytest.raises(
+        ConfigError, match=r"is a 'bert', which is not a supported vision tower.*choose one of clip"
+    ):
         VisionTower(str(tmp_path)).embed(FRAMES)

@@ -1,4 +1,4 @@
-"""Image-text models with random weights, made on the spot: they prove the way, not the words."""
+"""Generated image-text models with random weights: they test the code path, not the captions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHAT = (
 
 
 def make_blip(folder: Path) -> Path:
-    """A captioner without a chat template: one picture, one line."""
+    """Make a captioner without a chat template: one picture, one line."""
     _prepare()
     transformers = import_models("transformers")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
@@ -28,7 +28,7 @@ def make_blip(folder: Path) -> Path:
         "intermediate_size": 64,
     }
     small["initializer_range"] = 0.5
-    begin = len(vocabulary)  # a token that only the model knows, as in BLIP's own checkpoints
+    begin = len(vocabulary)  # a token missing from the tokenizer, as in BLIP's own checkpoints
     text = {"hidden_size": 32, "vocab_size": begin + 1, "encoder_hidden_size": 32, **small}
     special = {"bos_token_id": begin, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0}
     vision = {"hidden_size": 32, "image_size": 64, "patch_size": 16, **small}
@@ -49,7 +49,7 @@ def make_blip(folder: Path) -> Path:
 
 
 def make_idefics3(folder: Path) -> Path:
-    """A model that chats about several pictures at once: the architecture of SmolVLM."""
+    """Make a chat model for several pictures at once, with the architecture of SmolVLM."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
 
     _prepare()
@@ -105,7 +105,7 @@ def make_idefics3(folder: Path) -> Path:
 def _prepare() -> None:
     torch = import_models("torch")
     torch.manual_seed(7)
-    torch.set_num_threads(1)  # models as small as these keep no two busy
+    torch.set_num_threads(1)  # models this small cannot use two
 
 
 def _saved(folder: Path, model: object, processor: object) -> Path:

@@ -1,4 +1,4 @@
-"""Vision towers of a few thousand random weights, made on the spot: nothing is downloaded."""
+"""Generated vision towers of a few thousand random weights, without downloads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIMENSIONS = {"clip": 16, "siglip": 32, "dinov2": 32}
 
 
 def make_tower(kind: str, folder: Path) -> Any:
-    """Save a model of that kind, as it would be on the hub, and return it whole."""
+    """Save a model of that kind in the layout of the hub; return the whole model."""
     torch = importlib.import_module("torch")
     transformers = importlib.import_module("transformers")
     torch.manual_seed(7)

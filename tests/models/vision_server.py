@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server on the loopback, which looks at the images it is sent."""
+"""A small OpenAI-compatible server on the loopback, which describes the images it gets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Picture:
-    """What the server saw."""
+    """An image that the server got."""
 
     size: tuple[int, int]
     """Width and height."""
@@ -41,19 +41,19 @@ class Picture:
 
 @dataclass
 class VisionServer:
-    """What the server was asked, and what it is to answer."""
+    """State of the server: the requests it got, and the answers to give."""
 
     url: str
     replies: list[Reply] = field(default_factory=list)
-    """Answers to give first, in order; after them comes what the server saw."""
+    """Answers to give first, in order; after them, descriptions of the images."""
     silent: threading.Event = field(default_factory=threading.Event)
     """While set, no answer comes."""
     crowd: threading.Barrier | None = None
-    """Where set, answers wait until so many requests are there."""
+    """If set, answers wait until this number of requests has come."""
     times: list[float] = field(default_factory=list)
-    """When requests came, on the monotonic clock."""
+    """Times of the requests, on the monotonic clock."""
     silent_after: int | None = None
-    """Where set, no more than so many are answered."""
+    """If set, number of requests to answer; later ones get none."""
 
     def wait_for_requests(self, number: int, progress: Callable[[], object]) -> None:
         """Wait until so many requests came from a process that makes progress."""
@@ -62,15 +62,15 @@ class VisionServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     pictures: list[list[Picture]] = field(default_factory=list)
-    """What each request showed."""
+    """Images of each request."""
 
     def is_silent(self, number: int) -> bool:
-        """Whether the request of that number, from 1, is not to be answered yet."""
+        """Return whether the request with this number, from 1, must wait for its answer."""
         last = self.silent_after
         return self.silent.is_set() or (last is not None and number > last)
 
     def see(self, request: dict[str, Any]) -> Reply:
-        """Decode the images of a request, and say what is in them."""
+        """Decode the images of a request, and describe them."""
         parts = request["messages"][0]["content"]
         urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
         seen = [look(url) for url in urls]
@@ -89,7 +89,7 @@ def look(url: str) -> Picture:
 
 
 def completion(content: str | None, *, finish_reason: str = "stop", **message: object) -> Reply:
-    """A chat completion."""
+    """Return a chat completion."""
     choice = {
         "index": 0,
         "finish_reason": finish_reason,
@@ -108,7 +108,7 @@ def completion(content: str | None, *, finish_reason: str = "stop", **message: o
 
 @contextmanager
 def running_server() -> Iterator[VisionServer]:
-    """A server for the time of a `with` block."""
+    """Run a server for a `with` block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -134,11 +134,11 @@ def running_server() -> Iterator[VisionServer]:
             self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """A client that hung up is no error here."""
+            """Ignore clients that hang up."""
 
     stopped = threading.Event()
     one_at_a_time = threading.Lock()

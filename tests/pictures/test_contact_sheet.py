@@ -215,7 +215,7 @@ def test_number_of_tiles(clips: int, frames: int, max_tiles: int, shown: int) ->
 
 def test_max_tiles_that_cannot_be() -> None:
     """A sheet of clips shows at least one frame."""
-    with pytest.raises(ConfigError, match="max_tiles=0 must be 1 or above"):
+    with pytest.raises(ConfigError, match="max_tiles=0 must be 1 or more"):
         sheet_of({"a": frame_batch(flat_frames(GREEN))}, title="none", max_tiles=0)
 
 

@@ -1,4 +1,4 @@
-"""Workspace with one batch of small videos, sealed and cut."""
+"""A workspace with one batch of small videos, sealed and cut."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, footage: list[Path]) -> Workspace:
-    """Workspace in which the four videos are found."""
+    """Return a workspace that finds the four videos."""
     (tmp_path / "videos").mkdir()
     for path in footage:
         (tmp_path / "videos" / path.name).write_bytes(path.read_bytes())
@@ -37,7 +37,7 @@ def workspace(tmp_path: Path, footage: list[Path]) -> Workspace:
 
 @pytest.fixture
 def cut(workspace: Workspace) -> Workspace:
-    """The same, with one sealed batch, cut into clips of 1 s: two per video."""
+    """Return the workspace with one sealed batch, cut into clips of 1 s: two per video."""
     (batch,) = discover(workspace, Batching(max_wait_s=0), now=1e12).sealed
     cut_clips(batch, workspace, FixedStride(1, 1, 1), workers=ONE)
     return workspace

@@ -200,7 +200,7 @@ def test_what_an_earlier_version_counted_is_cut_again(workspace: Workspace) -> N
     extract_batch(batch.key, [last], workspace, workers=ONE)
     (outcome,) = workspace.rows("outcomes", batch.key, part=last.key)
     assert (outcome["status"], outcome["reason"]) == ("failed", "changed")
-    assert "was cut in units of 1/25 s" in outcome["detail"]
+    assert "is in units of 1/25 s" in outcome["detail"]
 
     assert cut_clips(batch, workspace, WholeVideo(), workers=ONE).to_pylist() == [row]
     assert cut_clips(batch, workspace, WholeVideo(), workers=ONE).to_pylist() == [row]

@@ -47,7 +47,9 @@ def test_a_run_that_is_going_publishes_nothing(cut: Workspace) -> None:
         if done == 2:
             retire_batch(BATCH, cut, withdraw=True)
 
-    with pytest.raises(ConflictError, match=r"withdrawn: nothing .* is published; bring it back"):
+    with pytest.raises(
+        ConflictError, match=r"withdrawn, so its results are not published; restore it"
+    ):
         extract_batch(BATCH, [FOUR, MIDDLE], cut, workers=ONE, progress=withdraw)
     assert left(cut) == []
     with pytest.raises(ConflictError, match="was withdrawn"):

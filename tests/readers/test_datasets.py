@@ -102,7 +102,7 @@ def test_clips_that_are_too_short_are_told(frames: StoredFrames) -> None:
     [
         ({"length": 0}, "length=0 must be above zero"),
         ({"length": 2, "stride": 0}, "stride=0 must be above zero"),
-        ({"stride": 2}, "stride=2 has no meaning for whole clips"),
+        ({"stride": 2}, "stride=2 has no effect with whole clips"),
     ],
 )
 def test_windows_that_cannot_be_cut(wrong: dict[str, int], why: str) -> None:
@@ -133,6 +133,7 @@ def test_without_a_seed_the_order_is_the_stores(frames: StoredFrames) -> None:
     assert ids(dataset) == every_window(frames, Windows(2))
 
 
+@pytest.mark.live
 def test_spawned_workers_read_what_there_is(root: str) -> None:
     """They persist, and are told of the next epoch; the main process has read before."""
     need("torch")

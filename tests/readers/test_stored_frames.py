@@ -171,7 +171,7 @@ def test_what_is_ambiguous(tmp_path: Path) -> None:
     for batch in ("b1", "b2"):
         store.write_clip(batch, "c", {SIGNATURE: noise(2, 1), other: noise(2, 1)})
         store.commit_batch(batch, SIGNATURE)
-    with pytest.raises(ConfigError, match="several signatures are called 'sequence-2fps-6x8'"):
+    with pytest.raises(ConfigError, match="several signatures have the slug 'sequence-2fps-6x8'"):
         open_frames(tmp_path, signature="sequence-2fps-6x8")
     with pytest.raises(ConflictError, match="'b1' and 'b2' both have a clip 'c'; open them one"):
         open_frames(tmp_path, signature=SIGNATURE)

@@ -56,7 +56,7 @@ def test_a_transfer_that_comes_short_is_fetched_again(
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("a.mp4", r"\d+ of \d+ bytes of a\.mp4 arrived"), ("b.mp4", "do not fit its checksum")],
+    [("a.mp4", r"\d+ of \d+ bytes of a\.mp4 arrived"), ("b.mp4", "do not match its checksum")],
 )
 def test_one_that_always_comes_short_is_no_video_and_may_pass(
     s3: S3, source: VideoSource, name: str, said: str

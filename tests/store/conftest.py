@@ -1,4 +1,4 @@
-"""Frames to store, and workspace to store them in."""
+"""Frames to store, and stores for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeFrames = Callable[..., FrameBatch]
 
 @pytest.fixture(scope="session")
 def make_frames() -> MakeFrames:
-    """Make a FrameBatch of noise that a seed determines."""
+    """Return a function that makes a FrameBatch of noise from a seed."""
 
     def make(
         n: int = 4, height: int = 6, width: int = 8, *, seed: int = 0, **fields: Any
@@ -41,7 +41,7 @@ def make_frames() -> MakeFrames:
 
 @pytest.fixture(scope="session")
 def assert_same() -> Callable[[FrameBatch, FrameBatch], None]:
-    """Compare two batches in every field."""
+    """Return a function that compares two batches in every field."""
 
     def check(found: FrameBatch, expected: FrameBatch) -> None:
         for name in ("frames", "pts", "positions", "key_frame", "corrupt"):
@@ -56,13 +56,13 @@ def assert_same() -> Callable[[FrameBatch, FrameBatch], None]:
 
 @pytest.fixture(scope="session")
 def signature() -> FrameExtractionSignature:
-    """Any signature: the store does not ask what it means."""
+    """Return a signature. Any will do, since the store does not interpret it."""
     return FrameExtractionSignature(target_fps=2, target_res=(6, 8))
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FrameStore:
-    """A store in a folder."""
+    """Return a store in a folder."""
     return FrameStore(tmp_path / "store", durable=False)
 
 

@@ -1,10 +1,9 @@
-"""Writers, readers and a collector for test_kill, each a process that is forked where this runs.
+"""Writers, readers and a collector for test_kill, each a forked process.
 
-Started with the store's path or URL and the folder for totals; then one order per line of stdin,
-each answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`,
-`wait PID`, `check BATCH`.
-The pixels of a clip follow from its id and its fingerprint, so any process can tell what they
-should be, and a clip of two writes shows.
+Started with the store's path or URL and the folder for totals. Then each line of stdin is an order,
+answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`, `wait PID`,
+`check BATCH`. The pixels of a clip follow from its id and its fingerprint. So any process can check
+them, and a mix of two writes shows.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from frames_pipeline.store import ClipCommit, FrameStore, codecs
 CLIPS = ("one", "two", "three", "four")
 SIGNATURES = (FrameExtractionSignature(), FrameExtractionSignature(policy="first"))
 OPTIONS = json.loads(os.environ.get("FRAMES_KILL_OPTIONS", "{}"))
-"""What fsspec needs to reach the store."""
+"""fsspec options of the store."""
 ACKNOWLEDGED = os.environ.get("FRAMES_KILL_ACKNOWLEDGED", "")
-"""The file that writers append to when a clip is committed: batch, clip, writer, turn."""
+"""File that writers append to after a commit: batch, clip, writer, turn."""
 GRACE_SECONDS = float(os.environ.get("FRAMES_KILL_GRACE", "20"))
 """Far above what a clip here takes to be written or read, even on a busy machine."""
 
 
 def frames_of(clip: str, signature: FrameExtractionSignature, fingerprint: str) -> FrameBatch:
-    """The frames of a clip, which follow from its names; several shards of two frames each."""
+    """Return the frames of a clip, determined by its names; several shards of two frames each."""
     rng = np.random.default_rng([*f"{clip} {signature.key} {fingerprint}".encode()])
     n, height, width = (int(side) for side in rng.integers((3, 30, 40), (9, 50, 60)))
     frames = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
@@ -51,7 +50,7 @@ def frames_of(clip: str, signature: FrameExtractionSignature, fingerprint: str) 
 
 
 def write(store: FrameStore, batch: str, seed: int) -> None:
-    """Write every clip again and again, until killed."""
+    """Write every clip repeatedly, until killed."""
     order = random.Random(seed)
     acknowledged = os.open(ACKNOWLEDGED, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     parent = os.getppid()
@@ -68,7 +67,7 @@ def write(store: FrameStore, batch: str, seed: int) -> None:
 
 
 def read(store: FrameStore, totals: Path) -> None:
-    """Compare everything that is visible, until told to stop."""
+    """Compare all visible clips, until told to stop."""
     seen: dict[str, Any] = {"looks": 0, "bad": []}
     for _ in until_stopped():
         look(store, seen)
@@ -97,7 +96,7 @@ def until_stopped() -> Iterator[None]:
 
 
 def check(store: FrameStore, batch: str) -> dict[str, Any]:
-    """Everything that is visible of a batch now, compared in every pixel."""
+    """Compare every pixel of all visible clips of a batch; return the totals."""
     seen: dict[str, Any] = {"looks": 0, "bad": []}
     look(store, seen, batch=batch)
     seen["bad"] += [str(fault) for fault in store.verify(batch).faults]
@@ -106,7 +105,7 @@ def check(store: FrameStore, batch: str) -> dict[str, Any]:
 
 
 def lost(store: FrameStore) -> list[str]:
-    """Clips that were acknowledged, and are not there, or only as their writer left them before."""
+    """Return acknowledged clips that are missing or older than their last acknowledged write."""
     last: dict[tuple[str, str], dict[int, int]] = {}
     if Path(ACKNOWLEDGED).exists():
         for line in Path(ACKNOWLEDGED).read_text().splitlines():
@@ -143,14 +142,14 @@ def look(store: FrameStore, seen: dict[str, Any], *, batch: str | None = None) -
 
 
 def batches(store: FrameStore) -> list[str]:
-    """The batches that were begun."""
+    """Return the keys of batches with any object."""
     return list(store.objects.folders("frames"))
 
 
 def compare(
     store: FrameStore, batch: str, signature: FrameExtractionSignature, commit: ClipCommit
 ) -> list[str]:
-    """What is wrong with a commit that is read as a whole."""
+    """Return the faults of a commit, read as a whole."""
     expected = frames_of(commit.clip_id, signature, commit.fingerprint)
     try:
         found = store.read_commit(batch, signature, commit)
@@ -164,7 +163,7 @@ def compare(
 def lazily(
     store: FrameStore, batch: str, signature: FrameExtractionSignature, clip: str
 ) -> list[str]:
-    """What is wrong with a clip that is opened, and then read by Zarr."""
+    """Return the faults of a clip, opened and then read by Zarr."""
     try:
         stored = store.open(batch, signature, clip)
     except FramesPipelineError as error:
@@ -175,7 +174,7 @@ def lazily(
 
 
 def fork(work: Any, *arguments: Any) -> int:
-    """Do the work in a child; this process stays without threads, so that it may go on forking."""
+    """Run the work in a child process. This process stays without threads, so that it can fork."""
     child = os.fork()
     if child:
         return child
@@ -187,7 +186,7 @@ def fork(work: Any, *arguments: Any) -> int:
 
 
 def main(root: str, totals: str) -> None:
-    """Obey."""
+    """Execute the orders from stdin."""
     if OPTIONS:
         import s3fs  # noqa: F401  (children then need not)
     for line in sys.stdin:
@@ -209,12 +208,12 @@ def main(root: str, totals: str) -> None:
 
 
 def say_checked(root: str, batch: str) -> None:
-    """Check with a store of this process's own, and answer."""
+    """Check with a new store, and print the answer."""
     say(check(FrameStore(root, OPTIONS), batch))
 
 
 def say(answer: Any) -> None:
-    """Answer in one line."""
+    """Print an answer in one line."""
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 

@@ -375,5 +375,7 @@ def test_only_the_batch_that_is_named(
 
 def test_negative_grace(store: FrameStore) -> None:
     """It would put the horizon into the future."""
-    with pytest.raises(ConfigError, match="grace_seconds=-1 is below zero; a day is a good choice"):
+    with pytest.raises(
+        ConfigError, match="grace_seconds=-1 must not be below zero; a day is a good choice"
+    ):
         store.collect_garbage(grace_seconds=-1)

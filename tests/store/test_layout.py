@@ -54,7 +54,9 @@ def test_things_stand_for_their_keys() -> None:
 @pytest.mark.parametrize("key", ["", "x", "../x-0123456789abcdef", "a/b-0123456789abcdef"])
 def test_refused_signature_keys(key: str) -> None:
     """A key that is no key cannot lead out of the batch's folder."""
-    with pytest.raises(ConfigError, match="is no signature key; they look like sequence-2fps"):
+    with pytest.raises(
+        ConfigError, match="is not a signature key; it should look like sequence-2fps"
+    ):
         layout.signature_folder("b", key)
 
 

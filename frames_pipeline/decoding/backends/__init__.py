@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         Tally,
     )
     from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, driver_version, open_nvdec
+    from frames_pipeline.decoding.backends.pixels import check_pixels
     from frames_pipeline.decoding.backends.pyav import PyavDecoder
-    from frames_pipeline.decoding.backends.registry import DECODERS, check_pixels, open_decoder
+    from frames_pipeline.decoding.backends.registry import DECODERS, open_decoder
 
 
 __all__ = [
@@ -60,10 +61,10 @@ _HOMES: Final = {
         "driver_version",
         "open_nvdec",
     ),
+    "pixels": ("check_pixels",),
     "pyav": ("PyavDecoder",),
     "registry": (
         "DECODERS",
-        "check_pixels",
         "open_decoder",
     ),
 }

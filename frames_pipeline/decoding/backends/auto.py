@@ -1,13 +1,12 @@
-"""The backend that takes a GPU where there is one, and says which it took and why."""
+"""The backend that uses a GPU if there is one, and reports its choice with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import MIN_MEGAPIXELS, Decoded, Tally
 from frames_pipeline.decoding.backends.nvdec import NvdecDecoder, open_nvdec
 from frames_pipeline.decoding.backends.pyav import PyavDecoder
 from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedError
@@ -15,16 +14,16 @@ from frames_pipeline.errors import DecoderUnavailableError, DecoderUnsupportedEr
 
 @dataclass(frozen=True, slots=True)
 class AutoDecoder:
-    """Decodes on the GPU what the GPU can, and everything else on the CPU."""
+    """Decodes on the GPU where it supports the stream, otherwise on the CPU."""
 
     gpu: NvdecDecoder | None
-    """The GPU's decoder, or `None` where there is none."""
+    """The GPU's decoder; `None` without a GPU."""
     cpu: PyavDecoder = field(default_factory=PyavDecoder)
     """The CPU's decoder."""
     choice: str = ""
-    """Why there is no GPU's decoder."""
+    """Reason for a missing GPU decoder."""
     min_megapixels: float = MIN_MEGAPIXELS
-    """Megapixels to decode in a row below which the CPU is taken: setting up a session costs."""
+    """Fewest megapixels in a row for which the GPU decodes: setting up a session takes time."""
 
     @property
     def name(self) -> str:
@@ -49,26 +48,9 @@ class AutoDecoder:
 def open_auto(
     gpu: int = 0, *, threads: int = 1, min_megapixels: float = MIN_MEGAPIXELS
 ) -> AutoDecoder:
-    """The backend that takes a GPU if it is there and the work is large enough."""
+    """Return the backend that uses a GPU if there is one and the work is large enough."""
     cpu = PyavDecoder(threads)
     try:
         return AutoDecoder(open_nvdec(gpu), cpu, min_megapixels=min_megapixels)
     except DecoderUnavailableError:
         return AutoDecoder(None, cpu, choice=f"there is no GPU {gpu} that decodes video")
-
-
-AUTO: Final = Backend(
-    "auto",
-    "Decode on a GPU if there is one and the work is large enough, else on the CPU.",
-    open_auto,
-    settings=(
-        Setting("gpu", 0, "Index of the GPU, as CUDA counts them."),
-        Setting("threads", 1, "Decoder threads per video, on the CPU.", minimum=1),
-        Setting(
-            "min_megapixels",
-            MIN_MEGAPIXELS,
-            "Megapixels to decode in a row below which the CPU decodes.",
-        ),
-    ),
-    uses_gpu=True,
-)

@@ -1,7 +1,8 @@
-"""The contract of a decoder backend: packets of a plan in, frames with their rows out."""
+"""The protocol of a decoder backend: packets of a plan in, frames with their rows out."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -16,36 +17,36 @@ MIN_MEGAPIXELS: Final = 50.0
 
 
 class Decoded(NamedTuple):
-    """What became of a packet."""
+    """Result of a packet: a frame or an error."""
 
     row: int
-    """Row of the packet that the frame is of, or that could not be decoded."""
+    """Row of the packet."""
     frame: VideoFrame | None
-    """The frame, or `None` where the decoder reported an error instead."""
+    """The frame; `None` after an error."""
     error: str = ""
-    """What it reported."""
+    """The decoder's error message."""
     is_gap: bool = False
-    """Nothing is wrong with the packet: one before it is lost, of a frame that others refer to."""
+    """Whether the packet is intact but an earlier packet with a reference frame is lost."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was done so far, and by whom: a decoder signs for its work."""
+    """Work done so far, with the decoder and device that did it. Decoders update it."""
 
     decoder: str = ""
-    """Name of the decoder that ran last, whatever was asked for."""
+    """Name of the decoder that ran last, which may differ from the requested one."""
     device: str = ""
-    """Where it ran: `cpu`, or a GPU by name."""
+    """Its device: `cpu`, or a GPU by name."""
     choice: str = ""
-    """Why it was this one; empty if it was asked for by name."""
+    """Reason for this decoder; empty if it was requested by name."""
     packets_fed: int = 0
-    """Packets that were fed to a decoder."""
+    """Packets fed to a decoder."""
     frames_decoded: int = 0
-    """Frames that came out of it, wanted or not."""
+    """Frames that it returned, wanted or not."""
 
 
 class Decoder(Protocol):
-    """A backend. One that cannot give the CPU's pixels to the bit has a signature of its own."""
+    """A backend. Pixels that differ from the CPU's need a separate value of `signature.pixels`."""
 
     @property
     def name(self) -> str:
@@ -54,23 +55,23 @@ class Decoder(Protocol):
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
         """Feed the packets of some rows, drain the decoder, and leave it ready for other rows.
 
-        Every frame that comes out is passed on, wanted or not, and so is every error: whoever
-        reads them needs to know what a frame may have been predicted from.
+        Yields every frame, wanted or not, and every error: the caller traces damage through the
+        frames that others are predicted from.
 
         Raises:
-            DecoderUnsupportedError: It lacks the stream's codec or pixel format.
-            MemoryError: There is not enough.
+            DecoderUnsupportedError: The backend lacks the stream's codec or pixel format.
+            MemoryError: Memory ran out.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A number that users may choose for a backend."""
+    """A numeric setting of a backend."""
 
     name: str
     """Name of the parameter."""
     default: int | float
-    """Value if it is not given; its type is the setting's."""
+    """Default value; its type is the setting's type."""
     meaning: str
     """One sentence for help and docs."""
     minimum: int | float = 0
@@ -79,18 +80,26 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A backend as users choose it: an entry of the registry."""
+    """A registry entry: a backend that users choose by name."""
 
     name: str
     """The name users choose it by."""
     summary: str
     """One sentence for help and docs."""
-    open: Callable[..., Decoder]
-    """Return a decoder with settings given by name; `DecoderUnavailableError` if it cannot run."""
+    opens: str
+    """The function that opens a decoder, as `module:name`: imported when a decoder is opened. It
+    takes the settings by name, and raises `DecoderUnavailableError` if it cannot run here."""
     settings: tuple[Setting, ...] = ()
     """The settings that `open` takes."""
     uses_gpu: bool = False
     """Whether it runs on the GPU of its setting `gpu`."""
+
+    @property
+    def open(self) -> Callable[..., Decoder]:
+        """The function that `opens` names."""
+        module, _, name = self.opens.partition(":")
+        found: Callable[..., Decoder] = getattr(importlib.import_module(module), name)
+        return found
 
     def __call__(self, **settings: float) -> Decoder:
         """Open a decoder."""

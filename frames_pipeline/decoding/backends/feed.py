@@ -1,4 +1,4 @@
-"""Packets into a libavcodec context, frames and errors out, each with its row."""
+"""Feed packets to a libavcodec context; yield frames and errors with their rows."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def feed(
 
     Args:
         context: The decoder.
-        media: Where the packets are.
-        rows: Which of them, in decode order.
-        tally: Counts what is done.
-        delay: By how many packets an error is reported late: decoder threads less one.
+        media: The video.
+        rows: Rows to feed, in decode order.
+        tally: Receives the counts.
+        delay: Number of packets by which the decoder reports an error late: its threads less one.
 
     Raises:
-        MemoryError: There is not enough; frames that are lost for that are not the packets' fault.
+        MemoryError: Memory ran out. This is no sign of damaged packets.
     """
     decoded = _fed(context, media, rows, tally, delay=delay)
     return _last_of_each_row(decoded) if media.index.codec_facts.has_spatial_layers else decoded
 
 
 def _last_of_each_row(decoded: Iterator[Decoded]) -> Iterator[Decoded]:
-    """Yield only the last size of a picture with spatial layers, which is the one to show.
+    """Yield only the last size of a picture with spatial layers, which is the shown one.
 
     FFmpeg returns all sizes, libvpx only the last of a packet.
     """

@@ -1,8 +1,8 @@
 """The NVIDIA backend: NVDEC through PyAV, fed with the same packets as the CPU's.
 
 NVDEC decodes H.264, HEVC, VP9 and AV1 to the samples that the specifications prescribe, as
-libavcodec does. Frames stay on the GPU until one is converted; then its samples are brought into
-the CPU's layout and take the CPU's path to RGB, so that both backends give the same bytes.
+libavcodec does. A frame stays on the GPU until it is converted. Then its samples are brought into
+the CPU's layout and take the CPU's path to RGB, so both backends give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from av.codec.hwaccel import HWAccel
 from av.error import FFmpegError
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import Decoded, Tally
 from frames_pipeline.decoding.backends.feed import feed
 from frames_pipeline.errors import (
     ConfigError,
@@ -28,24 +28,24 @@ from frames_pipeline.errors import (
 )
 
 CODECS: Final = ("av1", "h264", "hevc", "vp9")
-"""What is decoded by specification to the bit, and so gives the CPU's samples."""
+"""Codecs with a bit-exact specification, for which NVDEC gives the CPU's samples."""
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _UNREACHABLE: Final = (FFmpegError, OSError, RuntimeError, NotImplementedError)
-"""What PyAV raises where there is no GPU, no driver, or no session left."""
+"""Errors that PyAV raises without a GPU, a driver, or a free session."""
 
 
 @dataclass(frozen=True, slots=True)
 class NvdecDecoder:
-    """Decodes on an NVIDIA GPU; `open_nvdec` makes sure that there is one."""
+    """Decodes on an NVIDIA GPU; `open_nvdec` checks that there is one."""
 
     gpu: int = 0
-    """Which GPU, as CUDA counts them."""
+    """Index of the GPU, as CUDA counts them."""
 
     def __post_init__(self) -> None:
-        """Refuse a GPU that cannot be."""
+        """Check the index."""
         if self.gpu < 0:
-            message = f"gpu={self.gpu} is below zero; GPUs are counted from 0"
+            message = f"gpu={self.gpu} must not be below zero; GPUs are counted from 0"
             raise ConfigError(message)
 
     @property
@@ -54,7 +54,7 @@ class NvdecDecoder:
 
     @property
     def device(self) -> str:
-        """The GPU, as CUDA calls it."""
+        """CUDA's name of the GPU."""
         return f"cuda:{self.gpu}"
 
     def decode(self, media: Media, rows: Sequence[int], tally: Tally) -> Iterator[Decoded]:
@@ -77,10 +77,10 @@ class NvdecDecoder:
             self._refuse(media, f"there is not enough memory: {error}")
 
     def check(self) -> None:
-        """Make sure that the GPU is there.
+        """Check that the GPU can be used.
 
         Raises:
-            DecoderUnavailableError: It is not, or its driver lacks the video decoder.
+            DecoderUnavailableError: The GPU is missing, or its driver lacks the video decoder.
         """
         try:
             _keep_context(self.gpu)
@@ -95,7 +95,7 @@ class NvdecDecoder:
 
 
 def driver_version() -> str:
-    """What NVIDIA's driver calls itself; empty where there is none."""
+    """Return the name of NVIDIA's driver; empty without one."""
     try:
         return _DRIVER.read_text().splitlines()[0].removeprefix("NVRM version: ").strip()
     except (OSError, IndexError):
@@ -103,7 +103,7 @@ def driver_version() -> str:
 
 
 def _accelerator(gpu: int) -> HWAccel:
-    """The GPU's primary context, which everything in this process shares, torch included."""
+    """Return the GPU's primary context, which this process shares, torch included."""
     options: dict[str, object] = {"primary_ctx": "1"}
     return HWAccel(
         "cuda",
@@ -116,25 +116,16 @@ def _accelerator(gpu: int) -> HWAccel:
 
 @functools.cache
 def _keep_context(gpu: int) -> av.CodecContext:
-    """Hold on to the GPU's context while this process lives: making one takes long."""
+    """Keep the GPU's context for the life of this process: opening one is slow."""
     return av.CodecContext.create("h264", "r", hwaccel=_accelerator(gpu))
 
 
 def open_nvdec(gpu: int = 0) -> NvdecDecoder:
-    """The decoder of a GPU that is there.
+    """Return the decoder of a GPU.
 
     Raises:
-        DecoderUnavailableError: There is no such GPU, or it cannot decode video.
+        DecoderUnavailableError: The GPU is missing, or it cannot decode video.
     """
     decoder = NvdecDecoder(gpu)
     decoder.check()
     return decoder
-
-
-NVDEC: Final = Backend(
-    "nvdec",
-    "Decode on an NVIDIA GPU, or fail.",
-    open_nvdec,
-    settings=(Setting("gpu", 0, "Index of the GPU, as CUDA counts them."),),
-    uses_gpu=True,
-)

@@ -1,21 +1,19 @@
 """The CPU backend: libavcodec through PyAV.
 
-With several threads libavcodec decodes several frames at once. In damaged bytes, the frames that it
-loses or conceals then differ from run to run. So threads are for sound bytes: once damage is known
-or met, one thread decodes. This relies on decoders that report every damaged packet with any number
-of threads.
+With several threads libavcodec decodes several frames at once. For damaged bytes, the lost and
+concealed frames then differ from run to run. So a video is decoded by one thread once damage is
+known or found. This relies on decoders that report every damaged packet with any number of threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from av.video.codeccontext import VideoCodecContext
 
 from frames_pipeline.container.media import Media
-from frames_pipeline.decoding.backends.base import Backend, Decoded, Setting, Tally
+from frames_pipeline.decoding.backends.base import Decoded, Tally
 from frames_pipeline.decoding.backends.feed import feed
 from frames_pipeline.errors import ConfigError
 
@@ -30,7 +28,7 @@ class PyavDecoder:
     with threads, are decoded by one thread."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that means nothing."""
+        """Check the number of threads."""
         if self.threads < 1:
             message = f"threads={self.threads} must be at least 1"
             raise ConfigError(message)
@@ -52,11 +50,3 @@ class PyavDecoder:
         threads = self.threads if reports and not media.is_damaged else 1
         context.thread_count = threads
         context.thread_type = "FRAME" if threads > 1 else "NONE"
-
-
-PYAV: Final = Backend(
-    "pyav",
-    "Decode on the CPU.",
-    PyavDecoder,
-    settings=(Setting("threads", 1, "Decoder threads per video.", minimum=1),),
-)

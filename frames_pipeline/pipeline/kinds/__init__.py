@@ -50,7 +50,7 @@ def kind_of(name: str) -> DerivedKind[Any, Any]:
     """Return the kind of that name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such kind.
     """
     if name not in KINDS:
         message = f"no kind of derived table {name!r}; choose one of {', '.join(KINDS)}"
@@ -59,7 +59,7 @@ def kind_of(name: str) -> DerivedKind[Any, Any]:
 
 
 def derived_tables() -> tuple[str, ...]:
-    """Return the names of the tables whose rows are made from frames."""
+    """Return the names of tables with rows made from frames."""
     return tuple(
         table
         for kind in KINDS.values()

@@ -1,6 +1,6 @@
 """The record of a kind of derived table: everything that differs between kinds, in one place.
 
-A kind is a table whose rows a provider makes from the frames of one signature. `pipeline.derive`
+A kind is a table of rows that a provider makes from the frames of one signature. `pipeline.derive`
 makes the rows; dry runs, lineage, views, the catalog, the CLI and Dagster's assets read the record.
 """
 
@@ -31,28 +31,27 @@ P = TypeVar("P", bound=Provider)
 A = TypeVar("A")
 
 DEFAULT: Final = "default"
-"""Name, for people, of the definition whose rows have none: its part of the table is the only one
-that version 0.1 wrote without a name."""
+"""Displayed name of the definition that stores its rows without a name, as version 0.1 did."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedReport:
-    """The rows of a batch, and how many clips were done for them."""
+    """The rows of a batch, with the number of clips done."""
 
     info: TableInfo
     """The published table."""
     rows: pa.Table
     """Its rows."""
     made: int
-    """Clips whose rows were made now."""
+    """Number of clips with new rows."""
     kept: int
-    """Clips whose rows were kept from before."""
+    """Number of clips with rows kept from before."""
     new: pa.Table
-    """The rows that were made now."""
+    """The new rows."""
     device: str
-    """Device of the provider: `cpu` unless it says another; `none` if it was not asked."""
+    """Device of the provider: `cpu` unless it reports another; `none` if it did not run."""
     made_from: str
-    """Path or URL of the folder of the frames."""
+    """Path or URL of the frames' folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,14 @@ class CatalogPart:
     read: Callable[[str, Sequence[str], Workspace], Callable[[str], Row]]
     """Reads the rows of a batch under these names; returns the columns of a clip by its id."""
     sources: Mapping[str, str]
-    """Columns of the catalog, and the columns of the kind's table that they are computed from."""
+    """Source columns in the kind's table, by column of the catalog."""
     is_judged: bool = False
     """Whether a selection judges clips by these columns. All are null for an unmeasured clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssetInfo:
-    """What a Dagster asset of the kind needs, as plain values."""
+    """Facts for the kind's Dagster assets, as plain values."""
 
     key: str
     """First part of the asset's key."""
@@ -80,9 +79,9 @@ class AssetInfo:
     facts: Callable[[DerivedReport, Any], Mapping[str, object]]
     """Metadata of a materialization, from the report and the provider."""
     shown: tuple[str, ...] = ()
-    """Columns whose first rows the UI shows as a table."""
+    """Columns to preview in the UI."""
     secret: str = ""
-    """Provider parameter that may come from an environment variable; empty if there is none."""
+    """Provider parameter that can come from an environment variable; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class PooledKind:
     code_version: str
     """Version of the way of pooling."""
     sources: Mapping[str, str]
-    """Columns that have another name in the kind's table, and that name."""
+    """Name in the kind's table of columns that are renamed."""
 
     @property
     def table(self) -> str:
@@ -120,7 +119,7 @@ def _nothing(provider: str, parameters: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DerivedKind(Generic[P, A]):
-    """A kind of derived table: its rows, its provider, and what the rest of the product needs."""
+    """A kind of derived table: its rows, its provider, and the facts that other modules read."""
 
     name: str
     """Name in `defs.yaml`, in the CLI and in dry runs."""
@@ -129,23 +128,22 @@ class DerivedKind(Generic[P, A]):
     open: Callable[..., P]
     """Opens a provider by its name, with its parameters as keywords."""
     ask: Callable[[P, FrameBatch], A]
-    """Gives a clip's frames to the provider."""
+    """Runs the provider on a clip's frames."""
     rows: Callable[[FrameRef, A, P], pa.Table]
     """Makes the rows of a clip from the provider's answer."""
     asset: AssetInfo
-    """What its Dagster assets need."""
+    """Facts for its Dagster assets."""
     failed: Callable[[FrameRef, SourceError, P], pa.Table] | None = None
     """Makes the row of a clip without an answer; `None`: the error stops the batch."""
     concurrency: Callable[[P], int] = _one
-    """Number of clips that the provider is given at once."""
+    """Number of clips that the provider gets at once."""
     dimensions: Callable[[P], int] | None = None
     """Length of the provider's vectors; `None` if the rows have no vector."""
     identifying: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
-    """Parameters that decide the answers, if a provider opens only where it runs, with its
-    secrets; `None`: it opens anywhere, and says so itself."""
+    """Returns the parameters that affect the answers, for providers that need secrets to open;
+    `None`: open the provider and read its parameters."""
     lacks: Callable[[str, Mapping[str, Any]], str] = _nothing
-    """Setting that a provider of this name lacks before it can run, with what to do; empty if it
-    can run."""
+    """Returns the missing setting of a provider of this name, with the fix; empty if it can run."""
     catalog: CatalogPart | None = None
     """Its columns of the catalog."""
     pooled: PooledKind | None = None
@@ -162,7 +160,7 @@ class DerivedKind(Generic[P, A]):
         return self.row.schema() if self.dimensions is None else None
 
     def schema(self, provider: P, before: pa.Table | None) -> pa.Schema:
-        """Return the columns of a provider's rows. Loads no model whose vectors are stored.
+        """Return the columns of a provider's rows. Loads no model if its vectors are stored.
 
         Args:
             provider: The provider.
@@ -189,7 +187,7 @@ class DerivedKind(Generic[P, A]):
         Args:
             provider: Name of the provider.
             parameters: Its parameters, without secrets.
-            signature: The signature whose frames it is given.
+            signature: Signature of its input frames.
         """
         if self.identifying is None:
             return provider_version(self.open(provider, **parameters), signature)

@@ -82,9 +82,9 @@ def _prompt_digest(provider: CaptionProvider) -> str:
 class CatalogCaptions(Row):
     """The captions of a clip, in the catalog."""
 
-    caption: Annotated[str, "What the first model says about it; empty if it says nothing."]
-    caption_names: Annotated[tuple[str, ...], "Names of the captions; these lists go with them."]
-    captions: Annotated[tuple[str, ...], "What each model says."]
+    caption: Annotated[str, "Caption by the first model; empty if there is none."]
+    caption_names: Annotated[tuple[str, ...], "Names of the captions, in the order of the lists."]
+    captions: Annotated[tuple[str, ...], "Caption by each model."]
     caption_models: Annotated[tuple[str, ...], "Which models."]
 
 

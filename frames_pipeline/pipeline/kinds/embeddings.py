@@ -1,4 +1,4 @@
-"""Embeddings: a vector per frame, and one per clip where they are pooled."""
+"""Embeddings: a vector per frame, and one per clip by pooling."""
 
 from __future__ import annotations
 
@@ -64,12 +64,10 @@ class CatalogEmbeddings(Row):
     """The embeddings of a clip, in the catalog."""
 
     embedding_names: Annotated[
-        tuple[str, ...], "Names of the embeddings; these lists go with them."
+        tuple[str, ...], "Names of the embeddings, in the order of the lists."
     ]
     embedding_counts: Annotated[tuple[int, ...], "Vectors of the clip's frames."]
-    embedding_paths: Annotated[
-        tuple[str, ...], "Parquet files that have them, relative to the root."
-    ]
+    embedding_paths: Annotated[tuple[str, ...], "Their Parquet files, relative to the root."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +136,7 @@ KIND: Final[DerivedKind[EmbeddingProvider, NDArray[np.float32]]] = DerivedKind(
     dimensions=_dimensions,
     asset=AssetInfo(
         key="frame_embeddings",
-        description="A vector per frame, by provider `{provider}`. Every row says which frame it "
-        "is of.",
+        description="A vector per frame, by provider `{provider}`. Every row names its frame.",
         facts=_facts,
     ),
     catalog=CatalogPart(
@@ -149,8 +146,7 @@ KIND: Final[DerivedKind[EmbeddingProvider, NDArray[np.float32]]] = DerivedKind(
         row=ClipEmbeddingRow,
         pool=partial(pooled_rows, pool="mean"),
         asset="clip_embeddings",
-        description="A vector per clip: the mean of those of its frames. Every row says which "
-        "frames it is of.",
+        description="A vector per clip: the mean of its frames'. Every row names its frames.",
         code_version="mean-1",
         sources={"positions": "position"},
     ),

@@ -65,14 +65,14 @@ class CatalogQuality(Row):
     colourfulness: Annotated[float | None, "Mean over the clip's frames."] = None
     motion: Annotated[float | None, "Mean over the clip's frames."] = None
     black_share: Annotated[float | None, "Share of frames that count as black."] = None
-    duplicate_share: Annotated[float | None, "Share that repeats the one before."] = None
+    duplicate_share: Annotated[float | None, "Share of frames that repeat the previous one."] = None
     aesthetic: Annotated[float | None, "Mean over the clip's frames."] = None
 
 
 def _catalog(
     batch: str, names: Sequence[str], workspace: Workspace
 ) -> Callable[[str], CatalogQuality]:
-    """Read the means of a batch: of the first definition, since the columns are not lists."""
+    """Read the means of a batch for the first definition, since the columns are not lists."""
     table = workspace.table(QualityRow.TABLE, batch, part=names[0]) if names else None
     means = {} if table is None else _means(table)
     unmeasured = CatalogQuality()
@@ -118,7 +118,7 @@ KIND: Final[DerivedKind[QualityProvider, FrameQuality]] = DerivedKind(
     asset=AssetInfo(
         key="frame_quality",
         description="Sharpness, exposure, contrast, colourfulness, black and duplicate frames, "
-        "and motion. Every row says which frame it is of.",
+        "and motion. Every row names its frame.",
         facts=_facts,
     ),
     catalog=CatalogPart(

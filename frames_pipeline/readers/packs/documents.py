@@ -84,7 +84,7 @@ def read_document(objects: Objects) -> Document:
 
     Raises:
         CommitNotFoundError: There is no pack.
-        IntegrityError: It is damaged.
+        IntegrityError: The document is damaged.
     """
     document = find_document(objects)
     if document is None:

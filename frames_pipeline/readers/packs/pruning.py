@@ -59,7 +59,7 @@ def prune_pack(
         IntegrityError: `pack.json` is damaged.
     """
     if grace_seconds < 0:
-        message = f"grace_seconds={grace_seconds} is below zero; a day is a good choice"
+        message = f"grace_seconds={grace_seconds} must not be below zero; a day is a good choice"
         raise ConfigError(message)
     now = time.time()
     horizon = now - grace_seconds

@@ -98,7 +98,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
         return self.read(clip_id)
 
     def __contains__(self, clip_id: object) -> bool:
-        """Whether there is such a clip; nothing is read."""
+        """Return whether there is such a clip; read nothing."""
         return clip_id in self._rows
 
     def __iter__(self) -> Iterator[str]:
@@ -129,14 +129,14 @@ class PackedFrames(Mapping[str, FrameBatch]):
         return str(self.document["frames_digest"])
 
     def length(self, clip_id: str) -> int:
-        """Number of frames of a clip, repeats included."""
+        """Return the number of frames of a clip, repeats included."""
         row = self._rows[clip_id]
         start: int = self.index["start"][row].as_py()
         stop: int = self.index["stop"][row].as_py()
         return stop - start
 
     def url(self, clip_id: str) -> str:
-        """Path or URL of the Zarr array with a clip's frames, at [start, stop) of `index`."""
+        """Return the URL of the Zarr array with a clip's frames, at [start, stop) of `index`."""
         part = self.parts[self.index["part"][self._rows[clip_id]].as_py()]
         return f"{self.objects.url}/{part.path}/{FRAMES}"
 

@@ -1,4 +1,4 @@
-"""Whether there is a GPU: tests that need one skip without, and fail where REQUIRE_GPU=1."""
+"""GPU tests: they skip without a GPU, and fail without one if REQUIRE_GPU=1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HAS_GPU = _has_gpu()
 
 
 def needs_gpu(test: object) -> object:
-    """Mark a test as one that runs on a GPU."""
+    """Mark a test as a GPU test."""
     absent = not HAS_GPU and os.environ.get("REQUIRE_GPU") != "1"
     skip = pytest.mark.skipif(absent, reason="no GPU that decodes video")
     return pytest.mark.gpu(skip(test))

@@ -16,9 +16,10 @@ from frames_pipeline.decoding.backends import Backend
 TOY = """
 from frames_pipeline.decoding import backends
 from frames_pipeline.decoding.backends.base import Backend
-from frames_pipeline.decoding.backends.pyav import PyavDecoder
 
-backends.DECODERS["toy"] = Backend("toy", "Decode as a toy.", PyavDecoder)
+backends.DECODERS["toy"] = Backend(
+    "toy", "Decode as a toy.", "frames_pipeline.decoding.backends.pyav:PyavDecoder"
+)
 from frames_pipeline.cli import main
 main()
 """

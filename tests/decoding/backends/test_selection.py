@@ -97,7 +97,7 @@ def test_pixels_of_a_gpu_are_refused_of_other_decoders_before_anything_is_decode
     lanczos = FrameExtractionSignature(
         policy="first", target_res=(24, 32), interpolation="lanczos", pixels="cuda"
     )
-    with pytest.raises(ConfigError, match="knows no interpolation 'lanczos'"):
+    with pytest.raises(ConfigError, match="has no interpolation 'lanczos'"):
         extract_frames(video, [lanczos], decoder=NvdecDecoder())
     with pytest.raises(ConfigError, match="pixels='cuda' needs decoder 'nvdec'"):
         extract_batch("batch-000001", [signature], Workspace.at(str(tmp_path), str(tmp_path)))
@@ -107,7 +107,7 @@ def test_pixels_of_a_gpu_are_refused_of_other_decoders_before_anything_is_decode
     ("make", "match"),
     [
         (lambda: PyavDecoder(threads=0), "threads=0 must be at least 1"),
-        (lambda: NvdecDecoder(gpu=-1), "gpu=-1 is below zero"),
+        (lambda: NvdecDecoder(gpu=-1), "gpu=-1 must not be below zero"),
         (lambda: open_decoder("cud"), "no decoder 'cud'; choose one of pyav, nvdec, auto"),
     ],
 )
