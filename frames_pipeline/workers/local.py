@@ -54,6 +54,8 @@ R = TypeVar("R")
 
 _AHEAD: Final = 2
 """Tasks in flight per process: one running, one waiting."""
+_LOOK_S: Final = 2.0
+"""Seconds between looks at the pool while tasks run."""
 _LEAST_MEMORY: Final = 256 << 20
 """Memory of the loaded libraries, with a little to work with."""
 _OUT_OF_MEMORY: Final = 76
@@ -161,7 +163,9 @@ class Workers:
                         break
                 if not running:
                     return
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                for done in _finished(pool, running):
+                    if done is None:
+                        raise _broken(running, has_worked=has_worked)
                     task, times = running.pop(done)
                     try:
                         result: R | FramesPipelineError = self._result(done, times)
@@ -209,6 +213,22 @@ def _packed(task: object) -> bytes:
         message = f"a {type(task).__name__} cannot be sent to a worker process: {error}; "
         message += "use objects that can be pickled"
         raise ConfigError(message) from error
+
+
+def _finished(
+    pool: pebble.ProcessPool, running: Iterable[Future[bytes]]
+) -> Iterable[Future[bytes] | None]:
+    """Wait for finished tasks; a single `None` means that the pool broke and forgot its tasks.
+
+    A task that is scheduled while pebble's pool breaks never finishes.
+    """
+    while True:
+        is_active = pool.active
+        done = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
+        if done:
+            return done
+        if not is_active:
+            return (None,)
 
 
 def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:
