@@ -7,14 +7,14 @@ the same bytes of its video, or if it failed and would fail again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.clips import Clip
+from frames_pipeline.clips import Clip, Progress
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.errors import (
@@ -41,9 +41,6 @@ from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
 """Clips of one video per decode pass: more save demuxing, fewer spread over more processes."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done, and the number to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
+from frames_pipeline.clips import Progress
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
+from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
 from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature

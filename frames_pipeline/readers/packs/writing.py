@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from frames_pipeline.clips import video_key
+from frames_pipeline.clips import Progress, video_key
 from frames_pipeline.errors import ConfigError, ConflictError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
@@ -37,9 +37,6 @@ from frames_pipeline.readers.packs.layout import (
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
 from frames_pipeline.store.codecs import checked_codec, encode_stream
 from frames_pipeline.store.commits import Document, dump, outcome_document
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done and of all."""
 
 
 @dataclass(frozen=True, slots=True)
