@@ -33,6 +33,7 @@ from frames_pipeline.pipeline.workspace import R, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import NUMBERED, Batch
 from frames_pipeline.store import Manifest
+from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.tables import FILE_KEY, ROOT, ClipRow, OutcomeRow, VideoRow
 
 ASIDE: Final = "damaged"
@@ -261,7 +262,7 @@ def _copies(
     for other in workspace.store.batches():
         if other != batch:
             with contextlib.suppress(FileNotFoundError):
-                yield workspace.store.objects.get(f"frames/{other}/{key}/signature.json")
+                yield workspace.store.objects.get(SignatureFolder(other, key).signature)
 
 
 def _of_commits(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:
