@@ -241,7 +241,7 @@ decoder = click.option(
     show_default=True,
     help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
 )
-"""The backends of the registry are the choices."""
+
 
 processes = click.option("--processes", default=0, help="Worker processes; 0: one per core.")
 

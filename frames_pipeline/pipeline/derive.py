@@ -330,30 +330,26 @@ def pool_batch(
     )
 
 
-def standing_clips(
-    batch: str,
+def clips_up_to_date(
+    rows: pa.Table | None,
+    commits: Mapping[str, ClipCommit],
     signature: FrameExtractionSignature,
-    workspace: Workspace,
     *,
     kind: DerivedKind[Any, Any],
     provider: Provider,
-    name: str = "",
 ) -> set[str]:
-    """Return clips with rows that are up to date: from the same frames, by the same provider.
+    """Return clips with rows from the same frames, by the same provider.
 
     Args:
-        batch: Key of the batch.
+        rows: Stored rows of the batch; `None` if there are none.
+        commits: The batch's frames, by clip.
         signature: Signature of the rows' frames.
-        workspace: Workspace of the batch.
         kind: The kind of derived table.
         provider: The provider. Only its parameters are read; it loads no model.
-        name: Name of the definition, if the batch has several of this kind.
     """
-    before = workspace.table(kind.table, batch, part=name)
-    if before is None:
+    if rows is None:
         return set()
-    commits = workspace.store.published(batch, signature)
-    return set(_standing(before, commits, signature, provider, kind.stored_schema(before)))
+    return set(_standing(rows, commits, signature, provider, kind.stored_schema(rows)))
 
 
 def _frames_of(
