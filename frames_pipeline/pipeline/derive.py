@@ -363,14 +363,14 @@ def _frames_of(
     for clip_id in clips:
         commit = manifest.clips[clip_id]
         frames = workspace.store.read_commit(batch, signature, commit)
-        lineage = FrameRef.of(
+        ref = FrameRef.of(
             frames,
             batch=batch,
             clip_id=clip_id,
             signature=signature.key,
             frames_digest=commit.digest,
         )
-        yield lineage, frames
+        yield ref, frames
 
 
 def _standing(
