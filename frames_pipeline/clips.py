@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 Seconds: TypeAlias = "Fraction | Decimal | int | float | np.integer | np.floating"
 """A time."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of clips done, and of all."""
 
 _FIRST: Final = 1 - (1 << 63)
 _LAST: Final = (1 << 63) - 1

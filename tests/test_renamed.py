@@ -84,3 +84,11 @@ def test_names_of_the_module_of_tables(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"{old} is .*{name} now"):
         found = getattr(tables, old)
     assert found is getattr(importlib.import_module(f"frames_pipeline.{module}"), name)
+
+
+@pytest.mark.parametrize(("old", "new"), [("LINEAGE", "FRAME_COLUMNS"), ("Place", "ClipLocation")])
+def test_names_of_the_module_of_stored_frames(old: str, new: str) -> None:
+    stored_frames = importlib.import_module("frames_pipeline.readers.stored_frames")
+    with pytest.warns(DeprecationWarning, match=f"{old} is {new} now"):
+        found = getattr(stored_frames, old)
+    assert found is getattr(stored_frames, new)

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options that several commands take, as decorators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Options = dict[str, object]
 
 Signatures = tuple[FrameExtractionSignature, ...]
 
-_DEFAULT = "target_fps=2,target_res=224x224"
+_DEFAULT: Final = "target_fps=2,target_res=224x224"
 _WHOLE_NUMBERS: Final = frozenset(
     name
     for name, hint in get_type_hints(FrameExtractionSignature).items()
@@ -38,7 +38,7 @@ _PRICES: Final = tuple(field.name for field in fields(Prices))
 
 def _signatures(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
-) -> tuple[FrameExtractionSignature, ...]:
+) -> Signatures:
     """Parse signatures, each as `target_fps=2,target_res=224x224` or as a JSON document."""
     try:
         return tuple(
@@ -143,31 +143,51 @@ def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, .
         raise click.BadParameter(str(error)) from error
 
 
-def signatures(command: F) -> F:
-    """Add `--signature`, which can be repeated."""
+def _storage_option(owner: str, text: str) -> Callable[[F], F]:
+    """Return a decorator that adds `--root-option`, `--source-option` or `--target-option`."""
     return click.option(
-        "--signature",
-        "-s",
-        "signatures",
-        callback=_signatures,
+        f"--{owner}-option",
+        f"{owner}_options",
+        callback=storage_options,
         multiple=True,
-        default=[_DEFAULT],
-        show_default=True,
-        help="Frames to extract: fields of a signature, or its JSON document. Repeat it for "
-        "several signatures; one decode serves all of them.",
-    )(command)
+        help=text,
+    )
 
 
-def clipping(command: F) -> F:
-    """Add `--clips`."""
-    return click.option(
-        "--clips",
-        "clipping",
-        callback=_clipping,
-        default="whole",
-        show_default=True,
-        help="Clips of a video: `whole`, `shots` (docs/guides/clipping.md), or seconds per clip.",
-    )(command)
+signatures = click.option(
+    "--signature",
+    "-s",
+    "signatures",
+    callback=_signatures,
+    multiple=True,
+    default=[_DEFAULT],
+    show_default=True,
+    help="Frames to extract: fields of a signature, or its JSON document. Repeat it for "
+    "several signatures; one decode serves all of them.",
+)
+
+clipping = click.option(
+    "--clips",
+    "clipping",
+    callback=_clipping,
+    default="whole",
+    show_default=True,
+    help="Clips of a video: `whole`, `shots` (docs/guides/clipping.md), or seconds per clip.",
+)
+
+root_options = _storage_option(
+    "root",
+    "fsspec option of ROOT, such as endpoint_url=…. Write a nested option with a dot: "
+    "client_kwargs.region_name=…. Values can be JSON. Set credentials in the environment.",
+)
+
+source_options = _storage_option(
+    "source", "fsspec option of the videos, as NAME=VALUE. Write a nested option with a dot."
+)
+
+target_options = _storage_option(
+    "target", "Storage option of TARGET, as NAME=VALUE. Write a nested option with a dot."
+)
 
 
 def root(command: F) -> F:
@@ -175,118 +195,55 @@ def root(command: F) -> F:
     return click.argument("root")(root_options(command))
 
 
-def root_options(command: F) -> F:
-    """Add `--root-option`."""
-    return click.option(
-        "--root-option",
-        "root_options",
-        callback=storage_options,
-        multiple=True,
-        help="fsspec option of ROOT, such as endpoint_url=…. Write a nested option with a dot: "
-        "client_kwargs.region_name=…. Values can be JSON. Set credentials in the environment.",
-    )(command)
+suffixes = click.option(
+    "--suffix",
+    "suffixes",
+    multiple=True,
+    default=SUFFIXES,
+    help="File suffix of videos, such as .mp4, in upper or lower case. Repeat it for several. "
+    "Default: the suffixes of all supported formats.",
+)
+
+follow_links = click.option(
+    "--follow-links", is_flag=True, help="Follow symlinks that lead out of SOURCE."
+)
+
+prices = click.option(
+    "--price",
+    "prices",
+    callback=_prices,
+    multiple=True,
+    help=f"Price of an item, as NAME=NUMBER. Items: {', '.join(_PRICES)}.",
+)
+
+delete = click.option("--delete", is_flag=True, help="Delete. Without this flag, only report.")
+
+grace_hours = click.option(
+    "--grace-hours",
+    default=GRACE_SECONDS / 3600,
+    show_default=True,
+    help="Keep anything written within this many hours.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+batches = click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    help="Take this batch only. Repeat it for several. Default: every batch.",
+)
+
+decoder = click.option(
+    "--decoder",
+    type=click.Choice(list(DECODERS)),
+    default=next(iter(DECODERS)),
+    show_default=True,
+    help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
+)
 
 
-def source_options(command: F) -> F:
-    """Add `--source-option`."""
-    return click.option(
-        "--source-option",
-        "source_options",
-        callback=storage_options,
-        multiple=True,
-        help="fsspec option of the videos, as NAME=VALUE. Write a nested option with a dot.",
-    )(command)
-
-
-def suffixes(command: F) -> F:
-    """Add `--suffix`."""
-    return click.option(
-        "--suffix",
-        "suffixes",
-        multiple=True,
-        default=SUFFIXES,
-        help="File suffix of videos, such as .mp4, in upper or lower case. Repeat it for several. "
-        "Default: the suffixes of all supported formats.",
-    )(command)
-
-
-def follow_links(command: F) -> F:
-    """Add `--follow-links`."""
-    return click.option(
-        "--follow-links", is_flag=True, help="Follow symlinks that lead out of SOURCE."
-    )(command)
-
-
-def target_options(command: F) -> F:
-    """Add `--target-option`."""
-    return click.option(
-        "--target-option",
-        "target_options",
-        callback=storage_options,
-        multiple=True,
-        help="Storage option of TARGET, as NAME=VALUE. Write a nested option with a dot.",
-    )(command)
-
-
-def prices(command: F) -> F:
-    """Add `--price`."""
-    return click.option(
-        "--price",
-        "prices",
-        callback=_prices,
-        multiple=True,
-        help=f"Price of an item, as NAME=NUMBER. Items: {', '.join(_PRICES)}.",
-    )(command)
-
-
-def delete(command: F) -> F:
-    """Add `--delete`."""
-    return click.option("--delete", is_flag=True, help="Delete. Without this flag, only report.")(
-        command
-    )
-
-
-def grace_hours(command: F) -> F:
-    """Add `--grace-hours`."""
-    return click.option(
-        "--grace-hours",
-        default=GRACE_SECONDS / 3600,
-        show_default=True,
-        help="Keep anything written within this many hours.",
-    )(command)
-
-
-def as_json(command: F) -> F:
-    """Add `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def batches(command: F) -> F:
-    """Add `--batch`, which can be repeated."""
-    return click.option(
-        "--batch",
-        "batches",
-        multiple=True,
-        help="Take this batch only. Repeat it for several. Default: every batch.",
-    )(command)
-
-
-def decoder(command: F) -> F:
-    """Add `--decoder`, with the backends of the registry as choices."""
-    return click.option(
-        "--decoder",
-        type=click.Choice(list(DECODERS)),
-        default=next(iter(DECODERS)),
-        show_default=True,
-        help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
-    )(command)
-
-
-def processes(command: F) -> F:
-    """Add `--processes`."""
-    return click.option("--processes", default=0, help="Worker processes; 0: one per core.")(
-        command
-    )
+processes = click.option("--processes", default=0, help="Worker processes; 0: one per core.")
 
 
 def workspace(root: str, options: Options) -> Workspace:

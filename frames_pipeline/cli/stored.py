@@ -13,6 +13,7 @@ from frames_pipeline.cli.options import Options
 from frames_pipeline.pipeline import Workspace, sheet_of_batch
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store.layout import SignatureFolder
 
 
 @click.command()
@@ -53,6 +54,7 @@ def _batches(workspace: Workspace) -> Iterator[dict[str, Any]]:
 def _clips(workspace: Workspace, batch: str) -> Iterator[dict[str, Any]]:
     suspects = Suspects(workspace.store.objects).keys()
     for signature in workspace.store.signatures(batch):
+        folder = SignatureFolder(batch, signature).path
         state = workspace.store.inspect(batch, signature)
         for key, found in state.damage.items():
             output.complaint(f"{key} {found}; run `frames-pipeline repair`")
@@ -67,7 +69,7 @@ def _clips(workspace: Workspace, batch: str) -> Iterator[dict[str, Any]]:
                 "frames": commit.num_frames,
                 "size": f"{commit.height}x{commit.width}",
                 "bytes": commit.bytes,
-                "path": f"frames/{batch}/{signature}/{commit.path}",
+                "path": f"{folder}/{commit.path}",
             }
 
 

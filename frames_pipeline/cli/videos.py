@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,14 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.extract import probe as probe_source
-from frames_pipeline.pipeline import Amount, Prices, Sizing, estimate_extraction, extract_uris
+from frames_pipeline.pipeline import (
+    Amount,
+    FramesReport,
+    Prices,
+    Sizing,
+    estimate_extraction,
+    extract_uris,
+)
 from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.text.keys import key_of
@@ -185,18 +192,7 @@ def extract(
             progress=progress,
         )
     rows = [
-        {
-            "clip_id": row.clip_id,
-            "status": row.status,
-            "frames": row.frames,
-            "bytes": row.bytes,
-            "detail": row.detail,
-            "signature": signature.key,
-            "batch": report.manifest.batch_key,
-        }
-        for found in reports
-        for signature, report in found.frames.items()
-        for row in report.rows()
+        row for found in reports for report in found.frames.values() for row in _outcomes(report)
     ]
     if as_json:
         output.document(rows)
@@ -205,6 +201,19 @@ def extract(
         output.table(map(_on_one_line, rows), *columns)
     if any(row["status"] == "failed" for row in rows):
         sys.exit(EXIT_FAULT)
+
+
+def _outcomes(report: FramesReport) -> Iterator[dict[str, Any]]:
+    for row in report.rows():
+        yield {
+            "clip_id": row.clip_id,
+            "status": row.status,
+            "frames": row.frames,
+            "bytes": row.bytes,
+            "detail": row.detail,
+            "signature": report.signature.key,
+            "batch": report.manifest.batch_key,
+        }
 
 
 def _on_one_line(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from frames_pipeline.clips import Progress
 from frames_pipeline.export.base import (
     EXPORT_FORMAT,
     MANIFEST,
     Export,
     Exporter,
     ExportFormat,
-    Progress,
 )
 from frames_pipeline.export.encoding import Encoding, Format
 from frames_pipeline.export.images import IMAGES, export_images

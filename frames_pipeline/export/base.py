@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from frames_pipeline.clips import Progress
 from frames_pipeline.errors import ConflictError
 from frames_pipeline.export.encoding import Encoding, Format
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.readers.stored_frames import StoredFrames
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done and of all."""
 
 MANIFEST: Final = "manifest.json"
 EXPORT_FORMAT: Final = "frames-export/1"

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from frames_pipeline.export.base import Export, ExportFormat, ExportTarget, Progress, read_clips
+from frames_pipeline.clips import Progress
+from frames_pipeline.export.base import Export, ExportFormat, ExportTarget, read_clips
 from frames_pipeline.export.encoding import Encoding
 from frames_pipeline.export.rows import parquet_file
 from frames_pipeline.readers.stored_frames import FRAME_COLUMNS, StoredFrames

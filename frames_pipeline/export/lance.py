@@ -9,8 +9,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from frames_pipeline.clips import Progress
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.export.base import ExportFormat, Progress, conflict
+from frames_pipeline.export.base import ExportFormat, conflict
 from frames_pipeline.export.encoding import Encoding
 from frames_pipeline.export.rows import PIXELS, pixel_rows
 from frames_pipeline.readers.stored_frames import StoredFrames

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from frames_pipeline.export.base import Export, ExportFormat, ExportTarget, Progress
+from frames_pipeline.clips import Progress
+from frames_pipeline.export.base import Export, ExportFormat, ExportTarget
 from frames_pipeline.export.encoding import Encoding
 from frames_pipeline.export.rows import PIXELS, parquet_file, pixel_rows
 from frames_pipeline.readers.stored_frames import StoredFrames

@@ -8,7 +8,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frames_pipeline.export.base import Progress, read_clips
+from frames_pipeline.clips import Progress
+from frames_pipeline.export.base import read_clips
 from frames_pipeline.export.encoding import Encoding
 from frames_pipeline.readers.stored_frames import FRAME_COLUMNS, StoredFrames
 

@@ -12,12 +12,12 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from frames_pipeline.clips import Progress
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.export.base import (
     Export,
     ExportFormat,
     ExportTarget,
-    Progress,
     as_json,
     read_clips,
 )

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.models import check_choice
-from frames_pipeline.models.pretrained import Device, import_models
+from frames_pipeline.models.pretrained import Device, Precision, import_models
 from frames_pipeline.models.technical import FrameQuality, TechnicalQuality
-from frames_pipeline.models.vision import Precision, VisionTower
+from frames_pipeline.models.vision import VisionTower
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Weight and bias. Shapes (outputs, inputs), (outputs,)."""

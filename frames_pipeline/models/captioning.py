@@ -145,7 +145,7 @@ _NOT_IDENTIFYING: Final = {
     "transformers": frozenset({"device"}),
 }
 _NOT_IDENTIFYING_BY_DEFAULT: Final = frozenset({"base_url"})
-"""Parameters of place, speed and price, which do not affect the caption text."""
+"""Parameters of location, speed and price, which do not affect the caption text."""
 
 __getattr__ = old_names(
     __name__, {"shown_frames": "frames_pipeline.models.shown_frames:shown_frames"}

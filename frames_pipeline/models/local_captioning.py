@@ -13,10 +13,16 @@ from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import check_choice, check_whole
 from frames_pipeline.models.captioning import QUESTION, Caption, CaptionError, caption_text
-from frames_pipeline.models.pretrained import Device, Pretrained, device_of, import_models
+from frames_pipeline.models.pretrained import (
+    Device,
+    Precision,
+    Pretrained,
+    check_precision,
+    device_name,
+    device_of,
+    import_models,
+)
 from frames_pipeline.models.shown_frames import shown_frames
-
-Precision = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,7 @@ class TransformersCaptioner:
         check_whole("max_new_tokens", self.max_new_tokens, smallest=1)
         check_choice("device", self.device, get_args(Device))
         check_choice("dtype", self.dtype, get_args(Precision))
-        if self.device == "cpu":
-            _check_precision(self.dtype, "cpu")
+        check_precision(self.dtype, self.device)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that affect the caption text."""
@@ -77,8 +82,7 @@ class TransformersCaptioner:
         Raises:
             ConfigError: The requested device is not available.
         """
-        device = device_of(self.device)
-        return device if device == "cpu" else str(import_models("torch").cuda.get_device_name())
+        return device_name(device_of(self.device))
 
     def caption(self, clip: FrameBatch) -> Caption:
         """Return a caption of the clip, from up to `max_frames` of its frames, spread evenly.
@@ -214,11 +218,15 @@ class _Loaded:
 
 @lru_cache(maxsize=1)
 def _loaded(
-    pretrained: Pretrained, _identity: tuple[str, ...], device: str, dtype: Precision
+    pretrained: Pretrained,
+    _identity: tuple[str, ...],
+    device: Literal["cpu", "cuda"],
+    dtype: Precision,
 ) -> _Loaded:
     """Load a model, once while its files stay the same."""
     transformers, torch = import_models("transformers"), import_models("torch")
-    _check_precision(dtype, device)
+    check_precision(dtype, device)
+    _check_bfloat16(dtype, device)
     processor = pretrained.load(transformers.AutoProcessor)
     if not hasattr(processor, "tokenizer"):
         message = f"{pretrained.model} is not an image-text model: its processor has no tokenizer"
@@ -233,12 +241,10 @@ def _loaded(
         raise ConfigError(f"{message}; choose another dtype, device or model") from error
 
 
-def _check_precision(dtype: Precision, device: str) -> None:
-    """Check that the device supports a precision natively."""
-    if dtype == "float16" and device == "cpu":
-        message = "dtype 'float16' is for GPUs, and this runs on the CPU; choose float32 or "
-        raise ConfigError(message + "bfloat16")
-    cuda = import_models("torch").cuda if device == "cuda" else None
-    if dtype == "bfloat16" and cuda and not cuda.is_bf16_supported(including_emulation=False):
+def _check_bfloat16(dtype: Precision, device: Literal["cpu", "cuda"]) -> None:
+    """Check that a GPU supports `bfloat16` without emulation, if that is the precision."""
+    if dtype != "bfloat16" or device == "cpu":
+        return
+    if not import_models("torch").cuda.is_bf16_supported(including_emulation=False):
         message = "this GPU has no bfloat16; choose float16 or float32"
         raise ConfigError(message)

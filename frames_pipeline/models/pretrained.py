@@ -22,6 +22,9 @@ from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientEr
 Device = Literal["auto", "cpu", "cuda"]
 """Device of a model; `auto` is a GPU if torch finds one."""
 
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Precision of a model's weights."""
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -160,6 +163,22 @@ def device_of(device: Device) -> Literal["cpu", "cuda"]:
         message = "device 'cuda' is requested, and torch sees no GPU; choose cpu or auto"
         raise ConfigError(message)
     return "cuda" if has_gpu and device != "cpu" else "cpu"
+
+
+def device_name(device: Literal["cpu", "cuda"]) -> str:
+    """Return the name of a device: `cpu`, or the GPU's own name."""
+    return "cpu" if device == "cpu" else str(import_models("torch").cuda.get_device_name())
+
+
+def check_precision(dtype: Precision, device: Device) -> None:
+    """Check that a device computes in a precision natively.
+
+    Raises:
+        ConfigError: `float16` on the CPU.
+    """
+    if dtype == "float16" and device == "cpu":
+        message = "dtype 'float16' is for GPUs, and this runs on the CPU; choose float32 or "
+        raise ConfigError(message + "bfloat16")
 
 
 def import_models(name: Literal["torch", "transformers"]) -> ModuleType:

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.models import check_choice, check_frames, check_whole
-from frames_pipeline.models.pretrained import Device, Pretrained, device_of, import_models
+from frames_pipeline.models.pretrained import (
+    Device,
+    Precision,
+    Pretrained,
+    check_precision,
+    device_name,
+    device_of,
+    import_models,
+)
 
 if TYPE_CHECKING:
     import torch
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 TOWERS: Final[Mapping[str, tuple[str, str]]] = {
     "clip": ("CLIPVisionModelWithProjection", "image_embeds"),
@@ -67,11 +73,9 @@ class VisionTower:
     def __post_init__(self) -> None:
         """Check every parameter without loading the model."""
         check_whole("batch_size", self.batch_size, smallest=1)
-        check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        if self.dtype == "float16" and self.device == "cpu":
-            message = "dtype='float16' is for GPUs; choose float32 or bfloat16 on the CPU"
-            raise ConfigError(message)
+        check_choice("dtype", self.dtype, get_args(Precision))
+        check_choice("device", self.device, get_args(Device))
+        check_precision(self.dtype, self.device)
         self._pretrained()
 
     @property
@@ -82,7 +86,7 @@ class VisionTower:
     @property
     def device_name(self) -> str:
         """Name of the device; loads the model."""
-        return self._load().device_name
+        return device_name(self._load().device)
 
     def parameters(self) -> dict[str, Any]:
         """Return name, revision, weights and precision. Device and batch size are left out."""
@@ -120,7 +124,7 @@ class VisionTower:
         return _loaded(model, identity, self.dtype, device_of(self.device))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Loaded:
     """A loaded model."""
 
@@ -128,13 +132,13 @@ class _Loaded:
     tower: torch.nn.Module
     output: str
     dtype: torch.dtype
-    device: str
-    dimensions: int = 0
+    device: Literal["cpu", "cuda"]
 
-    @property
-    def device_name(self) -> str:
-        cuda = import_models("torch").cuda
-        return str(cuda.get_device_name()) if self.device == "cuda" else self.device
+    @cached_property
+    def dimensions(self) -> int:
+        """Length of the vectors, from a blank frame."""
+        blank = np.zeros((1, 224, 224, 3), np.uint8)
+        return int(self.forward(blank).shape[1])
 
     def forward(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the output for each frame. Shape (n, dimensions)."""
@@ -150,7 +154,10 @@ class _Loaded:
 
 @lru_cache(maxsize=2)
 def _loaded(
-    pretrained: Pretrained, _identity: tuple[tuple[str, str], ...], dtype: Precision, device: str
+    pretrained: Pretrained,
+    _identity: tuple[tuple[str, str], ...],
+    dtype: Precision,
+    device: Literal["cpu", "cuda"],
 ) -> _Loaded:
     """Load a model, once per process while its files stay the same.
 
@@ -158,9 +165,7 @@ def _loaded(
         ConfigError: It is not a supported vision tower, or lacks weights.
     """
     torch, transformers = import_models("torch"), import_models("transformers")
-    if dtype == "float16" and device == "cpu":
-        message = "dtype='float16' is for GPUs, and torch sees none; choose float32 or bfloat16"
-        raise ConfigError(message)
+    check_precision(dtype, device)
     kind = pretrained.load(transformers.AutoConfig).model_type
     if kind not in TOWERS:
         message = (
@@ -174,14 +179,10 @@ def _loaded(
     tower = pretrained.load_weights(
         getattr(transformers, architecture), dtype=getattr(torch, dtype)
     )
-    loaded = _Loaded(
+    return _Loaded(
         pretrained.load(transformers.AutoImageProcessor, backend="pil"),
         tower.eval().to(device),
         output,
         getattr(torch, dtype),
         device,
-    )
-    blank = np.zeros((1, 224, 224, 3), np.uint8)
-    return _Loaded(
-        loaded.processor, loaded.tower, output, loaded.dtype, device, loaded.forward(blank).shape[1]
     )

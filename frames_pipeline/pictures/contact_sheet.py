@@ -31,7 +31,11 @@ from frames_pipeline.pictures.drawing import (
     CELL,
     DAMAGE,
     DIM,
+    MARGIN,
+    TEXT_SIZE,
+    TITLE_SIZE,
     clock,
+    draw_header,
     elided,
     font,
 )
@@ -134,12 +138,9 @@ _QUALITIES: Final = (90, 80, 70, 60, 50)
 _SHRINK: Final = 0.8
 
 _DESIGN_WIDTH: Final = 960
-"""Width at which the lengths below are in pixels."""
-_MARGIN: Final = 24
+"""Width at which the lengths below, and those of `drawing`, are in pixels."""
 _GAP: Final = 16
 _BORDER: Final = 3
-_TITLE_SIZE: Final = 20
-_TEXT_SIZE: Final = 13
 _MIN_TEXT_SIZE: Final = 9
 _LEADING: Final = 1.4
 """Height of a line to the size of its text."""
@@ -166,7 +167,7 @@ class _Layout:
         aspect = float(np.clip(np.median(aspects), 0.5, 2.5))
         choices = []
         for columns in range(1, min(count, _MAX_COLUMNS) + 1):
-            free = width - 2 * _scaled(_MARGIN, width) - (columns - 1) * _scaled(_GAP, width)
+            free = width - 2 * _scaled(MARGIN, width) - (columns - 1) * _scaled(_GAP, width)
             cell = max(1, free // columns), max(1, round(free / columns / aspect))
             choices.append(cls(width, columns, rows=-(-count // columns), cell=cell, lines=lines))
         return min(choices, key=lambda layout: layout.penalty(count))
@@ -178,12 +179,12 @@ class _Layout:
     @property
     def text(self) -> ImageFont.FreeTypeFont:
         """The font of labels and notes."""
-        return font(max(_MIN_TEXT_SIZE, self.scaled(_TEXT_SIZE)))
+        return font(max(_MIN_TEXT_SIZE, self.scaled(TEXT_SIZE)))
 
     @property
     def title(self) -> ImageFont.FreeTypeFont:
         """The font of the title."""
-        return font(max(_MIN_TEXT_SIZE, self.scaled(_TITLE_SIZE)))
+        return font(max(_MIN_TEXT_SIZE, self.scaled(TITLE_SIZE)))
 
     @property
     def line(self) -> int:
@@ -193,7 +194,7 @@ class _Layout:
     @property
     def top(self) -> int:
         """Top of the first row of tiles."""
-        return self.scaled(_MARGIN) + round(self.title.size * _LEADING) + self.scaled(_GAP)
+        return self.scaled(MARGIN) + round(self.title.size * _LEADING) + self.scaled(_GAP)
 
     @property
     def pitch(self) -> int:
@@ -209,12 +210,12 @@ class _Layout:
     @property
     def height(self) -> int:
         """Height of the sheet."""
-        return self.top + self.rows * self.pitch - self.scaled(_GAP) + self.scaled(_MARGIN)
+        return self.top + self.rows * self.pitch - self.scaled(_GAP) + self.scaled(MARGIN)
 
     def place(self, index: int) -> tuple[int, int]:
         """Return left and top of a tile's cell."""
         row, column = divmod(index, self.columns)
-        margin, gap = self.scaled(_MARGIN), self.scaled(_GAP)
+        margin, gap = self.scaled(MARGIN), self.scaled(_GAP)
         left = margin + round(column * (self.width - 2 * margin + gap) / self.columns)
         return left, self.top + row * self.pitch
 
@@ -254,7 +255,14 @@ def _drawn(
     """Draw the sheet."""
     sheet = Image.new("RGB", (layout.width, layout.height), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
-    _draw_header(pen, layout=layout, title=title, note=note)
+    draw_header(
+        pen,
+        title=(title, layout.title),
+        note=(note, layout.text),
+        width=layout.width,
+        margin=layout.scaled(MARGIN),
+        gap=layout.scaled(_GAP),
+    )
     if not tiles:
         pen.text(layout.place(0), "no frames", fill=DIM, font=layout.text)
     for index, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
@@ -264,16 +272,6 @@ def _drawn(
             _draw_border(pen, layout=layout, left=left, top=top)
         _draw_caption(pen, tile, layout=layout, left=left, top=top)
     return sheet
-
-
-def _draw_header(pen: ImageDraw.ImageDraw, *, layout: _Layout, title: str, note: str) -> None:
-    left, right = layout.scaled(_MARGIN), layout.width - layout.scaled(_MARGIN)
-    baseline = layout.scaled(_MARGIN) + round(layout.title.size)
-    note = elided(note, layout.text, width=(right - left) / 2)
-    title_width = right - left - layout.text.getlength(note) - layout.scaled(_GAP)
-    title = elided(title, layout.title, width=title_width)
-    pen.text((left, baseline), title, fill=BRIGHT, font=layout.title, anchor="ls")
-    pen.text((right, baseline), note, fill=DIM, font=layout.text, anchor="rs")
 
 
 def _draw_border(pen: ImageDraw.ImageDraw, *, layout: _Layout, left: int, top: int) -> None:

@@ -1,4 +1,4 @@
-"""Font, colours and clock times for pictures."""
+"""Font, colours, sizes, headers and clock times of pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from functools import cache
 from typing import Final, cast
 
-from PIL import ImageFont
+from PIL import ImageDraw, ImageFont
 
 BACKGROUND: Final = "#16181d"
 CELL: Final = "#0b0c0f"
@@ -15,6 +15,10 @@ BRIGHT: Final = "#f2f4f7"
 DIM: Final = "#98a0ac"
 DAMAGE: Final = "#ff4d4f"
 
+MARGIN: Final = 24
+TITLE_SIZE: Final = 20
+TEXT_SIZE: Final = 13
+"""Lengths in pixels of a picture 960 pixels wide."""
 
 _GLYPHS: Final = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("·…")
 """Characters of Pillow's built-in font."""
@@ -37,6 +41,33 @@ def elided(text: str, font: ImageFont.FreeTypeFont, *, width: float) -> str:
 
     fitting = bisect.bisect_right(range(len(text)), width, key=lambda k: font.getlength(cut(k)))
     return cut(max(0, fitting - 1))
+
+
+def draw_header(
+    pen: ImageDraw.ImageDraw,
+    *,
+    title: tuple[str, ImageFont.FreeTypeFont],
+    note: tuple[str, ImageFont.FreeTypeFont],
+    width: int,
+    margin: int,
+    gap: int,
+) -> None:
+    """Draw a title at the top left and a note at the top right, each shortened to fit.
+
+    Args:
+        pen: The pen of the picture.
+        title: Text and font of the title.
+        note: Text and font of the note, which takes at most half of the line.
+        width: Width of the picture in pixels.
+        margin: Empty pixels around the header.
+        gap: Least pixels between title and note.
+    """
+    (text, big), (aside, small) = title, note
+    left, right, baseline = margin, width - margin, margin + round(big.size)
+    aside = elided(aside, small, width=(right - left) / 2)
+    text = elided(text, big, width=right - left - small.getlength(aside) - gap)
+    pen.text((left, baseline), text, fill=BRIGHT, font=big, anchor="ls")
+    pen.text((right, baseline), aside, fill=DIM, font=small, anchor="rs")
 
 
 def _drawable(text: str) -> str:

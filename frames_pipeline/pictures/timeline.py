@@ -16,11 +16,20 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from frames_pipeline.pictures.drawing import BACKGROUND, BRIGHT, DAMAGE, DIM, clock, elided, font
+from frames_pipeline.pictures.drawing import (
+    BACKGROUND,
+    BRIGHT,
+    DAMAGE,
+    DIM,
+    MARGIN,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    clock,
+    draw_header,
+    elided,
+    font,
+)
 
-_MARGIN: Final = 24
-_TITLE: Final = 20
-_TEXT: Final = 13
 _LANE: Final = 30
 _NAME: Final = 0.28
 """Share of the width for names."""
@@ -55,37 +64,36 @@ def timeline(lanes: Sequence[Lane], *, title: str, note: str = "", width: int = 
         note: Text at the top right.
         width: Width in pixels.
     """
-    top = _MARGIN + 2 * _TITLE
-    height = top + _LANE * max(1, len(lanes)) + _MARGIN
+    top = MARGIN + 2 * TITLE_SIZE
+    height = top + _LANE * max(1, len(lanes)) + MARGIN
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = ImageDraw.Draw(picture)
-    _draw_header(pen, title, note, width=width)
+    draw_header(
+        pen,
+        title=(title, font(TITLE_SIZE)),
+        note=(note, font(TEXT_SIZE)),
+        width=width,
+        margin=MARGIN,
+        gap=MARGIN,
+    )
     longest = max((lane.duration for lane in lanes), default=0.0) or 1.0
-    left, right = round(width * _NAME), width - _MARGIN - _NOTE
+    left, right = round(width * _NAME), width - MARGIN - _NOTE
     for number, lane in enumerate(lanes):
         middle = top + _LANE * number + _LANE // 2
         _draw_lane(pen, lane, y=middle, left=left, scale=(right - left) / longest)
         if lane.missing:
             text = f"{lane.missing} missing"
-            pen.text((width - _MARGIN, middle), text, fill=DAMAGE, font=font(_TEXT), anchor="rm")
+            pen.text((width - MARGIN, middle), text, fill=DAMAGE, font=font(TEXT_SIZE), anchor="rm")
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _draw_header(pen: ImageDraw.ImageDraw, title: str, note: str, *, width: int) -> None:
-    note = elided(note, font(_TEXT), width=width / 2)
-    left = width - 3 * _MARGIN - font(_TEXT).getlength(note)
-    title = elided(title, font(_TITLE), width=left)
-    pen.text((_MARGIN, _MARGIN + _TITLE), title, fill=BRIGHT, font=font(_TITLE), anchor="ls")
-    pen.text((width - _MARGIN, _MARGIN + _TITLE), note, fill=DIM, font=font(_TEXT), anchor="rs")
-
-
 def _draw_lane(pen: ImageDraw.ImageDraw, lane: Lane, *, y: int, left: int, scale: float) -> None:
     """Draw the name, the span from the left edge on, and its frames."""
-    label = font(_TEXT)
-    name = elided(f"{lane.name} · {clock(lane.start)}", label, width=left - _MARGIN - 12)
-    pen.text((_MARGIN, y), name, fill=DIM, font=label, anchor="lm")
+    label = font(TEXT_SIZE)
+    name = elided(f"{lane.name} · {clock(lane.start)}", label, width=left - MARGIN - 12)
+    pen.text((MARGIN, y), name, fill=DIM, font=label, anchor="lm")
     end = left + round(lane.duration * scale)
     pen.line((left, y, end, y), fill=DIM)
     for edge in (left, end):

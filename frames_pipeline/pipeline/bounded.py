@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def results(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+def bounded_map(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
     """Yield the result of each item as soon as it is done; use threads if `at_once` is above 1.
 
     An item is taken when a thread is free, so at most `at_once` items are in memory. After an error

@@ -17,6 +17,7 @@ from frames_pipeline.pipeline.kinds import catalog_parts, catalog_rows
 from frames_pipeline.pipeline.suspects import Suspects, suspect_clips
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.tables import (
     CatalogRow,
     ClipRow,
@@ -112,7 +113,7 @@ def _read_frames(
     frames = []
     for name, signature in signatures.items():
         commits = workspace.store.published(batch, signature)
-        folder = f"frames/{batch}/{signature.key}"
+        folder = SignatureFolder(batch, signature.key).path
         frames.append(
             _Frames(
                 name=name,

@@ -15,7 +15,7 @@ from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider
-from frames_pipeline.pipeline.derive import standing_clips
+from frames_pipeline.pipeline.derive import clips_up_to_date
 from frames_pipeline.pipeline.extraction import clips_to_extract
 from frames_pipeline.pipeline.ingest import shown_size
 from frames_pipeline.pipeline.kinds import kind_of
@@ -111,13 +111,12 @@ def estimate_rows(
         ask: Runs the provider on a clip, to measure its time. It runs twice on a clip to do, since
             the first call loads the model. `None`: the time stays unknown.
     """
-    cut = workspace.read(ClipRow, batch)
+    kind, cut = kind_of(step), workspace.read(ClipRow, batch)
     lacking = {clip.clip_id for clip in clips_to_extract(batch, signature, workspace)}
     commits = workspace.store.published(batch, signature)
-    stand = standing_clips(
-        batch, signature, workspace, kind=kind_of(step), provider=provider, name=name
-    )
-    due = lacking | (commits.keys() - stand)
+    rows = workspace.table(kind.table, batch, part=name)
+    up_to_date = clips_up_to_date(rows, commits, signature, kind=kind, provider=provider)
+    due = lacking | (commits.keys() - up_to_date)
     to_do = [clip for clip in cut if clip.clip_id in due]
     before = _before(batch, cut, workspace)
     amounts = [
@@ -127,11 +126,11 @@ def estimate_rows(
         for clip in to_do
     ]
     frames = sum(count for count, _ in amounts)
-    sample = (commits[clip.clip_id] for clip in to_do if clip.clip_id in commits)
-    tried = next((commit for commit in sample if commit.num_frames), None) if ask else None
+    stored = (commits[clip.clip_id] for clip in to_do if clip.clip_id in commits)
+    sample = next((commit for commit in stored if commit.num_frames), None)
     seconds = None if frames else 0.0
-    if ask and tried:
-        clip_frames = workspace.store.read_commit(batch, signature, tried)
+    if ask is not None and sample is not None:
+        clip_frames = workspace.store.read_commit(batch, signature, sample)
         seconds = frames * _cpu_seconds(ask, clip_frames) / len(clip_frames)
     return Estimate(
         batch=batch,

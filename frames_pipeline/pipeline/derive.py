@@ -14,17 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.errors import (
-    ConfigError,
-    SourceError,
-    TransientError,
-)
+from frames_pipeline.errors import ConfigError, SourceError, TransientError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.models import Provider, provider_parameters
 from frames_pipeline.models.captioning import CaptionProvider
 from frames_pipeline.models.embedding import EmbeddingProvider
 from frames_pipeline.models.quality import QualityProvider
-from frames_pipeline.pipeline.bounded import results
+from frames_pipeline.pipeline.bounded import bounded_map
 from frames_pipeline.pipeline.kinds import (
     KINDS,
     DerivedKind,
@@ -37,7 +33,7 @@ from frames_pipeline.pipeline.kinds import (
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, Manifest
-from frames_pipeline.tables import FrameRef, TableInfo, rows_by_clip
+from frames_pipeline.tables import FrameRef, FrameTables, TableInfo, rows_by_clip
 
 PUBLISH_EVERY_S: Final = 30.0
 """Seconds after which finished captions are published, while others are still running."""
@@ -86,41 +82,70 @@ def derive_batch(
     before = workspace.table(kind.table, batch, part=name)
     columns = kind.schema(provider, before)
     standing = _standing(before, manifest.clips, signature, provider, columns)
-    kept = set(standing)
+    rows = _BatchRows(
+        tables=workspace.tables,
+        table=kind.table,
+        batch=batch,
+        part=name,
+        columns=columns,
+        clips=tuple(manifest.clips),
+        of_clip=standing,
+    )
+    missing = [clip for clip in manifest.clips if clip not in standing]
     asker = _Asker(kind, provider, columns, max(give_up_after, 2 * kind.concurrency(provider)))
-
-    def rows(clips: Iterable[str]) -> pa.Table:
-        return pa.concat_tables([columns.empty_table(), *(standing[clip] for clip in clips)])
-
-    def publish() -> TableInfo:
-        done = rows(clip for clip in manifest.clips if clip in standing)
-        return workspace.tables.write(kind.table, batch, done, part=name)
-
-    missing = [clip for clip in manifest.clips if clip not in kept]
     owed = _frames_of(missing, manifest, workspace, signature)
-    published = time.monotonic()
-    try:
-        for clip_id, made in results(asker.rows_of, owed, kind.concurrency(provider)):
-            standing[clip_id] = made
-            now = time.monotonic()
-            if now - published >= publish_every_s:
-                publish()
-                published = now
-    except BaseException:  # KeyboardInterrupt, too
-        if len(standing) > len(kept):
-            publish()
-        raise
-    info = publish()
+    rows.collect(bounded_map(asker.rows_of, owed, kind.concurrency(provider)), publish_every_s)
+    info = rows.publish()
     asker.check(batch)
     return DerivedReport(
         info,
-        rows(manifest.clips),
+        rows.of(manifest.clips),
         made=len(missing),
-        kept=len(kept),
-        new=rows(missing),
+        kept=len(manifest.clips) - len(missing),
+        new=rows.of(missing),
         device=str(getattr(provider, "device_name", "cpu")) if missing else "none",
         made_from=workspace.store.url(batch, signature),
     )
+
+
+@dataclass(slots=True)
+class _BatchRows:
+    """The rows of a batch by clip, and the table that they are published in."""
+
+    tables: FrameTables
+    table: str
+    batch: str
+    part: str
+    columns: pa.Schema
+    clips: tuple[str, ...]
+    """Clips of the batch, in the order of the table."""
+    of_clip: dict[str, pa.Table]
+    """Finished rows: a table per clip."""
+
+    def of(self, clips: Iterable[str]) -> pa.Table:
+        """Return the rows of some clips."""
+        found = (self.of_clip[clip] for clip in clips)
+        return pa.concat_tables([self.columns.empty_table(), *found])
+
+    def publish(self) -> TableInfo:
+        """Publish the finished rows."""
+        done = self.of(clip for clip in self.clips if clip in self.of_clip)
+        return self.tables.write(self.table, self.batch, done, part=self.part)
+
+    def collect(self, made: Iterable[tuple[str, pa.Table]], publish_every_s: float) -> None:
+        """Take clips' rows as they are made; publish them in between, and before an error."""
+        before, published = len(self.of_clip), time.monotonic()
+        try:
+            for clip_id, rows in made:
+                self.of_clip[clip_id] = rows
+                now = time.monotonic()
+                if now - published >= publish_every_s:
+                    self.publish()
+                    published = now
+        except BaseException:  # KeyboardInterrupt, too
+            if len(self.of_clip) > before:
+                self.publish()
+            raise
 
 
 @dataclass(slots=True)
@@ -305,30 +330,26 @@ def pool_batch(
     )
 
 
-def standing_clips(
-    batch: str,
+def clips_up_to_date(
+    rows: pa.Table | None,
+    commits: Mapping[str, ClipCommit],
     signature: FrameExtractionSignature,
-    workspace: Workspace,
     *,
     kind: DerivedKind[Any, Any],
     provider: Provider,
-    name: str = "",
 ) -> set[str]:
-    """Return clips with rows that are up to date: from the same frames, by the same provider.
+    """Return clips with rows from the same frames, by the same provider.
 
     Args:
-        batch: Key of the batch.
+        rows: Stored rows of the batch; `None` if there are none.
+        commits: The batch's frames, by clip.
         signature: Signature of the rows' frames.
-        workspace: Workspace of the batch.
         kind: The kind of derived table.
         provider: The provider. Only its parameters are read; it loads no model.
-        name: Name of the definition, if the batch has several of this kind.
     """
-    before = workspace.table(kind.table, batch, part=name)
-    if before is None:
+    if rows is None:
         return set()
-    commits = workspace.store.published(batch, signature)
-    return set(_standing(before, commits, signature, provider, kind.stored_schema(before)))
+    return set(_standing(rows, commits, signature, provider, kind.stored_schema(rows)))
 
 
 def _frames_of(
@@ -342,14 +363,14 @@ def _frames_of(
     for clip_id in clips:
         commit = manifest.clips[clip_id]
         frames = workspace.store.read_commit(batch, signature, commit)
-        lineage = FrameRef.of(
+        ref = FrameRef.of(
             frames,
             batch=batch,
             clip_id=clip_id,
             signature=signature.key,
             frames_digest=commit.digest,
         )
-        yield lineage, frames
+        yield ref, frames
 
 
 def _standing(

@@ -7,14 +7,14 @@ the same bytes of its video, or if it failed and would fail again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
 from frames_pipeline._renamed import old_parameters
-from frames_pipeline.clips import Clip
+from frames_pipeline.clips import Clip, Progress
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder, check_pixels, open_decoder
 from frames_pipeline.errors import (
@@ -41,9 +41,6 @@ from frames_pipeline.workers.local import Workers
 
 CLIPS_PER_TASK: Final = 32
 """Clips of one video per decode pass: more save demuxing, fewer spread over more processes."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done, and the number to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +121,7 @@ def extract_batch(
             signature, key, cut, workspace, retry_failed=retry_failed, suspects=job.suspects
         )
     tasks = _tasks(job, cut, workspace, wanted, done=before)
-    for signature in {signature for task in tasks for signature in task.signatures}:
-        workspace.store.claim(key, signature)  # before workers get the store
+    _claim(tasks, job)
     now = _run(tasks, workers or Workers(), progress)
     seconds = time.monotonic() - since
     return {
@@ -152,6 +148,12 @@ def _checked_job(
     check_pixels(signatures, decoder)
     suspects = Suspects(workspace.store.objects).keys()
     return Job(workspace.source, workspace.store, batch, decoder, limits, suspects)
+
+
+def _claim(tasks: Iterable[Task], job: Job) -> None:
+    """Claim the store for the signatures of the tasks, before workers get it."""
+    for signature in {signature for task in tasks for signature in task.signatures}:
+        job.store.claim(job.batch, signature)
 
 
 def clips_to_extract(
@@ -374,17 +376,13 @@ def _publish(
     decoded = {
         clip: result.commit.outcome.decode for (_, clip), result in now.items() if result.commit
     }
-    copied = sum(
-        done_for == signature
-        and result.commit is not None
-        and bool(result.commit.outcome.decode.copied_from)
-        for (done_for, _), result in now.items()
-    )
+    made = [result.commit for (done_for, _), result in now.items() if done_for == signature]
+    copied = sum(bool(commit and commit.outcome.decode.copied_from) for commit in made)
     return FramesReport(
         signature=signature,
         manifest=manifest,
         outcomes=outcomes,
-        extracted=sum(done_for == signature for done_for, _ in now) - copied,
+        extracted=len(made) - copied,
         copied=copied,
         packets_fed=sum(report.packets_fed for report in decoded.values()),
         frames_decoded=sum(report.frames_decoded for report in decoded.values()),

@@ -150,15 +150,15 @@ def _stored(
     reached = [
         (clip, commit) for clip, commit in task.clips if index.within(clip.span).start < within
     ]
-    workspace: list[tuple[ClipCommit, int]] = []
+    frames: list[tuple[ClipCommit, int]] = []
     for _, commit in chance.sample(reached, min(_FRAMES, len(reached))):
         try:
             clip = task.store.open_commit(task.batch, task.signature, commit)
         except IntegrityError:
             continue  # `verify` and the other half of the check find damaged clips
         usable = (clip.positions < within) & ~np.array(clip.attributes["corrupt"], np.bool_)
-        workspace += [(commit, number) for number in np.flatnonzero(usable).tolist()]
-    for commit, number in chance.sample(workspace, min(_FRAMES, len(workspace))):
+        frames += [(commit, number) for number in np.flatnonzero(usable).tolist()]
+    for commit, number in chance.sample(frames, min(_FRAMES, len(frames))):
         try:
             yield _stored_claim(task, commit, number)
         except IntegrityError:
@@ -171,13 +171,12 @@ def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
     )
     decode = commit.outcome.decode
     is_counted = commit.outcome.timestamps != "container"
-    colour = "accurate" if task.signature.pixels == "cuda" else task.signature.colour
     return _Claim(
         clip_id=commit.clip_id,
         position=int(frames.positions[0]),
         seconds=None if is_counted else int(frames.pts[0]) * frames.time_base,
         pixels=frames.frames[0],
-        spec=PixelSpec.of(replace(task.signature, pixels="swscale", colour=colour)),
+        spec=PixelSpec.of(on_cpu(task.signature)),
         tolerance=TOLERANCES[task.signature.pixels],
         by_plan=not decode.fallback and decode.decoder == PyavDecoder().name,
     )
@@ -262,8 +261,22 @@ def _difference(claim: _Claim, plain: PlainFrame, converter: Converter) -> str:
         return f"it is at {claim.seconds} s, and at {plain.seconds} s in a plain decode"
     again = np.empty_like(claim.pixels)
     Converted(plain.frame, converter).write(claim.spec, again)
-    apart = np.abs(claim.pixels.astype(np.int16) - again.astype(np.int16))
-    mean, most = float(apart.mean()), int(apart.max())
+    mean, most = levels_apart(claim.pixels, again)
     if mean <= claim.tolerance.mean and most <= claim.tolerance.maximum:
         return ""
     return f"its pixels differ by {mean:.3f} levels on average and {most} at most"
+
+
+def on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
+    """Return the signature for the same pixels from the CPU.
+
+    A GPU converts accurately, even without resizing.
+    """
+    colour = "accurate" if signature.pixels == "cuda" else signature.colour
+    return replace(signature, pixels="swscale", colour=colour)
+
+
+def levels_apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, int]:
+    """Return the mean and the maximum difference of two frames, in levels of 255."""
+    apart = np.abs(one.astype(np.int16) - other.astype(np.int16))
+    return float(apart.mean()), int(apart.max())

@@ -80,8 +80,8 @@ def check_families(
     tasks = _drawn(tasks, chance, limits or Limits())
     reports: dict[str, FamilyReport] = {}
     while tasks:
-        turn = [waiting.pop() for _, waiting in sorted(tasks.items())]
-        for task, found in (workers or Workers()).map(judge, turn):
+        chosen = [waiting.pop() for _, waiting in sorted(tasks.items())]
+        for task, found in (workers or Workers()).map(judge, chosen):
             reports[task.family] = _reported(task, found)
             if isinstance(found, Judgement) and any(one.by_plan for one in found.differences):
                 suspects.mark(_suspect(task, found))

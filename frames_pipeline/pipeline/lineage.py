@@ -19,7 +19,8 @@ from frames_pipeline.errors import CommitNotFoundError, ConfigError
 from frames_pipeline.pipeline.kinds import derived_tables
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.store import ClipCommit
-from frames_pipeline.tables import FRAME_COLUMNS, ClipRow, FrameRow, FramesRow, VideoRow
+from frames_pipeline.store.layout import SignatureFolder
+from frames_pipeline.tables import LINEAGE_COLUMNS, ClipRow, FrameRow, FramesRow, VideoRow
 
 DERIVED: Final = derived_tables()
 """Tables with rows made from frames."""
@@ -108,11 +109,7 @@ def origins_of_rows(
         choices = ", ".join(derived_tables())
         message = f"table {table!r} is not made from frames; choose one of {choices}"
         raise ConfigError(message)
-    frames = _Frames(batch, workspace)
-    for name in workspace.tables.parts(table, batch):
-        rows = _chosen(workspace.tables.read(table, batch, part=name), clip_id, position)
-        for row, says in zip(_typed(rows), _answers(rows), strict=True):
-            yield _origin(row, says, frames, table=table, name=name)
+    yield from _Frames(batch, workspace).origins(table, clip_id=clip_id, position=position)
 
 
 def _chosen(rows: pa.Table, clip_id: str | None, position: int | None) -> pa.Table:
@@ -136,7 +133,7 @@ def _typed(rows: pa.Table) -> Sequence[FrameRow | FramesRow]:
 def _answers(rows: pa.Table) -> list[dict[str, Any]]:
     """Return the columns with the provider's answer, as a mapping per row."""
     answers: list[dict[str, Any]] = rows.select(
-        [name for name in rows.column_names if name not in FRAME_COLUMNS]
+        [name for name in rows.column_names if name not in LINEAGE_COLUMNS]
     ).to_pylist()
     return answers
 
@@ -181,7 +178,7 @@ def uses_of_video(video_key: str, workspace: Workspace) -> Uses:
         rows=tuple(
             row
             for table in derived_tables()
-            for row in origins_of_rows(table, batch, workspace)
+            for row in frames.origins(table)
             if row.frames.clip_id in clips
         ),
     )
@@ -209,13 +206,13 @@ def uses_of_frame(batch: str, clip_id: str, position: int, workspace: Workspace)
     rows = (
         row
         for table in derived_tables()
-        for row in origins_of_rows(table, batch, workspace, clip_id=clip_id, position=position)
+        for row in frames.origins(table, clip_id=clip_id, position=position)
     )
     return Uses(tuple(stored), tuple(rows))
 
 
 class _Frames:
-    """The published frames of a batch, with their videos."""
+    """The published frames of a batch, with their videos, and the rows made from them."""
 
     def __init__(self, batch: str, workspace: Workspace) -> None:
         self._batch = batch
@@ -227,11 +224,23 @@ class _Frames:
             for signature in workspace.store.signatures(batch)
         }
 
+    def origins(
+        self, table: str, *, clip_id: str | None = None, position: int | None = None
+    ) -> Iterator[RowOrigin]:
+        """Yield the origin of each row of a table, of one clip and of one frame if given."""
+        tables = self._workspace.tables
+        for name in tables.parts(table, self._batch):
+            rows = _chosen(tables.read(table, self._batch, part=name), clip_id, position)
+            for row, says in zip(_typed(rows), _answers(rows), strict=True):
+                yield _origin(row, says, self, table=table, name=name)
+
     def of(self, clip_id: str, signature: str) -> FramesOrigin:
+        """Return the origin of a clip's frames."""
         commit = self.commits.get(signature, {}).get(clip_id)
         video_key = self._clips[clip_id].video_key if clip_id in self._clips else ""
         video = self._videos.get(video_key)
         fingerprint = "" if commit is None else commit.fingerprint
+        folder = SignatureFolder(self._batch, signature).path
         return FramesOrigin(
             batch=self._batch,
             clip_id=clip_id,
@@ -242,6 +251,6 @@ class _Frames:
             is_current=video is not None
             and video.status == "ok"
             and video.fingerprint == fingerprint,
-            path="" if commit is None else f"frames/{self._batch}/{signature}/{commit.path}",
+            path="" if commit is None else f"{folder}/{commit.path}",
             digest="" if commit is None else commit.digest,
         )

@@ -30,12 +30,13 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.extract import extract_spans
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.pipeline.family_check import levels_apart, on_cpu
 from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.open_video import open_video
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import select_frames
-from frames_pipeline.signature import Colour, FrameExtractionSignature
+from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest
 from frames_pipeline.tables import ClipRow, VideoRow
@@ -283,12 +284,9 @@ def _difference(task: _Task) -> _Difference | str:
         return f"{len(stored)} frames are stored, and {len(again)} decode, or at other times"
     if stored.frames.shape != again.frames.shape:
         return f"frames of shape {stored.frames.shape} are stored, and {again.frames.shape} decode"
-    apart = [
-        np.abs(stored.frames[i].astype(np.int16) - again.frames[i].astype(np.int16))
-        for i in task.indexes
-    ]
-    means, largest = [float(one.mean()) for one in apart], [int(one.max()) for one in apart]
-    return _Difference(task.indexes, tuple(means), tuple(largest))
+    apart = [levels_apart(stored.frames[i], again.frames[i]) for i in task.indexes]
+    means, largest = zip(*apart, strict=True)
+    return _Difference(task.indexes, means, largest)
 
 
 @contextlib.contextmanager
@@ -307,7 +305,7 @@ def _opened(task: _Task) -> Iterator[Media]:
 
 def _chosen_match(task: _Task, stored: FrameBatch, media: Media) -> bool:
     """Return whether every wanted frame is stored, and the chosen ones have the source's pixels."""
-    index, signature = media.index, _on_cpu(task.signature)
+    index, signature = media.index, on_cpu(task.signature)
     rows = index.presentation[index.within(task.clip.span)]
     pts = index.pts[rows]
     wanted = select_frames(signature, pts, index.time_base, key_frame=index.key[rows])
@@ -330,19 +328,10 @@ def _whole(task: _Task, media: Media) -> FrameBatch:
     A clip that was decoded linearly is decoded linearly again, by one thread: some damage appears
     only then.
     """
-    spans, signature = [task.clip.span], _on_cpu(task.signature)
+    spans, signature = [task.clip.span], on_cpu(task.signature)
     linear = task.commit.outcome.decode.fallback
     decoded = extract_spans(media, spans, [signature], decoder=PyavDecoder(), linear=linear)
     found = dict(decoded)[0]
     if isinstance(found, SourceError):
         raise found
     return found[signature]
-
-
-def _on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
-    return replace(signature, pixels="swscale", colour=_colour(signature))
-
-
-def _colour(signature: FrameExtractionSignature) -> Colour:
-    """Return the colour for the CPU: a GPU converts accurately, even without resizing."""
-    return "accurate" if signature.pixels == "cuda" else signature.colour

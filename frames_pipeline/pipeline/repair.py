@@ -33,6 +33,7 @@ from frames_pipeline.pipeline.workspace import R, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import NUMBERED, Batch
 from frames_pipeline.store import Manifest
+from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.tables import FILE_KEY, ROOT, ClipRow, OutcomeRow, VideoRow
 
 ASIDE: Final = "damaged"
@@ -121,16 +122,20 @@ def _of_batches(workspace: Workspace, chosen: Sequence[str]) -> Iterator[Mend]:
     names = set(objects.names("batches"))
     keys = {name.removeprefix("batches/").removesuffix(".json") for name in names if _is_json(name)}
     known = {*copies, *filter(NUMBERED.fullmatch, workspace.tables.batches("videos"))}
-    for key in sorted((keys | known) & set(chosen) if chosen else keys | known):
-        try:
-            Batch.from_json(objects.get(f"batches/{key}.json"), name=key)
-        except FileNotFoundError:
+    wanted = sorted((keys | known) & set(chosen) if chosen else keys | known)
+    found = objects.get_many(f"batches/{key}.json" for key in wanted)
+    for key in wanted:
+        data = found.get(f"batches/{key}.json")
+        if data is None:
             yield _batch(workspace, key, "is missing", copies)
+            continue
+        try:
+            Batch.from_json(data, name=key)
         except IntegrityError as error:
             yield _batch(workspace, key, str(error), copies)
     index = "batches/index.parquet"
-    if not chosen and (found := workspace.batches.index_damage()):
-        damage = Damage(index, found, "deleted: it is a hint", True)
+    if not chosen and (fault := workspace.batches.index_damage()):
+        damage = Damage(index, fault, "deleted: it is a hint", True)
         yield damage, partial(objects.delete, [index])
 
 
@@ -167,15 +172,13 @@ def _source(row: VideoRow) -> str:
 
 
 def _of_tables(workspace: Workspace, chosen: Sequence[str]) -> Iterator[Mend]:
-    objects = workspace.store.objects
-    for key in objects.list(ROOT):
-        name = FILE_KEY.fullmatch(key)
-        if name is None or (chosen and name["batch"] not in chosen):
-            continue
-        try:
-            workspace.tables.check([key])
-        except IntegrityError as error:
-            yield _table(workspace, key, str(error), name["table"], name["batch"])
+    names = {
+        key: name
+        for key in workspace.store.objects.list(ROOT)
+        if (name := FILE_KEY.fullmatch(key)) and (not chosen or name["batch"] in chosen)
+    }
+    for key, error in workspace.tables.faults(names):
+        yield _table(workspace, key, str(error), names[key]["table"], names[key]["batch"])
 
 
 def _table(workspace: Workspace, key: str, found: str, table: str, batch: str) -> Mend:
@@ -261,7 +264,7 @@ def _copies(
     for other in workspace.store.batches():
         if other != batch:
             with contextlib.suppress(FileNotFoundError):
-                yield workspace.store.objects.get(f"frames/{other}/{key}/signature.json")
+                yield workspace.store.objects.get(SignatureFolder(other, key).signature)
 
 
 def _of_commits(workspace: Workspace, batch: str, key: str) -> Iterator[Mend]:

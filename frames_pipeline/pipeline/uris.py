@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clipping import Clipping, WholeVideo
+from frames_pipeline.clips import Progress
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.backends import Decoder
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.pipeline.extraction import FramesReport, Progress, extract_batch
+from frames_pipeline.pipeline.extraction import FramesReport, extract_batch
 from frames_pipeline.pipeline.ingest import cut_clips, observe_videos
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
@@ -73,15 +73,9 @@ def extract_uris(
     wanted = list(signatures)
     reports = []
     for folder, names in _by_folder(uris).items():
-        workspace = Workspace.at(
-            folder,
-            f"{root.rstrip('/')}/{_FOLDER}",
-            source_options=source_options,
-            root_options=root_options,
-            follow_links=True,  # each is named by the caller
-        )
+        # The caller names each file, so links may lead anywhere.
         source = VideoSource(folder, source_options, signed=names, follow_links=True)
-        workspace = replace(workspace, source=source)
+        workspace = Workspace.of(source, f"{root.rstrip('/')}/{_FOLDER}", root_options)
         batch = Batch(_key(folder, names), tuple(names), folder)
         observe_videos(batch, workspace)
         cut_clips(batch, workspace, clipping or WholeVideo(), limits=limits, workers=workers)

@@ -26,7 +26,7 @@ from frames_pipeline.frames import Outcome
 from frames_pipeline.pipeline.content_index import ContentIndex, Origin, copied_frames
 from frames_pipeline.pipeline.families import family_of
 from frames_pipeline.pipeline.open_video import open_video
-from frames_pipeline.pipeline.outcomes import Results, failed, stored
+from frames_pipeline.pipeline.outcomes import Result, Results, failed, stored
 from frames_pipeline.pipeline.suspects import linear_reason
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
@@ -70,11 +70,32 @@ class Task:
     """The signatures."""
 
     def fail(self, error: FramesPipelineError) -> Results:
-        """Return a failed result for every clip, with the same reason."""
+        """Return a failed result for every clip and signature, with the same reason."""
         results: Results = {}
         for clip in self.clips:
-            results |= fail(self, clip, error)
+            results |= self.fail_clip(clip, error)
         return results
+
+    def fail_clip(self, clip: Clip, error: FramesPipelineError) -> Results:
+        """Return a failed result of one clip for every signature."""
+        return {
+            (signature, clip.clip_id): self.failed(clip, signature, error)
+            for signature in self.signatures
+        }
+
+    def failed(
+        self, clip: Clip, signature: FrameExtractionSignature, error: FramesPipelineError
+    ) -> Result:
+        """Return the failed result of one clip for one signature."""
+        return failed(
+            clip.clip_id,
+            self.video.key,
+            self.fingerprint,
+            signature,
+            status="skipped" if isinstance(error, NoKeyFrameError) else "failed",
+            reason=error.reason,
+            detail=detail_of(error),
+        )
 
 
 def run_task(task: Task) -> Results:
@@ -118,7 +139,7 @@ def _decode(task: Task) -> Results:
         ):
             clip = task.clips[number]
             if isinstance(found, SourceError):
-                results |= fail(task, clip, found)
+                results |= task.fail_clip(clip, found)
             else:
                 results |= _commit(task, clip, _of_family(found, family), since)
             since = time.monotonic()
@@ -159,22 +180,6 @@ def _copy(task: Task, origin: Origin) -> Results:
     return results
 
 
-def fail(task: Task, clip: Clip, error: FramesPipelineError) -> Results:
-    """Return a failed result of a clip for every signature."""
-    return {
-        (signature, clip.clip_id): failed(
-            clip.clip_id,
-            task.video.key,
-            task.fingerprint,
-            signature,
-            status="skipped" if isinstance(error, NoKeyFrameError) else "failed",
-            reason=error.reason,
-            detail=detail_of(error),
-        )
-        for signature in task.signatures
-    }
-
-
 def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> Results:
     """Commit a clip's frames, unless the file changed while decoding; local copies never change."""
     task.job.source.check_read(task.video)
@@ -182,7 +187,7 @@ def _commit(task: Task, clip: Clip, found: FramesBySignature, since: float) -> R
     for signature, frames in found.items():
         if not len(frames):
             error = _no_frames(frames.outcome)
-            results[signature, clip.clip_id] = fail(task, clip, error)[signature, clip.clip_id]
+            results[signature, clip.clip_id] = task.failed(clip, signature, error)
     commits = task.job.store.write_clip(
         task.job.batch,
         clip,

@@ -52,8 +52,19 @@ class Workspace:
             suffixes: File suffixes of videos, in upper or lower case.
             follow_links: Whether to follow links that lead out of a local source.
         """
-        return cls(
+        return cls.of(
             VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
+            root,
+            root_options,
+        )
+
+    @classmethod
+    def of(
+        cls, source: VideoSource, root: str, root_options: Mapping[str, Any] | None = None
+    ) -> Workspace:
+        """Return the workspace of an open source, with a root for frames and tables."""
+        return cls(
+            source,
             FrameStore(root, root_options),
             FrameTables(root, root_options),
             BatchRegistry(root, root_options),

@@ -133,8 +133,8 @@ def _mixed(samples: Iterator[object], size: int, rng: np.random.Generator) -> It
         if len(held) < size:
             held.append(sample)
             continue
-        place = int(rng.integers(size))
-        held[place], chosen = sample, held[place]
+        drawn = int(rng.integers(size))
+        held[drawn], chosen = sample, held[drawn]
         yield chosen
     for number in rng.permutation(len(held)):
         yield held[number]

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import video_key
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError
 from frames_pipeline.frames import FrameBatch
@@ -122,8 +123,8 @@ class StoredFrames(Mapping[str, StoredClip]):
             KeyError: There is no such clip.
             IntegrityError: An object is missing, or its size differs from the commit.
         """
-        place = self.locations[clip_id]
-        return self.store.open_commit(place.batch, self.signature_key, place.commit)
+        location = self.locations[clip_id]
+        return self.store.open_commit(location.batch, self.signature_key, location.commit)
 
     def __contains__(self, clip_id: object) -> bool:
         """Return whether there is such a clip; read nothing."""
@@ -149,18 +150,18 @@ class StoredFrames(Mapping[str, StoredClip]):
     @property
     def batches(self) -> tuple[str, ...]:
         """Keys of the batches that have a clip here."""
-        return tuple(sorted({place.batch for place in self.locations.values()}))
+        return tuple(sorted({location.batch for location in self.locations.values()}))
 
     @property
     def num_frames(self) -> int:
         """Frames of all clips, repeats included."""
-        return sum(place.commit.num_frames for place in self.locations.values())
+        return sum(location.commit.num_frames for location in self.locations.values())
 
     @property
     def digest(self) -> str:
         """Digest of the frames: equal for the same frames of the same clips."""
         return digest_of_clips(
-            (clip, place.commit.digest) for clip, place in self.locations.items()
+            (clip, location.commit.digest) for clip, location in self.locations.items()
         )
 
     def length(self, clip_id: str) -> int:
@@ -177,23 +178,23 @@ class StoredFrames(Mapping[str, StoredClip]):
             KeyError: There is no such clip.
             IntegrityError: An object is missing, or differs from the commit.
         """
-        place = self.locations[clip_id]
+        location = self.locations[clip_id]
         return self.store.read_commit(
-            place.batch, self.signature_key, place.commit, start=start, stop=stop
+            location.batch, self.signature_key, location.commit, start=start, stop=stop
         )
 
     def lineage(self, clip_id: str, frames: FrameBatch) -> pa.Table:
         """Return a row per frame read from a clip; see `FRAME_COLUMNS`."""
-        place, n = self.locations[clip_id], len(frames)
+        location, n = self.locations[clip_id], len(frames)
         return pa.Table.from_pydict(
             {
-                "batch": [place.batch] * n,
+                "batch": [location.batch] * n,
                 "clip_id": [clip_id] * n,
                 "video_key": [video_key(clip_id)] * n,
-                "fingerprint": [place.commit.fingerprint] * n,
+                "fingerprint": [location.commit.fingerprint] * n,
                 "signature": [self.signature_key] * n,
-                "commit": [place.commit.path] * n,
-                "frames_digest": [place.commit.digest] * n,
+                "commit": [location.commit.path] * n,
+                "frames_digest": [location.commit.digest] * n,
                 "position": frames.positions,
                 "pts": frames.pts,
                 "time_base_num": [frames.time_base.numerator] * n,
@@ -228,6 +229,8 @@ FRAME_COLUMNS: Final = pa.schema(
     ]
 )
 """Columns of a frame's lineage. `commit` is the attempt that the frame was read from."""
+
+__getattr__ = old_names(__name__, {"LINEAGE": "FRAME_COLUMNS", "Place": "ClipLocation"})
 
 
 def _signature_key(

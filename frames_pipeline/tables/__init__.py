@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from frames_pipeline.tables.files import FILE_KEY, ROOT, WHOLE_PART, FrameTables, TableInfo
     from frames_pipeline.tables.frame_rows import (
         CAPTIONS,
-        FRAME_COLUMNS,
+        LINEAGE_COLUMNS,
         QUALITY,
         CaptionRow,
         ClipEmbeddingRow,
@@ -51,7 +51,7 @@ __all__ = [
     "CAPTIONS",
     "CLIPS",
     "FILE_KEY",
-    "FRAME_COLUMNS",
+    "LINEAGE_COLUMNS",
     "NEAR_DUPLICATES",
     "OUTCOMES",
     "QUALITY",
@@ -111,7 +111,7 @@ _HOMES: Final = {
     ),
     "frame_rows": (
         "CAPTIONS",
-        "FRAME_COLUMNS",
+        "LINEAGE_COLUMNS",
         "QUALITY",
         "CaptionRow",
         "ClipEmbeddingRow",

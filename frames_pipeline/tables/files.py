@@ -145,15 +145,26 @@ class FrameTables:
         Raises:
             IntegrityError: A file is missing, or differs from the written one.
         """
+        for _, error in self.faults(paths):
+            raise error
+
+    def faults(self, paths: Iterable[str]) -> Iterator[tuple[str, IntegrityError]]:
+        """Yield each missing or damaged file of these, by path relative to the root."""
         paths = list(paths)
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
             found = self._objects.get_many(some)
             for path in some:
-                if path not in found:
-                    message = f"{self._objects.url}/{path} is missing; run its step again"
-                    raise IntegrityError(message)
-                self._decoded(path, found[path])
+                try:
+                    self._check(path, found.get(path))
+                except IntegrityError as error:
+                    yield path, error
+
+    def _check(self, path: str, data: bytes | None) -> None:
+        if data is None:
+            message = f"{self._objects.url}/{path} is missing; run its step again"
+            raise IntegrityError(message)
+        self._decoded(path, data)
 
     def _decoded(self, key: str, data: bytes) -> pa.Table:
         try:

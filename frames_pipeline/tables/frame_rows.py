@@ -199,7 +199,9 @@ QUALITY: pa.Schema
 CAPTIONS: pa.Schema
 """Columns of `CaptionRow`: one row per clip."""
 
-FRAME_COLUMNS: Final = frozenset(one.name for kind in (FrameRow, FramesRow) for one in fields(kind))
+LINEAGE_COLUMNS: Final = frozenset(
+    one.name for kind in (FrameRow, FramesRow) for one in fields(kind)
+)
 """Columns of a row's lineage: its frames and its provider."""
 
 

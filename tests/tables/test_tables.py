@@ -42,9 +42,7 @@ from tests.models.frame_batches import frame_batch, scene
 
 SIGNATURE = FrameExtractionSignature(target_fps=2).key
 FRAMES = frame_batch(np.stack([scene(seed) for seed in range(3)]), positions=[0, 12, 25])
-FRAME_COLUMNS = FrameRef.of(
-    FRAMES, batch="batch-000001", clip_id="a.mp4#0-900", signature=SIGNATURE
-)
+REF = FrameRef.of(FRAMES, batch="batch-000001", clip_id="a.mp4#0-900", signature=SIGNATURE)
 SAME_FOR_ALL = {
     "batch": "batch-000001",
     "clip_id": "a.mp4#0-900",
@@ -76,7 +74,7 @@ def tables(request: pytest.FixtureRequest, tmp_path: Path) -> FrameTables:
 
 
 def embeddings() -> pa.Table:
-    return embedding_rows(FRAME_COLUMNS, EMBEDDER.embed(FRAMES.frames), provider=EMBEDDER)
+    return embedding_rows(REF, EMBEDDER.embed(FRAMES.frames), provider=EMBEDDER)
 
 
 def test_written_rows_are_read_back(tables: FrameTables) -> None:
@@ -343,7 +341,7 @@ def test_embeddings_say_which_frames_they_are_of() -> None:
 def test_quality_says_which_frames_it_is_of() -> None:
     """One row per frame, with the measures under their names."""
     quality = MEASURER.measure(FRAMES.frames)
-    rows = quality_rows(FRAME_COLUMNS, quality, provider=MEASURER).to_pylist()
+    rows = quality_rows(REF, quality, provider=MEASURER).to_pylist()
     for row, measures, position in zip(rows, quality.rows(), (0, 12, 25), strict=True):
         where = {"position": position, "pts": position * 512}
         made_by = {
@@ -357,7 +355,7 @@ def test_quality_says_which_frames_it_is_of() -> None:
 def test_caption_says_which_frames_it_is_of() -> None:
     """One row per clip, with the frames that were sent and the prompt's hash."""
     caption = Caption("A cat.", model="stub-vl-7b", positions=(0, 25), pts=(0, 12800))
-    [row] = caption_rows(FRAME_COLUMNS, caption, provider=CAPTIONER).to_pylist()
+    [row] = caption_rows(REF, caption, provider=CAPTIONER).to_pylist()
     assert row == SAME_FOR_ALL | {
         "positions": [0, 25],
         "pts": [0, 12800],
@@ -379,7 +377,7 @@ def test_caption_says_which_frames_it_is_of() -> None:
 def test_failed_caption_says_why() -> None:
     """A clip without a caption has a row too, with the kind of failure and its message."""
     error = TransientError("busy")
-    [row] = failed_caption_rows(FRAME_COLUMNS, error, provider=CAPTIONER).to_pylist()
+    [row] = failed_caption_rows(REF, error, provider=CAPTIONER).to_pylist()
     assert (row["status"], row["reason"], row["detail"]) == ("failed", "transient", "busy")
     assert (row["text"], row["positions"], row["model"]) == ("", [], "stub-vl")
 
@@ -404,9 +402,9 @@ def test_known_digest_is_taken_over() -> None:
 def test_results_of_other_frames() -> None:
     """Vectors and measures that are not one per frame are refused."""
     with pytest.raises(ConfigError, match=r"gave vectors of shape \(2, 96\), not \(3, 96\)"):
-        embedding_rows(FRAME_COLUMNS, EMBEDDER.embed(FRAMES.frames[:2]), provider=EMBEDDER)
+        embedding_rows(REF, EMBEDDER.embed(FRAMES.frames[:2]), provider=EMBEDDER)
     with pytest.raises(ConfigError, match="technical measured 2 frames, not 3"):
-        quality_rows(FRAME_COLUMNS, MEASURER.measure(FRAMES.frames[:2]), provider=MEASURER)
+        quality_rows(REF, MEASURER.measure(FRAMES.frames[:2]), provider=MEASURER)
 
 
 def test_text_that_is_not_unicode() -> None:

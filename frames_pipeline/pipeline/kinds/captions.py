@@ -37,7 +37,7 @@ else:
     pa, pc = lazy_module("pyarrow"), lazy_module("pyarrow.compute")
 
 
-def caption_rows(ref: FrameRef, caption: Caption, *, provider: CaptionProvider) -> pa.Table:
+def caption_rows(ref: FrameRef, caption: Caption, provider: CaptionProvider) -> pa.Table:
     """Return one row, for the table of captions."""
     used = frames_fields(ref, maker_of(provider), positions=caption.positions, pts=caption.pts)
     row = CaptionRow(
@@ -56,7 +56,7 @@ def caption_rows(ref: FrameRef, caption: Caption, *, provider: CaptionProvider) 
 
 
 def failed_caption_rows(
-    ref: FrameRef, error: FramesPipelineError, *, provider: CaptionProvider
+    ref: FrameRef, error: FramesPipelineError, provider: CaptionProvider
 ) -> pa.Table:
     """Return one row, for the table of captions, with the reason that the clip has none."""
     row = CaptionRow(
@@ -111,14 +111,6 @@ def _ask(provider: CaptionProvider, clip: FrameBatch) -> Caption:
     return provider.caption(clip)
 
 
-def _rows(ref: FrameRef, answer: Caption, provider: CaptionProvider) -> pa.Table:
-    return caption_rows(ref, answer, provider=provider)
-
-
-def _failed(ref: FrameRef, error: FramesPipelineError, provider: CaptionProvider) -> pa.Table:
-    return failed_caption_rows(ref, error, provider=provider)
-
-
 def _lacks(provider: str, parameters: Mapping[str, Any]) -> str:
     if provider != "openai" or parameters.get("base_url"):
         return ""
@@ -159,8 +151,8 @@ KIND: Final[DerivedKind[CaptionProvider, Caption]] = DerivedKind(
     row=CaptionRow,
     open=open_caption_provider,
     ask=_ask,
-    rows=_rows,
-    failed=_failed,
+    rows=caption_rows,
+    failed=failed_caption_rows,
     concurrency=concurrency_of,
     identifying=identifying,
     lacks=_lacks,

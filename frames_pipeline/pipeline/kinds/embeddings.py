@@ -42,7 +42,7 @@ else:
 
 
 def embedding_rows(
-    ref: FrameRef, vectors: NDArray[np.float32], *, provider: EmbeddingProvider
+    ref: FrameRef, vectors: NDArray[np.float32], provider: EmbeddingProvider
 ) -> pa.Table:
     """Return one row per frame, for the table of embeddings.
 
@@ -112,10 +112,6 @@ def _ask(provider: EmbeddingProvider, clip: FrameBatch) -> NDArray[np.float32]:
     return provider.embed(clip.frames)
 
 
-def _rows(ref: FrameRef, answer: NDArray[np.float32], provider: EmbeddingProvider) -> pa.Table:
-    return embedding_rows(ref, answer, provider=provider)
-
-
 def _dimensions(provider: EmbeddingProvider) -> int:
     return provider.dimensions
 
@@ -132,7 +128,7 @@ KIND: Final[DerivedKind[EmbeddingProvider, NDArray[np.float32]]] = DerivedKind(
     row=EmbeddingRow,
     open=open_embedding_provider,
     ask=_ask,
-    rows=_rows,
+    rows=embedding_rows,
     dimensions=_dimensions,
     asset=AssetInfo(
         key="frame_embeddings",

@@ -40,7 +40,7 @@ MEANS: Final = {
 """Measures of frames, and the column of the catalog with their mean over a clip."""
 
 
-def quality_rows(ref: FrameRef, quality: FrameQuality, *, provider: QualityProvider) -> pa.Table:
+def quality_rows(ref: FrameRef, quality: FrameQuality, provider: QualityProvider) -> pa.Table:
     """Return one row per frame, for the table of quality measures.
 
     Raises:
@@ -93,10 +93,6 @@ def _ask(provider: QualityProvider, clip: FrameBatch) -> FrameQuality:
     return provider.measure(clip.frames)
 
 
-def _rows(ref: FrameRef, answer: FrameQuality, provider: QualityProvider) -> pa.Table:
-    return quality_rows(ref, answer, provider=provider)
-
-
 def _facts(report: DerivedReport, provider: QualityProvider) -> dict[str, object]:
     rows = report.rows
     means = {
@@ -114,7 +110,7 @@ KIND: Final[DerivedKind[QualityProvider, FrameQuality]] = DerivedKind(
     row=QualityRow,
     open=open_quality_provider,
     ask=_ask,
-    rows=_rows,
+    rows=quality_rows,
     asset=AssetInfo(
         key="frame_quality",
         description="Sharpness, exposure, contrast, colourfulness, black and duplicate frames, "

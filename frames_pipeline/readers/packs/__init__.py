@@ -17,11 +17,12 @@ deletes parts that have been unreferenced for a while.
 
 from __future__ import annotations
 
+from frames_pipeline.clips import Progress
 from frames_pipeline.readers.packs.documents import Part
 from frames_pipeline.readers.packs.layout import INDEX, PACK, PACK_FORMAT, PART_FORMAT, Listing
 from frames_pipeline.readers.packs.pruning import PruneReport, prune_pack
 from frames_pipeline.readers.packs.reading import PackedFrames, open_pack
-from frames_pipeline.readers.packs.writing import PackReport, Progress, pack_frames
+from frames_pipeline.readers.packs.writing import PackReport, pack_frames
 
 __all__ = [
     "INDEX",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from frames_pipeline.clips import video_key
+from frames_pipeline.clips import Progress, video_key
 from frames_pipeline.errors import ConfigError, ConflictError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
@@ -37,9 +37,6 @@ from frames_pipeline.readers.packs.layout import (
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
 from frames_pipeline.store.codecs import checked_codec, encode_stream
 from frames_pipeline.store.commits import Document, dump, outcome_document
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +141,11 @@ def _groups(
 ) -> Iterator[list[tuple[str, ClipLocation]]]:
     """Yield clips of one frame size, as many as fill a part, in their order."""
     open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, ClipLocation]]]] = {}
-    for clip_id, place in locations.items():
-        commit = place.commit
+    for clip_id, location in locations.items():
+        commit = location.commit
         size = (commit.height, commit.width)
         held, clips = open_groups.pop(size, (0, []))
-        clips.append((clip_id, place))
+        clips.append((clip_id, location))
         held += 3 * commit.num_frames * commit.height * commit.width
         if held >= part_bytes:
             yield clips
@@ -161,7 +158,8 @@ def _groups(
 def _part_key(signature: str, clips: Iterable[tuple[str, ClipLocation]], codec: str) -> str:
     """Return the name of a part: a hash of its clips, their attempts and frames, and the codec."""
     described = [
-        [clip, place.batch, place.commit.path, place.commit.digest] for clip, place in clips
+        [clip, location.batch, location.commit.path, location.commit.digest]
+        for clip, location in clips
     ]
     content = json.dumps([PART_FORMAT, signature, codec, described]).encode()
     return hashlib.sha256(content).hexdigest()[:32]
@@ -203,7 +201,7 @@ def _write_part(
     codec: str,
 ) -> Part:
     """Copy clips into a part; write its document last."""
-    commits = [place.commit for _, place in clips]
+    commits = [location.commit for _, location in clips]
     total = sum(commit.num_frames for commit in commits)
     shape = (total, commits[0].height, commits[0].width, 3)
     rows: list[dict[str, Any]] = []
@@ -235,26 +233,26 @@ def _stream(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of clips one by one; add a row to `rows` for each clip."""
     start = 0
-    for clip_id, place in clips:
+    for clip_id, location in clips:
         batch = frames.read(clip_id)
-        if batch.digest() != place.commit.digest:
+        if batch.digest() != location.commit.digest:
             message = f"{clip_id} holds frames with digest {batch.digest()}, not "
-            raise IntegrityError(f"{message}{place.commit.digest}; extract it again")
-        rows.append(_row(clip_id, place, batch, start))
+            raise IntegrityError(f"{message}{location.commit.digest}; extract it again")
+        rows.append(_row(clip_id, location, batch, start))
         start += len(batch)
         yield from batch.frames
 
 
-def _row(clip_id: str, place: ClipLocation, batch: FrameBatch, start: int) -> dict[str, Any]:
+def _row(clip_id: str, location: ClipLocation, batch: FrameBatch, start: int) -> dict[str, Any]:
     return {
         "clip_id": clip_id,
         "start": start,
         "stop": start + len(batch),
-        "batch": place.batch,
+        "batch": location.batch,
         "video_key": video_key(clip_id),
-        "fingerprint": place.commit.fingerprint,
-        "commit": place.commit.path,
-        "frames_digest": place.commit.digest,
+        "fingerprint": location.commit.fingerprint,
+        "commit": location.commit.path,
+        "frames_digest": location.commit.digest,
         "time_base_num": batch.time_base.numerator,
         "time_base_den": batch.time_base.denominator,
         "pts": batch.pts.tolist(),
