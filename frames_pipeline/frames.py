@@ -130,7 +130,7 @@ class FrameBatch:
     @property
     def pts_seconds(self) -> NDArray[np.float64]:
         """Presentation timestamps in seconds, for people. Shape (n,)."""
-        return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
+        return in_seconds(self.pts, self.time_base)
 
     def part(self, start: int, stop: int) -> FrameBatch:
         """Return frames [start, stop) as views. The outcome stays that of the whole clip."""
@@ -153,3 +153,8 @@ class FrameBatch:
         for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
+
+
+def in_seconds(pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:
+    """Return timestamps in seconds, for people. Shape as `pts`."""
+    return pts * time_base.numerator / np.float64(time_base.denominator)

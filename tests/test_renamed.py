@@ -92,3 +92,13 @@ def test_names_of_the_module_of_stored_frames(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"{old} is {new} now"):
         found = getattr(stored_frames, old)
     assert found is getattr(stored_frames, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "home"), [("Fault", "committed"), ("find_commit", "lookup"), ("commit_keys", "lookup")]
+)
+def test_names_of_the_reader_of_stores(old: str, home: str) -> None:
+    reader = importlib.import_module("frames_pipeline.store.reader")
+    with pytest.warns(DeprecationWarning, match=rf"{old} is .*{home}\.{old} now"):
+        found = getattr(reader, old)
+    assert found is getattr(importlib.import_module(f"frames_pipeline.store.{home}"), old)

@@ -29,7 +29,7 @@ from frames_pipeline.bitstream.h264_headers import (
 from frames_pipeline.bitstream.h264_recovery import RecoveryPoint
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import Framing, framed, nal_units, sound_units
-from frames_pipeline.bitstream.order import poc_msb
+from frames_pipeline.bitstream.order import poc_msb, ranks_of_places
 from frames_pipeline.bitstream.reader import HeaderReader
 from frames_pipeline.bitstream.state import GIVEN, StateLog
 
@@ -379,17 +379,8 @@ class H264Order:
         self._reference_poc = (0, 0)  # msb and lsb of the last reference picture
 
     def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
-        """Return a sort key per packet; `None` if a picture's order is unknown."""
-        keys: list[tuple[int, int, int]] = []
-        for row, packet in enumerate(packets):
-            order = self._order(packet, row)
-            if order is None:
-                return None
-            keys.append((*order, row))
-        ranks = [0] * len(keys)
-        for rank, (_, _, row) in enumerate(sorted(keys)):
-            ranks[row] = rank
-        return ranks
+        """Return the output rank of each packet; `None` if a picture's order is unknown."""
+        return ranks_of_places(self._order(packet, row) for row, packet in enumerate(packets))
 
     def _order(self, packet: memoryview, row: int) -> tuple[int, int] | None:
         for nal in self._sets.units(packet):

@@ -14,7 +14,7 @@ from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
 from frames_pipeline.bitstream.flags import DISPOSABLE, ENTRY, LAYER_SHIFT, SETS, SHOWN
 from frames_pipeline.bitstream.heads import Heads, PacketBytes, first_slices, roles
 from frames_pipeline.bitstream.nal import framed, nal_units, sound_units
-from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb
+from frames_pipeline.bitstream.order import MOST_COUNT_BITS, poc_msb, ranks_of_places
 from frames_pipeline.bitstream.reader import HeaderReader
 from frames_pipeline.bitstream.state import GIVEN, StateLog
 
@@ -344,17 +344,8 @@ class HevcOrder:
         self._latest = (0, 0)
 
     def ranks(self, packets: Iterable[memoryview]) -> list[int] | None:
-        """Return a sort key per packet; `None` if a picture's order is unknown."""
-        keys: list[tuple[int, int, int]] = []
-        for row, packet in enumerate(packets):
-            place = self._place(packet)
-            if place is None:
-                return None
-            keys.append((*place, row))
-        ranks = [0] * len(keys)
-        for rank, (_, _, row) in enumerate(sorted(keys)):
-            ranks[row] = rank
-        return ranks
+        """Return the output rank of each packet; `None` if a picture's order is unknown."""
+        return ranks_of_places(self._place(packet) for packet in packets)
 
     def _place(self, packet: memoryview) -> tuple[int, int] | None:
         has_picture = False

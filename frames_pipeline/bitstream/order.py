@@ -24,6 +24,25 @@ def poc_msb(lsb: int, previous_msb: int, previous_lsb: int, wrap: int) -> int:
     return previous_msb
 
 
+def ranks_of_places(places: Iterable[tuple[int, int] | None]) -> list[int] | None:
+    """Return the output rank of each packet by its sequence and its count in it, which may repeat.
+
+    `None` if the place of a packet is unknown.
+
+    >>> ranks_of_places([(0, 0), (0, 8), (0, 4), (1, 0)]), ranks_of_places([(0, 0), None])
+    ([0, 2, 1, 3], None)
+    """
+    keys: list[tuple[int, int, int]] = []
+    for row, place in enumerate(places):
+        if place is None:
+            return None
+        keys.append((*place, row))
+    ranks = [0] * len(keys)
+    for rank, (_, _, row) in enumerate(sorted(keys)):
+        ranks[row] = rank
+    return ranks
+
+
 def ranks_of_references(flags: Iterable[int]) -> list[int]:
     """Return output ranks of I, P and B pictures: a reference waits until the next one arrives.
 

@@ -292,7 +292,7 @@ def _check_installed(detector: str, *modules: str) -> None:
 
 def _installed(module: str) -> Path:
     """Return the folder of an installed package."""
-    (spec,) = [importlib.util.find_spec(module)]
+    spec = importlib.util.find_spec(module)
     locations = (spec and spec.submodule_search_locations) or [""]
     return Path(locations[0])
 

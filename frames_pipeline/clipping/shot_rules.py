@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.signature import as_rate
+from frames_pipeline.sampling import as_rate
 
 Seconds = Fraction | int | float | str
 MaxLengthMode = Literal["stride", "truncate"]

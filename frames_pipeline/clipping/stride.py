@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from frames_pipeline.clipping.base import check_limit, clip_between, extent
 from frames_pipeline.clips import Clip
 from frames_pipeline.errors import ConfigError, TooShortError
-from frames_pipeline.signature import as_rate
+from frames_pipeline.sampling import as_rate
 
 if TYPE_CHECKING:
     from frames_pipeline.clipping.shot_rules import Seconds
@@ -40,7 +40,7 @@ class FixedStride:
         check_limit(self.limit_clips)
 
     def check(self) -> None:
-        """Return: it needs no library."""
+        """Do nothing: this clipping needs no library."""
 
     def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
         index = media.index

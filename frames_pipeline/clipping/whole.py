@@ -17,7 +17,7 @@ class WholeVideo:
     """One clip: the whole video."""
 
     def check(self) -> None:
-        """Return: it needs no library."""
+        """Do nothing: this clipping needs no library."""
 
     def cut(self, media: Media, video_key: str) -> tuple[Clip, ...]:
         index = media.index

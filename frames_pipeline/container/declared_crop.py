@@ -9,14 +9,12 @@ Sources: ISO/IEC 14496-12, 12.1.4; RFC 9559, 5.1.4.1.28.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+from frames_pipeline.container.byte_reader import ReadBytes
 from frames_pipeline.frames import Crop
-
-ReadBytes = Callable[[int, int], bytes]
-"""`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST: Final = 1000
 """Maximum boxes or elements to visit per parent."""
@@ -98,12 +96,12 @@ def _bounded(read: ReadBytes) -> ReadBytes:
 
 
 def _mp4_crop(read: ReadBytes, file: _Part, track: int) -> Crop | None:
-    movie = _first(read, file, b"moov")
+    movie = _first(_boxes(read, file), b"moov")
     for trak in _boxes(read, movie):
         if trak.kind == b"trak" and _track_id(read, trak) == track:
             table = trak
             for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
-                table = _first(read, table, kind)
+                table = _first(_boxes(read, table), kind)
             return _aperture_of(read, table)
     return None
 
@@ -168,22 +166,23 @@ def _boxes(read: ReadBytes, inside: _Part) -> Iterator[_Part]:
         position += size
 
 
-def _first(read: ReadBytes, inside: _Part, kind: bytes) -> _Part:
-    for box in _boxes(read, inside):
-        if box.kind == kind:
-            return box
+def _first(parts: Iterator[_Part], kind: bytes | int) -> _Part:
+    """Return the first part of a kind."""
+    for part in parts:
+        if part.kind == kind:
+            return part
     raise _DamagedError
 
 
 def _track_id(read: ReadBytes, trak: _Part) -> int:
-    header = _first(read, trak, b"tkhd")
+    header = _first(_boxes(read, trak), b"tkhd")
     at = 20 if _exactly(read, header.start, 1) == b"\1" else 12
     return int.from_bytes(_exactly(read, header.start + at, 4), "big")
 
 
 def _tracks(read: ReadBytes, file_size: int) -> _Part | None:
     """Return the list of tracks: before the first cluster, or where the seek head points."""
-    segment = _element(read, _Part(0, 0, file_size), _SEGMENT)
+    segment = _first(_elements(read, _Part(0, 0, file_size)), _SEGMENT)
     elsewhere = None
     for element in _elements(read, segment):
         if element.kind == _TRACKS:
@@ -191,14 +190,15 @@ def _tracks(read: ReadBytes, file_size: int) -> _Part | None:
         if element.kind == _CLUSTER:
             break
         if element.kind == _SEEK_HEAD and elsewhere is None:
-            elsewhere = _place_of_tracks(read, element)
+            elsewhere = _tracks_offset(read, element)
     if elsewhere is None:
         return None
     found = next(_elements(read, segment._replace(start=segment.start + elsewhere)), None)
     return found if found is not None and found.kind == _TRACKS else None
 
 
-def _place_of_tracks(read: ReadBytes, head: _Part) -> int | None:
+def _tracks_offset(read: ReadBytes, head: _Part) -> int | None:
+    """Return the offset of the list of tracks in the segment, by the seek head."""
     for seek in _elements(read, head):
         if seek.kind == _SEEK:
             entry = {part.kind: _number(read, part) for part in _elements(read, seek)}
@@ -250,13 +250,6 @@ def _coded(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
         raise _DamagedError
     number = int.from_bytes(data[:length], "big")
     return (number if keep_marker else number & (1 << 7 * length) - 1), length
-
-
-def _element(read: ReadBytes, inside: _Part, kind: int) -> _Part:
-    for element in _elements(read, inside):
-        if element.kind == kind:
-            return element
-    raise _DamagedError
 
 
 def _number(read: ReadBytes, part: _Part) -> int:

@@ -26,10 +26,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from frames_pipeline.container.byte_reader import ReadBytes
 from frames_pipeline.errors import LimitExceededError
-
-ReadBytes = Callable[[int, int], bytes]
-"""`read(offset, size)` returns bytes of the file, fewer than `size` only at its end."""
 
 _MOST_BOXES: Final = 4_000_000
 """Maximum boxes to visit; 46 hours in fragments of 2 seconds have 1,200,000."""

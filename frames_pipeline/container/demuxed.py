@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _NEW_EXTRADATA: Final = get_args(PktSideDataT).index("new_extradata")
 _COLUMNS: Final = 8
-"""Numbers to keep per packet."""
+"""Numbers to keep per packet: see `_row`."""
 _LEAST_PACKET: Final = 4
 """Least bytes of a file per packet, container headers included."""
 _FEW: Final = 4096
@@ -95,19 +95,8 @@ class DemuxedPackets:
         """Rows of packets with a palette."""
         allowance = _Allowance(name, max_packets=max_packets, max_bytes=max_bytes, size=file_size)
         table = self._read_all(container, allowance, memory)
-        self._settle_flags(table[7])
-        corrupt = table[6].astype(np.bool_)
-        corrupt[list(reader.damaged)] = True
-        self.columns = PacketColumns(
-            pts=table[0],
-            dts=table[1],
-            duration=table[2],
-            size=table[3],
-            key=table[4].astype(np.bool_),
-            discard=table[5].astype(np.bool_),
-            corrupt=corrupt,
-            flags=table[7],
-        )
+        self._settle_flags(table[-1])
+        self.columns = _as_columns(table, damaged=reader.damaged)
 
     def _read_all(
         self, container: InputContainer, allowance: _Allowance, memory: int
@@ -343,6 +332,7 @@ def _extradata(stream: VideoStream) -> bytes:
 def _row(
     packet: VideoPacket, reader: HeaderReader
 ) -> tuple[int, int, int, int, bool, bool, bool, int]:
+    """Return the numbers to keep of a packet, in the order of `PacketColumns`."""
     key = packet.is_keyframe
     return (
         NO_PTS if packet.pts is None else packet.pts,
@@ -353,6 +343,28 @@ def _row(
         packet.is_discard,
         packet.is_corrupt,
         reader.read(memoryview(packet), key=key),
+    )
+
+
+def _as_columns(table: NDArray[np.int64], *, damaged: Sequence[int]) -> PacketColumns:
+    """Return the columns of a table.
+
+    Args:
+        table: The numbers of `_row`. Shape (columns, rows).
+        damaged: Rows that fail their own checksums.
+    """
+    pts, dts, duration, size, key, discard, corrupt, flags = table
+    is_corrupt = corrupt.astype(np.bool_)
+    is_corrupt[list(damaged)] = True
+    return PacketColumns(
+        pts=pts,
+        dts=dts,
+        duration=duration,
+        size=size,
+        key=key.astype(np.bool_),
+        discard=discard.astype(np.bool_),
+        corrupt=is_corrupt,
+        flags=flags,
     )
 
 

@@ -102,7 +102,7 @@ class PacketColumns:
     """Flags from its header (see `bitstream`)."""
 
     def __len__(self) -> int:
-        """Return number of rows."""
+        """Return the number of rows."""
         return len(self.pts)
 
 
@@ -231,11 +231,7 @@ def build_index(
     presentation = by_order[shown[by_order]]
     rate = _average_rate(stream, columns.dts[has_frame])
     times = _times(stream, columns, order, presentation, rate)
-    pts = columns.pts
-    if times.source != "container":
-        pts = np.full(len(columns), NO_PTS)
-        pts[presentation] = times.ticks
-    last = [np.arange(row, completed[row] + 1) for row in presentation[-1:].tolist()]
+    last = _last_rows(presentation, completed)
     flags, layer = columns.flags, columns.flags >> LAYER_SHIFT
     return PacketIndex(
         codec=stream.codec,
@@ -245,7 +241,7 @@ def build_index(
         time_base=times.time_base,
         average_rate=rate,
         timestamps=times.source,
-        pts=pts,
+        pts=_row_pts(columns, presentation, times),
         order=order,
         shown=shown,
         presentation=presentation,
@@ -256,9 +252,7 @@ def build_index(
         completed=completed,
         corrupt=columns.corrupt | _lacks_references(stream.codec_facts, columns.flags),
         size=columns.size,
-        last_duration=_last_duration(
-            stream, columns.duration[np.concatenate([presentation[:0], *last])], times
-        ),
+        last_duration=_last_duration(stream, columns.duration[last], times),
         timestamps_detail=times.detail,
         edits=edits,
         pixel_format=stream.pixel_format,
@@ -346,6 +340,17 @@ def _times(
     return given(columns.pts[presentation])
 
 
+def _row_pts(
+    columns: PacketColumns, presentation: NDArray[np.int64], times: FrameTimes
+) -> NDArray[np.int64]:
+    """Return the timestamp of each row's frame: the container's, or the replaced ones."""
+    if times.source == "container":
+        return columns.pts
+    pts = np.full(len(columns), NO_PTS)
+    pts[presentation] = times.ticks
+    return pts
+
+
 def _decode_times(
     pts: NDArray[np.int64], dts: NDArray[np.int64], order: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
@@ -359,6 +364,14 @@ def _decode_times(
         return dts if np.all(dts[1:] > dts[:-1]) else None
     goes_up = np.all(np.diff(pts[known]) >= 0)
     return pts if goes_up and np.any(np.diff(order[known]) < 0) else None
+
+
+def _last_rows(presentation: NDArray[np.int64], completed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of the last shown frame, which may be two fields; none without a frame."""
+    if not len(presentation):
+        return presentation
+    last = int(presentation[-1])
+    return np.arange(last, completed[last] + 1)
 
 
 def _last_duration(stream: StreamFacts, declared: NDArray[np.int64], times: FrameTimes) -> int:

@@ -27,17 +27,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from frames_pipeline.bitstream import Codec, HeaderReader, PictureNumbers, codec_named
+from frames_pipeline.container.byte_reader import ByteReader
+from frames_pipeline.container.declared_crop import matroska_crop, mp4_crop
 from frames_pipeline.container.declared_sizes import Allowed, check_declared, most_referred
 from frames_pipeline.container.index import PacketIndex, StreamFacts, build_index
 from frames_pipeline.container.limits import Limits
-from frames_pipeline.container.packets import (
-    ByteReader,
-    DemuxedPackets,
-    Packets,
-    matroska_crop,
-    mp4_crop,
-    sampled_packets,
-)
+from frames_pipeline.container.packets import DemuxedPackets, Packets, sampled_packets
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -50,7 +45,7 @@ from frames_pipeline.errors import (
     typed,
 )
 from frames_pipeline.frames import Crop
-from frames_pipeline.io.fetch import staged_url
+from frames_pipeline.io.fetch import check_size, staged_url
 from frames_pipeline.io.file_objects import CallersFile
 from frames_pipeline.io.local import open_regular, status_of
 
@@ -349,9 +344,7 @@ def _checked_file(path: Path, limits: Limits) -> Path:
     if info.st_size == 0:
         message = f"{path.name} is empty (0 bytes)"
         raise UnsupportedSourceError(message)
-    if info.st_size > limits.max_file_bytes:
-        message = f"{path.name} has {info.st_size} bytes, and the limit is {limits.max_file_bytes}"
-        raise LimitExceededError(message)
+    check_size(info.st_size, limits.max_file_bytes, key=path.name)
     return Path(os.path.realpath(path))
 
 
@@ -372,8 +365,6 @@ def _whole_reads(file: CallersFile) -> Iterator[None]:
     """Raise the first fault of a file object at the end of a `with` block.
 
     libavformat treats a failed read as the end of the file.
-
-    libavformat takes a failed read for the end of the file.
     """
     try:
         yield

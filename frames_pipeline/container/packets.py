@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from frames_pipeline.container.declared_crop import matroska_crop, mp4_crop
+from frames_pipeline.container.byte_reader import ByteReader
 from frames_pipeline.container.demuxed import DemuxedPackets
 from frames_pipeline.container.index import PacketColumns
-from frames_pipeline.container.sampled import ByteReader, sampled_packets
+from frames_pipeline.container.sampled import sampled_packets
 
 if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
@@ -25,8 +25,6 @@ __all__ = [
     "ByteReader",
     "DemuxedPackets",
     "Packets",
-    "matroska_crop",
-    "mp4_crop",
     "sampled_packets",
 ]
 

@@ -8,15 +8,14 @@ Source: ISO/IEC 14496-12, 8.4 to 8.7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-ReadBytes = Callable[[int, int], bytes]
-"""Reads bytes of the file from an offset; fewer than requested at its end."""
+from frames_pipeline.container.byte_reader import ReadBytes
 
 _MAX_MOOV: Final = 256 << 20
 """Largest movie box to read, in bytes: 46 hours need 60 MB."""
@@ -51,7 +50,7 @@ class SampleTable:
     """Whether the table marks it as a sync sample."""
 
     def __len__(self) -> int:
-        """Return number of samples."""
+        """Return the number of samples."""
         return len(self.offset)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 from av.packet import Packet
@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from frames_pipeline.bitstream import ENTRY, HeaderReader
+from frames_pipeline.container.byte_reader import ByteReader
 from frames_pipeline.container.index import PacketColumns
 from frames_pipeline.container.sample_table import SampleTable, read_sample_table
 from frames_pipeline.errors import SourceError
@@ -29,19 +30,6 @@ _ENDS: Final = 64
 """Samples at either end to compare with libavformat's index; see `_CHECKS` for the rest."""
 _CHECKS: Final = 256
 """Samples and key samples between them to compare, evenly spaced."""
-
-
-class ByteReader(Protocol):
-    """Reads bytes of a file by offset."""
-
-    size: int
-    """Bytes of the file."""
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return bytes from an offset; fewer than `size` only at the end of the file."""
-
-    def read_each(self, offsets: list[int], size: int) -> list[bytes]:
-        """Return `size` bytes from each offset."""
 
 
 class SampledPackets:

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
 from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
@@ -25,10 +24,9 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
 )
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.sampling import select_frames
+from frames_pipeline.sampling import Positions, select_frames
 from frames_pipeline.signature import FrameExtractionSignature
 
-Positions = NDArray[np.int64]
 FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
 
 _NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)

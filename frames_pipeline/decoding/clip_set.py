@@ -1,7 +1,6 @@
 """Clips that are decoded together, and the route of each frame to the clips that contain it.
 
-frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
-->  a buffer of pixels for each signature that wants it
+See the figure in `assembly`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.decoding.crop import Window, window
 from frames_pipeline.decoding.device import scaled_rgb
-from frames_pipeline.decoding.ycbcr import SHORTCUT, correct
+from frames_pipeline.decoding.ycbcr import SHORTCUT, correct, padded_lines
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
 from frames_pipeline.frames import Crop
 from frames_pipeline.signature import FrameExtractionSignature
@@ -266,11 +266,10 @@ class Converter:
         if spec.pixels == "swscale":
             frame = self._cut(on_host(frame), spec)
         target = geometry(spec, _shown_size(stored, turn), Size(*out.shape[:2]))
-        scaled = target.scaled
         if target.scaled == target.output:
             self._scale(frame, spec, _laid_out(out, turn))
             return
-        pixels = np.empty((*scaled, 3), np.uint8)
+        pixels = np.empty((*target.scaled, 3), np.uint8)
         self._scale(frame, spec, _laid_out(pixels, turn))
         into, part = _overlap(target)
         out[...] = 0
@@ -401,9 +400,7 @@ def _overlap(target: Geometry) -> tuple[tuple[slice, slice], tuple[slice, slice]
 
 def _plane(frame: VideoFrame, number: int, channels: int) -> NDArray[np.uint8]:
     """Return a plane's pixels without line padding. Shape (height, width * channels)."""
-    plane = frame.planes[number]
-    lines = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
-    return lines[: frame.height, : frame.width * channels]
+    return padded_lines(frame, number)[: frame.height, : frame.width * channels]
 
 
 def _interleaved(frame: VideoFrame, out: Pixels) -> None:

@@ -113,7 +113,7 @@ def _agrees(layout: str) -> bool:
     for plane in frame.planes:
         plane.update(random.integers(0, 256, plane.buffer_size, np.uint8).tobytes())
     shortcut = VideoReformatter().reformat(frame, format="rgb24", interpolation=SHORTCUT, threads=1)
-    lines = _lines(shortcut, 0)[:height, : width * 3]
+    lines = padded_lines(shortcut, 0)[:height, : width * 3]
     expected = np.empty((height, width, 3), np.uint8)
     apply_formula(frame, expected)
     return bool(np.array_equal(lines.reshape(expected.shape), expected))
@@ -139,9 +139,10 @@ def _scaled(steps: NDArray[np.int64], weight: int) -> NDArray[np.int16]:
 
 def _samples(frame: VideoFrame, plane: int) -> NDArray[np.uint8]:
     """Return the samples of a plane without line padding."""
-    return _lines(frame, plane)[: frame.planes[plane].height, : frame.planes[plane].width]
+    return padded_lines(frame, plane)[: frame.planes[plane].height, : frame.planes[plane].width]
 
 
-def _lines(frame: VideoFrame, number: int) -> NDArray[np.uint8]:
+def padded_lines(frame: VideoFrame, number: int) -> NDArray[np.uint8]:
+    """Return the bytes of a plane, with line padding. Shape (lines, bytes per line)."""
     plane = frame.planes[number]
     return np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)

@@ -13,9 +13,12 @@ from typing import Any, BinaryIO, Final, NoReturn, cast
 from frames_pipeline.errors import ConfigError, FramesPipelineError, SourceError
 
 _UNUSABLE: Final = (AttributeError, NotImplementedError, TypeError, ValueError)
-"""Errors of an unusable object, as opposed to a failed read. A closed file raises `ValueError`, as
-does one that cannot seek (`io.UnsupportedOperation` is a `ValueError`). An object without the
-method raises one of the others."""
+"""Errors of the caller's object if it is unusable, as opposed to a failed read.
+
+`ValueError`: it is closed, or cannot seek (`io.UnsupportedOperation` is a `ValueError`).
+`AttributeError`: it has no such method. `NotImplementedError`: the method is a stub of its base
+class. `TypeError`: the method takes other arguments.
+"""
 
 
 class CallersFile:

@@ -38,7 +38,7 @@ def is_unfinished(key: str) -> bool:
     return _TEMPORARY.fullmatch(key) is not None
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_object(path: Path) -> BinaryIO:
     """Open a regular file to read; refuse a pipe or a device without waiting for it."""
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - a path has no opener
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -32,7 +32,7 @@ from frames_pipeline.io.local_objects import (
     list_files,
     list_folders,
     list_names,
-    open_regular,
+    open_object,
     put_file,
     put_new_file,
     remove_file,
@@ -122,7 +122,7 @@ class Objects:
         """
         with self.faults(key):
             if self.local_path is not None:
-                with open_regular(Path(self.local_path, key)) as file:
+                with open_object(Path(self.local_path, key)) as file:
                     return file.read()
             fs, root = self.connect()
             return bytes(fs.cat_file(f"{root}/{key}"))
@@ -135,7 +135,7 @@ class Objects:
         """
         with self.faults(key):
             if self.local_path is not None:
-                with open_regular(Path(self.local_path, key)) as file:
+                with open_object(Path(self.local_path, key)) as file:
                     file.seek(start)
                     return file.read(stop - start)
             fs, root = self.connect()

@@ -41,10 +41,10 @@ class Batching:
             waiting: Videos that are in no batch yet.
             now: Seconds since the epoch.
         """
-        settled = sorted((video for video in waiting), key=lambda video: video.key)
+        by_key = sorted(waiting, key=lambda video: video.key)
         chunks = [
-            settled[start : start + self.batch_size]
-            for start in range(0, len(settled), self.batch_size)
+            by_key[start : start + self.batch_size]
+            for start in range(0, len(by_key), self.batch_size)
         ]
         return [tuple(video.key for video in chunk) for chunk in chunks if self._is_due(chunk, now)]
 

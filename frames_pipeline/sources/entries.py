@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from frames_pipeline.io.local import NOT_THERE, is_below
+from frames_pipeline.text.plain import shown
 
 Reason = Literal[
     "broken link", "hidden", "link outside", "link to folder", "no regular file", "suffix",
@@ -42,7 +43,7 @@ class PassedOver:
     def __str__(self) -> str:
         """Return text such as `2 no regular file (a.mp4, b.mp4)`."""
         more = ", …" if self.count > len(self.examples) else ""
-        names = ", ".join(map(_printable, self.examples))
+        names = ", ".join(map(shown, self.examples))
         return f"{self.count} {self.reason} ({names}{more})"
 
 
@@ -71,15 +72,6 @@ class PassedOverTally:
 def describe_passed_over(passed_over: Iterable[PassedOver]) -> str:
     """Describe passed-over entries in one line; `nothing` if there are none."""
     return "; ".join(map(str, passed_over)) or "nothing"
-
-
-def _printable(key: str) -> str:
-    r"""Return a key on one line, with control characters as escapes.
-
-    >>> print(_printable("a\nb"))
-    a\nb
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
 
 
 def walk(

@@ -14,7 +14,7 @@ SUFFIXES: Final = (
     ".hevc", ".ivf", ".m1v", ".m2t", ".m2v", ".m4s", ".mj2", ".mpe", ".mpv", ".obu", ".ogm", ".qt",
     ".vob",
 )  # fmt: skip
-"""Suffixes of video files, in any case. `media.FORMATS` opens all of them."""
+"""Suffixes of video files, in any case. `container.media.FORMATS` opens all of them."""
 
 
 def checked_suffixes(suffixes: Iterable[str]) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from frames_pipeline._lazy import lazy_names
 
 if TYPE_CHECKING:
     from frames_pipeline.store.commits import ClipCommit, Manifest, StoredObject
+    from frames_pipeline.store.committed import Fault
     from frames_pipeline.store.frame_store import FrameStore
     from frames_pipeline.store.gc import GarbageReport
     from frames_pipeline.store.layout import GRACE_SECONDS
-    from frames_pipeline.store.reader import ClipDescription, Fault, StoredClip
+    from frames_pipeline.store.reader import ClipDescription, StoredClip
     from frames_pipeline.store.verify import VerifyReport
 
 
@@ -34,12 +35,12 @@ _HOMES: Final = {
         "Manifest",
         "StoredObject",
     ),
+    "committed": ("Fault",),
     "frame_store": ("FrameStore",),
     "gc": ("GarbageReport",),
     "layout": ("GRACE_SECONDS",),
     "reader": (
         "ClipDescription",
-        "Fault",
         "StoredClip",
     ),
     "verify": ("VerifyReport",),

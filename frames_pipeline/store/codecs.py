@@ -45,6 +45,11 @@ CODECS: Final[Mapping[str, BytesBytesCodec]] = {
 """Codecs of chunks, by name. Each ends in a checksum, so that every reader notices damaged pixels.
 All are in the Zarr v3 core, so every implementation can read them."""
 
+_ZSTD: Final = Zstd(level=1, checksum=True)
+"""The compressor behind `CODECS["zstd"]`."""
+_NOWHERE: Final = 2**64 - 1
+"""Offset and length of a missing chunk of a shard."""
+
 DIMENSIONS: Final = ("time", "y", "x", "channel")
 
 CONTAINER_CROP: Final = "container_crop"
@@ -282,12 +287,6 @@ def _without_checksum(data: memoryview) -> memoryview:
         message = "a checksum does not match the bytes before it"
         raise ValueError(message)
     return content
-
-
-_ZSTD: Final = Zstd(level=1, checksum=True)
-"""The compressor behind `CODECS["zstd"]`."""
-_NOWHERE: Final = 2**64 - 1
-"""Offset and length of a missing chunk of a shard."""
 
 
 def _codecs(shape: tuple[int, ...], codec: BytesBytesCodec) -> Mapping[str, Any]:

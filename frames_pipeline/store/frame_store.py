@@ -11,7 +11,7 @@ from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources import withdrawal
-from frames_pipeline.store import gc, inspect, reader, verify, writer
+from frames_pipeline.store import gc, inspect, lookup, reader, verify, writer
 from frames_pipeline.store.codecs import checked_codec
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
@@ -147,7 +147,7 @@ class FrameStore:
 
     def clips(self, batch: Batch, signature: Signature) -> dict[str, ClipCommit]:
         """Return every clip's current commit, by clip id: one listing, and one request per clip."""
-        return reader.read_commits(self.objects, signature_folder(batch, signature))
+        return lookup.read_commits(self.objects, signature_folder(batch, signature))
 
     def commit(self, batch: Batch, signature: Signature, clip: Clip) -> ClipCommit:
         """Return a clip's current commit.
@@ -155,7 +155,7 @@ class FrameStore:
         Raises:
             CommitNotFoundError: The clip is not committed.
         """
-        return reader.find_commit(self.objects, signature_folder(batch, signature), clip_id(clip))
+        return lookup.find_commit(self.objects, signature_folder(batch, signature), clip_id(clip))
 
     def read(self, batch: Batch, signature: Signature, clip: Clip) -> FrameBatch:
         """Return a clip's frames, as given to `write_clip`.
@@ -165,7 +165,7 @@ class FrameStore:
             IntegrityError: An object is missing, or differs from the commit.
         """
         folder = signature_folder(batch, signature)
-        commit = reader.find_commit(self.objects, folder, clip_id(clip))
+        commit = lookup.find_commit(self.objects, folder, clip_id(clip))
         return reader.read_clip(self.objects, folder, commit)
 
     def read_commit(
@@ -223,7 +223,7 @@ class FrameStore:
             IntegrityError: An object is missing, or its size differs from the commit.
         """
         folder = signature_folder(batch, signature)
-        commit = reader.find_commit(self.objects, folder, clip_id(clip))
+        commit = lookup.find_commit(self.objects, folder, clip_id(clip))
         return reader.open_clip(self.objects, folder, commit)
 
     def commit_batch(
@@ -254,7 +254,7 @@ class FrameStore:
         Raises:
             CommitNotFoundError: The batch was never published.
         """
-        return reader.find_manifest(self.objects, signature_folder(batch, signature))
+        return lookup.find_manifest(self.objects, signature_folder(batch, signature))
 
     def published(self, batch: Batch, signature: Signature) -> Mapping[str, ClipCommit]:
         """Return the commits of the batch as last published, by clip id; none if it never was."""

@@ -14,7 +14,13 @@ from frames_pipeline.store.codecs import METADATA
 from frames_pipeline.store.commits import ClipCommit, Document, Manifest
 from frames_pipeline.store.committed import CommittedObjects
 from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
-from frames_pipeline.store.lookup import commit_keys, find_manifest, parse_commit
+from frames_pipeline.store.lookup import (
+    commit_keys,
+    document_damage,
+    find_manifest,
+    parse_commit,
+    signature_damage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def inspect_folder(objects: Objects, folder: SignatureFolder) -> FolderState:
             commit = parse_commit(folder, key, data)
             commits[commit.clip_id] = commit
         except IntegrityError as error:
-            damage[key] = _damage(error)
+            damage[key] = document_damage(error)
     manifest, manifest_damage = _manifest(objects, folder)
     for clip in manifest.clips if manifest else ():
         key = folder.commit(clip_key(clip))
@@ -93,7 +99,7 @@ def inspect_folder(objects: Objects, folder: SignatureFolder) -> FolderState:
     return FolderState(
         folder=folder,
         objects=objects,
-        signature_damage=_signature_damage(objects, folder),
+        signature_damage=signature_damage(objects, folder),
         manifest=manifest,
         manifest_damage=manifest_damage,
         commits=commits,
@@ -107,21 +113,7 @@ def _manifest(objects: Objects, folder: SignatureFolder) -> tuple[Manifest | Non
     except CommitNotFoundError:
         return None, ""
     except IntegrityError as error:
-        return None, _damage(error)
-
-
-def _signature_damage(objects: Objects, folder: SignatureFolder) -> str:
-    try:
-        data = objects.get(folder.signature)
-    except FileNotFoundError:
-        return "is missing"
-    if is_document_of(folder.signature_key, data):
-        return ""
-    return f"is not the document of {folder.signature_key}"
-
-
-def _damage(error: IntegrityError) -> str:
-    return f"cannot be read ({error.__cause__!r})"
+        return None, document_damage(error)
 
 
 def _canonical(document: Document) -> bytes:

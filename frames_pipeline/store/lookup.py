@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.errors import CommitNotFoundError, IntegrityError
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.store.commits import ClipCommit, Document, Manifest, parse
-from frames_pipeline.store.layout import SignatureFolder, clip_key
+from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
 
 
 def read_commits(objects: Objects, folder: SignatureFolder) -> dict[str, ClipCommit]:
@@ -56,8 +56,8 @@ def parse_commit(folder: SignatureFolder, key: str, data: bytes) -> ClipCommit:
 
     def make(document: Document) -> ClipCommit:
         commit = ClipCommit.from_document(document)
-        place = folder.commit(clip_key(commit.clip_id))
-        if (place, folder.signature_key) != (key, commit.signature_key):
+        own_key = folder.commit(clip_key(commit.clip_id))
+        if (own_key, folder.signature_key) != (key, commit.signature_key):
             message = (
                 f"it belongs to clip {commit.clip_id!r} and signature {commit.signature_key!r}"
             )
@@ -79,6 +79,22 @@ def find_manifest(objects: Objects, folder: SignatureFolder) -> Manifest:
         message = f"{folder.path} has no manifest; commit the batch first"
         raise CommitNotFoundError(message) from error
     return parse_manifest(folder, data)
+
+
+def signature_damage(objects: Objects, folder: SignatureFolder) -> str:
+    """Describe the damage of a signature's document; empty if it is sound."""
+    try:
+        data = objects.get(folder.signature)
+    except FileNotFoundError:
+        return "is missing"
+    if is_document_of(folder.signature_key, data):
+        return ""
+    return f"is not the document of {folder.signature_key}"
+
+
+def document_damage(error: IntegrityError) -> str:
+    """Describe the damage of a commit or manifest by the error of reading it."""
+    return f"cannot be read ({error.__cause__!r})"
 
 
 def parse_manifest(folder: SignatureFolder, data: bytes) -> Manifest:

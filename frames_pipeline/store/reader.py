@@ -7,8 +7,8 @@ the commit references, and a lazy read compares a listing first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,45 +18,19 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
+from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import Seconds, ticks
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import Crop, FrameBatch
+from frames_pipeline.frames import Crop, FrameBatch, in_seconds
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames
 from frames_pipeline.store.commits import ClipCommit, Document, dump, outcome_from_document
-from frames_pipeline.store.committed import CommittedObjects, Fault, decodable
+from frames_pipeline.store.committed import CommittedObjects, decodable
 from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.store.lazy import CommittedStore, StoredArray
-from frames_pipeline.store.lookup import (
-    commit_keys,
-    find_commit,
-    find_commits,
-    find_manifest,
-    parse_commit,
-    parse_manifest,
-    read_commits,
-)
 
 if TYPE_CHECKING:
     import xarray
-
-__all__ = [
-    "PIXELS",
-    "ClipDescription",
-    "CommittedObjects",
-    "Fault",
-    "StoredClip",
-    "commit_keys",
-    "describe_clips",
-    "find_commit",
-    "find_commits",
-    "find_manifest",
-    "open_clip",
-    "parse_commit",
-    "parse_manifest",
-    "read_clip",
-    "read_commits",
-]
 
 PIXELS: Final = "frames/c/"
 """Start of the names of shards."""
@@ -159,7 +133,7 @@ class ClipDescription:
     @property
     def seconds(self) -> NDArray[np.float64]:
         """Presentation timestamps in seconds, for people. Shape (n,)."""
-        return self.pts * self.time_base.numerator / np.float64(self.time_base.denominator)
+        return in_seconds(self.pts, self.time_base)
 
 
 def read_clip(
@@ -186,10 +160,7 @@ def read_clip(
 
         frames = decode_frames(get, start, stop)
         crop = described["attributes"].get(CONTAINER_CROP)
-        return replace(
-            _frame_batch(frames, document["attributes"], slice(start, stop)),
-            container_crop=None if crop is None else Crop(*map(int, crop)),
-        )
+        return _frame_batch(frames, document["attributes"], slice(start, stop), crop=crop)
 
 
 def describe_clips(
@@ -244,7 +215,9 @@ def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArr
     return StoredArray(found.async_array, attempt)
 
 
-def _frame_batch(frames: NDArray[np.uint8], described: Document, part: slice) -> FrameBatch:
+def _frame_batch(
+    frames: NDArray[np.uint8], described: Document, part: slice, *, crop: Sequence[int] | None
+) -> FrameBatch:
     return FrameBatch(
         frames=frames,
         pts=np.array(described["pts"], dtype=np.int64)[part],
@@ -253,6 +226,7 @@ def _frame_batch(frames: NDArray[np.uint8], described: Document, part: slice) ->
         key_frame=np.array(described["key_frame"], dtype=np.bool_)[part],
         corrupt=np.array(described["corrupt"], dtype=np.bool_)[part],
         outcome=outcome_from_document(described["outcome"]),
+        container_crop=None if crop is None else Crop(*map(int, crop)),
     )
 
 
@@ -261,3 +235,18 @@ def _zarr_store(objects: Objects, path: str) -> Store:
         return LocalStore(objects.local_path / path, read_only=True)
     options = dict(objects.storage_options)
     return FsspecStore.from_url(f"{objects.url}/{path}", storage_options=options, read_only=True)
+
+
+_LOOKUP: Final = (
+    "commit_keys", "find_commit", "find_commits", "find_manifest", "parse_commit",
+    "parse_manifest", "read_commits",
+)  # fmt: skip
+"""Names of version 0.1 that moved to `lookup`."""
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "Fault": "frames_pipeline.store.committed:Fault",
+        **{name: f"frames_pipeline.store.lookup:{name}" for name in _LOOKUP},
+    },
+)

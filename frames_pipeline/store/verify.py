@@ -9,8 +9,14 @@ from frames_pipeline.errors import IntegrityError
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.committed import CommittedObjects, Fault
-from frames_pipeline.store.layout import SignatureFolder, clip_key, is_document_of
-from frames_pipeline.store.lookup import commit_keys, parse_commit, parse_manifest
+from frames_pipeline.store.layout import SignatureFolder, clip_key
+from frames_pipeline.store.lookup import (
+    commit_keys,
+    document_damage,
+    parse_commit,
+    parse_manifest,
+    signature_damage,
+)
 from frames_pipeline.store.reader import PIXELS, read_clip
 
 
@@ -73,13 +79,8 @@ def _report(commits: Collection[ClipCommit], faults: Iterable[Fault]) -> VerifyR
 
 
 def _signature_faults(objects: Objects, folder: SignatureFolder) -> list[Fault]:
-    try:
-        data = objects.get(folder.signature)
-    except FileNotFoundError:
-        return [Fault(folder.signature, "is missing")]
-    if is_document_of(folder.signature_key, data):
-        return []
-    return [Fault(folder.signature, f"is not the document of {folder.signature_key}")]
+    damage = signature_damage(objects, folder)
+    return [Fault(folder.signature, damage)] if damage else []
 
 
 def _readable_commits(
@@ -96,7 +97,7 @@ def _readable_commits(
                 named[commit.path] = commit
                 missing[folder.commit(clip_key(commit.clip_id))] = commit.clip_id
         except IntegrityError as error:
-            faults.append(Fault(key, f"cannot be read ({error.__cause__!r})"))
+            faults.append(Fault(key, document_damage(error)))
     faults += [
         Fault(key, "is missing", clip_id=clip) for key, clip in missing.items() if key not in keys
     ]

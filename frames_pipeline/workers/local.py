@@ -55,7 +55,7 @@ R = TypeVar("R")
 _AHEAD: Final = 2
 """Tasks in flight per process: one running, one waiting."""
 _LOOK_S: Final = 2.0
-"""Seconds between looks at the pool while tasks run."""
+"""Seconds between checks of the pool while no task finishes."""
 _LEAST_MEMORY: Final = 256 << 20
 """Memory of the loaded libraries, with a little to work with."""
 _OUT_OF_MEMORY: Final = 76
@@ -163,9 +163,10 @@ class Workers:
                         break
                 if not running:
                     return
-                for done in _finished(pool, running):
-                    if done is None:
-                        raise _broken(running, has_worked=has_worked)
+                finished = _finished(pool, running)
+                if not finished:
+                    raise _broken(running, has_worked=has_worked)
+                for done in finished:
                     task, times = running.pop(done)
                     try:
                         result: R | FramesPipelineError = self._result(done, times)
@@ -215,20 +216,19 @@ def _packed(task: object) -> bytes:
         raise ConfigError(message) from error
 
 
-def _finished(
-    pool: pebble.ProcessPool, running: Iterable[Future[bytes]]
-) -> Iterable[Future[bytes] | None]:
-    """Wait for finished tasks; a single `None` means that the pool broke and forgot its tasks.
+def _finished(pool: pebble.ProcessPool, running: Iterable[Future[bytes]]) -> set[Future[bytes]]:
+    """Wait for tasks to finish, and return these; return none if the pool broke without them.
 
-    A task that is scheduled while pebble's pool breaks never finishes.
+    If pebble's pool breaks, it ends the tasks that its scheduler thread has taken over, and that
+    thread stops. A task in its queue, or taken over at that moment, never finishes.
     """
-    while True:
+    is_active = True
+    while is_active:
         is_active = pool.active
         done = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
         if done:
             return done
-        if not is_active:
-            return (None,)
+    return set()
 
 
 def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:

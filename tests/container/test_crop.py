@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, extract_frames, probe
-from frames_pipeline.container.packets import matroska_crop, mp4_crop
+from frames_pipeline.container.declared_crop import matroska_crop, mp4_crop
 from frames_pipeline.decoding.convert import Converter, PixelSpec, chroma_block
 from frames_pipeline.decoding.crop import window
 from frames_pipeline.frames import Crop

@@ -389,28 +389,65 @@ def write_pid(path: str) -> None:
         Path(path).with_suffix(".new").rename(path)
 
 
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[pebble.ProcessPool]:
+    """The pools that `Workers.map` opens."""
+    opened: list[pebble.ProcessPool] = []
+    real = pebble.ProcessPool
+
+    def open_pool(**parameters: Any) -> pebble.ProcessPool:
+        opened.append(real(**parameters))
+        return opened[-1]
+
+    monkeypatch.setattr("frames_pipeline.workers.local.pebble.ProcessPool", open_pool)
+    return opened
+
+
+def idle_worker(pid: Path) -> psutil.Process:
+    """The worker that wrote its id to a file, once it has finished that task."""
+    wait_for(pid.exists, name="the first task")
+    worker = psutil.Process(int(pid.read_text()))
+    wait_for(lambda: is_idle(worker), name="the end of the first task")
+    return worker
+
+
 def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pools: list[pebble.ProcessPool]
 ) -> None:
     """The next task comes when the pool has noticed."""
     pid = tmp_path / "pid"
-    pools: list[pebble.ProcessPool] = []
-    real = pebble.ProcessPool
-
-    def opened(**parameters: Any) -> pebble.ProcessPool:
-        pools.append(real(**parameters))
-        return pools[0]
 
     def tasks() -> Iterator[str]:
         yield str(pid)
-        wait_for(pid.exists, name="the first task")
-        worker = psutil.Process(int(pid.read_text()))
-        wait_for(lambda: is_idle(worker), name="the end of the first task")
-        worker.kill()
+        idle_worker(pid).kill()
         wait_for(lambda: not pools[0].active, name="the end of the pool")
         yield ""
 
-    monkeypatch.setattr("frames_pipeline.workers.local.pebble.ProcessPool", opened)
+    with pytest.raises(TransientError, match="killed between tasks; run it again"):
+        list(Workers(1).map(write_pid, tasks()))
+
+
+def test_a_task_that_is_scheduled_while_the_pool_breaks_is_a_fault_that_may_pass(
+    tmp_path: Path, pools: list[pebble.ProcessPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pebble checks its pool and queues the task after that: here the pool breaks in between."""
+    pid = tmp_path / "pid"
+
+    def tasks() -> Iterator[str]:
+        yield str(pid)
+        worker, pool = idle_worker(pid), pools[0]
+        queue = pool._context.task_queue
+        put = queue.put
+
+        def break_and_put(task: object) -> None:
+            monkeypatch.setattr(queue, "put", put)
+            worker.kill()
+            ended = pool._pool_manager_loop
+            wait_for(lambda: not ended.is_alive(), name="the end of the tasks that pebble knows")
+            put(task)
+
+        monkeypatch.setattr(queue, "put", break_and_put)
+        yield ""
 
     with pytest.raises(TransientError, match="killed between tasks; run it again"):
         list(Workers(1).map(write_pid, tasks()))

@@ -31,8 +31,9 @@ CODECS: Final = ("av1", "h264", "hevc", "vp9")
 """Codecs with a bit-exact specification, for which NVDEC gives the CPU's samples."""
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
-_UNREACHABLE: Final = (FFmpegError, OSError, RuntimeError, NotImplementedError)
-"""Errors that PyAV raises without a GPU, a driver, or a free session."""
+_UNREACHABLE: Final = (FFmpegError, OSError, RuntimeError)
+"""Errors that PyAV raises without a GPU, a driver, or a free session. Without CUDA in FFmpeg it is
+a `NotImplementedError`, which is a `RuntimeError`."""
 
 
 @dataclass(frozen=True, slots=True)
