@@ -40,7 +40,7 @@ from frames_pipeline.sources.batches import Batch, Batching
 from frames_pipeline.workers.local import Workers
 
 _SIGNATURE = FrameExtractionSignature(target_fps=2, target_res=(224, 224))
-_CUTTING = FixedStride(10, 10, 0)
+_CLIPPING = FixedStride(10, 10, 0)
 _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -134,7 +134,7 @@ def _fill(folder: Path, arguments: argparse.Namespace, *, cache: Path) -> None:
 def _decode(folder: Path, store: FrameStore | None = None) -> float:
     for path in sorted((folder / "videos").iterdir()):
         with open_media(path) as media:
-            clips: list[Clip] = list(_CUTTING.cut(media, path.name))
+            clips: list[Clip] = list(_CLIPPING.cut(media, path.name))
             spans = [clip.span for clip in clips]
             for number, frames in extract_spans(media, spans, [_SIGNATURE], decoder=PyavDecoder()):
                 assert isinstance(frames, dict), frames
@@ -151,7 +151,7 @@ def _batch(folder: Path, processes: int) -> float:
     """Run the batch; return the CPU time of the busiest worker."""
     workspace = Workspace.at(str(folder / "videos"), str(folder / "root"))
     batch, workers = _sealed(workspace), Workers(processes)
-    cut_clips(batch, workspace, _CUTTING, workers=workers)
+    cut_clips(batch, workspace, _CLIPPING, workers=workers)
     longest = 0.0
 
     def look(done: int, total: int) -> None:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.load_time`: CPU time to load the code location, against Dagster's own.
 
-Three programs take turns, so that a busy machine slows all alike; the least of each counts. Their
+The programs take turns, so that a busy machine slows all alike; the least of each counts. Their
 bytecode is cached, as in an installed package. The last one loads the definitions as a code server
-does. `-X importtime` says where the time goes: `python -X importtime -c "import dagster_defs"`.
+does. `python -X importtime -c "import dagster_defs.definitions"` tells where the time goes.
 """
 
 import argparse
@@ -14,12 +14,20 @@ from collections.abc import Mapping
 
 PROGRAMS = {
     "import dagster": "import dagster",
+    "load a project with one asset": """
+import dagster as dg
+@dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="batch"))
+def one(): ...
+dg.Definitions(assets=[one]).get_repository_def()
+""",
     "import dagster_defs.definitions": "import dagster_defs.definitions",
-    "load the definitions": "from dagster_defs.definitions import defs; "
-    "defs().get_repository_def()",
+    "load the definitions": """
+from dagster_defs.definitions import defs
+defs().get_repository_def()
+""",
 }
-LIMIT = 1.5
-"""The definitions load in so many times the CPU time of importing Dagster."""
+GOAL = 1.5
+"""The definitions should load in this many times the CPU time of importing Dagster."""
 
 
 def user_seconds(program: str, environment: Mapping[str, str]) -> float:
@@ -57,7 +65,7 @@ def main() -> None:
     print("| program | CPU seconds | times `import dagster` |\n|---|---|---|")
     for name, seconds in least.items():
         print(f"| {name} | {seconds:.2f} | {seconds / dagster:.2f} |")
-    print(f"\nThe limit for the definitions is {LIMIT}.")
+    print(f"\nThe goal for the definitions is {GOAL}.")
 
 
 if __name__ == "__main__":

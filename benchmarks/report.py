@@ -53,7 +53,8 @@ _NEXT: Final = """\
 ## Where to go next
 
 - [scaling.md](../operations/scaling.md): the cost of a batch and of a million videos.
-- [configuration.md](../reference/configuration.md#extraction): choose processes and threads.
+- [configuration.md](../reference/configuration.md#resource-extraction): choose processes and
+  threads.
 - [corpus.md](../design/corpus.md): how exactness is measured.
 """
 

@@ -17,7 +17,7 @@ from fuzz.seeds import make_seeds, sorted_seeds
 from tests.oracle import needs_corpus
 from tests.suites import live_from
 
-WALLS = Workers(2, cpu_s=60, memory_bytes=1 << 30)
+WORKERS = Workers(2, cpu_s=60, memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def run_cases(seeds: list[Path], seed: int, numbers: Iterable[int]) -> Totals:
-    return run((Case(n, seed, Random(f"{seed}/{n}/file").choice(seeds)) for n in numbers), WALLS)
+    return run((Case(n, seed, Random(f"{seed}/{n}/file").choice(seeds)) for n in numbers), WORKERS)
 
 
 @pytest.mark.parametrize("cases", live_from(1, [30, 150]))
@@ -40,7 +40,7 @@ def test_a_short_run_finds_nothing(seeds: list[Path], cases: int) -> None:
 
 @pytest.mark.parametrize("cases", live_from(1, [20, 100]))
 def test_damage_in_packets_meets_decoders(seeds: list[Path], cases: int) -> None:
-    totals = run(make_cases(sorted_seeds(seeds), 1, range(cases)), WALLS)
+    totals = run(make_cases(sorted_seeds(seeds), 1, range(cases)), WORKERS)
     assert not totals.findings
     assert totals.results.total() == cases
     assert totals.results["ok"] + totals.results["partial"] > cases / 2

@@ -55,6 +55,7 @@ _PLAIN_TYPES: Final[Mapping[object, str]] = {
     float: "number",
     Any: "any",
 }
+_REQUIRED: Final = "required"
 _LONGEST_LIST: Final = 4
 _LONGEST_TEXT: Final = 60
 
@@ -70,7 +71,11 @@ class Setting:
 
 
 def settings_of(kind: type) -> Iterator[Setting]:
-    """Yield the fields that users set, in the order of the code."""
+    """Yield the fields that users set: required ones first, then the others, as in the code."""
+    yield from sorted(_fields_of(kind), key=lambda setting: setting.default != _REQUIRED)
+
+
+def _fields_of(kind: type) -> Iterator[Setting]:
     if issubclass(kind, BaseModel):
         homes: dict[type, str] = {}
         for name, field in kind.model_fields.items():
@@ -80,7 +85,7 @@ def settings_of(kind: type) -> Iterator[Setting]:
             yield Setting(
                 name,
                 _with_bounds(_type_text(field.annotation, homes), field.metadata),
-                _default_text(name, field.default) if has_default else "required",
+                _default_text(name, field.default) if has_default else _REQUIRED,
                 field.description or "",
             )
         return
@@ -94,7 +99,7 @@ def settings_of(kind: type) -> Iterator[Setting]:
         yield Setting(
             attribute.name,
             _type_text(hints[attribute.name], {}),
-            _default_text(attribute.name, attribute.default) if has_default else "required",
+            _default_text(attribute.name, attribute.default) if has_default else _REQUIRED,
             meanings.get(attribute.name, ""),
         )
 
@@ -186,7 +191,7 @@ def _overview(group: click.Group, context: click.Context) -> Iterator[str]:
 def _option_row(option: click.Option, context: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
     extra = option.get_help_extra(context)
-    default = "required" if option.required else _shown_default(extra.get("default"))
+    default = _REQUIRED if option.required else _shown_default(extra.get("default"))
     if option.is_flag:
         value, default = "flag", "off"
     elif isinstance(option.type, click.Choice):
@@ -280,7 +285,9 @@ def _composed_text(origin: object, parts: Sequence[Any], homes: Mapping[type, st
     if parts[-1] is Any:
         return "mapping"
     if origin is not None and issubclass(cast("type", origin), Mapping):
-        return f"mapping of names to {_type_text(parts[-1], homes)}"
+        return f"mapping of names to {_type_text(parts[-1], homes)}".replace(
+            "[mapping]", "[mappings]"
+        )
     return f"list of {_type_text(parts[0], homes)}".replace("number", "numbers")
 
 

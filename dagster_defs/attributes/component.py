@@ -43,7 +43,9 @@ def check_together(components: Sequence["ComponentAttributes"]) -> None:
 
 def _of_kind(name: str) -> str:
     key = KINDS[name].asset.key
-    return f"Definitions by name. Each becomes an asset `{key}/<name>`, and `{DEFAULT}` `{key}`."
+    return (
+        f"Definitions by name. Each becomes an asset `{key}/<name>`; `{DEFAULT}` becomes `{key}`."
+    )
 
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def dry_run_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
 
     @click.command("dry-run")
     @options.root
-    @click.argument("batches", metavar="BATCH...", nargs=-1)
+    @click.argument("batches", metavar="[BATCH]...", nargs=-1)
     @options.signatures
     @_kind_options(kinds)
     @click.option(

@@ -68,7 +68,7 @@ def _other_damage(
 
 @click.command()
 @options.root
-@click.argument("batches", metavar="BATCH...", nargs=-1)
+@click.argument("batches", metavar="[BATCH]...", nargs=-1)
 @click.option("--apply", is_flag=True, help="Mend the damage. Without this flag, only report.")
 @options.as_json
 def repair(

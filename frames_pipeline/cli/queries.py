@@ -51,9 +51,9 @@ def sql(
     """Query the tables of all batches in DuckDB's SQL.
 
     Without QUERY, lists the tables: catalog, videos, clips, outcomes, quality, embeddings,
-    clip_embeddings, captions, near_duplicates. Tables of a named provider are embeddings_NAME and
-    captions_NAME. Retired batches are left out. Compares the files of the tables in QUERY with
-    their checksums first.
+    clip_embeddings, captions, near_duplicates. The table of a named definition is embeddings_NAME,
+    quality_NAME and so on. Retired batches are left out. Compares the files of the tables in QUERY
+    with their checksums first.
     """
     if out is not None and out.suffix not in _WRITERS:
         message = f"--out {out} must end in {' or '.join(_WRITERS)}"

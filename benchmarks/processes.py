@@ -1,7 +1,7 @@
-"""`python -m benchmarks.walls`: cost of worker processes against threads.
+"""`python -m benchmarks.processes`: cost of worker processes against threads.
 
-Sixty clips of ten seconds are extracted and stored, by worker processes with limits and by as many
-threads of one process without limits, in turns, each in a fresh interpreter. CPU seconds count
+Sixty clips of ten seconds are extracted and stored, in turn by worker processes with limits and by
+as many threads of one process without limits, each time in a new interpreter. CPU seconds count
 every process. On a machine with other work they are a better measure than wall time.
 """
 
@@ -76,7 +76,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(asdict(_extract(arguments.one, arguments.folder, arguments.processes))))
         return
-    with tempfile.TemporaryDirectory(prefix="frames-walls-") as name:
+    with tempfile.TemporaryDirectory(prefix="frames-processes-") as name:
         folder = Path(name)
         _prepare(folder, arguments.cache)
         costs: dict[str, list[Cost]] = {kind: [] for kind in _KINDS}
@@ -125,7 +125,7 @@ def _extract(kind: str, folder: Path, processes: int) -> Cost:
 def _in_fresh_interpreter(kind: str, folder: Path, processes: int) -> Cost:
     shutil.rmtree(folder / "root" / "frames", ignore_errors=True)
     shutil.rmtree(folder / "root" / "tables" / "outcomes", ignore_errors=True)
-    command = [sys.executable, "-m", "benchmarks.walls", "--one", kind]
+    command = [sys.executable, "-m", "benchmarks.processes", "--one", kind]
     command += ["--folder", str(folder), "--processes", str(processes)]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return Cost(**json.loads(result.stdout))
@@ -148,7 +148,7 @@ def _workspace(folder: Path) -> Workspace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.walls", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.processes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="Runs of each kind.")
     parser.add_argument("--processes", type=int, default=2, help="Number of workers or threads.")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "frames-bench")
