@@ -439,11 +439,12 @@ def test_a_task_that_is_scheduled_while_the_pool_breaks_is_a_fault_that_may_pass
         queue = pool._context.task_queue
         put = queue.put
 
-        def break_and_put(task: object) -> None:
+        def break_and_put(task: Any) -> None:
             monkeypatch.setattr(queue, "put", put)
             worker.kill()
-            ended = pool._pool_manager_loop
-            wait_for(lambda: not ended.is_alive(), name="the end of the tasks that pebble knows")
+            loop = pool._pool_manager_loop
+            assert loop is not None
+            wait_for(lambda: not loop.is_alive(), name="the end of the tasks that pebble knows")
             put(task)
 
         monkeypatch.setattr(queue, "put", break_and_put)
