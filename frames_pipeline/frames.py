@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ Timestamps = Literal["container", "repaired", "counted"]
 the rest interpolated between neighbours. `counted`: from positions and the average rate."""
 
 
+_MOST_ASPECT: Final = 16
+"""Largest plausible ratio of a pixel's sides."""
+
+
 class Crop(NamedTuple):
     """Pixels that the container crops at each edge of the coded picture."""
 
@@ -22,6 +26,49 @@ class Crop(NamedTuple):
     bottom: int
     left: int
     right: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFormat:
+    """The meaning of a video's samples, as its container and bitstream declare it.
+
+    Names are FFmpeg's: `bt709`, `smpte2084`, `bt2020nc`, … `unspecified`: neither declares it.
+    """
+
+    primaries: str = "unspecified"
+    """Colour primaries."""
+    transfer: str = "unspecified"
+    """Transfer characteristics. `smpte2084` is PQ, `arib-std-b67` is HLG."""
+    matrix: str = "unspecified"
+    """Matrix coefficients from RGB."""
+    range: Literal["limited", "full", "unspecified"] = "unspecified"
+    """Range of the samples."""
+    bit_depth: int = 0
+    """Bits of a sample; 0 if unknown."""
+    chroma: str = ""
+    """`4:2:0`, `4:2:2`, `4:4:4`, …, `gray` or `rgb`; empty if unknown."""
+    pixel_aspect: Fraction | None = None
+    """Width of a pixel divided by its height, as declared; `None` if it is not declared."""
+    field_order: Literal["progressive", "tff", "bff", "unspecified"] = "unspecified"
+    """Interlacing of the stream: the field that is shown first, or `progressive`."""
+    peak_luminance: Fraction | None = None
+    """Peak of the mastering display in cd/m²; `None` if it is not declared."""
+    max_content_light: int | None = None
+    """Maximum content light level (MaxCLL) in cd/m²; `None` if it is not declared."""
+    dolby_vision: int | None = None
+    """Dolby Vision profile; `None` without Dolby Vision."""
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the transfer is PQ or HLG."""
+        return self.transfer in ("smpte2084", "arib-std-b67")
+
+    @property
+    def shown_pixel_aspect(self) -> Fraction:
+        """The pixel aspect to show: 1 if it is not declared, or is beyond 16:1 or 1:16."""
+        aspect = self.pixel_aspect
+        is_plausible = aspect is not None and 1 <= max(aspect, 1 / aspect) <= _MOST_ASPECT
+        return aspect if aspect is not None and is_plausible else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +134,9 @@ class FrameBatch:
     A rate above the source's repeats frames, so `positions` may repeat.
     """
 
-    frames: NDArray[np.uint8]
-    """RGB pixels. Shape (n, height, width, 3)."""
+    frames: NDArray[Any]
+    """Pixels: RGB or gray, uint8 or uint16 over its full range.
+    Shape (n, height, width, channels)."""
     pts: NDArray[np.int64]
     """Presentation timestamps in `time_base` units. Shape (n,)."""
     time_base: Fraction
@@ -105,12 +153,16 @@ class FrameBatch:
     container_crop: Crop | None = None
     """Crop of the coded picture in the container; `None` if there is none. It was applied if the
     signature's `crop` is `container`."""
+    source: PictureFormat | None = None
+    """Format of the video's pictures; `None` in stores of version 0.1."""
 
     def __post_init__(self) -> None:
         """Check that all arrays have n entries."""
         n = len(self.frames)
-        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
-            message = f"frames must be uint8 (n, height, width, 3), not {self.frames.dtype} "
+        is_known = self.frames.dtype in (np.uint8, np.uint16)
+        if self.frames.ndim != 4 or self.frames.shape[3] not in (1, 3) or not is_known:
+            message = "frames must be uint8 or uint16 of shape (n, height, width, 3 or 1), not "
+            message += f"{self.frames.dtype} "
             raise ValueError(message + str(self.frames.shape))
         for name in ("pts", "positions", "key_frame", "corrupt"):
             shape = getattr(self, name).shape

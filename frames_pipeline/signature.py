@@ -39,14 +39,17 @@ __all__ = [
     "REVISION",
     "Colour",
     "CropTo",
+    "Deinterlace",
     "FrameExtractionPolicy",
     "FrameExtractionSignature",
     "FramePurpose",
     "Interpolation",
+    "PixelAspect",
     "Pixels",
     "Rate",
     "ResizeMode",
     "Rotation",
+    "Samples",
     "as_rate",
     "identity_fields",
     "signatures_from_seed",
@@ -54,10 +57,13 @@ __all__ = [
 
 ResizeMode = Literal["stretch", "fit", "pad", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "area", "lanczos"]
-Colour = Literal["ffmpeg", "accurate"]
+Colour = Literal["ffmpeg", "accurate", "sdr"]
 Rotation = Literal["apply", "ignore"]
 Pixels = Literal["swscale", "cuda"]
 CropTo = Literal["coded", "container"]
+Deinterlace = Literal["off", "bwdif"]
+PixelAspect = Literal["coded", "square"]
+Samples = Literal["rgb8", "rgb16", "gray8", "gray16"]
 
 REVISION: Final = 1
 """Version of the algorithms. Raise it when the same fields would give other bytes."""
@@ -109,9 +115,9 @@ class FrameExtractionSignature:
     interpolation: Interpolation = "bicubic"
     """Resampling filter. For native frames the field becomes `bicubic`."""
     colour: Colour = "ffmpeg"
-    """RGB conversion of frames that keep their size. `ffmpeg`: FFmpeg's default, which equals other
-    decoders for 8-bit video of even height. `accurate`: full chroma interpolation and exact
-    rounding, which resized frames always get."""
+    """RGB conversion. `ffmpeg`: FFmpeg's default, which equals other decoders for 8-bit video of
+    even height. `accurate`: full chroma interpolation and exact rounding, which resized frames
+    always get. `sdr`: as `accurate`, and PQ, HLG and wide gamut are converted to BT.709 SDR."""
     rotation: Rotation = "apply"
     """Whether to apply the display matrix: rotation by right angles, mirroring."""
     pixels: Pixels = "swscale"
@@ -123,6 +129,14 @@ class FrameExtractionSignature:
     crop: CropTo = "coded"
     """Part of the coded picture. `coded`: all of it. `container`: the area inside the container's
     clean aperture (MP4, MOV) or pixel crop (Matroska), as players show it."""
+    deinterlace: Deinterlace = "off"
+    """`bwdif`: deinterlace each frame that is flagged interlaced with FFmpeg's filter of that name,
+    one frame out per frame in. Progressive frames keep their bytes."""
+    pixel_aspect: PixelAspect = "coded"
+    """`coded`: sizes count stored pixels. `square`: sizes follow the display aspect, so that
+    circles are round; frames of native size are scaled in width."""
+    samples: Samples = "rgb8"
+    """Channels and bits of a pixel: uint8 or uint16 over the full range, RGB or gray."""
     seed_fps: Rate | None = field(default=None, compare=False)
     """Rate in `seed_key` for `first`, `middle` and `last`. It affects no pixel, so it is not part
     of the key, and signatures that differ only in it are equal."""
@@ -142,12 +156,25 @@ class FrameExtractionSignature:
         if self.target_res is None:
             _set(self, "interpolation", "bicubic")
         if self.pixels == "cuda":
-            _set(self, "colour", "ffmpeg")
+            self._check_cuda()
         if self.revision != REVISION:
             message = (
                 f"revision {self.revision!r} is not supported; this version supports {REVISION}"
             )
             raise ConfigError(message)
+
+    def _check_cuda(self) -> None:
+        """Refuse fields that the GPU's converter does not have; `colour` has no effect there."""
+        available = {
+            "colour": ("ffmpeg", "accurate"),
+            "deinterlace": ("off",),
+            "samples": ("rgb8",),
+        }
+        for name, values in available.items():
+            if (value := getattr(self, name)) not in values:
+                message = f"{name}={value!r} is not available with pixels='cuda'"
+                raise ConfigError(f"{message}; use pixels='swscale'")
+        _set(self, "colour", "ffmpeg")
 
     def _checked_parameter(self, parameter: Parameter) -> object:
         """Return a field of the policy, normalised; refuse a value where the policy has no such."""
@@ -173,6 +200,16 @@ class FrameExtractionSignature:
     def rate(self) -> Fraction:
         """Frames per second of a `sequence`."""
         return cast(Fraction, self.target_fps)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of a pixel: 3 for RGB, 1 for gray."""
+        return 3 if self.samples.startswith("rgb") else 1
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the type of a sample: `uint8` or `uint16`."""
+        return "uint16" if self.samples.endswith("16") else "uint8"
 
     @property
     def resolution(self) -> tuple[int | None, int | None]:
