@@ -6,8 +6,8 @@ frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import numpy as np
 from av.error import FFmpegError
@@ -29,8 +29,6 @@ from frames_pipeline.signature import FrameExtractionSignature
 
 FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
 
-_NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)
-
 
 class Converted:
     """A decoded frame with its pixels so far. Each size is converted once."""
@@ -46,7 +44,7 @@ class Converted:
         return self._converter.output_size(self._frame, spec)
 
     def write(self, spec: PixelSpec, out: Pixels) -> None:
-        """Write the pixels into an array. Shape (height, width, 3)."""
+        """Write the pixels into an array. Shape (height, width, channels)."""
         key = (spec, Size(*out.shape[:2]))
         made = self._made.get(key)
         if made is None:
@@ -83,20 +81,22 @@ class _PixelBuffer:
         self._filled[slot] = True
 
     def _allocate(self, size: Size, max_bytes: int) -> Pixels:
-        shape = (len(self.positions), *size, 3)
-        if (wanted := int(np.prod(shape))) > max_bytes:
+        shape = (len(self.positions), *size, self.spec.channels)
+        wanted = math.prod(shape) * np.dtype(self.spec.dtype).itemsize
+        if wanted > max_bytes:
             message = (
                 f"{shape[0]} frames of {size.width}x{size.height} take {wanted} bytes, and the "
             )
             message += f"limit is {max_bytes}; cut shorter clips, or ask for a lower rate or size"
             raise LimitExceededError(message)
-        return np.empty(shape, np.uint8)
+        return np.empty(shape, self.spec.dtype)
 
     def finish(self) -> tuple[Pixels, Positions, tuple[int, ...]]:
         """Return the pixels and positions that arrived, and the positions that are missing."""
         missing = tuple(np.unique(self.positions[~self._filled]).tolist())
         if self._pixels is None:
-            return _NO_FRAMES, self.positions[:0], missing
+            none = np.empty((0, 0, 0, self.spec.channels), self.spec.dtype)
+            return none, self.positions[:0], missing
         if not missing:
             return self._pixels, self.positions, missing
         return self._pixels[self._filled], self.positions[self._filled], missing
