@@ -45,7 +45,7 @@ class StoredClip:
     url: str
     """Path or URL of the Zarr group, for any other reader."""
     frames: zarr.Array[Any] = field(repr=False)
-    """RGB pixels, uint8. Shape (n, height, width, 3)."""
+    """RGB or gray pixels, uint8 or uint16. Shape (n, height, width, channels)."""
     time: zarr.Array[Any] = field(repr=False)
     """Presentation time in seconds, float64. Shape (n,)."""
     time_base: Fraction
@@ -120,7 +120,7 @@ class ClipDescription:
     """A clip's frames as its Zarr group describes them, without pixels."""
 
     shape: tuple[int, ...]
-    """Shape of the frames: (n, height, width, 3)."""
+    """Shape of the frames: (n, height, width, channels)."""
     pts: NDArray[np.int64]
     """Presentation timestamps in `time_base` units. Shape (n,)."""
     time_base: Fraction
@@ -216,7 +216,7 @@ def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArr
 
 
 def _frame_batch(
-    frames: NDArray[np.uint8], described: Document, part: slice, *, crop: Sequence[int] | None
+    frames: NDArray[Any], described: Document, part: slice, *, crop: Sequence[int] | None
 ) -> FrameBatch:
     return FrameBatch(
         frames=frames,

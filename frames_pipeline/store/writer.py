@@ -74,6 +74,10 @@ class ClipWrite:
         if not self.frames.frames.size:
             message = f"clip {self.clip_id!r} has no frames to store: {self.frames!r}; leave it out"
             raise ConfigError(message)
+        if self.frames.samples != self.signature.samples:
+            message = f"clip {self.clip_id!r} has {self.frames.samples} frames, and "
+            message += f"{self.signature.key} says {self.signature.samples}; store them under a "
+            raise ConfigError(f"{message}signature with samples={self.frames.samples!r}")
         try:
             dump(self.provenance)
         except (TypeError, ValueError) as error:

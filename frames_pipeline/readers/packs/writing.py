@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -100,7 +99,8 @@ def pack_frames(
     named: Mapping[str, str] = {} if before is None else before["parts"]
     find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
-    for clips in _groups(frames.locations, part_bytes):
+    pixel_bytes = frames.channels * frames.dtype.itemsize
+    for clips in _groups(frames.locations, part_bytes, pixel_bytes):
         key = _part_key(frames.signature_key, clips, codec)
         part = find_part(objects, key, sha256=named.get(key))
         if part is None:
@@ -137,7 +137,7 @@ def _report(
 
 
 def _groups(
-    locations: Mapping[str, ClipLocation], part_bytes: int
+    locations: Mapping[str, ClipLocation], part_bytes: int, pixel_bytes: int
 ) -> Iterator[list[tuple[str, ClipLocation]]]:
     """Yield clips of one frame size, as many as fill a part, in their order."""
     open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, ClipLocation]]]] = {}
@@ -146,7 +146,7 @@ def _groups(
         size = (commit.height, commit.width)
         held, clips = open_groups.pop(size, (0, []))
         clips.append((clip_id, location))
-        held += 3 * commit.num_frames * commit.height * commit.width
+        held += pixel_bytes * commit.num_frames * commit.height * commit.width
         if held >= part_bytes:
             yield clips
         else:
@@ -203,7 +203,7 @@ def _write_part(
     """Copy clips into a part; write its document last."""
     commits = [location.commit for _, location in clips]
     total = sum(commit.num_frames for commit in commits)
-    shape = (total, commits[0].height, commits[0].width, 3)
+    shape = (total, commits[0].height, commits[0].width, frames.channels)
     rows: list[dict[str, Any]] = []
     pixels = _stream(frames, clips, rows)
     files: dict[str, tuple[int, str]] = {}
@@ -212,7 +212,7 @@ def _write_part(
         objects.put(f"parts/{key}/{name}", data)
         files[name] = (len(data), hashlib.sha256(data).hexdigest())
 
-    for name, data in encode_stream(pixels, shape, codec=codec):
+    for name, data in encode_stream(pixels, shape, dtype=str(frames.dtype), codec=codec):
         put(f"{FRAMES}/{name}", data)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, INDEX), sink, compression="zstd")
@@ -230,7 +230,7 @@ def _write_part(
 
 def _stream(
     frames: StoredFrames, clips: Iterable[tuple[str, ClipLocation]], rows: list[dict[str, Any]]
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[NDArray[Any]]:
     """Yield the frames of clips one by one; add a row to `rows` for each clip."""
     start = 0
     for clip_id, location in clips:
