@@ -17,6 +17,8 @@ the rest interpolated between neighbours. `counted`: from positions and the aver
 
 _MOST_ASPECT: Final = 16
 """Largest plausible ratio of a pixel's sides."""
+_WIDE_GAMUT: Final = ("bt2020", "smpte428", "smpte431", "smpte432", "film", "vgamut")
+"""Colour primaries with a gamut larger than that of BT.709."""
 
 
 class Crop(NamedTuple):
@@ -64,11 +66,26 @@ class PictureFormat:
         return self.transfer in ("smpte2084", "arib-std-b67")
 
     @property
+    def is_wide_gamut(self) -> bool:
+        """Whether the primaries span a gamut larger than that of BT.709."""
+        return self.primaries in _WIDE_GAMUT
+
+    @property
+    def is_interlaced(self) -> bool:
+        """Whether the stream or its first frame is marked as interlaced."""
+        return self.field_order in ("tff", "bff")
+
+    @property
+    def has_plausible_aspect(self) -> bool:
+        """Whether the pixel aspect is within 16:1 and 1:16, or is not declared."""
+        aspect = self.pixel_aspect
+        return aspect is None or (aspect > 0 and max(aspect, 1 / aspect) <= _MOST_ASPECT)
+
+    @property
     def shown_pixel_aspect(self) -> Fraction:
         """The pixel aspect to show: 1 if it is not declared, or is beyond 16:1 or 1:16."""
         aspect = self.pixel_aspect
-        is_plausible = aspect is not None and 1 <= max(aspect, 1 / aspect) <= _MOST_ASPECT
-        return aspect if aspect is not None and is_plausible else Fraction(1)
+        return aspect if aspect is not None and self.has_plausible_aspect else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +201,11 @@ class FrameBatch:
         """Presentation timestamps in seconds, for people. Shape (n,)."""
         return in_seconds(self.pts, self.time_base)
 
+    @property
+    def samples(self) -> str:
+        """Channels and bits of a pixel: `rgb8`, `rgb16`, `gray8` or `gray16`."""
+        return samples_of(self.frames)
+
     def part(self, start: int, stop: int) -> FrameBatch:
         """Return frames [start, stop) as views. The outcome stays that of the whole clip."""
         part = slice(start, stop)
@@ -201,10 +223,32 @@ class FrameBatch:
 
         Equal digests mean equal frames. The decoder and the decoding work are left out.
         """
-        sha = hashlib.sha256(f"{self.frames.shape} {self.time_base}".encode())
+        # Digests of uint8 frames stay those of version 0.1, which had no other type.
+        deep = "" if self.frames.dtype == np.uint8 else f" {self.frames.dtype}"
+        sha = hashlib.sha256(f"{self.frames.shape} {self.time_base}{deep}".encode())
         for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
+
+
+def samples_of(frames: NDArray[Any]) -> str:
+    """Return the channels and bits of frames, as a signature's `samples` has them.
+
+    >>> samples_of(np.zeros((1, 4, 4, 3), np.uint8)), samples_of(np.zeros((4, 4, 1), np.uint16))
+    ('rgb8', 'gray16')
+    """
+    return f"{'rgb' if frames.shape[-1] == 3 else 'gray'}{8 * frames.dtype.itemsize}"
+
+
+def as_uint8(frames: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return samples as uint8, for pictures and measures: uint16 is scaled and rounded to nearest.
+
+    >>> as_uint8(np.array([0, 128, 129, 65535], np.uint16)).tolist()
+    [0, 0, 1, 255]
+    """
+    if frames.dtype == np.uint8:
+        return frames
+    return ((frames.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
 
 
 def in_seconds(pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:

@@ -221,6 +221,7 @@ class ClipAssembler:
             corrupt=corrupt,
             outcome=outcome,
             container_crop=self._index.container_crop,
+            source=self._index.picture,
         )
 
     def _no_key_frame(self) -> str:

@@ -2,6 +2,9 @@
 
 `WindowDataset` is map-style; `iterable_dataset` reads every clip once per epoch. You can pickle
 both to spawned workers, let forked ones inherit them, and read from disk or a bucket.
+
+Frames of 16 bits become tensors of `torch.uint16`, which torch can move, index and convert, and
+computes little else with: convert them first, as in `frames.to(torch.float32) / 65535`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from frames_pipeline._renamed import old_names
@@ -146,6 +147,21 @@ class StoredFrames(Mapping[str, StoredClip]):
             ConfigError: Another version of this library made it, with fields unknown here.
         """
         return FrameExtractionSignature.from_mapping(self.signature_document)
+
+    @property
+    def samples(self) -> str:
+        """Channels and bits of a pixel, from the signature: `rgb8`, `rgb16`, `gray8`, `gray16`."""
+        return str(self.signature_document.get("samples", "rgb8"))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of a pixel: 3 for RGB, 1 for gray."""
+        return 3 if self.samples.startswith("rgb") else 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample: uint8 or uint16."""
+        return np.dtype(np.uint16 if self.samples.endswith("16") else np.uint8)
 
     @property
     def batches(self) -> tuple[str, ...]:

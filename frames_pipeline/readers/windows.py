@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from frames_pipeline.readers.stored_frames import ReadableFrames
 class Sample(TypedDict):
     """A window of a clip, or a whole clip. torch's default collation stacks equal shapes."""
 
-    frames: NDArray[np.uint8]
-    """RGB. Shape (n, height, width, 3)."""
+    frames: NDArray[Any]
+    """RGB or gray, uint8 or uint16. Shape (n, height, width, channels)."""
     pts: NDArray[np.int64]
     """Presentation timestamps, in units of the stream's time base. Shape (n,)."""
     positions: NDArray[np.int64]

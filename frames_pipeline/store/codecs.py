@@ -31,8 +31,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import Crop
 from frames_pipeline.store.commits import dump
+from frames_pipeline.store.source_format import pixel_attributes
 
 SHARD_BYTES: Final = 64 * 2**20
 """Maximum raw bytes of a shard; a larger frame is a shard of its own. Writing a shard takes up to
@@ -52,8 +52,13 @@ _NOWHERE: Final = 2**64 - 1
 
 DIMENSIONS: Final = ("time", "y", "x", "channel")
 
-CONTAINER_CROP: Final = "container_crop"
-"""Attribute of a `frames` array: top, bottom, left, right; absent if there is no crop."""
+_STORED: Final[Mapping[str, str]] = {"uint8": "|u1", "uint16": "<u2"}
+"""Types of samples, and their order of bytes in chunks."""
+_BYTES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "uint8": {"name": "bytes"},
+    "uint16": {"name": "bytes", "configuration": {"endian": "little"}},
+}
+"""Zarr's codec for that order, by type of sample."""
 
 METADATA: Final = "zarr.json"
 """Key of the metadata document of an array or a group."""
@@ -70,42 +75,50 @@ def checked_codec(name: str) -> str:
     return name
 
 
-def frames_per_shard(shape: tuple[int, ...]) -> int:
+def frames_per_shard(shape: tuple[int, ...], itemsize: int = 1) -> int:
     """Return the number of frames per shard of an (n, height, width, channel) array.
+
+    Args:
+        shape: Shape of the array.
+        itemsize: Bytes of a sample.
 
     >>> frames_per_shard((20, 224, 224, 3)), frames_per_shard((600, 1080, 1920, 3))
     (20, 10)
     """
-    return min(shape[0], max(1, SHARD_BYTES // math.prod(shape[1:])))
+    return min(shape[0], max(1, SHARD_BYTES // (math.prod(shape[1:]) * itemsize)))
 
 
 def encode_frames(
-    frames: NDArray[np.uint8], *, codec: str, container_crop: Crop | None = None
+    frames: NDArray[Any], *, codec: str, attributes: Mapping[str, object] | None = None
 ) -> Encoded:
     """Yield the objects of the `frames` array; each shard is encoded when it is requested."""
-    return encode_stream(frames, frames.shape, codec=codec, container_crop=container_crop)
+    return encode_stream(
+        frames, frames.shape, dtype=str(frames.dtype), codec=codec, attributes=attributes
+    )
 
 
 def encode_stream(
-    frames: Iterable[NDArray[np.uint8]],
+    frames: Iterable[NDArray[Any]],
     shape: tuple[int, ...],
     *,
+    dtype: str = "uint8",
     codec: str,
-    container_crop: Crop | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Encoded:
     """Yield the objects of a `frames` array from a stream of frames. Holds one encoded shard.
 
     Args:
-        frames: The frames, (height, width, 3) each, as many as the shape has.
-        shape: Shape of the array: (n, height, width, 3).
+        frames: The frames, (height, width, channels) each, as many as the shape has.
+        shape: Shape of the array: (n, height, width, channels).
+        dtype: Type of the samples: `uint8` or `uint16`.
         codec: Name in `CODECS`.
-        container_crop: Crop in the frames' container, stored as an attribute.
+        attributes: Attributes of the array, by `pixel_attributes`; default: those of sRGB.
     """
-    per_shard = frames_per_shard(shape)
-    yield METADATA, _frames_document(shape, per_shard, codec, container_crop)
+    per_shard = frames_per_shard(shape, np.dtype(dtype).itemsize)
+    yield METADATA, frames_document(shape, dtype=dtype, codec=codec, attributes=attributes)
     chunks: list[bytes] = []
     for number, frame in enumerate(frames, start=1):
-        chunks.append(_encode(frame, codec))
+        chunks.append(_encode(frame.astype(_STORED[dtype], copy=False), codec))
         if len(chunks) == per_shard or number == shape[0]:
             yield f"c/{(number - 1) // per_shard}/0/0/0", _shard(chunks, per_shard)
             chunks = []
@@ -117,22 +130,31 @@ def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
     yield "c/0", _encode(seconds.astype("<f8"), codec)
 
 
+def frames_document(
+    shape: tuple[int, ...],
+    *,
+    dtype: str,
+    codec: str,
+    attributes: Mapping[str, object] | None = None,
+) -> bytes:
+    """Return Zarr's metadata document of a `frames` array; see `encode_stream`."""
+    described = pixel_attributes(shape[-1]) if attributes is None else attributes
+    per_shard = frames_per_shard(shape, np.dtype(dtype).itemsize)
+    return _frames_document(shape, dtype, per_shard, codec, json.dumps(described))
+
+
 @lru_cache
 def _frames_document(
-    shape: tuple[int, ...], per_shard: int, codec: str, container_crop: Crop | None
+    shape: tuple[int, ...], dtype: str, per_shard: int, codec: str, attributes: str
 ) -> bytes:
-    """Return Zarr's metadata document of a `frames` array."""
-    attributes: dict[str, object] = {"channel_order": "RGB", "color_space": "sRGB"}
-    if container_crop is not None:
-        attributes[CONTAINER_CROP] = list(container_crop)
     return _document(
         shape=shape,
-        dtype="uint8",
+        dtype=dtype,
         chunks=(1, *shape[1:]),
         shards=(per_shard, *shape[1:]),
         compressors=CODECS[codec],
         dimension_names=DIMENSIONS,
-        attributes=attributes,
+        attributes=json.loads(attributes),
     )
 
 
@@ -206,7 +228,7 @@ def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]
 
 def decode_frames(
     get: Callable[[str], bytes], start: int = 0, stop: int | None = None
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Return frames [start, stop) of a `frames` array. `get` returns objects by relative key.
 
     Calls `get` for every shard with such a frame, so `get` can raise for a missing one. Zarr itself
@@ -217,7 +239,7 @@ def decode_frames(
     if shards is None:
         return _decode_by_zarr(document, get)[start:stop]
     start, stop, _ = slice(start, stop).indices(shards.shape[0])
-    frames = np.empty((max(0, stop - start), *shards.shape[1:]), dtype=np.uint8)
+    frames = np.empty((max(0, stop - start), *shards.shape[1:]), dtype=shards.dtype)
     for number in range(start // shards.frames, math.ceil(stop / shards.frames)):
         first = number * shards.frames
         wanted = range(max(start, first), min(stop, first + shards.frames))
@@ -238,7 +260,9 @@ class Shards:
     """
 
     shape: tuple[int, ...]
-    """Shape of the array: (n, height, width, 3)."""
+    """Shape of the array: (n, height, width, channels)."""
+    dtype: str
+    """Type of the samples: `uint8` or `uint16`."""
     frames: int
     """Frames per shard."""
     codec: str
@@ -247,12 +271,16 @@ class Shards:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Shards | None:
         """Return the layout of an array; `None` if other software than `encode_frames` wrote it."""
-        shape = tuple(document["shape"])
+        shape, dtype = tuple(document["shape"]), document["data_type"]
         [sharding] = document["codecs"]
         for name, codec in CODECS.items():
-            known = _codecs(shape, codec)
-            if document["data_type"] == "uint8" and sharding == known:
-                return cls(shape, document["chunk_grid"]["configuration"]["chunk_shape"][0], name)
+            if (
+                isinstance(dtype, str)
+                and dtype in _STORED
+                and sharding == _codecs(shape, dtype, codec)
+            ):
+                per_shard = document["chunk_grid"]["configuration"]["chunk_shape"][0]
+                return cls(shape, dtype, per_shard, name)
         return None
 
     @property
@@ -266,7 +294,7 @@ class Shards:
         found = np.frombuffer(data, "<u8").reshape(self.frames, 2).tolist()
         return [(offset, length) for offset, length in found]
 
-    def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[np.uint8]) -> None:
+    def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[Any]) -> None:
         """Decode frames of a shard, by their index in it, into an array."""
         data = memoryview(shard)
         offsets = self.offsets(data[max(0, len(data) - self.index_bytes) :])
@@ -274,10 +302,10 @@ class Shards:
             offset, length = offsets[frame]
             self.decode_chunk(data[offset : offset + length], target)
 
-    def decode_chunk(self, chunk: memoryview, into: NDArray[np.uint8]) -> None:
+    def decode_chunk(self, chunk: memoryview, into: NDArray[Any]) -> None:
         """Decode one frame from its chunk, which has a checksum."""
         pixels = _ZSTD.decode(chunk) if self.codec == "zstd" else _without_checksum(chunk)
-        into[...] = np.frombuffer(pixels, np.uint8).reshape(into.shape)
+        into[...] = np.frombuffer(pixels, _STORED[self.dtype]).reshape(into.shape)
 
 
 def _without_checksum(data: memoryview) -> memoryview:
@@ -289,13 +317,13 @@ def _without_checksum(data: memoryview) -> memoryview:
     return content
 
 
-def _codecs(shape: tuple[int, ...], codec: BytesBytesCodec) -> Mapping[str, Any]:
+def _codecs(shape: tuple[int, ...], dtype: str, codec: BytesBytesCodec) -> Mapping[str, Any]:
     """Return the codecs in Zarr's metadata for an array of `encode_frames`."""
     return {
         "name": "sharding_indexed",
         "configuration": {
             "chunk_shape": [1, *shape[1:]],
-            "codecs": [{"name": "bytes"}, codec.to_dict()],
+            "codecs": [_BYTES[dtype], codec.to_dict()],
             "index_codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
                 {"name": "crc32c"},
@@ -305,11 +333,11 @@ def _codecs(shape: tuple[int, ...], codec: BytesBytesCodec) -> Mapping[str, Any]
     }
 
 
-def _decode_by_zarr(document: bytes, get: Callable[[str], bytes]) -> NDArray[np.uint8]:
+def _decode_by_zarr(document: bytes, get: Callable[[str], bytes]) -> NDArray[Any]:
     objects = {METADATA: Buffer.from_bytes(document)}
     store = MemoryStore(cast(Any, objects), read_only=True)
     array = zarr.open_array(store, mode="r", zarr_format=3)
-    frames = np.empty(array.shape, dtype=np.uint8)
+    frames = np.empty(array.shape, dtype=array.dtype)
     per_shard = (array.shards or array.chunks)[0]
     for index, start in enumerate(range(0, len(frames), per_shard)):
         key = array.metadata.encode_chunk_key((index, 0, 0, 0))

@@ -46,6 +46,7 @@ from frames_pipeline.store.commits import (
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key, new_attempt
 from frames_pipeline.store.lookup import commit_keys, find_commits, find_manifest, read_commits
+from frames_pipeline.store.source_format import pixel_attributes
 
 GROUP_FORMAT: Final = "frames/1"
 
@@ -74,6 +75,10 @@ class ClipWrite:
         if not self.frames.frames.size:
             message = f"clip {self.clip_id!r} has no frames to store: {self.frames!r}; leave it out"
             raise ConfigError(message)
+        if self.frames.samples != self.signature.samples:
+            message = f"clip {self.clip_id!r} has {self.frames.samples} frames, and "
+            message += f"{self.signature.key} says {self.signature.samples}; store them under a "
+            raise ConfigError(f"{message}signature with samples={self.frames.samples!r}")
         try:
             dump(self.provenance)
         except (TypeError, ValueError) as error:
@@ -211,10 +216,14 @@ def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
 
 
 def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
+    described = pixel_attributes(
+        write.frames.frames.shape[-1],
+        colour=write.signature.colour,
+        source=write.frames.source,
+        container_crop=write.frames.container_crop,
+    )
     arrays = {
-        "frames": encode_frames(
-            write.frames.frames, codec=write.codec, container_crop=write.frames.container_crop
-        ),
+        "frames": encode_frames(write.frames.frames, codec=write.codec, attributes=described),
         "time": encode_seconds(write.frames.pts_seconds, codec=write.codec),
     }
     return encode_group(arrays, attributes=group_attributes)

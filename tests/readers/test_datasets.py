@@ -17,7 +17,7 @@ from frames_pipeline.frames import FrameBatch
 from frames_pipeline.readers.datasets import Sample, WindowDataset, Windows, iterable_dataset, split
 from tests.libraries import need
 from tests.s3 import S3
-from tests.stored import SIGNATURE, fill
+from tests.stored import EVERY_SAMPLES, SIGNATURE, fill, with_samples
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,37 @@ def test_forked_workers_collate(frames: StoredFrames) -> None:
     assert sum(len(batch["clip_id"]) for batch in batches) == len(dataset)
     assert batches[0]["frames"].shape == (4, 2, 6, 8, 3)
     assert np.array_equal(batches[0]["frames"][0].numpy(), dataset[0]["frames"])
+
+
+@pytest.mark.parametrize("samples", EVERY_SAMPLES)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_tensors_have_the_type_of_the_samples(tmp_path: Path, samples: str, workers: int) -> None:
+    need("torch")
+    import torch
+    from torch.utils.data import DataLoader
+
+    written = fill(str(tmp_path), samples=samples)
+    frames = open_frames(tmp_path, signature=with_samples(samples))
+    kind = {"uint8": torch.uint8, "uint16": torch.uint16}[str(frames.dtype)]
+    context = "fork" if workers else None
+    for dataset in (WindowDataset(frames, Windows(2)), iterable_dataset(frames, Windows(2))):
+        loader: Any = DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_size=3,
+            num_workers=workers,
+            multiprocessing_context=context,
+        )
+        seen = 0
+        for batch in loader:
+            assert batch["frames"].dtype == kind
+            assert batch["frames"].shape[1:] == (2, 6, 8, frames.channels)
+            for clip, start, found in zip(
+                batch["clip_id"], batch["start"], batch["frames"], strict=True
+            ):
+                whole = written[clip].frames
+                assert np.array_equal(found.numpy(), whole[int(start) : int(start) + 2])
+                seen += 1
+        assert seen == len(WindowDataset(frames, Windows(2)))
 
 
 def test_pickled_datasets_give_the_same(frames: StoredFrames) -> None:

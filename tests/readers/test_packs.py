@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import duckdb
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import zarr
 
@@ -33,7 +34,7 @@ from frames_pipeline.readers.packs import open_pack, pack_frames, prune_pack
 from frames_pipeline.store import codecs
 from tests.libraries import need
 from tests.s3 import S3
-from tests.stored import SIGNATURE, fill, noise
+from tests.stored import EVERY_SAMPLES, SIGNATURE, fill, noise, with_samples
 
 FRAME = 6 * 8 * 3
 OTHER = FrameExtractionSignature(policy="first", target_res=(6, 8))
@@ -84,6 +85,33 @@ def test_the_same_frames(
     assert same(pickle.loads(pickle.dumps(packed))["b1/v2.mp4#0-8"], store["b1/v2.mp4#0-8"])
     with pytest.raises(KeyError):
         packed["no such clip"]
+
+
+@pytest.mark.parametrize("samples", EVERY_SAMPLES)
+@pytest.mark.parametrize("codec", ["zstd", "none"])
+def test_the_same_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str, codec: str
+) -> None:
+    """A pack has the type and the channels of its store, for plain Zarr, too."""
+    monkeypatch.setattr(codecs, "SHARD_BYTES", 4 * FRAME)
+    written = fill(str(tmp_path / "store"), samples=samples)
+    frames = open_frames(tmp_path / "store", signature=with_samples(samples))
+    pixel_bytes = frames.channels * frames.dtype.itemsize
+    report = pack_frames(frames, tmp_path / "pack", codec=codec, part_bytes=10 * 48 * pixel_bytes)
+    assert report.parts == 2  # as for rgb8: parts are counted in bytes
+    packed = open_pack(tmp_path / "pack")
+    assert packed.signature.samples == samples
+    assert packed.verify() == ()
+    for clip, batch in written.items():
+        assert same(packed[clip], batch)
+        for start, stop in ((1, 3), (3, 3)):
+            part = packed.read(clip, start, stop).frames
+            assert part.dtype == batch.frames.dtype
+            assert np.array_equal(part, batch.frames[start:stop])
+        row = packed.index.filter(pc.equal(packed.index["clip_id"], clip)).to_pylist()[0]
+        plain = zarr.open_array(packed.url(clip), mode="r", zarr_format=3)
+        assert plain.dtype == batch.frames.dtype
+        assert np.array_equal(plain[row["start"] : row["stop"]], batch.frames)
 
 
 def test_plain_readers(tmp_path: Path, store: dict[str, FrameBatch]) -> None:

@@ -27,7 +27,7 @@ class Part:
     key: str
     """Name: a hash of its clips and codec."""
     shape: tuple[int, ...]
-    """Shape of its frames: (n, height, width, 3)."""
+    """Shape of its frames: (n, height, width, channels)."""
     clips: int
     """Number of clips."""
     files: Mapping[str, tuple[int, str]] = field(repr=False)

@@ -28,7 +28,14 @@ from frames_pipeline.readers.packs.documents import (
     part_file,
     read_document,
 )
-from frames_pipeline.readers.packs.layout import FRAMES, INDEX, INDEX_FILE, PACK, PART_FILE
+from frames_pipeline.readers.packs.layout import (
+    FRAMES,
+    INDEX,
+    INDEX_FILE,
+    PACK,
+    PART_FILE,
+    format_of_row,
+)
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.codecs import METADATA, Shards
 from frames_pipeline.store.commits import Document, outcome_from_document
@@ -159,6 +166,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
             key_frame=np.array(row["key_frame"], np.bool_)[wanted],
             corrupt=np.array(row["corrupt"], np.bool_)[wanted],
             outcome=outcome_from_document(json.loads(row["outcome"])),
+            source=format_of_row(row),
         )
 
     def verify(self) -> tuple[str, ...]:
@@ -190,22 +198,21 @@ class PackedFrames(Mapping[str, FrameBatch]):
         """Cache of the shard layout, by number of part."""
         return {}
 
-    def _pixels(self, number: int, start: int, stop: int) -> NDArray[np.uint8]:
+    def _pixels(self, number: int, start: int, stop: int) -> NDArray[Any]:
         """Return frames [start, stop) of a part's array."""
-        part = self.parts[number]
-        frames = np.empty((stop - start, *part.shape[1:]), np.uint8)
+        if number not in self._shards:
+            self._shards[number] = _shards_of(self.objects, self.parts[number])
+        shards = self._shards[number]
+        frames = np.empty((stop - start, *shards.shape[1:]), shards.dtype)
         if start == stop:
             return frames
-        if number not in self._shards:
-            self._shards[number] = _shards_of(self.objects, part)
-        shards = self._shards[number]
         for shard in range(start // shards.frames, (stop - 1) // shards.frames + 1):
             first = shard * shards.frames
             low, high = max(start, first), min(stop, first + shards.frames)
             self._decode(number, shard, slice(low - first, high - first), frames[low - start :])
         return frames
 
-    def _decode(self, number: int, shard: int, chunks: slice, into: NDArray[np.uint8]) -> None:
+    def _decode(self, number: int, shard: int, chunks: slice, into: NDArray[Any]) -> None:
         """Decode adjacent frames of a shard into an array, from one request."""
         part, shards = self.parts[number], self._shards[number]
         name = f"{FRAMES}/c/{shard}/0/0/0"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -33,10 +32,22 @@ from frames_pipeline.readers.packs.layout import (
     PACK_FORMAT,
     PART_FILE,
     PART_FORMAT,
+    format_of_row,
 )
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
-from frames_pipeline.store.codecs import checked_codec, encode_stream
+from frames_pipeline.store.codecs import (
+    METADATA,
+    checked_codec,
+    encode_stream,
+    frames_document,
+)
 from frames_pipeline.store.commits import Document, dump, outcome_document
+from frames_pipeline.store.source_format import (
+    COLOR_SPACE,
+    colour_space,
+    format_document,
+    pixel_attributes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,8 @@ def pack_frames(
     named: Mapping[str, str] = {} if before is None else before["parts"]
     find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
-    for clips in _groups(frames.locations, part_bytes):
+    pixel_bytes = frames.channels * frames.dtype.itemsize
+    for clips in _groups(frames.locations, part_bytes, pixel_bytes):
         key = _part_key(frames.signature_key, clips, codec)
         part = find_part(objects, key, sha256=named.get(key))
         if part is None:
@@ -137,7 +149,7 @@ def _report(
 
 
 def _groups(
-    locations: Mapping[str, ClipLocation], part_bytes: int
+    locations: Mapping[str, ClipLocation], part_bytes: int, pixel_bytes: int
 ) -> Iterator[list[tuple[str, ClipLocation]]]:
     """Yield clips of one frame size, as many as fill a part, in their order."""
     open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, ClipLocation]]]] = {}
@@ -146,7 +158,7 @@ def _groups(
         size = (commit.height, commit.width)
         held, clips = open_groups.pop(size, (0, []))
         clips.append((clip_id, location))
-        held += 3 * commit.num_frames * commit.height * commit.width
+        held += pixel_bytes * commit.num_frames * commit.height * commit.width
         if held >= part_bytes:
             yield clips
         else:
@@ -203,7 +215,7 @@ def _write_part(
     """Copy clips into a part; write its document last."""
     commits = [location.commit for _, location in clips]
     total = sum(commit.num_frames for commit in commits)
-    shape = (total, commits[0].height, commits[0].width, 3)
+    shape = (total, commits[0].height, commits[0].width, frames.channels)
     rows: list[dict[str, Any]] = []
     pixels = _stream(frames, clips, rows)
     files: dict[str, tuple[int, str]] = {}
@@ -212,8 +224,14 @@ def _write_part(
         objects.put(f"parts/{key}/{name}", data)
         files[name] = (len(data), hashlib.sha256(data).hexdigest())
 
-    for name, data in encode_stream(pixels, shape, codec=codec):
-        put(f"{FRAMES}/{name}", data)
+    dtype = str(frames.dtype)
+    for name, data in encode_stream(pixels, shape, dtype=dtype, codec=codec):
+        if name != METADATA:
+            put(f"{FRAMES}/{name}", data)
+    colour = frames.signature_document.get("colour", "ffmpeg")
+    described = pixel_attributes(shape[-1]) | {COLOR_SPACE: _common_space(rows, colour)}
+    array = frames_document(shape, dtype=dtype, codec=codec, attributes=described)
+    put(f"{FRAMES}/{METADATA}", array)  # last: the formats of its clips are known by now
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, INDEX), sink, compression="zstd")
     put(INDEX_FILE, sink.getvalue().to_pybytes())
@@ -230,7 +248,7 @@ def _write_part(
 
 def _stream(
     frames: StoredFrames, clips: Iterable[tuple[str, ClipLocation]], rows: list[dict[str, Any]]
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[NDArray[Any]]:
     """Yield the frames of clips one by one; add a row to `rows` for each clip."""
     start = 0
     for clip_id, location in clips:
@@ -260,7 +278,16 @@ def _row(clip_id: str, location: ClipLocation, batch: FrameBatch, start: int) ->
         "key_frame": batch.key_frame.tolist(),
         "corrupt": batch.corrupt.tolist(),
         "outcome": dump(outcome_document(batch.outcome)).decode(),
+        "source_format": None
+        if batch.source is None
+        else dump(format_document(batch.source)).decode(),
     }
+
+
+def _common_space(rows: Iterable[Mapping[str, Any]], colour: str) -> str:
+    """Return the colour space of the frames of all clips; `mixed` if they have several."""
+    spaces = {colour_space(format_of_row(row), colour) for row in rows}
+    return spaces.pop() if len(spaces) == 1 else "mixed"
 
 
 def _document_for(frames: StoredFrames, parts: Iterable[Part]) -> Document:
