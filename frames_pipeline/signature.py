@@ -52,6 +52,7 @@ __all__ = [
     "Samples",
     "as_rate",
     "identity_fields",
+    "samples_in",
     "signatures_from_seed",
 ]
 
@@ -338,6 +339,15 @@ def signatures_from_seed(
             )
             signatures.setdefault(signature)
     return tuple(signatures)
+
+
+def samples_in(document: Mapping[str, Any]) -> str:
+    """Return the samples of a signature's document, which any version may have written.
+
+    >>> samples_in({"policy": "middle"})
+    'rgb8'
+    """
+    return str(document.get("samples", "rgb8"))
 
 
 @cache

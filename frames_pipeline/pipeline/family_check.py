@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +112,8 @@ class _Claim(NamedTuple):
     position: int
     seconds: Fraction | None
     """Presentation time; `None` if the times are not the container's."""
-    pixels: NDArray[np.uint8] | None
-    """Shape (height, width, 3); `None` if extraction gives no frame."""
+    pixels: NDArray[Any] | None
+    """Shape (height, width, channels); `None` if extraction gives no frame."""
     spec: PixelSpec
     tolerance: Tolerance
     by_plan: bool
@@ -276,7 +276,7 @@ def on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
     return replace(signature, pixels="swscale", colour=colour)
 
 
-def levels_apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, int]:
-    """Return the mean and the maximum difference of two frames, in levels of 255."""
-    apart = np.abs(one.astype(np.int16) - other.astype(np.int16))
+def levels_apart(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, int]:
+    """Return the mean and the maximum difference of two frames, in levels of their type."""
+    apart = np.abs(one.astype(np.int32) - other.astype(np.int32))
     return float(apart.mean()), int(apart.max())
