@@ -171,10 +171,12 @@ class FrameExtractionSignature:
             "deinterlace": ("off",),
             "samples": ("rgb8",),
         }
-        for name, values in available.items():
-            if (value := getattr(self, name)) not in values:
-                message = f"{name}={value!r} is not available with pixels='cuda'"
-                raise ConfigError(f"{message}; use pixels='swscale'")
+        missing = {name: has for name, has in available.items() if getattr(self, name) not in has}
+        if missing:
+            found = ", ".join(f"{name}: {getattr(self, name)}" for name in missing)
+            instead = ", ".join(f"{name}: {has[-1]}" for name, has in missing.items())
+            message = f"pixels: cuda has no {found}; set {instead}, or pixels: swscale"
+            raise ConfigError(message)
         _set(self, "colour", "ffmpeg")
 
     def _checked_parameter(self, parameter: Parameter) -> object:
