@@ -17,6 +17,8 @@ the rest interpolated between neighbours. `counted`: from positions and the aver
 
 _MOST_ASPECT: Final = 16
 """Largest plausible ratio of a pixel's sides."""
+_WIDE_GAMUT: Final = ("bt2020", "smpte428", "smpte431", "smpte432", "film", "vgamut")
+"""Colour primaries with a gamut larger than that of BT.709."""
 
 
 class Crop(NamedTuple):
@@ -64,11 +66,26 @@ class PictureFormat:
         return self.transfer in ("smpte2084", "arib-std-b67")
 
     @property
+    def is_wide_gamut(self) -> bool:
+        """Whether the primaries span a gamut larger than that of BT.709."""
+        return self.primaries in _WIDE_GAMUT
+
+    @property
+    def is_interlaced(self) -> bool:
+        """Whether the stream or its first frame is marked as interlaced."""
+        return self.field_order in ("tff", "bff")
+
+    @property
+    def has_plausible_aspect(self) -> bool:
+        """Whether the pixel aspect is within 16:1 and 1:16, or is not declared."""
+        aspect = self.pixel_aspect
+        return aspect is None or (aspect > 0 and max(aspect, 1 / aspect) <= _MOST_ASPECT)
+
+    @property
     def shown_pixel_aspect(self) -> Fraction:
         """The pixel aspect to show: 1 if it is not declared, or is beyond 16:1 or 1:16."""
         aspect = self.pixel_aspect
-        is_plausible = aspect is not None and 1 <= max(aspect, 1 / aspect) <= _MOST_ASPECT
-        return aspect if aspect is not None and is_plausible else Fraction(1)
+        return aspect if aspect is not None and self.has_plausible_aspect else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

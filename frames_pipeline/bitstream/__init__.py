@@ -13,6 +13,7 @@ of each codec.
 from __future__ import annotations
 
 from frames_pipeline.bitstream.codecs import CODECS, Codec, codec_named
+from frames_pipeline.bitstream.coded_picture import CodedPicture
 from frames_pipeline.bitstream.flags import (
     BETWEEN,
     COMPLETES,
@@ -37,6 +38,7 @@ __all__ = [
     "SETS",
     "SHOWN",
     "Codec",
+    "CodedPicture",
     "HeaderReader",
     "PictureNumbers",
     "codec_named",

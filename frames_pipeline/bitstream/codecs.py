@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from frames_pipeline.bitstream.av1 import Av1Reader, frame_ends
+from frames_pipeline.bitstream.coded_picture import CodedPicture
 from frames_pipeline.bitstream.ffv1 import Ffv1Reader
 from frames_pipeline.bitstream.h263 import FlvReader, H263Reader
-from frames_pipeline.bitstream.h264 import H264Order, H264Reader, PictureNumbers
+from frames_pipeline.bitstream.h264 import (
+    H264Order,
+    H264Reader,
+    PictureNumbers,
+    coded_picture,
+)
 from frames_pipeline.bitstream.hevc import HevcOrder, HevcReader
 from frames_pipeline.bitstream.jpeg import JpegReader
 from frames_pipeline.bitstream.mpeg import Mpeg4Reader, MpegReader
@@ -51,6 +57,8 @@ class Codec:
     """Reads the output order from headers, if the codec may reorder frames."""
     picture_numbers: Callable[[bytes], PictureNumbers] | None = None
     """Opens a detector of lost pictures, if the codec numbers its pictures."""
+    coded_picture: Callable[[bytes], CodedPicture | None] | None = None
+    """Reads the format of the samples from extradata, if FFmpeg reads it only while decoding."""
     cut: PacketCutter | None = None
     """Cuts a packet that holds several frames into packets of one frame each."""
     starts_at_entry: bool = False
@@ -100,6 +108,7 @@ CODECS: Final[Mapping[str, Codec]] = {
         H264Reader,
         output_ranks=_h264_ranks,
         picture_numbers=PictureNumbers,
+        coded_picture=coded_picture,
         starts_at_entry=True,
     ),
     "hevc": Codec(

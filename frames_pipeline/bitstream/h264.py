@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frames_pipeline.bitstream.bits import Bits, all_bits, header_bits
+from frames_pipeline.bitstream.coded_picture import CodedPicture
 from frames_pipeline.bitstream.flags import COMPLETES, DISPOSABLE, ENTRY, OPEN, SETS, SHOWN
 from frames_pipeline.bitstream.h264_headers import (
     IDR,
@@ -479,6 +480,15 @@ def _read_ff_coded(data: bytes, position: int) -> tuple[int, int]:
     while position < len(data) - 1 and data[position] == 0xFF:
         value, position = value + 0xFF, position + 1
     return value + int.from_bytes(data[position : position + 1], "big"), position + 1
+
+
+def coded_picture(extradata: bytes) -> CodedPicture | None:
+    """Return the format of the samples by the first sequence parameter set; `None` without one."""
+    for nal in _sets_of(extradata, _length_size(extradata)):
+        match _read_set(bytes(nal)):
+            case (_, Sps() as sps):
+                return sps.picture
+    return None
 
 
 def _length_size(extradata: bytes) -> int:

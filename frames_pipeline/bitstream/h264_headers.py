@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from frames_pipeline.bitstream.bits import Bits
+from frames_pipeline.bitstream.coded_picture import CodedPicture, read_h264_picture
 from frames_pipeline.bitstream.order import MOST_COUNT_BITS
 
 P, B, SP = 0, 1, 3
@@ -38,6 +39,8 @@ class Sps:
     separate_planes: bool
     has_chroma: bool
     """Whether ChromaArrayType is not 0."""
+    picture: CodedPicture
+    """Format of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,11 @@ def read_sps(bits: Bits) -> tuple[int, Sps]:
     profile = bits.u(8)
     bits.u(16)  # constraint flags, level
     key = bits.ue()
-    chroma, separate_planes = 1, False
+    chroma, separate_planes, bit_depth = 1, False, 8
     if profile not in _NO_CHROMA_PROFILES:
         chroma = bits.ue()  # chroma_format_idc
         separate_planes = chroma == 3 and bits.u(1) == 1
-        bits.ue()  # bit_depth_luma_minus8
+        bit_depth = bits.ue() + 8
         bits.ue()  # bit_depth_chroma_minus8
         bits.u(1)  # qpprime_y_zero_transform_bypass_flag
         if bits.u(1):
@@ -117,6 +120,7 @@ def read_sps(bits: Bits) -> tuple[int, Sps]:
     may_skip_numbers = bits.u(1) == 1
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
+    frames_only = bits.u(1) == 1
     return key, Sps(
         frame_num_bits=frame_num_bits,
         poc_type=poc_type,
@@ -124,10 +128,13 @@ def read_sps(bits: Bits) -> tuple[int, Sps]:
         has_poc_deltas=has_poc_deltas,
         most_references=most_references,
         may_skip_numbers=may_skip_numbers,
-        frames_only=bits.u(1) == 1,
+        frames_only=frames_only,
         is_444=chroma == 3,
         separate_planes=separate_planes,
         has_chroma=chroma != 0 and not separate_planes,
+        picture=read_h264_picture(
+            bits, bit_depth=bit_depth, chroma=chroma, frames_only=frames_only
+        ),
     )
 
 

@@ -37,7 +37,7 @@ from frames_pipeline.container.times import (
     longest_gap,
 )
 from frames_pipeline.errors import UnsupportedSourceError
-from frames_pipeline.frames import Crop, Timestamps
+from frames_pipeline.frames import Crop, PictureFormat, Timestamps
 
 __all__ = ["NO_PTS", "OutputOrder", "PacketColumns", "PacketIndex", "StreamFacts", "build_index"]
 
@@ -73,6 +73,8 @@ class StreamFacts:
     """FFmpeg's name of how samples are laid out; empty where it is not known."""
     container_crop: Crop | None = None
     """Crop of the coded picture, as the container has it; `None` if it has none."""
+    picture: PictureFormat = field(default_factory=PictureFormat)
+    """Format of the pictures, by the container and the parameter sets."""
 
     @property
     def codec_facts(self) -> Codec:
@@ -163,6 +165,9 @@ class PacketIndex:
     container_crop: Crop | None = None
     """Crop of the coded picture in the container (MP4's clean aperture, Matroska's pixel crop), as
     FFmpeg reports it; `None` if there is none."""
+    picture: PictureFormat = field(default_factory=PictureFormat)
+    """Format of the pictures, by the container and the parameter sets; `probe` adds the facts of
+    the first frame."""
 
     @property
     def codec_facts(self) -> Codec:
@@ -257,6 +262,7 @@ def build_index(
         edits=edits,
         pixel_format=stream.pixel_format,
         container_crop=stream.container_crop,
+        picture=stream.picture,
     )
 
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,10 +30,15 @@ from av.video.stream import VideoStream
 from frames_pipeline.bitstream import Codec, HeaderReader, PictureNumbers, codec_named
 from frames_pipeline.container.byte_reader import ByteReader
 from frames_pipeline.container.declared_crop import matroska_crop, mp4_crop
+from frames_pipeline.container.declared_dolby_vision import (
+    matroska_dolby_vision,
+    mp4_dolby_vision,
+)
 from frames_pipeline.container.declared_sizes import Allowed, check_declared, most_referred
 from frames_pipeline.container.index import PacketIndex, StreamFacts, build_index
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.container.packets import DemuxedPackets, Packets, sampled_packets
+from frames_pipeline.container.picture_format import stream_format
 from frames_pipeline.errors import (
     ConfigError,
     FramesPipelineError,
@@ -44,7 +50,7 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
     typed,
 )
-from frames_pipeline.frames import Crop
+from frames_pipeline.frames import Crop, PictureFormat
 from frames_pipeline.io.fetch import check_size, staged_url
 from frames_pipeline.io.file_objects import CallersFile
 from frames_pipeline.io.local import open_regular, status_of
@@ -74,6 +80,8 @@ _HEIF_BRANDS: Final = frozenset({
     "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs",
 })  # fmt: skip
 """Brands of image files (ISO/IEC 23008-12)."""
+_DOLBY_VISION: Final = ("h264", "hevc", "vvc", "av1")
+"""Codecs that Dolby Vision is defined for."""
 _MAY_REORDER: Final = cast(int, Properties.REORDER.value)
 _CLOCK_MAY_JUMP: Final = cast(int, Flags.ts_discont.value)
 _IDENTITY: Final = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
@@ -196,6 +204,7 @@ class Media:
             clock_may_jump=bool(self._container.format.flags & _CLOCK_MAY_JUMP),
             pixel_format=context.pix_fmt or "",
             container_crop=self.container_crop,
+            picture=self.picture,
         )
         extradata, flags = context.extradata or b"", packets.columns.flags
 
@@ -219,6 +228,27 @@ class Media:
             return mp4_crop(self._file.read, file_size=self._file.size, track=self.stream.id)
         if "matroska" in names:
             return matroska_crop(self._file.read, file_size=self._file.size)
+        return None
+
+    @cached_property
+    def picture(self) -> PictureFormat:
+        """Format of the pictures, by the container and the parameter sets; nothing is decoded.
+
+        Parameters that FFmpeg reads only from frames are unspecified: VP9's and ProRes's depth and
+        chroma, and mastering metadata.
+        """
+        found = stream_format(self.stream)
+        return replace(found, dolby_vision=self._dolby_vision())
+
+    def _dolby_vision(self) -> int | None:
+        names = self._container.format.name.split(",")
+        if self.stream.codec_context.codec.canonical_name not in _DOLBY_VISION:
+            return None
+        if "mp4" in names:
+            read, size = self._file.read, self._file.size
+            return mp4_dolby_vision(read, file_size=size, track=self.stream.id)
+        if "matroska" in names:
+            return matroska_dolby_vision(self._file.read, file_size=self._file.size)
         return None
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Size, rotation and pixel format of a video, from the first frame that decodes."""
+"""Size, rotation and format of a video's pictures, from the first frame that decodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import open_decoder
 from frames_pipeline.decoding.convert import orientation
 from frames_pipeline.decoding.decode_pass import DecodedFrame
+from frames_pipeline.decoding.frame_format import frame_format
 from frames_pipeline.decoding.row_decode import Restarted, RowDecode
 
 
 def probe_media(media: Media) -> PacketIndex:
-    """Return the index of an open video, with the size and rotation of its first frame.
+    """Return the index of an open video, with the size, rotation and format of its first frame.
 
     If that frame does not decode, they come from the container.
     """
@@ -28,6 +29,7 @@ def probe_media(media: Media) -> PacketIndex:
         height=frame.height,
         rotation=orientation(frame).degrees,
         pixel_format=frame.format.name,
+        picture=frame_format(frame, media.index.picture),
     )
 
 

@@ -31,8 +31,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import Crop
 from frames_pipeline.store.commits import dump
+from frames_pipeline.store.source_format import pixel_attributes
 
 SHARD_BYTES: Final = 64 * 2**20
 """Maximum raw bytes of a shard; a larger frame is a shard of its own. Writing a shard takes up to
@@ -59,9 +59,6 @@ _BYTES: Final[Mapping[str, Mapping[str, Any]]] = {
     "uint16": {"name": "bytes", "configuration": {"endian": "little"}},
 }
 """Zarr's codec for that order, by type of sample."""
-
-CONTAINER_CROP: Final = "container_crop"
-"""Attribute of a `frames` array: top, bottom, left, right; absent if there is no crop."""
 
 METADATA: Final = "zarr.json"
 """Key of the metadata document of an array or a group."""
@@ -92,11 +89,11 @@ def frames_per_shard(shape: tuple[int, ...], itemsize: int = 1) -> int:
 
 
 def encode_frames(
-    frames: NDArray[Any], *, codec: str, container_crop: Crop | None = None
+    frames: NDArray[Any], *, codec: str, attributes: Mapping[str, object] | None = None
 ) -> Encoded:
     """Yield the objects of the `frames` array; each shard is encoded when it is requested."""
     return encode_stream(
-        frames, frames.shape, dtype=str(frames.dtype), codec=codec, container_crop=container_crop
+        frames, frames.shape, dtype=str(frames.dtype), codec=codec, attributes=attributes
     )
 
 
@@ -106,7 +103,7 @@ def encode_stream(
     *,
     dtype: str = "uint8",
     codec: str,
-    container_crop: Crop | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Encoded:
     """Yield the objects of a `frames` array from a stream of frames. Holds one encoded shard.
 
@@ -115,10 +112,10 @@ def encode_stream(
         shape: Shape of the array: (n, height, width, channels).
         dtype: Type of the samples: `uint8` or `uint16`.
         codec: Name in `CODECS`.
-        container_crop: Crop in the frames' container, stored as an attribute.
+        attributes: Attributes of the array, by `pixel_attributes`; default: those of sRGB.
     """
     per_shard = frames_per_shard(shape, np.dtype(dtype).itemsize)
-    yield METADATA, _frames_document(shape, dtype, per_shard, codec, container_crop)
+    yield METADATA, frames_document(shape, dtype=dtype, codec=codec, attributes=attributes)
     chunks: list[bytes] = []
     for number, frame in enumerate(frames, start=1):
         chunks.append(_encode(frame.astype(_STORED[dtype], copy=False), codec))
@@ -133,15 +130,23 @@ def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
     yield "c/0", _encode(seconds.astype("<f8"), codec)
 
 
+def frames_document(
+    shape: tuple[int, ...],
+    *,
+    dtype: str,
+    codec: str,
+    attributes: Mapping[str, object] | None = None,
+) -> bytes:
+    """Return Zarr's metadata document of a `frames` array; see `encode_stream`."""
+    described = pixel_attributes(shape[-1]) if attributes is None else attributes
+    per_shard = frames_per_shard(shape, np.dtype(dtype).itemsize)
+    return _frames_document(shape, dtype, per_shard, codec, json.dumps(described))
+
+
 @lru_cache
 def _frames_document(
-    shape: tuple[int, ...], dtype: str, per_shard: int, codec: str, container_crop: Crop | None
+    shape: tuple[int, ...], dtype: str, per_shard: int, codec: str, attributes: str
 ) -> bytes:
-    """Return Zarr's metadata document of a `frames` array."""
-    order = "RGB" if shape[-1] == 3 else "gray"
-    attributes: dict[str, object] = {"channel_order": order, "color_space": "sRGB"}
-    if container_crop is not None:
-        attributes[CONTAINER_CROP] = list(container_crop)
     return _document(
         shape=shape,
         dtype=dtype,
@@ -149,7 +154,7 @@ def _frames_document(
         shards=(per_shard, *shape[1:]),
         compressors=CODECS[codec],
         dimension_names=DIMENSIONS,
-        attributes=attributes,
+        attributes=json.loads(attributes),
     )
 
 

@@ -7,7 +7,7 @@ the commit references, and a lazy read compares a listing first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,13 +21,14 @@ from zarr.storage import FsspecStore, LocalStore
 from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import Seconds, ticks
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import Crop, FrameBatch, in_seconds
+from frames_pipeline.frames import FrameBatch, in_seconds
 from frames_pipeline.io.objects import Objects
-from frames_pipeline.store.codecs import CONTAINER_CROP, METADATA, decode_frames
+from frames_pipeline.store.codecs import METADATA, decode_frames
 from frames_pipeline.store.commits import ClipCommit, Document, dump, outcome_from_document
 from frames_pipeline.store.committed import CommittedObjects, decodable
 from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.store.lazy import CommittedStore, StoredArray
+from frames_pipeline.store.source_format import crop_in, format_in
 
 if TYPE_CHECKING:
     import xarray
@@ -159,8 +160,8 @@ def read_clip(
             return array if key == METADATA else attempt.get(f"frames/{key}")
 
         frames = decode_frames(get, start, stop)
-        crop = described["attributes"].get(CONTAINER_CROP)
-        return _frame_batch(frames, document["attributes"], slice(start, stop), crop=crop)
+        of_array = described["attributes"]
+        return _frame_batch(frames, document["attributes"], slice(start, stop), of_array=of_array)
 
 
 def describe_clips(
@@ -216,7 +217,7 @@ def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArr
 
 
 def _frame_batch(
-    frames: NDArray[Any], described: Document, part: slice, *, crop: Sequence[int] | None
+    frames: NDArray[Any], described: Document, part: slice, *, of_array: Document
 ) -> FrameBatch:
     return FrameBatch(
         frames=frames,
@@ -226,7 +227,8 @@ def _frame_batch(
         key_frame=np.array(described["key_frame"], dtype=np.bool_)[part],
         corrupt=np.array(described["corrupt"], dtype=np.bool_)[part],
         outcome=outcome_from_document(described["outcome"]),
-        container_crop=None if crop is None else Crop(*map(int, crop)),
+        container_crop=crop_in(of_array),
+        source=format_in(of_array),
     )
 
 

@@ -46,6 +46,7 @@ from frames_pipeline.store.commits import (
 )
 from frames_pipeline.store.layout import SignatureFolder, clip_key, new_attempt
 from frames_pipeline.store.lookup import commit_keys, find_commits, find_manifest, read_commits
+from frames_pipeline.store.source_format import pixel_attributes
 
 GROUP_FORMAT: Final = "frames/1"
 
@@ -215,10 +216,14 @@ def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
 
 
 def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
+    described = pixel_attributes(
+        write.frames.frames.shape[-1],
+        colour=write.signature.colour,
+        source=write.frames.source,
+        container_crop=write.frames.container_crop,
+    )
     arrays = {
-        "frames": encode_frames(
-            write.frames.frames, codec=write.codec, container_crop=write.frames.container_crop
-        ),
+        "frames": encode_frames(write.frames.frames, codec=write.codec, attributes=described),
         "time": encode_seconds(write.frames.pts_seconds, codec=write.codec),
     }
     return encode_group(arrays, attributes=group_attributes)

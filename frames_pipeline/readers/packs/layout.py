@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
+from frames_pipeline.frames import PictureFormat
 from frames_pipeline.io.objects import ObjectInfo
+from frames_pipeline.store.source_format import format_from
 
 Listing = Mapping[str, ObjectInfo]
 """Objects by key."""
@@ -40,7 +43,15 @@ INDEX: Final = pa.schema(
         _field("key_frame", pa.list_(pa.bool_())),
         _field("corrupt", pa.list_(pa.bool_())),
         _field("outcome", pa.string()),
+        pa.field("source_format", pa.string()),
     ]
 )
 """A row per clip: frames [start, stop) of the part's array; `commit` is the attempt in the store
-that they were copied from, `frames_digest` is `FrameBatch.digest()`, `outcome` is JSON."""
+that they were copied from, `frames_digest` is `FrameBatch.digest()`, `outcome` and `source_format`
+are JSON. Packs of version 0.1 have no `source_format`."""
+
+
+def format_of_row(row: Mapping[str, Any]) -> PictureFormat | None:
+    """Return the format of the source of a clip; `None` if it was not recorded."""
+    document = row["source_format"]
+    return None if document is None else format_from(json.loads(document))

@@ -28,7 +28,14 @@ from frames_pipeline.readers.packs.documents import (
     part_file,
     read_document,
 )
-from frames_pipeline.readers.packs.layout import FRAMES, INDEX, INDEX_FILE, PACK, PART_FILE
+from frames_pipeline.readers.packs.layout import (
+    FRAMES,
+    INDEX,
+    INDEX_FILE,
+    PACK,
+    PART_FILE,
+    format_of_row,
+)
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.codecs import METADATA, Shards
 from frames_pipeline.store.commits import Document, outcome_from_document
@@ -159,6 +166,7 @@ class PackedFrames(Mapping[str, FrameBatch]):
             key_frame=np.array(row["key_frame"], np.bool_)[wanted],
             corrupt=np.array(row["corrupt"], np.bool_)[wanted],
             outcome=outcome_from_document(json.loads(row["outcome"])),
+            source=format_of_row(row),
         )
 
     def verify(self) -> tuple[str, ...]:

@@ -32,10 +32,22 @@ from frames_pipeline.readers.packs.layout import (
     PACK_FORMAT,
     PART_FILE,
     PART_FORMAT,
+    format_of_row,
 )
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
-from frames_pipeline.store.codecs import checked_codec, encode_stream
+from frames_pipeline.store.codecs import (
+    METADATA,
+    checked_codec,
+    encode_stream,
+    frames_document,
+)
 from frames_pipeline.store.commits import Document, dump, outcome_document
+from frames_pipeline.store.source_format import (
+    COLOR_SPACE,
+    colour_space,
+    format_document,
+    pixel_attributes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +223,14 @@ def _write_part(
         objects.put(f"parts/{key}/{name}", data)
         files[name] = (len(data), hashlib.sha256(data).hexdigest())
 
-    for name, data in encode_stream(pixels, shape, dtype=str(frames.dtype), codec=codec):
-        put(f"{FRAMES}/{name}", data)
+    dtype = str(frames.dtype)
+    for name, data in encode_stream(pixels, shape, dtype=dtype, codec=codec):
+        if name != METADATA:
+            put(f"{FRAMES}/{name}", data)
+    colour = frames.signature_document.get("colour", "ffmpeg")
+    described = pixel_attributes(shape[-1]) | {COLOR_SPACE: _common_space(rows, colour)}
+    array = frames_document(shape, dtype=dtype, codec=codec, attributes=described)
+    put(f"{FRAMES}/{METADATA}", array)  # last: the formats of its clips are known by now
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, INDEX), sink, compression="zstd")
     put(INDEX_FILE, sink.getvalue().to_pybytes())
@@ -259,7 +277,16 @@ def _row(clip_id: str, location: ClipLocation, batch: FrameBatch, start: int) ->
         "key_frame": batch.key_frame.tolist(),
         "corrupt": batch.corrupt.tolist(),
         "outcome": dump(outcome_document(batch.outcome)).decode(),
+        "source_format": None
+        if batch.source is None
+        else dump(format_document(batch.source)).decode(),
     }
+
+
+def _common_space(rows: Iterable[Mapping[str, Any]], colour: str) -> str:
+    """Return the colour space of the frames of all clips; `mixed` if they have several."""
+    spaces = {colour_space(format_of_row(row), colour) for row in rows}
+    return spaces.pop() if len(spaces) == 1 else "mixed"
 
 
 def _document_for(frames: StoredFrames, parts: Iterable[Part]) -> Document:
