@@ -69,6 +69,8 @@ if TYPE_CHECKING:
         FormatReport,
         RemarkedClips,
         compare_formats,
+        describe_format,
+        format_columns,
     )
     from frames_pipeline.pipeline.suspects import Suspect, Suspects
     from frames_pipeline.pipeline.uris import UriReport, extract_uris
@@ -115,6 +117,7 @@ __all__ = [
     "compare_with_signature",
     "cut_clips",
     "derive_batch",
+    "describe_format",
     "discover",
     "embed_batch",
     "estimate_changes",
@@ -126,6 +129,7 @@ __all__ = [
     "find_changes",
     "find_disorder",
     "find_repeated",
+    "format_columns",
     "kind_of",
     "look_at_clips",
     "mark_near_duplicates",
@@ -234,6 +238,8 @@ _HOMES: Final = {
         "FormatReport",
         "RemarkedClips",
         "compare_formats",
+        "describe_format",
+        "format_columns",
     ),
     "suspects": (
         "Suspect",

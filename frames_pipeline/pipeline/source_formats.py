@@ -32,13 +32,13 @@ Remark = Literal[
 """Reason to look at a clip's pictures."""
 
 REMARKS: Final[Mapping[Remark, str]] = {
-    "hdr": "PQ or HLG: frames look washed out; set colour: sdr",
-    "wide_gamut": "primaries of a wide gamut: frames look pale; set colour: sdr",
-    "interlaced": "interlaced: moving edges are combed; set deinterlace: bwdif",
-    "not_square": "pixels are not square: shapes are squeezed; set pixel_aspect: square",
-    "implausible_aspect": "pixel aspect beyond 16:1: it counts as 1:1",
-    "contradictory_colours": "PQ or HLG with primaries of SDR: one of the two tags is wrong",
-    "dolby_vision_5": "Dolby Vision profile 5: the base layer has other colours",
+    "hdr": "PQ or HLG, so frames look washed out; set `colour: sdr`",
+    "wide_gamut": "wide gamut, so frames look pale; set `colour: sdr`",
+    "interlaced": "interlaced, so moving edges look like combs; set `deinterlace: bwdif`",
+    "not_square": "of pixels that are not square, so shapes are off; set `pixel_aspect: square`",
+    "implausible_aspect": "of a pixel aspect beyond 16:1, which counts as 1:1; check their files",
+    "contradictory_colours": "PQ or HLG with primaries of SDR; check which tag is wrong",
+    "dolby_vision_5": "Dolby Vision profile 5, whose colours need Dolby's decoder; transcode them",
 }
 """Meaning of each remark, with the attribute of the signature that changes it."""
 _SDR_PRIMARIES: Final = ("bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "ebu3213")
@@ -154,6 +154,30 @@ def format_columns(picture: PictureFormat) -> dict[str, Any]:
     columns["pixel_aspect"] = None if aspect is None else aspect_text(aspect)
     columns["peak_luminance"] = None if peak is None else float(peak)
     return columns
+
+
+def describe_format(picture: PictureFormat) -> str:
+    """Return a format on one line, without the facts that are not declared.
+
+    >>> describe_format(PictureFormat("bt2020", "smpte2084", "bt2020nc", "limited", 10, "4:2:0"))
+    '10-bit 4:2:0, bt2020/smpte2084/bt2020nc, limited'
+    >>> describe_format(PictureFormat(bit_depth=8, chroma="gray", field_order="tff"))
+    '8-bit gray, tff'
+    """
+    depth = f"{picture.bit_depth}-bit" if picture.bit_depth else ""
+    colours = (picture.primaries, picture.transfer, picture.matrix)
+    aspect, peak = picture.pixel_aspect, picture.peak_luminance
+    facts = (
+        " ".join(filter(None, (depth, picture.chroma))),
+        "/".join(dict.fromkeys(colours) if len(set(colours)) == 1 else colours),
+        picture.range,
+        "" if aspect is None or aspect == 1 else f"pixels {aspect_text(aspect)}",
+        picture.field_order,
+        "" if peak is None else f"peak {float(peak):g} cd/m²",
+        "" if picture.max_content_light is None else f"MaxCLL {picture.max_content_light}",
+        "" if picture.dolby_vision is None else f"Dolby Vision {picture.dolby_vision}",
+    )
+    return ", ".join(fact for fact in facts if fact not in ("", "unspecified"))
 
 
 def aspect_text(aspect: Fraction) -> str:
