@@ -134,10 +134,11 @@ def judge(task: FamilyTask) -> Judgement:
     with task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path:
         with open_media(path, task.limits) as media:
             family, within = family_of(media), _within(media.index)
+            num_frames = media.index.num_frames
             claims = list(_stored(task, media.index, within, chance))
             if family.key not in task.suspects:
                 claims += _alone(media, within, chance)
-        decoded, compared, differences = _compared(path, task.limits, claims)
+        decoded, compared, differences = _compared(path, task.limits, claims, num_frames)
     return Judgement(family, decoded, compared, tuple(differences))
 
 
@@ -226,7 +227,7 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
 
 
 def _compared(
-    path: Path, limits: Limits, claims: list[_Claim]
+    path: Path, limits: Limits, claims: list[_Claim], num_frames: int
 ) -> tuple[int, int, list[FrameDifference]]:
     """Return the counts of decoded frames and of judged claims, and the frames that differ."""
     waiting: dict[tuple[int, bool], list[_Claim]] = {}
@@ -236,7 +237,7 @@ def _compared(
     with open_media(path, limits) as media:
         converter = Converter.of(media)
         decode = PlainDecode(media)
-        for plain in _deinterlaced(decode, claims, media.index.num_frames) if waiting else ():
+        for plain in _deinterlaced(decode, claims, num_frames) if waiting else ():
             decoded += not plain.is_deinterlaced
             for claim in waiting.pop((plain.position, plain.is_deinterlaced), ()):
                 if plain.is_corrupt:
