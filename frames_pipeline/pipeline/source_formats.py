@@ -32,13 +32,13 @@ Remark = Literal[
 """Reason to look at a clip's pictures."""
 
 REMARKS: Final[Mapping[Remark, str]] = {
-    "hdr": "PQ or HLG, so frames look washed out; set `colour: sdr`",
-    "wide_gamut": "wide gamut, so frames look pale; set `colour: sdr`",
-    "interlaced": "interlaced, so moving edges look like combs; set `deinterlace: bwdif`",
-    "not_square": "of pixels that are not square, so shapes are off; set `pixel_aspect: square`",
-    "implausible_aspect": "of a pixel aspect beyond 16:1, which counts as 1:1; check their files",
-    "contradictory_colours": "PQ or HLG with primaries of SDR; check which tag is wrong",
-    "dolby_vision_5": "Dolby Vision profile 5, whose colours need Dolby's decoder; transcode them",
+    "hdr": "PQ or HLG: frames look washed out. Set `colour: sdr`.",
+    "wide_gamut": "Wide gamut: frames look pale. Set `colour: sdr`.",
+    "interlaced": "Interlaced: moving edges look like combs. Set `deinterlace: bwdif`.",
+    "not_square": "Pixels are not square: shapes are squeezed. Set `pixel_aspect: square`.",
+    "implausible_aspect": "The pixel aspect is beyond 16:1 and counts as 1:1. Check the file.",
+    "contradictory_colours": "PQ or HLG with primaries of SDR. Check which tag is wrong.",
+    "dolby_vision_5": "Dolby Vision profile 5: its base layer has other colours. Transcode it.",
 }
 """Meaning of each remark, with the attribute of the signature that changes it."""
 _SDR_PRIMARIES: Final = ("bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "ebu3213")
