@@ -99,6 +99,8 @@ def extract_spans(
         match event:
             case DecodedFrame(row, frame):
                 clips.put(row, frame)
+                if clips.lacks_neighbours:
+                    decode.widen(clips.widen())
             case GroupDone(before):
                 yield from clips.finish(before, decode)
             case Restarted():

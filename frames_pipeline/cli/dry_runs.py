@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -119,6 +120,8 @@ def dry_run_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
         """
         here = options.workspace(root, root_options)
         asked = [step for some in steps.values() for step in some]
+        for step, signature in itertools.product(asked, signatures):
+            step.kind.check_samples(step.provider, signature, name=step.name)
         found = [
             estimate
             for batch in batches or here.batches.keys()

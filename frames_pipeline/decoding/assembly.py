@@ -6,8 +6,8 @@ frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import numpy as np
 from av.error import FFmpegError
@@ -17,6 +17,7 @@ from frames_pipeline.clips import Span
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
+from frames_pipeline.decoding.deinterlace import Deinterlaced, neighbours
 from frames_pipeline.errors import (
     LimitExceededError,
     NoFramesError,
@@ -29,28 +30,26 @@ from frames_pipeline.signature import FrameExtractionSignature
 
 FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
 
-_NO_FRAMES: Final = np.empty((0, 0, 0, 3), np.uint8)
-
 
 class Converted:
     """A decoded frame with its pixels so far. Each size is converted once."""
 
     def __init__(self, frame: VideoFrame, converter: Converter) -> None:
         """Keep the frame; convert nothing yet."""
-        self._frame = frame
+        self.frame = frame
         self._converter = converter
         self._made: dict[tuple[PixelSpec, Size], Pixels] = {}
 
     def size(self, spec: PixelSpec) -> Size:
         """Return the output size of this frame."""
-        return self._converter.output_size(self._frame, spec)
+        return self._converter.output_size(self.frame, spec)
 
     def write(self, spec: PixelSpec, out: Pixels) -> None:
-        """Write the pixels into an array. Shape (height, width, 3)."""
+        """Write the pixels into an array. Shape (height, width, channels)."""
         key = (spec, Size(*out.shape[:2]))
         made = self._made.get(key)
         if made is None:
-            self._converter.convert(self._frame, spec, out)
+            self._converter.convert(self.frame, spec, out)
             self._made[key] = out
         else:
             out[...] = made
@@ -61,6 +60,7 @@ class _PixelBuffer:
 
     def __init__(self, signature: FrameExtractionSignature, positions: Positions) -> None:
         self.spec = PixelSpec.of(signature)
+        self.is_deinterlaced = signature.deinterlace != "off"
         self.positions = positions
         unique, first, count = np.unique(positions, return_index=True, return_counts=True)
         self.slots = {
@@ -83,20 +83,22 @@ class _PixelBuffer:
         self._filled[slot] = True
 
     def _allocate(self, size: Size, max_bytes: int) -> Pixels:
-        shape = (len(self.positions), *size, 3)
-        if (wanted := int(np.prod(shape))) > max_bytes:
+        shape = (len(self.positions), *size, self.spec.channels)
+        wanted = math.prod(shape) * np.dtype(self.spec.dtype).itemsize
+        if wanted > max_bytes:
             message = (
                 f"{shape[0]} frames of {size.width}x{size.height} take {wanted} bytes, and the "
             )
             message += f"limit is {max_bytes}; cut shorter clips, or ask for a lower rate or size"
             raise LimitExceededError(message)
-        return np.empty(shape, np.uint8)
+        return np.empty(shape, self.spec.dtype)
 
     def finish(self) -> tuple[Pixels, Positions, tuple[int, ...]]:
         """Return the pixels and positions that arrived, and the positions that are missing."""
         missing = tuple(np.unique(self.positions[~self._filled]).tolist())
         if self._pixels is None:
-            return _NO_FRAMES, self.positions[:0], missing
+            none = np.empty((0, 0, 0, self.spec.channels), self.spec.dtype)
+            return none, self.positions[:0], missing
         if not missing:
             return self._pixels, self.positions, missing
         return self._pixels[self._filled], self.positions[self._filled], missing
@@ -140,26 +142,57 @@ class ClipAssembler:
         ]
         self.positions: Positions = np.unique(np.concatenate(selected))
         """Every wanted position, ascending."""
-        self.last_row = int(index.presentation[self.positions].max(initial=-1))
-        """Largest row, in decode order, of a wanted frame."""
+        self.to_deinterlace: frozenset[int] = frozenset().union(
+            *(
+                positions.tolist()
+                for signature, positions in zip(signatures, selected, strict=True)
+                if signature.deinterlace != "off"
+            )
+        )
+        """Positions that a signature wants deinterlaced."""
         self._selected = selected
         self.reset()
 
     def reset(self) -> None:
         """Discard the frames so far."""
+        self._filtered: dict[int, bool] = {}  # whether a neighbour did not decode, by position
         self._buffers = [
             _PixelBuffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
         ]
         self.error: SourceError | None = None
 
-    def put(self, position: int, frame: Converted) -> None:
-        """Add a wanted frame. An error ends the clip, and `finish` returns it."""
+    def last_row(self, *, with_neighbours: bool) -> int:
+        """Return the largest row, in decode order, of a wanted frame.
+
+        Args:
+            with_neighbours: Include the frames that deinterlacing reads.
+        """
+        positions = self.positions.tolist()
+        if with_neighbours:
+            positions += neighbours(self.to_deinterlace, self._index.num_frames)
+        return int(self._index.presentation[positions].max(initial=-1))
+
+    def put_deinterlaced(self, frame: Deinterlaced, converted: Converted) -> None:
+        """Add a wanted frame for the signatures that want it deinterlaced."""
+        if frame.is_filtered:
+            self._filtered[frame.position] = frame.lacks_neighbour
+        self.put(frame.position, converted, deinterlaced=True)
+
+    def put(self, position: int, frame: Converted, *, deinterlaced: bool = False) -> None:
+        """Add a wanted frame. An error ends the clip, and `finish` returns it.
+
+        Args:
+            position: Position of the frame.
+            frame: The frame.
+            deinterlaced: Whether it is for the signatures that want it deinterlaced, or for the
+                others.
+        """
         if self.error is not None:
             return
         try:
             for buffer in self._buffers:
-                if position in buffer.slots:
+                if position in buffer.slots and buffer.is_deinterlaced == deinterlaced:
                     buffer.put(position, frame, self._limits.max_clip_bytes)
         except SourceError as error:
             self.error = error
@@ -202,7 +235,14 @@ class ClipAssembler:
         frames, positions, missing = buffer.finish()
         detail = "" if len(buffer.positions) else self._no_key_frame()
         rows = self._index.presentation[positions]
-        corrupt = np.array([is_suspect(row) for row in rows.tolist()], np.bool_)
+        read = self._is_filtered_suspect if buffer.is_deinterlaced else _reads_no_other
+        corrupt = np.array(
+            [
+                is_suspect(row) or read(position, is_suspect)
+                for row, position in zip(rows.tolist(), positions.tolist(), strict=True)
+            ],
+            np.bool_,
+        )
         outcome = Outcome(
             decode=report,
             candidates=self._candidates,
@@ -224,9 +264,21 @@ class ClipAssembler:
             source=self._index.picture,
         )
 
+    def _is_filtered_suspect(self, position: int, is_suspect: Callable[[int], bool]) -> bool:
+        """Return whether a frame that deinterlacing read is damaged or missing."""
+        if position not in self._filtered:
+            return False
+        read = neighbours([position], self._index.num_frames)
+        rows = self._index.presentation[read].tolist()
+        return self._filtered[position] or any(map(is_suspect, rows))
+
     def _no_key_frame(self) -> str:
         """Return the reason for an empty batch. Only the policy `keyframes` can select no frame."""
         return f"none of the {self._candidates} frames of the clip is a key frame"
+
+
+def _reads_no_other(position: int, is_suspect: Callable[[int], bool]) -> bool:
+    return False
 
 
 def _no_frame_in(span: Span, index: PacketIndex) -> str:

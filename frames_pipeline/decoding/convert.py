@@ -1,7 +1,8 @@
-"""Convert a decoded frame to RGB pixels: resize, rotate, pad or crop.
+"""Convert a decoded frame to pixels: colours, samples, resize, rotate, pad or crop.
 
-With `pixels="cuda"` the GPU does this (see `device`). Otherwise the output size alone chooses
-between two paths through swscale:
+With `pixels="cuda"` the GPU does this (see `device`). Other samples than 8-bit RGB, and colours to
+map to SDR, go by way of 16 bits (see `deep_samples` and `tone_mapping`). For the rest the output
+size alone chooses between two paths through swscale:
 
 - same size: straight to `rgb24`, as FFmpeg does by default. 8-bit 4:2:0 and 4:2:2 of even height
   take a shortcut: fast, with nearest chroma, about one level dark, and bit-identical to OpenCV and
@@ -14,16 +15,11 @@ between two paths through swscale:
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import SideDataContainer
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
@@ -31,17 +27,49 @@ from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
 from frames_pipeline.decoding.crop import Window, window
+from frames_pipeline.decoding.deep_samples import Scaler, eight_bit, gray16, luma_of, rgb16
 from frames_pipeline.decoding.device import scaled_rgb
+from frames_pipeline.decoding.geometry import (
+    UPRIGHT,
+    Geometry,
+    Orientation,
+    Pixels,
+    PixelSpec,
+    Size,
+    geometry,
+    laid_out,
+    nearest_orientation,
+    overlap,
+    shown_size,
+    squared,
+)
+from frames_pipeline.decoding.side_data import side_data
+from frames_pipeline.decoding.tone_mapping import SourceColour, source_colour, to_sdr
 from frames_pipeline.decoding.ycbcr import SHORTCUT, correct, padded_lines
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
-from frames_pipeline.frames import Crop
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.frames import Crop, PictureFormat
 
 if TYPE_CHECKING:
     import torch
 
-Pixels = NDArray[np.uint8]
-"""RGB. Shape (height, width, 3)."""
+    from frames_pipeline.container.media import Media
+
+__all__ = [
+    "UPRIGHT",
+    "Converter",
+    "Geometry",
+    "Orientation",
+    "PixelSpec",
+    "Pixels",
+    "Size",
+    "chroma_block",
+    "geometry",
+    "nearest_orientation",
+    "on_host",
+    "orientation",
+    "planar",
+    "squared",
+]
 
 _KERNELS: Final = {
     "bicubic": Sws.BICUBIC,
@@ -52,171 +80,22 @@ _KERNELS: Final = {
 _EXACT: Final = Sws.ACCURATE_RND | Sws.BITEXACT
 _HOST_FORMATS: Final = {"nv12": "yuv420p", "p010le": "p010le", "yuv444p": "yuv444p"}
 """Pixel formats of frames from a GPU, and the formats to convert them from."""
-_NATIVE: Final = {
-    "ffmpeg": SHORTCUT,
-    "accurate": int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT),
-}
+_FULL_CHROMA: Final = int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT)
+_NATIVE: Final = {"ffmpeg": SHORTCUT, "accurate": _FULL_CHROMA, "sdr": _FULL_CHROMA}
+_REFUSED_PROFILE: Final = 5
+"""Dolby Vision profile with a base layer in colours of its own (IPT)."""
 
-
-class PixelSpec(NamedTuple):
-    """The fields of a signature that affect the pixels of a frame."""
-
-    target_res: tuple[int | None, int | None]
-    resize_mode: str
-    interpolation: str
-    colour: str
-    rotation: str
-    pixels: str = "swscale"
-    crop: str = "coded"
-
-    @classmethod
-    def of(cls, signature: FrameExtractionSignature) -> PixelSpec:
-        """Return the pixel fields of a signature."""
-        return cls(
-            signature.resolution,
-            signature.resize_mode,
-            signature.interpolation,
-            signature.colour,
-            signature.rotation,
-            signature.pixels,
-            signature.crop,
-        )
-
-
-class Orientation(NamedTuple):
-    """Rotation and mirroring of stored pixels for display: transpose first, then flip."""
-
-    transpose: bool = False
-    flip_rows: bool = False
-    flip_columns: bool = False
-
-    @property
-    def degrees(self) -> int:
-        """Counter-clockwise rotation, -90 to 180, as ffprobe reports it, without mirroring."""
-        if self.transpose:
-            return 90 if self.flip_rows else -90
-        return -180 if self.flip_rows and self.flip_columns else 0
-
-
-UPRIGHT: Final = Orientation()
 _MATRIX_BYTES: Final = 36
 _WIDE: Final = 64
 """A multiple of the chroma block size of every format, in pixels."""
 
 
-class Size(NamedTuple):
-    """Height and width in pixels."""
-
-    height: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Placement of a scaled frame in the output."""
-
-    scaled: Size
-    """Size of the shown frame after scaling."""
-    output: Size
-    """Size of the output."""
-    top: int
-    """Row of the output at which the scaled frame starts: above 0 pads, below 0 crops."""
-    left: int
-    """Column of the output at which the scaled frame starts."""
-
-
-def geometry(spec: PixelSpec, shown: Size, output: Size | None = None) -> Geometry:
-    """Return the placement of a shown frame.
-
-    Args:
-        spec: Size and resize mode.
-        shown: Size of the frame as shown, after rotation.
-        output: Output size of earlier frames. A frame that would have another size, because the
-            stream changes its size, is stretched to this one.
-
-    >>> spec = PixelSpec((224, 224), "pad", "bicubic", "ffmpeg", "apply")
-    >>> geometry(spec, Size(720, 1280))
-    Geometry(scaled=Size(height=126, width=224), output=Size(height=224, width=224), top=49, left=0)
-    """
-    fitted = _fitted(spec, shown)
-    if output is None or fitted.output == output:
-        return fitted
-    return Geometry(output, output, 0, 0)
-
-
-def _fitted(spec: PixelSpec, shown: Size) -> Geometry:
-    height, width = spec.target_res
-    if height is None and width is None:
-        return Geometry(shown, shown, 0, 0)
-    if height is None or width is None:
-        scaled = _keeping_aspect(shown, height, width)
-        return Geometry(scaled, scaled, 0, 0)
-    box = Size(height, width)
-    if spec.resize_mode == "stretch":
-        return Geometry(box, box, 0, 0)
-    by_height = _keeping_aspect(shown, height, None)
-    by_width = _keeping_aspect(shown, None, width)
-    is_wide = shown.width * height > shown.height * width  # wider than the box
-    if spec.resize_mode == "crop":
-        scaled = by_height if is_wide else by_width
-    else:
-        scaled = by_width if is_wide else by_height
-    if spec.resize_mode == "fit":
-        return Geometry(scaled, scaled, 0, 0)
-    top, left = (box.height - scaled.height) // 2, (box.width - scaled.width) // 2
-    return Geometry(scaled, box, top, left)
-
-
-def _keeping_aspect(shown: Size, height: int | None, width: int | None) -> Size:
-    """Return a size with one side given. The other is rounded to the nearest pixel, halves up."""
-    if height is not None:
-        return Size(height, max(1, (2 * shown.width * height + shown.height) // (2 * shown.height)))
-    side = cast(int, width)
-    return Size(max(1, (2 * shown.height * side + shown.width) // (2 * shown.width)), side)
-
-
 def orientation(frame: VideoFrame) -> Orientation:
     """Return the orientation by a frame's display matrix; upright without one."""
-    found = _display_matrix(frame)
+    found = side_data(frame, "DISPLAYMATRIX")
     if found is None or len(found) < _MATRIX_BYTES:
         return UPRIGHT
     return nearest_orientation(np.frombuffer(found, "<i4").tolist())
-
-
-def nearest_orientation(matrix: Sequence[int]) -> Orientation:
-    """Return the nearest of the eight orientations to a display matrix.
-
-    The matrix maps a stored point (x, y) to the shown point (a x + c y, b x + d y). As in FFmpeg,
-    each column is normalised to length one first, so scale has no effect. With a column of zeros
-    the frame is shown upright.
-
-    Args:
-        matrix: a, b, u, c, d, v, x, y, w, of which a, b, c and d count.
-
-    >>> nearest_orientation([0, 65536, 0, -65536, 700, 0, 0, 0, 1 << 30]).degrees  # a slight skew
-    -90
-    """
-    a, b, _, c, d = matrix[:5]
-    first, second = math.hypot(a, c), math.hypot(b, d)
-    if not first or not second:
-        return UPRIGHT
-    upright, turned = abs(a) / first + abs(d) / second, abs(b) / second + abs(c) / first
-    if upright >= turned:
-        return Orientation(flip_rows=d < 0, flip_columns=a < 0)
-    return Orientation(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
-
-
-def _display_matrix(frame: VideoFrame) -> bytes | None:
-    """Return the nine numbers of a frame's display matrix; `None` without one.
-
-    Avoids `frame.side_data`: frame and side data would keep each other in memory until the next
-    garbage collection, up to hundreds of frames later.
-    """
-    found = SideDataContainer.__new__(SideDataContainer)
-    with contextlib.suppress(ValueError):  # a kind that PyAV does not know (EXIF) ends its list
-        cast(Any, found).__init__(frame)
-    matrix = found.get("DISPLAYMATRIX")
-    return None if matrix is None else bytes(cast(bytes, matrix))
 
 
 def on_host(frame: VideoFrame) -> VideoFrame:
@@ -248,37 +127,48 @@ def planar(frame: VideoFrame, samples: str) -> VideoFrame:
 class Converter:
     """Converts the frames of one stream, and caches scalers."""
 
-    def __init__(self, name: str, container_crop: Crop | None = None) -> None:
-        """Keep the source's name, for error messages, and its container crop."""
+    def __init__(
+        self,
+        name: str,
+        container_crop: Crop | None = None,
+        picture: PictureFormat = PictureFormat(),  # noqa: B008 - frozen
+    ) -> None:
+        """Keep the source's name, for error messages, its container crop and picture format."""
         self._name = name
         self._crop = container_crop
+        self._picture = picture
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
+
+    @classmethod
+    def of(cls, media: Media) -> Converter:
+        """Return a converter of a video's frames."""
+        return cls(media.name, media.container_crop, media.picture)
 
     def output_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
         """Return the output size of a frame."""
         stored = self._stored_size(frame, spec)
-        return geometry(spec, _shown_size(stored, _orientation(frame, spec))).output
+        return geometry(spec, shown_size(stored, _orientation(frame, spec))).output
 
     def convert(self, frame: VideoFrame, spec: PixelSpec, out: Pixels) -> None:
-        """Write a frame's pixels into an array. Shape (height, width, 3)."""
+        """Write a frame's pixels into an array. Shape (height, width, channels)."""
         turn, stored = _orientation(frame, spec), self._stored_size(frame, spec)
         if spec.pixels == "swscale":
             frame = self._cut(on_host(frame), spec)
-        target = geometry(spec, _shown_size(stored, turn), Size(*out.shape[:2]))
+        target = geometry(spec, shown_size(stored, turn), Size(*out.shape[:2]))
         if target.scaled == target.output:
-            self._scale(frame, spec, _laid_out(out, turn))
+            self._scale(frame, spec, laid_out(out, turn))
             return
-        pixels = np.empty((*target.scaled, 3), np.uint8)
-        self._scale(frame, spec, _laid_out(pixels, turn))
-        into, part = _overlap(target)
+        pixels = np.empty((*target.scaled, *out.shape[2:]), out.dtype)
+        self._scale(frame, spec, laid_out(pixels, turn))
+        into, part = overlap(target)
         out[...] = 0
         out[into] = pixels[part]
 
     def tensor(self, frame: VideoFrame, spec: PixelSpec) -> torch.Tensor:
         """Return a frame's pixels on its own device. uint8, shape (height, width, 3)."""
         turn, stored = _orientation(frame, spec), self._stored_size(frame, spec)
-        target = geometry(spec, _shown_size(stored, turn))
+        target = geometry(spec, shown_size(stored, turn))
         height, width = target.scaled
         size = (width, height) if turn.transpose else (height, width)
         pixels = scaled_rgb(frame, *size, spec.interpolation, part=self._window(frame, spec))
@@ -288,7 +178,7 @@ class Converter:
         if target.scaled == target.output:
             return pixels
         out = pixels.new_zeros((*target.output, 3))
-        into, part = _overlap(target)
+        into, part = overlap(target)
         out[into] = pixels[part]
         return out
 
@@ -309,9 +199,12 @@ class Converter:
         return found
 
     def _stored_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
-        """Return the size of a frame before rotation."""
+        """Return the size of a frame before rotation, in square pixels if those are wanted."""
         part = self._window(frame, spec)
-        return Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
+        size = Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
+        if spec.pixel_aspect == "square":
+            return squared(size, self._picture.shown_pixel_aspect)
+        return size
 
     def _cut(self, frame: VideoFrame, spec: PixelSpec) -> VideoFrame:
         """Cut a frame to the wanted part with FFmpeg's filter, which copies no pixels."""
@@ -331,11 +224,46 @@ class Converter:
         if spec.pixels == "cuda":
             part = self._window(frame, spec)
             stored[...] = scaled_rgb(frame, *size, spec.interpolation, part=part).cpu().numpy()
+            return
+        colour = self._colour_to_map(frame, spec)
+        if colour is not None or spec.samples != "rgb8":
+            self._scale_deep(frame, spec, stored, colour)
         elif size == (frame.height, frame.width):
             self._keep_size(frame, spec.colour, stored)
         else:
             flags = int(_KERNELS[spec.interpolation] | _EXACT)
             _interleave(self._reformat(frame, size, flags, "gbrp"), stored)
+
+    def _colour_to_map(self, frame: VideoFrame, spec: PixelSpec) -> SourceColour | None:
+        """Return the colours of a frame that a signature wants as SDR; `None` if nothing is to do.
+
+        Raises:
+            UnsupportedSourceError: The colours are Dolby Vision's own.
+        """
+        if spec.colour != "sdr":
+            return None
+        if self._picture.dolby_vision == _REFUSED_PROFILE:
+            message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
+            message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
+            raise UnsupportedSourceError(message + "get them as they are coded")
+        return source_colour(frame)
+
+    def _scale_deep(
+        self, frame: VideoFrame, spec: PixelSpec, stored: Pixels, colour: SourceColour | None
+    ) -> None:
+        """Scale a frame by way of 16-bit samples."""
+        size = Size(*stored.shape[:2])
+        flags = int(_KERNELS[spec.interpolation] | _EXACT)
+        scaler = Scaler(self._scalers.setdefault((size, flags, "deep"), VideoReformatter()), flags)
+        if colour is not None:
+            planes = to_sdr(rgb16(frame, size, scaler, matrix=colour.matrix), frame, colour)
+            planes = planes if spec.channels == 3 else (luma_of(planes),)
+        elif spec.channels == 3:
+            planes = rgb16(frame, size, scaler, matrix=int(frame.colorspace))
+        else:
+            planes = (gray16(frame, size, scaler),)
+        for channel, plane in enumerate(planes):
+            stored[..., channel] = plane if spec.dtype == np.uint16 else eight_bit(plane)
 
     def _keep_size(self, frame: VideoFrame, colour: str, stored: Pixels) -> None:
         size = Size(frame.height, frame.width)
@@ -372,30 +300,6 @@ def _cutter(frame: VideoFrame, part: Window) -> Graph:
 
 def _orientation(frame: VideoFrame, spec: PixelSpec) -> Orientation:
     return orientation(frame) if spec.rotation == "apply" else UPRIGHT
-
-
-def _shown_size(stored: Size, turn: Orientation) -> Size:
-    return Size(stored.width, stored.height) if turn.transpose else stored
-
-
-def _laid_out(out: Pixels, turn: Orientation) -> Pixels:
-    """Return a view of shown pixels in the layout of stored pixels."""
-    rows = slice(None, None, -1 if turn.flip_rows else 1)
-    columns = slice(None, None, -1 if turn.flip_columns else 1)
-    view = out[rows, columns]
-    return view.transpose(1, 0, 2) if turn.transpose else view
-
-
-def _overlap(target: Geometry) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the slice of the output and the matching slice of the scaled frame."""
-    into, part = [], []
-    for offset, scaled, output in zip(
-        (target.top, target.left), target.scaled, target.output, strict=True
-    ):
-        length = min(scaled, output)
-        into.append(slice(max(offset, 0), max(offset, 0) + length))
-        part.append(slice(max(-offset, 0), max(-offset, 0) + length))
-    return (into[0], into[1]), (part[0], part[1])
 
 
 def _plane(frame: VideoFrame, number: int, channels: int) -> NDArray[np.uint8]:

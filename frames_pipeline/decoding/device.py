@@ -15,22 +15,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
 from frames_pipeline.decoding.crop import Window
+from frames_pipeline.decoding.deep_samples import BT601, LUMA_WEIGHTS
 from frames_pipeline.errors import ConfigError, DecoderUnsupportedError
 
 if TYPE_CHECKING:
     import torch
 
-_WEIGHTS: Final = {
-    1: (0.2126, 0.0722),  # BT.709
-    4: (0.30, 0.11),  # FCC
-    5: (0.299, 0.114),  # BT.601
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),  # SMPTE 240M
-    9: (0.2627, 0.0593),  # BT.2020
-    10: (0.2627, 0.0593),
-}
-"""Weights of red and blue in luma, by matrix coefficients. Streams without them use BT.601."""
-_BT601: Final = 5
 _MODES: Final = ("bicubic", "bilinear")
 _SCALES: Final = {
     "nv12": 1.0,
@@ -103,7 +93,7 @@ def scaled_rgb(
     chroma = torch.stack(rest) if len(rest) == 2 else rest[0].permute(2, 0, 1)
     luma = _resized(luma[None, None], height, width, interpolation)[0, 0]
     chroma = _resized(chroma[None], height, width, interpolation)[0]
-    red, blue = _WEIGHTS.get(int(frame.colorspace), _WEIGHTS[_BT601])
+    red, blue = LUMA_WEIGHTS.get(int(frame.colorspace), LUMA_WEIGHTS[BT601])
     if frame.color_range == ColorRange.JPEG:
         y, (u, v) = luma, chroma - 128
     else:

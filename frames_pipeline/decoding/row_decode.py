@@ -11,7 +11,7 @@ carried data that the decoder needs. Then new decoders get every packet from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,10 @@ from frames_pipeline.frames import DecodeReport
 
 
 class Restarted(NamedTuple):
-    """Damage was found. Discard the frames so far: every wanted row is decoded again."""
+    """Discard the frames so far: every wanted row is decoded again.
+
+    Damage was found, or more rows are wanted.
+    """
 
 
 class RowDecode:
@@ -44,13 +47,16 @@ class RowDecode:
             decoder: The decoder.
             linear: Reason to decode everything from the start; empty to decode by plan.
         """
-        self._media, self._rows, self._decoder = media, rows, decoder
-        plan = (
-            plan_linear(media.index, rows, reason=linear)
-            if linear
-            else plan_decode(media.index, rows, media.packets.references)
-        )
+        self._media, self._rows, self._decoder, self._linear = media, rows, decoder, linear
+        self._is_widened = False
+        plan = self._plan()
         self._pass, self._ledger = DecodePass(media, plan), _Ledger(decoder, plan)
+
+    def _plan(self) -> DecodePlan:
+        index = self._media.index
+        if self._linear:
+            return plan_linear(index, self._rows, reason=self._linear)
+        return plan_decode(index, self._rows, self._media.packets.references)
 
     def events(self) -> Iterator[DecodedFrame | GroupDone | Restarted]:
         """Decode; yield frames in presentation order, and an event for each finished group.
@@ -58,15 +64,28 @@ class RowDecode:
         Includes frames that were decoded only to reach a wanted one. The last event is a
         `GroupDone` after the last row.
         """
-        try:
-            yield from self._pass.frames(self._decoder, self._ledger.tally)
-        except PlanFailedError:
+        while not (yield from self._complete_pass()):
             yield Restarted()
             self._media.renew_decoders()
-            plan = plan_linear(self._media.index, self._rows, reason="damage was met")
-            self._pass = DecodePass(self._media, plan)
-            yield from self._pass.frames(self._decoder, self._ledger.tally)
+            self._pass = DecodePass(self._media, self._plan())
         yield GroupDone(len(self._media.index.order))
+
+    def _complete_pass(self) -> Generator[DecodedFrame | GroupDone, None, bool]:
+        """Yield the events of a pass; return whether it ended, rather than be restarted."""
+        try:
+            for event in self._pass.frames(self._decoder, self._ledger.tally):
+                yield event
+                if self._is_widened:
+                    self._is_widened = False
+                    return False
+        except PlanFailedError:
+            self._linear = "damage was met"
+            return False
+        return True
+
+    def widen(self, rows: Rows) -> None:
+        """Decode more rows: the pass that is under way restarts."""
+        self._rows, self._is_widened = rows, True
 
     def is_suspect(self, row: int) -> bool:
         """Return whether damage may affect the frame of a row in a finished group."""

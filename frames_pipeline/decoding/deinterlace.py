@@ -1,0 +1,176 @@
+"""Deinterlace frames with FFmpeg's filter `bwdif`, for `deinterlace="bwdif"`.
+
+The filter reads the frames before and after. Frames come in presentation order, and only those of
+consecutive positions go through one filter:
+
+    positions    4   5   6   7        12  13  14        5, 6 and 13 are wanted
+    filter       5's and 6's          13's alone        4, 7, 12 and 14 are read
+
+So a frame comes out the same, whichever other frames are wanted. It comes out as from one filter
+over the whole video, which the tests check. At the first and the last frame of a video, and where
+the size or the pixel format changes, the filter has one neighbour, and interpolates within the
+field. A neighbour is the next frame even across a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from fractions import Fraction
+from typing import Final, NamedTuple, cast
+
+from av.error import BlockingIOError as NothingYetError
+from av.error import EOFError as EndedError
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from frames_pipeline.decoding.convert import on_host
+from frames_pipeline.decoding.geometry import Size
+from frames_pipeline.errors import UnsupportedSourceError
+
+_BWDIF: Final = "mode=send_frame:parity=auto:deint=interlaced"
+"""One frame out per frame in, the field order by each frame's flag, progressive frames as they
+are."""
+_LEAST: Final = Size(height=4, width=3)
+"""Size that the filter needs."""
+
+
+class Deinterlaced(NamedTuple):
+    """A frame without combing."""
+
+    position: int
+    frame: VideoFrame
+    is_filtered: bool = False
+    """Whether the frame is interlaced, so that its neighbours were read."""
+    lacks_neighbour: bool = False
+    """Whether a neighbour did not decode."""
+
+
+def neighbours(positions: Iterable[int], num_frames: int) -> list[int]:
+    """Return the positions before and after each of these that a video has, ascending.
+
+    >>> neighbours([0, 4, 5], 100)
+    [1, 3, 4, 5, 6]
+    """
+    around = {position + step for position in positions for step in (-1, 1)}
+    return sorted(position for position in around if 0 <= position < num_frames)
+
+
+class Deinterlacer:
+    """Deinterlaces the wanted frames of one video."""
+
+    def __init__(self, wanted: Collection[int], *, num_frames: int) -> None:
+        """Keep the positions to deinterlace.
+
+        Args:
+            wanted: Positions of the wanted frames. Their neighbours are pushed as well.
+            num_frames: Number of shown frames of the video.
+        """
+        self._wanted = frozenset(wanted)
+        self._last = num_frames - 1
+        self._before: tuple[int, VideoFrame] | None = None
+        self._filter: _Filter | None = None
+        self._lacks_left = False
+
+    @property
+    def waiting(self) -> int | None:
+        """Position of the frame that waits for the next one; `None` without one."""
+        return None if self._filter is None or self._before is None else self._before[0]
+
+    def push(self, position: int, frame: VideoFrame) -> list[Deinterlaced]:
+        """Take the next frame; return the wanted frames that are complete.
+
+        Raises:
+            UnsupportedSourceError: The frame is smaller than the filter can take.
+            DecoderUnsupportedError: A GPU's frame has a layout that is not known to be exact.
+        """
+        is_next = self._before is not None and self._before[0] + 1 == position
+        found = []
+        if not is_next or not self._has_shape_of(frame):
+            found = self.end(is_next_there=is_next)
+        must_filter = position in self._wanted and frame.interlaced_frame
+        if self._filter is not None:
+            found += self._taken(self._filter.give(position, frame), lacks_right=False)
+            self._filter = self._filter if must_filter else None
+            self._lacks_left = False
+        elif must_filter:
+            self._filter = _Filter(frame)
+            if self._before is not None:
+                self._filter.give(*self._before)
+            self._filter.give(position, frame)  # puts out the frame before, which is not wanted
+            self._lacks_left = not is_next and position > 0
+        if position in self._wanted and not must_filter:
+            found.append(Deinterlaced(position, frame))
+        self._before = (position, frame)
+        return found + (self.end() if position == self._last else [])
+
+    def end(self, *, is_next_there: bool = False) -> list[Deinterlaced]:
+        """Return the frame that waits for the next one, which cannot be its neighbour.
+
+        Args:
+            is_next_there: Whether the next frame decoded, and has another size or format.
+        """
+        found: list[Deinterlaced] = []
+        if self._filter is not None and self._before is not None:
+            lacks_right = not is_next_there and self._before[0] != self._last
+            found = self._taken(self._filter.end(), lacks_right=lacks_right)
+        self._filter, self._before = None, None
+        return found
+
+    def _has_shape_of(self, frame: VideoFrame) -> bool:
+        return self._before is not None and _shape(self._before[1]) == _shape(frame)
+
+    def _taken(
+        self, outputs: list[tuple[int, VideoFrame]], *, lacks_right: bool
+    ) -> list[Deinterlaced]:
+        lacks = self._lacks_left or lacks_right
+        return [
+            Deinterlaced(position, frame, is_filtered=True, lacks_neighbour=lacks)
+            for position, frame in outputs
+        ]
+
+
+class _Filter:
+    """FFmpeg's filter over frames of one size and format. Each comes out after the next one."""
+
+    def __init__(self, like: VideoFrame) -> None:
+        frame = on_host(like)
+        if frame.height < _LEAST.height or frame.width < _LEAST.width:
+            message = f"deinterlace='bwdif' needs frames of at least {_LEAST.width}x{_LEAST.height}"
+            message += f", and this one is {frame.width}x{frame.height}"
+            raise UnsupportedSourceError(f"{message}; ask for deinterlace='off'")
+        size = f"{frame.width}x{frame.height}"
+        self._graph = Graph()
+        self._graph.threads = 1
+        self._graph.link_nodes(
+            self._graph.add(
+                "buffer", f"video_size={size}:pix_fmt={frame.format.name}:time_base=1/1"
+            ),
+            self._graph.add("bwdif", _BWDIF),
+            self._graph.add("buffersink"),
+        )
+        self._graph.configure()
+
+    def give(self, position: int, frame: VideoFrame) -> list[tuple[int, VideoFrame]]:
+        """Give a frame; return the frames that are complete, with their positions."""
+        frame = on_host(frame)
+        frame.pts, frame.time_base = position, Fraction(1)
+        self._graph.vpush(frame)
+        return self._outputs()
+
+    def end(self) -> list[tuple[int, VideoFrame]]:
+        """Return the last frame, with its position."""
+        self._graph.vpush(None)
+        return self._outputs()
+
+    def _outputs(self) -> list[tuple[int, VideoFrame]]:
+        outputs: list[tuple[int, VideoFrame]] = []
+        while True:
+            try:
+                frame = self._graph.vpull()
+            except (NothingYetError, EndedError):
+                return outputs
+            outputs.append((int(cast(int, frame.pts) * cast(Fraction, frame.time_base)), frame))
+
+
+def _shape(frame: VideoFrame) -> tuple[int, int, str]:
+    return frame.height, frame.width, (frame.sw_format or frame.format).name

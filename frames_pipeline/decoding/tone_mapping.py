@@ -1,0 +1,293 @@
+"""Map PQ, HLG and wide gamut to BT.709 SDR, for `colour="sdr"`.
+
+The mapping is FFmpeg's own: its filter `scale` with
+
+    out_transfer=bt709:out_primaries=bt709:intent=perceptual
+
+maps colours in ICtCp, brightness by a curve from the source's peak to SDR white, and gamut by
+compression. It depends on the transfer, the primaries and the mastering display (peak and gamut)
+alone, and FFmpeg takes 5 CPU seconds to prepare it for each video. So it is sampled once, at 65
+values of each channel, and kept: in this process, and in the user's cache folder for others.
+
+    frame  ->  RGB of 16 bits in the source's transfer (`deep_samples`)  ->  table  ->  SDR
+
+Frames are resized first, so small outputs cost little. The table is interpolated between the four
+corners of the tetrahedron around a colour, in integers, so every CPU gives the same bytes for the
+same table. Differences from FFmpeg's own interpolation: docs/design/colour.md.
+
+HDR10+ is ignored: its curve changes with the scene, and pixels would depend on more than the frame.
+MaxCLL is ignored, as FFmpeg does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+import zipfile
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import av
+import filelock
+import numpy as np
+import platformdirs
+from av.error import FFmpegError
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
+
+from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
+from frames_pipeline.decoding.side_data import side_data
+from frames_pipeline.errors import UnsupportedSourceError
+
+log = logging.getLogger(__name__)
+
+Table = NDArray[np.uint16]
+"""SDR red, green and blue at 65 values of red, green and blue. Shape (3, 65 * 65 * 65)."""
+
+_PQ: Final = 16
+_HLG: Final = 18
+_BT2020_PRIMARIES: Final = 9
+_WIDE: Final = frozenset((_BT2020_PRIMARIES, 11, 12))
+"""Primaries that are wider than BT.709's: BT.2020, DCI-P3, Display P3."""
+_UNSPECIFIED: Final = 2
+_BT709_TRANSFER: Final = 1
+
+_POINTS: Final = 65
+_SHIFT: Final = 10
+_FRACTION: Final = (1 << _SHIFT) - 1
+_RED, _GREEN, _BLUE = (np.uint32(_POINTS**power) for power in (2, 1, 0))
+_CORNER: Final = _RED + _GREEN + _BLUE
+_BAND: Final = 1 << 15
+"""Colours per step, so that the intermediate values stay in the cache."""
+_IMAGE: Final = (325, 845)
+"""Height and width of a picture with every colour of a table."""
+
+_MASTERING: Final = struct.Struct("<20i2i")
+"""FFmpeg's `AVMasteringDisplayMetadata`: ten rationals, and whether primaries and luminance are
+declared."""
+_PEAKS: Final = (100, 10_000)
+"""Range of a plausible peak luminance, in cd/m²."""
+_OPTIONS: Final = (
+    "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+    ":out_transfer=bt709:out_primaries=bt709:intent=perceptual"
+)
+
+
+class SourceColour(NamedTuple):
+    """The colours of a frame that need mapping; numbers are FFmpeg's, as in ITU-T H.273."""
+
+    transfer: int
+    primaries: int
+    matrix: int
+    mastering: bytes = b""
+    """Mastering display of the frame; empty if it has none, or an implausible one."""
+
+
+def source_colour(frame: VideoFrame) -> SourceColour | None:
+    """Return the colours to map; `None` for SDR of BT.709's, BT.601's or unspecified primaries.
+
+    Where PQ or HLG lack primaries, they are BT.2020's, as BT.2100 has it; a missing matrix is
+    BT.2020's as well. Tags that contradict each other, such as PQ with BT.709's primaries, are
+    taken literally.
+    """
+    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
+    is_hdr = transfer in (_PQ, _HLG)
+    if not is_hdr and primaries not in _WIDE:
+        return None
+    if primaries == _UNSPECIFIED:
+        primaries = _BT2020_PRIMARIES
+    matrix = int(frame.colorspace)
+    if matrix == _UNSPECIFIED:
+        matrix = BT2020 if is_hdr or primaries == _BT2020_PRIMARIES else BT601
+    if transfer == _UNSPECIFIED:
+        transfer = _BT709_TRANSFER
+    return SourceColour(transfer, primaries, matrix, _mastering(frame) if is_hdr else b"")
+
+
+def to_sdr(planes: Sequence[Plane], frame: VideoFrame, colour: SourceColour) -> tuple[Plane, ...]:
+    """Return planes of red, green and blue, mapped.
+
+    Args:
+        planes: Red, green and blue in the source's transfer, in any size.
+        frame: The frame that they come from, for the first use of its colours.
+        colour: The frame's colours.
+
+    Raises:
+        UnsupportedSourceError: FFmpeg cannot map the colours.
+    """
+    table = _table(colour, frame)
+    shape = planes[0].shape
+    red, green, blue = (np.ascontiguousarray(plane).reshape(-1) for plane in planes)
+    out = tuple(np.empty(len(red), np.uint16) for _ in range(3))
+    for start in range(0, len(red), _BAND):
+        band = slice(start, start + _BAND)
+        found = _looked_up(table, red[band], green[band], blue[band])
+        for plane, values in zip(out, found, strict=True):
+            plane[band] = values
+    return tuple(plane.reshape(shape) for plane in out)
+
+
+def _looked_up(table: Table, red: Plane, green: Plane, blue: Plane) -> list[NDArray[np.uint32]]:
+    """Interpolate in the tetrahedron that contains each colour.
+
+    Its corners lead from the lower corner of the cell to the upper one, first along the channel
+    with the largest fraction.
+    """
+    base = (red >> _SHIFT) * _RED + (green >> _SHIFT) * _GREEN + (blue >> _SHIFT)
+    r, g, b = red & _FRACTION, green & _FRACTION, blue & _FRACTION
+    most, least = np.maximum(np.maximum(r, g), b), np.minimum(np.minimum(r, g), b)
+    middle = r + g + b - most - least
+    first = np.where(r == most, _RED, np.where(g == most, _GREEN, _BLUE))
+    last = np.where(b == least, _BLUE, np.where(g == least, _GREEN, _RED))
+    corners = (base, base + first, base + (_CORNER - last), base + _CORNER)
+    whole = np.uint16(1 << _SHIFT)
+    weights = [
+        part.astype(np.uint32) for part in (whole - most, most - middle, middle - least, least)
+    ]
+    found = []
+    for channel in table:
+        total = np.full(len(red), 1 << (_SHIFT - 1), np.uint32)
+        for weight, corner in zip(weights, corners, strict=True):
+            total += weight * channel.take(corner)
+        found.append(np.right_shift(total, np.uint32(_SHIFT)))
+    return found
+
+
+_kept: Final[dict[SourceColour, Table]] = {}
+"""The tables that this process used last."""
+_KEPT_AT_MOST: Final = 16
+
+
+def _table(colour: SourceColour, frame: VideoFrame) -> Table:
+    """Return the table of some colours, from this process, the cache folder or FFmpeg."""
+    key = colour._replace(matrix=0)  # the table maps RGB
+    table = _kept.pop(key, None)
+    if table is None:
+        table = _cached(key, frame)
+    _kept[key] = table  # the last one is the most recent
+    if len(_kept) > _KEPT_AT_MOST:
+        del _kept[next(iter(_kept))]
+    return table
+
+
+def _cached(colour: SourceColour, frame: VideoFrame) -> Table:
+    """Return a table from the cache folder, or let FFmpeg make it and keep it there.
+
+    Processes that need the same table wait for the first. Where the folder cannot be used, the
+    table lasts as long as the process.
+    """
+    path = _cache_path(colour)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if (found := _read(path)) is not None:
+                return found
+            table = _make(colour, frame)
+            _write(path, table)
+            return table
+    except OSError as error:
+        log.warning(
+            "The table of colours is made again in each process, since %s cannot be used: %s. "
+            "Set XDG_CACHE_HOME to a folder that can be written.", path.parent, error,
+        )  # fmt: skip
+    return _make(colour, frame)
+
+
+def _cache_path(colour: SourceColour) -> Path:
+    """Return the file of a table. Another FFmpeg, or another way to ask it, has another file."""
+    libraries = {name: av.library_versions[name] for name in ("libavfilter", "libswscale")}
+    made_by = repr((libraries, _OPTIONS, _POINTS, tuple(colour)))
+    name = hashlib.sha256(made_by.encode()).hexdigest()[:32]
+    folder: Path = platformdirs.user_cache_path("frames-pipeline")
+    return folder / "colour" / f"{name}.npz"
+
+
+def _read(path: Path) -> Table | None:
+    """Return the table in a file; `None` if there is none, or if the file is damaged."""
+    try:
+        with np.load(path) as arrays:  # its checksums are checked
+            table: Table = arrays["table"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged and is made again: %s", path, error)
+        return None
+    return table
+
+
+def _write(path: Path, table: Table) -> None:
+    """Write a file whole or not at all. The caller has the lock."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, table=table)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _make(colour: SourceColour, frame: VideoFrame) -> Table:
+    """Let FFmpeg map every colour of the table.
+
+    Raises:
+        UnsupportedSourceError: FFmpeg cannot map these colours.
+    """
+    log.info("preparing the conversion of %s to SDR: 5 CPU seconds", colour)
+    height, width = _IMAGE
+    picture = VideoFrame(width, height, "gbrp16le")
+    if colour.mastering:  # only a decoded frame has it, and a copy of it keeps it
+        picture = frame.reformat(width, height, "gbrp16le", threads=1)
+    values = np.minimum(np.arange(_POINTS) << _SHIFT, 65535).astype("<u2")
+    rgb = np.stack(np.meshgrid(values, values, values, indexing="ij"))
+    for plane, channel in zip(picture.planes, (1, 2, 0), strict=True):
+        lines = np.zeros((height, plane.line_size // 2), "<u2")
+        lines[:, :width] = rgb[channel].reshape(height, width)
+        plane.update(lines.tobytes())
+    picture.color_trc, picture.color_primaries = colour.transfer, colour.primaries
+    picture.color_range, picture.colorspace, picture.pts = ColorRange.JPEG, 0, 0
+    try:
+        mapped = _through_ffmpeg(picture)
+    except FFmpegError as error:
+        message = f"FFmpeg cannot convert transfer {colour.transfer} with primaries "
+        message += f"{colour.primaries} to SDR ({error}); ask for colour='accurate'"
+        raise UnsupportedSourceError(message) from error
+    planes = [np.frombuffer(bytes(plane), "<u2").reshape(height, -1) for plane in mapped.planes]
+    green, blue, red = (plane[:, :width].reshape(-1) for plane in planes)
+    return np.stack([red, green, blue]).astype(np.uint16)
+
+
+def _through_ffmpeg(picture: VideoFrame) -> VideoFrame:
+    graph = Graph()
+    size = f"{picture.width}x{picture.height}"
+    graph.link_nodes(
+        graph.add("buffer", f"video_size={size}:pix_fmt=gbrp16le:time_base=1/1:range=pc"),
+        graph.add("sidedata", "mode=delete:type=DYNAMIC_HDR_PLUS"),
+        graph.add("scale", f"w={picture.width}:h={picture.height}:{_OPTIONS}"),
+        graph.add("format", "pix_fmts=gbrp16le"),
+        graph.add("buffersink"),
+    )
+    graph.configure()
+    graph.vpush(picture)
+    return graph.vpull()
+
+
+def _mastering(frame: VideoFrame) -> bytes:
+    """Return a frame's mastering display as FFmpeg has it; empty if it is absent or implausible."""
+    data = side_data(frame, "MASTERING_DISPLAY_METADATA")
+    if data is None or len(data) < _MASTERING.size:
+        return b""
+    *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(data)
+    rationals = [
+        Fraction(numerator, denominator) if denominator else Fraction(-1)
+        for numerator, denominator in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
+    *chromaticities, least, most = rationals
+    is_plausible = bool(has_luminance) and _PEAKS[0] <= most <= _PEAKS[1] and 0 <= least < most
+    if has_primaries:
+        is_plausible &= all(0 < value < 1 for value in chromaticities)
+    return data[: _MASTERING.size] if is_plausible else b""
