@@ -9,13 +9,12 @@ Reads the table `clips` alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from frames_pipeline.decoding.convert import Size
+from frames_pipeline.decoding.geometry import Size, squared
 from frames_pipeline.frames import PictureFormat
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import ClipRow
@@ -132,15 +131,6 @@ def remarks(
 def _changes(width: int, aspect: Fraction) -> bool:
     """Return whether a picture of this width has another one in square pixels."""
     return squared(Size(1, width), aspect).width != max(1, width)
-
-
-def squared(size: Size, aspect: Fraction) -> Size:
-    """Return the size of a picture scaled in width to square pixels; halves round up.
-
-    >>> squared(Size(576, 720), Fraction(64, 45))
-    Size(height=576, width=1024)
-    """
-    return size._replace(width=max(1, math.floor(size.width * aspect + Fraction(1, 2))))
 
 
 def format_columns(picture: PictureFormat) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
+import av
 import pytest
 
 from frames_pipeline.container.media import open_media
@@ -100,3 +102,20 @@ def test_metadata_of_hdr_and_chroma(name: str, facts: dict[str, Any]) -> None:
     with open_media(FILES[name].path) as media:
         picture = probe_media(media).picture
     assert {fact: getattr(picture, fact) for fact in facts} == facts
+
+
+@needs_corpus
+def test_dolby_vision_without_a_container(tmp_path: Path) -> None:
+    """The metadata of the first frame tell the profile, where no container does."""
+    raw = tmp_path / "v.hevc"
+    with av.open(str(FILES["exo_dolbyVision-hdr.MOV"].path)) as source, av.open(raw, "w") as copy:
+        stream = source.streams.video[0]
+        target = copy.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = target
+                copy.mux(packet)
+    with open_media(raw) as media:
+        assert media.picture.dolby_vision is None
+        assert media.picture.transfer == "arib-std-b67"
+        assert probe_media(media).picture.dolby_vision == 8

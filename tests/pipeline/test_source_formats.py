@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.clipping import WholeVideo
-from frames_pipeline.decoding.convert import Size
+from frames_pipeline.decoding.geometry import Size, squared
 from frames_pipeline.frames import PictureFormat
 from frames_pipeline.pipeline import (
     FormatReport,
@@ -34,7 +34,6 @@ from frames_pipeline.pipeline.source_formats import (
     format_columns,
     picture_of,
     remarks,
-    squared,
 )
 from frames_pipeline.sources.batches import Batch, Batching
 from frames_pipeline.tables import CatalogRow, ClipRow, FormatRow
