@@ -140,6 +140,36 @@ def test_signatures_of_this_project_give_frames_as_a_person_sees_them() -> None:
         assert_as_shown(Signature(**fields))
 
 
+class DepthVectors:
+    """An embedding of one's own, of depth maps."""
+
+    name = "depth"
+    revision = 1
+    dimensions = 4
+    samples = ("gray16",)
+
+    def parameters(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def embed(self, frames: object) -> object:
+        raise NotImplementedError
+
+
+def test_a_provider_of_one_s_own_gets_the_samples_that_it_declares() -> None:
+    """And no others, those of the library's providers included."""
+    attributes = {
+        "source": "videos",
+        "root": "frames",
+        "signatures": {"depth": {"samples": "gray16"}, "colour": {}},
+        "embeddings": {"deep": {"signature": "depth", "provider": f"{__name__}:DepthVectors"}},
+    }
+    assert FramesComponent.model_validate(attributes).definitions().assets
+    attributes["embeddings"]["deep"]["signature"] = "colour"  # type: ignore[index]
+    match = "takes gray16 frames, and signature 'colour' has samples: rgb8; choose a signature"
+    with pytest.raises(ValueError, match=match):
+        FramesComponent.model_validate(attributes)
+
+
 def test_yaml_s_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """YAML reads `off` as false."""
     assert yaml.safe_load("deinterlace: off") == {"deinterlace": False}
