@@ -129,9 +129,14 @@ def test_presets_give_frames_as_a_person_sees_them(
     preset: Literal["clip", "vlm", "training"],
 ) -> None:
     assert_as_shown(Signature(preset=preset))
-    as_coded = Signature(preset=preset, colour="ffmpeg", deinterlace="off", crop="coded")
-    assert as_coded.signature().colour == "ffmpeg"
-    assert as_coded.signature().deinterlace == "off"
+
+
+def test_frames_of_earlier_presets_keep_their_key() -> None:
+    """With the values that were the defaults."""
+    coded = {"colour": "ffmpeg", "deinterlace": False, "pixel_aspect": "coded", "crop": "coded"}
+    found = Signature.model_validate({"preset": "clip", **coded}).signature()
+    before = FrameExtractionSignature(target_fps=1, target_res=(224, 224), resize_mode="crop")
+    assert found.key == before.key == "sequence-1fps-224x224-b4739bebdeca4688"
 
 
 def test_signatures_of_this_project_give_frames_as_a_person_sees_them() -> None:
