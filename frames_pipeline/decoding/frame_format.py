@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 
 from av.filter import Graph
-from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 
 from frames_pipeline.container.picture_format import with_colours, with_samples
+from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.frames import PictureFormat
 
 _MASTERING: Final = struct.Struct("<20i2i")
@@ -41,19 +40,6 @@ def frame_format(frame: VideoFrame, declared: PictureFormat) -> PictureFormat:
         max_content_light=max_content_light(frame) or declared.max_content_light,
         dolby_vision=declared.dolby_vision or dolby_vision(frame),
     )
-
-
-def side_data(frame: VideoFrame, kind: str) -> bytes | None:
-    """Return the bytes of a frame's side data, by PyAV's name of the kind; `None` without one.
-
-    Avoids `frame.side_data`: frame and side data would keep each other in memory until the next
-    garbage collection, up to hundreds of frames later.
-    """
-    found = SideDataContainer.__new__(SideDataContainer)
-    with contextlib.suppress(ValueError):  # a kind that PyAV does not know (EXIF) ends its list
-        cast(Any, found).__init__(frame)
-    data = found.get(kind)
-    return None if data is None else bytes(cast(bytes, data))
 
 
 def field_order(frame: VideoFrame) -> Literal["tff", "bff"]:
