@@ -2,8 +2,8 @@
 
 Blocking checks keep bad data from spreading: the store is complete, timestamps increase, frames fit
 their signature, and few clips failed. The others warn, since their findings can be legitimate: a
-black clip, the same video twice, a slower machine. All are one step, so that a batch is read once
-rather than eight times.
+black clip, the same video twice, pictures to keep as coded, a slower machine. All are one step, so
+that a batch is read once rather than nine times.
 """
 
 import functools
@@ -25,7 +25,7 @@ from dagster_defs.resources import (
 )
 from dagster_defs.retries import retrying_transients
 from frames_pipeline import FrameExtractionSignature, pipeline
-from frames_pipeline.tables import OutcomeRow
+from frames_pipeline.tables import ClipRow, OutcomeRow
 
 if TYPE_CHECKING:
     from frames_pipeline.store import ClipDescription, Manifest
@@ -34,6 +34,8 @@ RECHECKED_FRAMES = 4
 """Frames to decode again per batch and signature: a sample, so that the check is quick."""
 LOOKED_AT_CLIPS = 32
 """Clips per batch and signature with pixels to inspect."""
+EXAMPLES = 5
+"""Ids of clips to show per remark."""
 MAX_BLANK_SHARE = 0.1
 """Allowed share of black or frozen clips: videos of the web have title cards and slide shows."""
 
@@ -231,6 +233,29 @@ def _clips_show_something(subject: Subject) -> Verdict:
     )
 
 
+def _pictures_as_shown(subject: Subject) -> Verdict:
+    rows = subject.workspace.read(ClipRow, subject.batch)
+    report = pipeline.compare_formats(rows, subject.signature)
+    remarks = [
+        {
+            "remark": found.remark,
+            "clips": len(found.clip_ids),
+            "meaning": found.meaning,
+            "examples": ", ".join(found.clip_ids[:EXAMPLES]),
+        }
+        for found in report.remarked
+    ]
+    return Verdict(
+        not remarks,
+        {
+            "clips": report.clips,
+            "clips_of_unknown_format": report.unknown,
+            **{f"{found.remark}_clips": len(found.clip_ids) for found in report.remarked},
+            **_listed("remarks", remarks, "remark", "clips", "meaning", "examples"),
+        },
+    )
+
+
 def _clips_are_distinct(subject: Subject) -> Verdict:
     groups = [{"clips": ", ".join(group)} for group in pipeline.find_repeated(subject.manifest)]
     listed = _listed("repeated", groups, "clips")
@@ -277,6 +302,11 @@ CHECKS: Mapping[str, Check] = {
     "clips_are_distinct": Check(
         "No two clips have identical frames, as a video stored under two names does.",
         _clips_are_distinct,
+    ),
+    "pictures_as_shown": Check(
+        "No clip is HDR, interlaced, or has pixels that are not square, while the signature leaves "
+        "it as it is coded; and no clip has contradictory tags.",
+        _pictures_as_shown,
     ),
     "like_other_batches": Check(
         "Compared with the medians of earlier batches, the share of failed clips is at most 10 "

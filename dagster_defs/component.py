@@ -35,6 +35,7 @@ from dagster_defs.resources import (
     WorkspaceResource,
     with_defaults,
 )
+from dagster_defs.scaffolding import FramesScaffolder
 from dagster_defs.sensors import build_batch_sensor
 from dagster_defs.traces import build_trace_job
 from frames_pipeline import FrameExtractionSignature
@@ -44,6 +45,7 @@ from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import KINDS
 
 
+@dg.scaffold_with(FramesScaffolder)
 class FramesComponent(dg.Component, ComponentAttributes):
     """Videos in a folder or bucket become exact frames in Zarr, with rows made from them.
 

@@ -240,6 +240,26 @@ def samples_of(frames: NDArray[Any]) -> str:
     return f"{'rgb' if frames.shape[-1] == 3 else 'gray'}{8 * frames.dtype.itemsize}"
 
 
+def layout_of(samples: str) -> tuple[int, np.dtype[Any]]:
+    """Return the number of channels and the type of a signature's `samples`.
+
+    >>> layout_of("gray16")
+    (1, dtype('uint16'))
+    """
+    dtype = np.dtype(np.uint16 if samples.endswith("16") else np.uint8)
+    return (3 if samples.startswith("rgb") else 1), dtype
+
+
+def pixel_bytes(samples: str) -> int:
+    """Return the bytes of a pixel of a signature's `samples`.
+
+    >>> pixel_bytes("rgb8"), pixel_bytes("gray16")
+    (3, 2)
+    """
+    channels, dtype = layout_of(samples)
+    return channels * dtype.itemsize
+
+
 def as_uint8(frames: NDArray[Any]) -> NDArray[np.uint8]:
     """Return samples as uint8, for pictures and measures: uint16 is scaled and rounded to nearest.
 

@@ -52,6 +52,7 @@ __all__ = [
     "Samples",
     "as_rate",
     "identity_fields",
+    "samples_in",
     "signatures_from_seed",
 ]
 
@@ -170,10 +171,12 @@ class FrameExtractionSignature:
             "deinterlace": ("off",),
             "samples": ("rgb8",),
         }
-        for name, values in available.items():
-            if (value := getattr(self, name)) not in values:
-                message = f"{name}={value!r} is not available with pixels='cuda'"
-                raise ConfigError(f"{message}; use pixels='swscale'")
+        missing = {name: has for name, has in available.items() if getattr(self, name) not in has}
+        if missing:
+            found = ", ".join(f"{name}: {getattr(self, name)}" for name in missing)
+            instead = ", ".join(f"{name}: {has[-1]}" for name, has in missing.items())
+            message = f"pixels: cuda has no {found}; set {instead}, or pixels: swscale"
+            raise ConfigError(message)
         _set(self, "colour", "ffmpeg")
 
     def _checked_parameter(self, parameter: Parameter) -> object:
@@ -338,6 +341,15 @@ def signatures_from_seed(
             )
             signatures.setdefault(signature)
     return tuple(signatures)
+
+
+def samples_in(document: Mapping[str, Any]) -> str:
+    """Return the samples of a signature's document, which any version may have written.
+
+    >>> samples_in({"policy": "middle"})
+    'rgb8'
+    """
+    return str(document.get("samples", "rgb8"))
 
 
 @cache

@@ -205,7 +205,8 @@ class ComponentAttributes(KindAttributes, dg.Resolvable):
         if definition.signature not in self.signatures:
             message = f"{kind}.{name}.signature: no signature {definition.signature!r}; there are "
             raise ValueError(message + ", ".join(self.signatures))
-        definition.check(KINDS[kind], name)
+        samples = self.signatures[definition.signature].signature().samples
+        definition.check(KINDS[kind], name, samples=samples)
 
     def _warn_of_old_spellings(self) -> None:
         old = {"embedding": "embeddings", "captioning": "captions"}

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from dagster_defs.attributes.schedules import checked_cron
 from frames_pipeline import ConfigError
 from frames_pipeline.models import Provider
+from frames_pipeline.models.samples import DEFAULT_SAMPLES, check_samples
 from frames_pipeline.pipeline.kinds import DerivedKind
 
 
@@ -27,11 +28,17 @@ class Definition(dg.Model, dg.Resolvable):
         description="Environment variable that holds the endpoint's key. For `captions`.",
     )
 
-    def check(self, kind: DerivedKind[Any, Any], name: str) -> None:
+    def check(self, kind: DerivedKind[Any, Any], name: str, *, samples: str) -> None:
         """Check the definition for a kind.
 
+        Args:
+            kind: The kind.
+            name: Name of the definition.
+            samples: Samples of its signature.
+
         Raises:
-            ConfigError: It has an attribute that the kind lacks, or its provider cannot be opened.
+            ConfigError: It has an attribute that the kind lacks, or its provider cannot be opened
+                or takes other samples.
         """
         place = f"{kind.name}.{name}"
         if self.pool is not None and kind.pooled is None:
@@ -41,6 +48,16 @@ class Definition(dg.Model, dg.Resolvable):
             message = f"{place}.api_key_variable: {kind.name} take no key; leave it out"
             raise ConfigError(message)
         is_ours = ":" not in self.provider
+        # Modules of your own captioners are imported when they run.
+        is_known = is_ours or kind.identifying is None or samples not in DEFAULT_SAMPLES
+        if is_known and kind.provider_class is not None:
+            check_samples(
+                place,
+                kind.provider_class(self.provider),
+                name=self.provider,
+                signature=self.signature,
+                samples=samples,
+            )
         if is_ours and not kind.lacks(self.provider, self.parameters):
             self.open(kind, name)
 

@@ -1,10 +1,10 @@
 """Attributes of a `defs.yaml`: named signatures, with presets of common ones."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from frames_pipeline import FrameExtractionPolicy, FrameExtractionSignature
 
@@ -13,12 +13,25 @@ if TYPE_CHECKING:
 else:  # a policy that is added to the library is a choice here
     PolicyName = Literal[tuple(map(str, FrameExtractionPolicy))]
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "clip": {"target_fps": 1, "target_res": [224, 224], "resize_mode": "crop"},
-    "vlm": {"policy": "uniform", "num_frames": 8, "target_res": [448, -1]},
-    "training": {"target_fps": 8, "target_res": [256, 256], "resize_mode": "crop"},
+AS_SHOWN: Final[Mapping[str, str]] = {
+    "colour": "sdr",
+    "deinterlace": "bwdif",
+    "pixel_aspect": "square",
+    "crop": "container",
+}
+"""Values that give frames as a person sees them in a player. Every preset has them."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "clip": {"target_fps": 1, "target_res": [224, 224], "resize_mode": "crop", **AS_SHOWN},
+    "vlm": {"policy": "uniform", "num_frames": 8, "target_res": [448, -1], **AS_SHOWN},
+    "training": {"target_fps": 8, "target_res": [256, 256], "resize_mode": "crop", **AS_SHOWN},
 }
 """Presets: CLIP-like embeddings, captions by a vision-language model, dense training clips."""
+
+
+def _off(value: object) -> object:
+    """Return `off` for false, as which YAML reads it."""
+    return "off" if value is False else value
 
 
 class Signature(dg.Model, dg.Resolvable):
@@ -52,11 +65,12 @@ class Signature(dg.Model, dg.Resolvable):
     interpolation: Literal["bicubic", "bilinear", "area", "lanczos"] = Field(
         default="bicubic", description="Resampling filter."
     )
-    colour: Literal["ffmpeg", "accurate"] = Field(
+    colour: Literal["ffmpeg", "accurate", "sdr"] = Field(
         default="ffmpeg",
-        description="How frames in the source's size become RGB: as FFmpeg's default does, or "
-        "with full chroma and exact rounding. Resized frames always get full chroma "
-        "and exact rounding (docs/design/corpus.md#colours).",
+        description="How frames become RGB. `ffmpeg`: as FFmpeg's default does. `accurate`: with "
+        "full chroma and exact rounding, which resized frames always get "
+        "(docs/design/corpus.md#colours). `sdr`: as `accurate`, and HDR (PQ, HLG) and wide gamut "
+        "are converted to the colours of an ordinary display, BT.709.",
     )
     pixels: Literal["swscale", "cuda"] = Field(
         default="swscale",
@@ -73,6 +87,24 @@ class Signature(dg.Model, dg.Resolvable):
         description="Keep the whole coded picture, or the part that the container crops to "
         "(MP4's clean aperture, Matroska's pixel crop), as players do. Cropping comes "
         "before turning and resizing, at whole chroma samples.",
+    )
+
+    deinterlace: Annotated[Literal["off", "bwdif"], BeforeValidator(_off)] = Field(
+        default="off",
+        description="`bwdif`: replace the comb of an interlaced frame by full lines, with FFmpeg's "
+        "filter of that name; progressive frames keep their bytes. `off`: keep the comb.",
+    )
+    pixel_aspect: Literal["coded", "square"] = Field(
+        default="coded",
+        description="`square`: count sizes in the shape that players show, so that circles are "
+        "round where the video's pixels are not square (DVDs, broadcasts). `coded`: count "
+        "stored pixels.",
+    )
+    samples: Literal["rgb8", "rgb16", "gray8", "gray16"] = Field(
+        default="rgb8",
+        description="Channels and bits of a pixel: three channels of RGB, or one of gray, in "
+        "uint8 or uint16 over the full range. Choose 16 bits for 10-bit video and for depth maps. "
+        "Models take `rgb8` unless they say otherwise.",
     )
 
     def signature(self) -> FrameExtractionSignature:

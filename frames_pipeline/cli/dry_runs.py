@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -17,9 +18,11 @@ from frames_pipeline.pipeline import (
     DerivedKind,
     Estimate,
     Workspace,
+    compare_formats,
     estimate_changes,
     estimate_rows,
 )
+from frames_pipeline.tables import ClipRow
 
 
 class _Step(NamedTuple):
@@ -117,6 +120,8 @@ def dry_run_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
         """
         here = options.workspace(root, root_options)
         asked = [step for some in steps.values() for step in some]
+        for step, signature in itertools.product(asked, signatures):
+            step.kind.check_samples(step.provider, signature, name=step.name)
         found = [
             estimate
             for batch in batches or here.batches.keys()
@@ -128,6 +133,8 @@ def dry_run_command(kinds: Iterable[DerivedKind[Any, Any]]) -> click.Command:
         rows = [_row(estimate) for estimate in found]
         columns = ("batch", "step", "signature", "clips", "to_do", "frames", "bytes", "cpu_seconds")
         output.table([*rows, *_totals(found)], *columns)
+        for text in _remarks(batches or here.batches.keys(), signatures, here):
+            output.line(text)
 
     return dry_run
 
@@ -150,6 +157,15 @@ def _estimates(
                 name=step.name,
                 ask=step.ask if measures else None,
             )
+
+
+def _remarks(batches: Iterable[str], signatures: Signatures, here: Workspace) -> Iterator[str]:
+    """Yield lines about clips that a signature leaves as they are coded."""
+    for batch in batches:
+        clips = here.read(ClipRow, batch)
+        for signature in signatures:
+            for found in compare_formats(clips, signature).remarked:
+                yield f"{batch} {signature.key}: {len(found.clip_ids)} clips are {found.meaning}"
 
 
 def _row(estimate: Estimate) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, Final
 
 import click
 
@@ -15,41 +15,49 @@ from frames_pipeline.cli.options import Options, Signatures
 from frames_pipeline.clipping import Clipping
 from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.extract import probe as probe_source
+from frames_pipeline.frames import PictureFormat
 from frames_pipeline.pipeline import (
     Amount,
     FramesReport,
     Prices,
     Sizing,
+    describe_format,
     estimate_extraction,
     extract_uris,
+    format_columns,
 )
 from frames_pipeline.sources.entries import describe_passed_over
 from frames_pipeline.sources.videos import VideoSource
 from frames_pipeline.text.keys import key_of
 from frames_pipeline.workers.local import Workers
 
+_FORMAT: Final = tuple(field.name for field in fields(PictureFormat))
+"""Facts for programs; for people, `picture` sums them up."""
+
 
 @click.command()
 @click.argument("uris", nargs=-1, required=True)
 @options.as_json
 def probe(*, uris: tuple[str, ...], as_json: bool) -> None:
-    """Show codec, size, frames, length and timestamps of videos.
+    """Show codec, size, picture format, frames, length and timestamps of videos.
 
-    Reads packets and headers; decodes no frame. Exit code 1 means that a video cannot be read.
+    Reads packets and headers, and decodes one frame. Exit code 1 means that a video cannot be read.
     """
     rows = [_probed(uri) for uri in uris]
     if as_json:
         output.document(rows)
     else:
-        output.table(map(_on_one_line, rows), *rows[0])
+        shown = [name for name in rows[0] if name not in _FORMAT]
+        output.table(map(_on_one_line, rows), *shown)
     if any(row["status"] != "ok" for row in rows):
         sys.exit(EXIT_FAULT)
 
 
 def _probed(uri: str) -> dict[str, Any]:
     row: dict[str, Any] = {"uri": key_of(uri), "status": "ok", "codec": "", "width": 0, "height": 0}
-    row |= {"rotation": 0, "crop": "", "frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0}
-    row |= {"timestamps": "", "detail": ""}
+    row |= {"rotation": 0, "crop": "", "picture": "", **dict.fromkeys(_FORMAT)}
+    row |= {"frames": 0, "seconds": 0.0, "rate": "", "key_frames": 0, "timestamps": ""}
+    row |= {"detail": ""}
     try:
         index = probe_source(uri)
     except FramesPipelineError as error:
@@ -60,6 +68,8 @@ def _probed(uri: str) -> dict[str, Any]:
         "height": index.height,
         "rotation": index.rotation,
         "crop": "" if index.container_crop is None else "/".join(map(str, index.container_crop)),
+        "picture": describe_format(index.picture),
+        **format_columns(index.picture),
         "frames": index.num_frames,
         "seconds": round(index.duration_seconds, 3),
         "rate": str(index.average_rate),

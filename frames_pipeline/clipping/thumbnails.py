@@ -35,7 +35,7 @@ def stream_thumbnails(media: Media, height: int, width: int) -> Iterator[NDArray
     spec = PixelSpec((height, width), "stretch", "bicubic", "ffmpeg", "apply")
     reason = "every frame is wanted"
     decode = RowDecode(media, index.presentation, open_decoder(), linear=reason)
-    converter, given, last = Converter(media.name), 0, None
+    converter, given, last = Converter.of(media), 0, None
     for event in decode.events():
         if not isinstance(event, DecodedFrame) or positions[event.row] < given:
             continue

@@ -80,9 +80,7 @@ class ClipSet:
     def reset(self) -> None:
         """Discard the frames of unfinished clips."""
         index, rows = self._media.index, self.rows
-        self._converter = Converter(
-            self._media.name, self._media.container_crop, self._media.picture
-        )
+        self._converter = Converter.of(self._media)
         self._deinterlacer = Deinterlacer(self._to_deinterlace, num_frames=index.num_frames)
         positions = np.full(len(index.order), -1)
         positions[index.presentation] = np.arange(index.num_frames)

@@ -53,6 +53,8 @@ from frames_pipeline.frames import Crop, PictureFormat
 if TYPE_CHECKING:
     import torch
 
+    from frames_pipeline.container.media import Media
+
 __all__ = [
     "UPRIGHT",
     "Converter",
@@ -139,6 +141,11 @@ class Converter:
         self._picture = picture
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
+
+    @classmethod
+    def of(cls, media: Media) -> Converter:
+        """Return a converter of a video's frames."""
+        return cls(media.name, media.container_crop, media.picture)
 
     def output_size(self, frame: VideoFrame, spec: PixelSpec) -> Size:
         """Return the output size of a frame."""

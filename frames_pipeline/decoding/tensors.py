@@ -82,7 +82,7 @@ def _done(
     media: Media, decode: RowDecode, signature: FrameExtractionSignature, *, left: set[int]
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the remaining rows with their pixels, once their group is done."""
-    converter, spec = Converter(media.name, media.container_crop), PixelSpec.of(signature)
+    converter, spec = Converter.of(media), PixelSpec.of(signature)
     waiting: dict[int, torch.Tensor] = {}
     for event in decode.events():
         match event:

@@ -127,6 +127,15 @@ class ExportTarget:
         return Export(self.objects.url, len(frames), frames.num_frames, dict(self.files))
 
 
+def check_encoding(frames: StoredFrames, encoding: Encoding) -> None:
+    """Check that the encoding holds the frames' samples, before anything is read or written.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    encoding.check(frames.samples, frames.signature_key)
+
+
 def read_clips(frames: StoredFrames, progress: Progress | None) -> Iterator[tuple[str, FrameBatch]]:
     """Yield every clip, read whole; a clip counts as done when the caller asks for the next."""
     for done, clip_id in enumerate(frames):

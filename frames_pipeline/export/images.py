@@ -14,7 +14,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from frames_pipeline.clips import Progress
-from frames_pipeline.export.base import Export, ExportFormat, ExportTarget, read_clips
+from frames_pipeline.export.base import (
+    Export,
+    ExportFormat,
+    ExportTarget,
+    check_encoding,
+    read_clips,
+)
 from frames_pipeline.export.encoding import Encoding
 from frames_pipeline.export.rows import parquet_file
 from frames_pipeline.readers.stored_frames import FRAME_COLUMNS, StoredFrames
@@ -41,9 +47,11 @@ def export_images(
         progress: Called with the number of clips done.
 
     Raises:
+        ConfigError: The encoding does not hold the signature's samples.
         ConflictError: The target has objects already.
         IntegrityError: An object of the store differs from its commit. The export gets no manifest.
     """
+    check_encoding(frames, encoding)
     suffix = encoding.suffix
     target = ExportTarget.empty(to, storage_options)
     file_column = pa.field("file", pa.string(), nullable=False)

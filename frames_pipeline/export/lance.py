@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from frames_pipeline.clips import Progress
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.export.base import ExportFormat, conflict
+from frames_pipeline.export.base import ExportFormat, check_encoding, conflict
 from frames_pipeline.export.encoding import Encoding
-from frames_pipeline.export.rows import PIXELS, pixel_rows
+from frames_pipeline.export.rows import pixel_rows, pixel_schema
 from frames_pipeline.readers.stored_frames import StoredFrames
 
 
@@ -40,10 +40,11 @@ def export_lance(
         The number of rows.
 
     Raises:
-        ConfigError: Lance is not installed.
+        ConfigError: Lance is not installed, or the encoding does not hold the signature's samples.
         ConflictError: The target has a dataset already.
         IntegrityError: An object of the store differs from its commit. No dataset is made.
     """
+    check_encoding(frames, encoding)
     lance = _import_lance()
     tables = pixel_rows(frames, encoding, progress)
     batches = (batch for table in tables for batch in table.to_batches())
@@ -51,7 +52,7 @@ def export_lance(
     if _has_dataset(lance, os.fspath(to), options):
         raise conflict(os.fspath(to), "a Lance dataset is")
     dataset = lance.write_dataset(
-        pa.RecordBatchReader.from_batches(PIXELS, batches),
+        pa.RecordBatchReader.from_batches(pixel_schema(frames), batches),
         os.fspath(to),
         mode="create",
         storage_options=options,

@@ -21,11 +21,15 @@ def seed_frames(
         frames: Frames by signature, from `extract_frames` or from the store.
 
     Raises:
-        ConfigError: Two signatures have the same key in NeMo Curator, which has only policy and
+        ConfigError: A signature has samples that are not `rgb8`, the only ones in NeMo Curator. Two
+            signatures have the same key in NeMo Curator, which has only policy and
             rate; or NeMo Curator lacks the policy.
     """
     found: dict[str, NDArray[np.uint8]] = {}
     for signature, batch in frames.items():
+        if signature.samples != "rgb8":
+            message = f"signature {signature} has samples: {signature.samples}, and NeMo Curator "
+            raise ConfigError(message + "takes rgb8; choose a signature with samples: rgb8")
         key = signature.seed_key()
         if key in found:
             message = f"two signatures are {key!r} to NeMo Curator; give it one, not {signature}"

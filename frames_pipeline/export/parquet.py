@@ -13,9 +13,9 @@ from typing import Any, Final
 import pyarrow as pa
 
 from frames_pipeline.clips import Progress
-from frames_pipeline.export.base import Export, ExportFormat, ExportTarget
+from frames_pipeline.export.base import Export, ExportFormat, ExportTarget, check_encoding
 from frames_pipeline.export.encoding import Encoding
-from frames_pipeline.export.rows import PIXELS, parquet_file, pixel_rows
+from frames_pipeline.export.rows import parquet_file, pixel_rows, pixel_schema
 from frames_pipeline.readers.stored_frames import StoredFrames
 
 
@@ -41,18 +41,21 @@ def export_parquet(
         progress: Called with the number of clips done.
 
     Raises:
+        ConfigError: The encoding does not hold the signature's samples.
         ConflictError: The target has objects already.
         IntegrityError: An object of the store differs from its commit. The export gets no manifest.
     """
+    check_encoding(frames, encoding)
     target = ExportTarget.empty(to, storage_options)
+    schema = pixel_schema(frames)
     held: list[pa.Table] = []
     number = 0
     for rows in pixel_rows(frames, encoding, progress):
         if held and sum(table.nbytes for table in held) >= file_bytes:
-            target.put(f"frames-{number:06d}.parquet", parquet_file(held, PIXELS))
+            target.put(f"frames-{number:06d}.parquet", parquet_file(held, schema))
             held, number = [], number + 1
         held.append(rows)
-    target.put(f"frames-{number:06d}.parquet", parquet_file(held, PIXELS))
+    target.put(f"frames-{number:06d}.parquet", parquet_file(held, schema))
     return target.finish(frames, {"kind": "parquet"}, encoding)
 
 

@@ -23,13 +23,23 @@ PIXELS: Final = pa.schema(
     ]
 )
 """A frame with its pixels. `image` is in `format`: a JPEG or PNG file, or `raw`: (height, width, 3)
-bytes of RGB."""
+bytes of RGB. Frames that are not `rgb8` have a further column, `samples`."""
+
+SAMPLES: Final = pa.field("samples", pa.string(), nullable=False)
+"""Channels and bits of a pixel, where they are not `rgb8`: `rgb16`, `gray8` or `gray16`. `raw` is
+(height, width, channels) samples of that type, little-endian."""
+
+
+def pixel_schema(frames: StoredFrames) -> pa.Schema:
+    """Return the columns of frames with their pixels: `PIXELS`, and `samples` if not `rgb8`."""
+    return PIXELS if frames.samples == "rgb8" else PIXELS.append(SAMPLES)
 
 
 def pixel_rows(
     frames: StoredFrames, encoding: Encoding, progress: Progress | None
 ) -> Iterator[pa.Table]:
-    """Yield a table per clip, with the columns of `PIXELS`."""
+    """Yield a table per clip, with the columns of `pixel_schema`."""
+    schema = pixel_schema(frames)
     for clip_id, batch in read_clips(frames, progress):
         n, height, width, _ = batch.frames.shape
         columns = dict(
@@ -40,8 +50,9 @@ def pixel_rows(
             "width": [width] * n,
             "format": [encoding.format] * n,
             "image": [encoding.encode(frame) for frame in batch.frames],
+            SAMPLES.name: [batch.samples] * n,  # left out of rgb8 by the schema
         }
-        yield pa.Table.from_pydict(columns | pixels, schema=PIXELS)
+        yield pa.Table.from_pydict(columns | pixels, schema=schema)
 
 
 def parquet_file(tables: list[pa.Table], schema: pa.Schema) -> bytes:

@@ -19,6 +19,7 @@ from frames_pipeline.export.base import (
     ExportFormat,
     ExportTarget,
     as_json,
+    check_encoding,
     read_clips,
 )
 from frames_pipeline.export.encoding import Encoding
@@ -63,10 +64,12 @@ def export_webdataset(
         progress: Called with the number of clips done.
 
     Raises:
-        ConfigError: WebDataset cannot hold the encoding, or there is no such kind of sample.
+        ConfigError: WebDataset cannot hold the encoding, the encoding not the signature's samples,
+            or there is no such kind of sample.
         ConflictError: The target has objects already.
         IntegrityError: An object of the store differs from its commit. The export gets no manifest.
     """
+    check_encoding(frames, encoding)
     suffix = encoding.suffix
     if sample not in _SAMPLES:
         message = f"no sample {sample!r}; choose one of {', '.join(_SAMPLES)}"

@@ -25,7 +25,11 @@ _SLICE_PIXELS: Final = 1 << 20
 
 
 class Provider(Protocol):
-    """The identity of a provider."""
+    """The identity of a provider.
+
+    A class attribute `samples` lists the samples of the frames that it takes: signatures with
+    others are refused (see `models.samples`). Without it, a provider takes `rgb8`.
+    """
 
     @property
     def name(self) -> str:
@@ -68,8 +72,7 @@ def open_provider(
     Raises:
         ConfigError: The name is unknown, or the parameters are invalid.
     """
-    chosen = choices.get(name, name)
-    made = _imported(kind, chosen, choices) if isinstance(chosen, str) else chosen
+    made = provider_class(kind, name, choices=choices)
     signature = inspect.signature(made)
     try:
         signature.bind(**parameters)
@@ -100,6 +103,18 @@ def _imported(kind: str, name: str, choices: Mapping[str, type[P] | str]) -> Cal
             f"{kind} provider {name!r} cannot be imported ({error}); install it in this environment"
         )
         raise ConfigError(message) from error
+
+
+def provider_class(
+    kind: str, name: str, *, choices: Mapping[str, type[P] | str]
+) -> Callable[..., P]:
+    """Return the class of the provider of that name; import it if need be.
+
+    Raises:
+        ConfigError: There is none, or it cannot be imported.
+    """
+    chosen = choices.get(name, name)
+    return _imported(kind, chosen, choices) if isinstance(chosen, str) else chosen
 
 
 def provider_parameters(provider: Provider) -> str:
@@ -143,15 +158,20 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         raise ConfigError(message)
 
 
-def check_frames(frames: NDArray[np.uint8]) -> None:
-    """Check that frames are RGB frames.
+def check_frames(frames: NDArray[np.uint8], *, channels: Collection[int] = (3,)) -> None:
+    """Check that frames are uint8 frames, by default RGB.
+
+    Args:
+        frames: The frames.
+        channels: Numbers of channels that they may have: 3 for RGB, 1 for gray.
 
     Raises:
         ConfigError: The type or the shape differs, or a frame has no pixels.
     """
-    if frames.dtype != "uint8" or frames.ndim != 4 or frames.shape[3] != 3:
-        message = f"frames must be uint8 (n, height, width, 3), not {frames.dtype} {frames.shape}"
-        raise ConfigError(message)
+    if frames.dtype != "uint8" or frames.ndim != 4 or frames.shape[3] not in channels:
+        named = " or ".join(map(str, channels))
+        message = f"frames must be uint8 (n, height, width, {named}), not {frames.dtype} "
+        raise ConfigError(f"{message}{frames.shape}")
     if 0 in frames.shape[1:]:
         message = f"frames must have at least one pixel, not shape {frames.shape}"
         raise ConfigError(message)

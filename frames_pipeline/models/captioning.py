@@ -5,13 +5,13 @@ Holds the protocol and the common parts of its providers. Each provider has its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from frames_pipeline._renamed import old_names
 from frames_pipeline.errors import ConfigError, SourceError
-from frames_pipeline.models import Provider, open_provider
+from frames_pipeline.models import Provider, open_provider, provider_class
 
 if TYPE_CHECKING:
     from frames_pipeline.frames import FrameBatch
@@ -76,6 +76,15 @@ CAPTION_PROVIDERS: Final[dict[str, str]] = {
     "transformers": "frames_pipeline.models.local_captioning:TransformersCaptioner",
 }
 """Caption providers as `module:Class`, by name."""
+
+
+def caption_class(name: str) -> Callable[..., CaptionProvider]:
+    """Return the class of the caption provider of that name, to look at without opening one.
+
+    Raises:
+        ConfigError: The name is unknown, or the class cannot be imported.
+    """
+    return provider_class("caption", name, choices=CAPTION_PROVIDERS)
 
 
 def open_caption_provider(name: str, **parameters: object) -> CaptionProvider:

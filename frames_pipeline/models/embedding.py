@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from frames_pipeline.models import Provider, check_frames, open_provider
+from frames_pipeline.models import Provider, check_frames, open_provider, provider_class
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ class EmbeddingProvider(Provider, Protocol):
         """Return one unit vector per frame.
 
         Args:
-            frames: RGB pixels. Shape (n, height, width, 3).
+            frames: Pixels in one of its `samples`. Shape (n, height, width, 3 or 1).
 
         Returns:
             Vectors of length 1 for any frames, blank ones included. Shape (n, dimensions).
@@ -81,6 +82,15 @@ EMBEDDING_PROVIDERS: Final[dict[str, type[EmbeddingProvider] | str]] = {
     "transformers": "frames_pipeline.models.vision:VisionTower",
 }
 """Embedding providers by name, or where they are."""
+
+
+def embedding_class(name: str) -> Callable[..., EmbeddingProvider]:
+    """Return the class of the embedding provider of that name, to look at without opening one.
+
+    Raises:
+        ConfigError: The name is unknown, or the class cannot be imported.
+    """
+    return provider_class("embedding", name, choices=EMBEDDING_PROVIDERS)
 
 
 def open_embedding_provider(name: str, **parameters: object) -> EmbeddingProvider:

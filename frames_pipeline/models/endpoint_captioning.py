@@ -22,7 +22,7 @@ from PIL import Image
 
 from frames_pipeline.errors import ConfigError, FramesPipelineError, TransientError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import check_number, check_whole
+from frames_pipeline.models import check_frames, check_number, check_whole
 from frames_pipeline.models.captioning import (
     QUESTION,
     Caption,
@@ -128,6 +128,7 @@ class OpenAIVisionProvider:
         Repeated frames are sent once. Damaged frames are sent only if all are damaged.
         """
         chosen = shown_frames(clip, self.max_frames)
+        check_frames(clip.frames)
         images = [_jpeg(frame, quality=self.jpeg_quality) for frame in clip.frames[chosen]]
         answer = self._read(self._ask(images))
         return Caption(

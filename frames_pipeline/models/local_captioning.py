@@ -11,7 +11,7 @@ from PIL import Image
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.models import check_choice, check_whole
+from frames_pipeline.models import check_choice, check_frames, check_whole
 from frames_pipeline.models.captioning import QUESTION, Caption, CaptionError, caption_text
 from frames_pipeline.models.pretrained import (
     Device,
@@ -90,6 +90,7 @@ class TransformersCaptioner:
         Repeated frames are used once. Damaged frames are used only if all are damaged.
         """
         chosen = shown_frames(clip, self.max_frames)
+        check_frames(clip.frames)
         images = [Image.fromarray(frame) for frame in clip.frames[chosen]]
         with _ONE_AT_A_TIME:  # two calls of torch would only slow each other down
             identity = self._pretrained().identity()

@@ -17,7 +17,7 @@ def measured(frames: NDArray[np.uint8], thresholds: TechnicalQuality) -> dict[st
     """Return the measures of frames by name, each of shape (n,).
 
     Args:
-        frames: RGB pixels, in presentation order. Shape (n, height, width, 3).
+        frames: RGB or gray pixels, in presentation order. Shape (n, height, width, 3 or 1).
         thresholds: Levels from which a pixel or a frame counts as dark, bright, black or repeated.
     """
     parts = [_measure_part(frames, part, thresholds) for part in frame_slices(frames)]
@@ -47,6 +47,8 @@ def _measure_part(
 
 def _luma(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
     """Return BT.601 luma of full range, rounded. Shape (n, height, width)."""
+    if frames.shape[3] == 1:
+        return frames[..., 0].astype(np.int16)
     red, green, blue = np.moveaxis(frames, 3, 0)
     # 256 * 255 + 128 fits into 16 bits without a sign.
     total: NDArray[np.uint16] = np.uint16(77) * red + np.uint16(150) * green + np.uint16(29) * blue
@@ -70,6 +72,8 @@ def _colourfulness(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
     Shape (n,).
     """
+    if frames.shape[3] == 1:
+        return np.zeros(len(frames))
     red, green, blue = np.moveaxis(frames.astype(np.int16), 3, 0)
     red_green, twice_yellow_blue = red - green, red + green - 2 * blue
     spread = np.sqrt(_variance(red_green) + _variance(twice_yellow_blue) / 4)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from frames_pipeline._renamed import old_names
-from frames_pipeline.models import Provider, open_provider
+from frames_pipeline.models import Provider, open_provider, provider_class
 from frames_pipeline.models.technical import FrameQuality, TechnicalQuality
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "QualityProvider",
     "TechnicalQuality",
     "open_quality_provider",
+    "quality_class",
 ]
 
 
@@ -28,7 +30,8 @@ class QualityProvider(Provider, Protocol):
         """Return the measures of one clip's frames.
 
         Args:
-            frames: RGB pixels, in presentation order. Shape (n, height, width, 3).
+            frames: Pixels in one of its `samples`, in presentation order.
+                Shape (n, height, width, 3 or 1).
         """
         ...
 
@@ -38,6 +41,15 @@ QUALITY_PROVIDERS: Final[dict[str, type[QualityProvider] | str]] = {
     "aesthetic": "frames_pipeline.models.aesthetics:AestheticQuality",
 }
 """Quality providers by name, or where they are."""
+
+
+def quality_class(name: str) -> Callable[..., QualityProvider]:
+    """Return the class of the quality provider of that name, to look at without opening one.
+
+    Raises:
+        ConfigError: The name is unknown, or the class cannot be imported.
+    """
+    return provider_class("quality", name, choices=QUALITY_PROVIDERS)
 
 
 def open_quality_provider(name: str, **parameters: object) -> QualityProvider:

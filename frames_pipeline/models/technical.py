@@ -69,12 +69,13 @@ class TechnicalQuality:
       on the full range of RGB that is (32 - 16) * 255 / 219 = 18.6.
     - Repeats: mean absolute difference, with the threshold of FFmpeg's `freezedetect` (-60 dB).
 
-    Luma is BT.601, rounded to whole levels. Sums are exact, so results are the same on all
-    machines.
+    Luma is BT.601, rounded to whole levels; of gray frames it is the pixels themselves. Sums are
+    exact, so results are the same on all machines.
     """
 
     name: ClassVar[str] = "technical"
     revision: ClassVar[int] = 1
+    samples: ClassVar[tuple[str, ...]] = ("rgb8", "gray8")
 
     dark_level: int = 5
     """Luma, 0 to 255, up to which a pixel counts as clipped dark."""
@@ -99,8 +100,8 @@ class TechnicalQuality:
         return {"name": self.name, "revision": self.revision, **asdict(self)}
 
     def measure(self, frames: NDArray[np.uint8]) -> FrameQuality:
-        """Return the measures of one clip's frames."""
+        """Return the measures of one clip's frames. Shape (n, height, width, 3 or 1)."""
         from frames_pipeline.models.pixel_measures import measured  # noqa: PLC0415
 
-        check_frames(frames)
+        check_frames(frames, channels=(3, 1))
         return FrameQuality(**measured(frames, self))

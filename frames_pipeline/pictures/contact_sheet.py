@@ -17,14 +17,14 @@ import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline.frames import FrameBatch, as_uint8
 from frames_pipeline.pictures.drawing import (
     BACKGROUND,
     BRIGHT,
@@ -46,8 +46,8 @@ from frames_pipeline.sampling import spread
 class Tile:
     """One frame on a sheet."""
 
-    frame: NDArray[np.uint8]
-    """RGB pixels. Shape (height, width, 3)."""
+    frame: NDArray[Any]
+    """RGB or gray pixels, uint8 or uint16. Shape (height, width, 3 or 1)."""
     label: str
     """Name below the picture, such as the clip's."""
     time: str = ""
@@ -63,9 +63,16 @@ class Tile:
     def __post_init__(self) -> None:
         """Check type and shape of the frame."""
         frame = self.frame
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-            message = f"a tile's frame must be uint8 (height, width, 3), not {frame.dtype} "
-            raise ConfigError(message + str(frame.shape))
+        is_picture = frame.ndim == 3 and frame.shape[2] in (1, 3) and frame.size
+        if frame.dtype not in (np.uint8, np.uint16) or not is_picture:
+            message = "a tile's frame must be uint8 or uint16 (height, width, 3 or 1), not "
+            raise ConfigError(f"{message}{frame.dtype} {frame.shape}")
+
+    @property
+    def picture(self) -> Image.Image:
+        """The frame as a person sees it, in 8 bits. Gray stays gray."""
+        shown = as_uint8(self.frame)
+        return Image.fromarray(shown if shown.shape[2] == 3 else shown[:, :, 0])
 
 
 def contact_sheet(
@@ -80,7 +87,7 @@ def contact_sheet(
     """
     _check_size(len(tiles), width=width)
     full = _Layout.of(tiles, width)
-    pictures = [_fitted(Image.fromarray(tile.frame), full.cell) for tile in tiles]
+    pictures = [_fitted(tile.picture, full.cell) for tile in tiles]
     for attempt, (smaller, quality) in enumerate(_attempts(width)):
         note = (
             f"{smaller} px, JPEG quality {quality}, to fit {max_bytes:,} bytes" if attempt else ""

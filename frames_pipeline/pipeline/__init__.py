@@ -65,6 +65,13 @@ if TYPE_CHECKING:
     from frames_pipeline.pipeline.retirement import retire_batch
     from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
     from frames_pipeline.pipeline.sizing import Amount, Prices, Sizing, estimate_extraction
+    from frames_pipeline.pipeline.source_formats import (
+        FormatReport,
+        RemarkedClips,
+        compare_formats,
+        describe_format,
+        format_columns,
+    )
     from frames_pipeline.pipeline.suspects import Suspect, Suspects
     from frames_pipeline.pipeline.uris import UriReport, extract_uris
     from frames_pipeline.pipeline.views import open_views, view_names
@@ -88,10 +95,12 @@ __all__ = [
     "Family",
     "FamilyReport",
     "Finding",
+    "FormatReport",
     "FramesOrigin",
     "FramesReport",
     "Prices",
     "RecheckReport",
+    "RemarkedClips",
     "RepairReport",
     "RowOrigin",
     "SignatureFit",
@@ -104,9 +113,11 @@ __all__ = [
     "caption_batch",
     "catalog_batch",
     "clips_version",
+    "compare_formats",
     "compare_with_signature",
     "cut_clips",
     "derive_batch",
+    "describe_format",
     "discover",
     "embed_batch",
     "estimate_changes",
@@ -118,6 +129,7 @@ __all__ = [
     "find_changes",
     "find_disorder",
     "find_repeated",
+    "format_columns",
     "kind_of",
     "look_at_clips",
     "mark_near_duplicates",
@@ -221,6 +233,13 @@ _HOMES: Final = {
         "Prices",
         "Sizing",
         "estimate_extraction",
+    ),
+    "source_formats": (
+        "FormatReport",
+        "RemarkedClips",
+        "compare_formats",
+        "describe_format",
+        "format_columns",
     ),
     "suspects": (
         "Suspect",

@@ -1,6 +1,6 @@
 """The catalog: one row per clip of a batch, with its facts and the paths of its frames.
 
-CatalogRow │ embeddings │ quality │ DecisionRow │ captions │ …      a part per kind, side by side
+CatalogRow │ FormatRow │ embeddings │ quality │ DecisionRow │ captions │ …      parts, side by side
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from frames_pipeline.tables import (
     CatalogRow,
     ClipRow,
     DecisionRow,
+    FormatRow,
     OutcomeRow,
     Row,
     TableInfo,
@@ -69,7 +70,10 @@ def catalog_batch(
     clips = workspace.read(ClipRow, batch)
     frames = _read_frames(batch, signatures, workspace)
     entries = list(_entries(batch, clips, frames, workspace))
-    parts: dict[type[Row], Sequence[Row]] = {CatalogRow: entries}
+    parts: dict[type[Row], Sequence[Row]] = {
+        CatalogRow: entries,
+        FormatRow: [_format(clip) for clip in clips],
+    }
     judged: list[Sequence[Row]] = []
     for kind, part in catalog_parts().items():
         of_clip = part.read(batch, names.get(kind, ("",)), workspace)
@@ -159,6 +163,11 @@ def _entries(
             frame_paths=tuple(one.paths.get(clip.clip_id, "") for one in frames),
             suspect=tuple(one.name for one in frames if clip.clip_id in one.suspect),
         )
+
+
+def _format(clip: ClipRow) -> FormatRow:
+    """Return the format of a clip's pictures."""
+    return FormatRow(**{one.name: getattr(clip, one.name) for one in FormatRow.columns()})
 
 
 def _decision(entry: CatalogRow, parts: Iterable[Row], selection: Selection) -> DecisionRow:

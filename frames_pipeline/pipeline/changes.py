@@ -13,7 +13,8 @@ from typing import Final
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline.errors import CommitNotFoundError
+from frames_pipeline.frames import FrameBatch, pixel_bytes
 from frames_pipeline.models import Provider
 from frames_pipeline.pipeline.derive import clips_up_to_date
 from frames_pipeline.pipeline.extraction import clips_to_extract
@@ -21,7 +22,7 @@ from frames_pipeline.pipeline.ingest import shown_size
 from frames_pipeline.pipeline.kinds import kind_of
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import estimated_frames
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.signature import FrameExtractionSignature, samples_in
 from frames_pipeline.tables import ClipRow, OutcomeRow, present
 
 _COMPRESSION: Final = 0.6
@@ -110,8 +111,13 @@ def estimate_rows(
         name: Name of the definition, if the batch has several tables of this kind.
         ask: Runs the provider on a clip, to measure its time. It runs twice on a clip to do, since
             the first call loads the model. `None`: the time stays unknown.
+
+    Raises:
+        ConfigError: The kind is unknown, or the provider does not take the signature's samples.
     """
-    kind, cut = kind_of(step), workspace.read(ClipRow, batch)
+    kind = kind_of(step)
+    kind.check_samples(provider, signature, name=name)
+    cut = workspace.read(ClipRow, batch)
     lacking = {clip.clip_id for clip in clips_to_extract(batch, signature, workspace)}
     commits = workspace.store.published(batch, signature)
     rows = workspace.table(kind.table, batch, part=name)
@@ -168,11 +174,15 @@ def _before(batch: str, cut: Iterable[ClipRow], workspace: Workspace) -> _Before
     stored = raw = 0
     costs = []
     for signature in workspace.store.signatures(batch):
-        if not (published := workspace.store.published(batch, signature)):
+        try:
+            manifest = workspace.store.manifest(batch, signature)
+        except CommitNotFoundError:
             continue
-        commits = published.values()
+        if not manifest.clips:
+            continue
+        commits, size = manifest.clips.values(), pixel_bytes(samples_in(manifest.signature))
         stored += sum(commit.bytes for commit in commits)
-        raw += sum(3 * commit.num_frames * commit.height * commit.width for commit in commits)
+        raw += sum(size * commit.num_frames * commit.height * commit.width for commit in commits)
         done = [
             (row.seconds, lengths.get(row.clip_id, 0.0))
             for row in workspace.read(OutcomeRow, batch, part=signature)
@@ -199,4 +209,4 @@ def _seconds(clip: ClipRow) -> float:
 def _frame_bytes(signature: FrameExtractionSignature, clip: ClipRow) -> int:
     """Raw bytes of a frame."""
     size = geometry(PixelSpec.of(signature), shown_size(signature, clip)).output
-    return 3 * size.height * size.width
+    return pixel_bytes(signature.samples) * size.height * size.width

@@ -74,10 +74,12 @@ def derive_batch(
     Raises:
         CommitNotFoundError: The batch's frames are not published for the signature.
         IntegrityError: The stored frames differ from the committed ones.
-        ConfigError: The kind is unknown, or the provider's settings are wrong.
+        ConfigError: The kind is unknown, the provider's settings are wrong, or it does not take
+            the samples of the signature.
         TransientError: The provider did not answer for some clips.
     """
     kind = kind_of(kind) if isinstance(kind, str) else kind
+    kind.check_samples(provider, signature, name=name)
     manifest = workspace.store.manifest(batch, signature)
     before = workspace.table(kind.table, batch, part=name)
     columns = kind.schema(provider, before)

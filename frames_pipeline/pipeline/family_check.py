@@ -15,13 +15,15 @@ A frame must have the same position, timestamp and pixels in both.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from frames_pipeline.clips import Clip, Span
@@ -31,6 +33,7 @@ from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.decoding.assembly import Converted
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
+from frames_pipeline.decoding.deinterlace import Deinterlacer
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceError
 from frames_pipeline.extract import extract_spans
@@ -112,9 +115,10 @@ class _Claim(NamedTuple):
     position: int
     seconds: Fraction | None
     """Presentation time; `None` if the times are not the container's."""
-    pixels: NDArray[np.uint8] | None
-    """Shape (height, width, 3); `None` if extraction gives no frame."""
+    pixels: NDArray[Any] | None
+    """Shape (height, width, channels); `None` if extraction gives no frame."""
     spec: PixelSpec
+    is_deinterlaced: bool
     tolerance: Tolerance
     by_plan: bool
 
@@ -130,10 +134,11 @@ def judge(task: FamilyTask) -> Judgement:
     with task.source.staged(now, max_bytes=task.limits.max_file_bytes) as path:
         with open_media(path, task.limits) as media:
             family, within = family_of(media), _within(media.index)
+            num_frames = media.index.num_frames
             claims = list(_stored(task, media.index, within, chance))
             if family.key not in task.suspects:
                 claims += _alone(media, within, chance)
-        decoded, compared, differences = _compared(path, task.limits, claims)
+        decoded, compared, differences = _compared(path, task.limits, claims, num_frames)
     return Judgement(family, decoded, compared, tuple(differences))
 
 
@@ -177,6 +182,7 @@ def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
         seconds=None if is_counted else int(frames.pts[0]) * frames.time_base,
         pixels=frames.frames[0],
         spec=PixelSpec.of(on_cpu(task.signature)),
+        is_deinterlaced=task.signature.deinterlace != "off",
         tolerance=TOLERANCES[task.signature.pixels],
         by_plan=not decode.fallback and decode.decoder == PyavDecoder().name,
     )
@@ -212,6 +218,7 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
             seconds=pts * media.index.time_base if media.index.timestamps == "container" else None,
             pixels=pixels,
             spec=PixelSpec.of(_ALONE),
+            is_deinterlaced=False,
             tolerance=TOLERANCES["swscale"],
             by_plan=by_plan,
         )
@@ -220,20 +227,20 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
 
 
 def _compared(
-    path: Path, limits: Limits, claims: list[_Claim]
+    path: Path, limits: Limits, claims: list[_Claim], num_frames: int
 ) -> tuple[int, int, list[FrameDifference]]:
     """Return the counts of decoded frames and of judged claims, and the frames that differ."""
-    waiting: dict[int, list[_Claim]] = {}
+    waiting: dict[tuple[int, bool], list[_Claim]] = {}
     for claim in claims:
-        waiting.setdefault(claim.position, []).append(claim)
+        waiting.setdefault((claim.position, claim.is_deinterlaced), []).append(claim)
     decoded, compared, differences = 0, 0, []
     with open_media(path, limits) as media:
-        converter = Converter(media.name)
+        converter = Converter.of(media)
         decode = PlainDecode(media)
-        for plain in decode if waiting else ():
-            decoded += 1
-            for claim in waiting.pop(plain.position, ()):
-                if plain.frame.is_corrupt:
+        for plain in _deinterlaced(decode, claims, num_frames) if waiting else ():
+            decoded += not plain.is_deinterlaced
+            for claim in waiting.pop((plain.position, plain.is_deinterlaced), ()):
+                if plain.is_corrupt:
                     continue
                 compared += 1
                 if found := _difference(claim, plain, converter):
@@ -253,7 +260,32 @@ def _compared(
     return decoded, compared, differences
 
 
-def _difference(claim: _Claim, plain: PlainFrame, converter: Converter) -> str:
+class _Reference(NamedTuple):
+    """A frame of the plain decode, to compare claims with."""
+
+    position: int
+    seconds: Fraction | None
+    frame: VideoFrame
+    is_deinterlaced: bool
+    is_corrupt: bool
+
+
+def _deinterlaced(
+    decode: Iterable[PlainFrame], claims: Iterable[_Claim], num_frames: int
+) -> Iterator[_Reference]:
+    """Yield each frame as it is, and those that claims have deinterlaced when they are complete."""
+    wanted = [claim.position for claim in claims if claim.is_deinterlaced]
+    deinterlacer, last = Deinterlacer(wanted, num_frames=num_frames), deque[PlainFrame](maxlen=3)
+    for plain in decode:
+        last.append(plain)
+        yield _Reference(*plain, is_deinterlaced=False, is_corrupt=plain.frame.is_corrupt)
+        for done in deinterlacer.push(plain.position, plain.frame):
+            [own] = (one for one in last if one.position == done.position)
+            is_corrupt = done.lacks_neighbour or any(one.frame.is_corrupt for one in last)
+            yield _Reference(done.position, own.seconds, done.frame, True, is_corrupt)
+
+
+def _difference(claim: _Claim, plain: _Reference, converter: Converter) -> str:
     """Describe the difference from the frame of the plain decode; empty if they are equal."""
     if claim.pixels is None:
         return "no frame is given, and a plain decode gives one"
@@ -276,7 +308,7 @@ def on_cpu(signature: FrameExtractionSignature) -> FrameExtractionSignature:
     return replace(signature, pixels="swscale", colour=colour)
 
 
-def levels_apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, int]:
-    """Return the mean and the maximum difference of two frames, in levels of 255."""
-    apart = np.abs(one.astype(np.int16) - other.astype(np.int16))
+def levels_apart(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, int]:
+    """Return the mean and the maximum difference of two frames, in levels of their type."""
+    apart = np.abs(one.astype(np.int32) - other.astype(np.int32))
     return float(apart.mean()), int(apart.max())

@@ -34,13 +34,14 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline.open_video import open_video
+from frames_pipeline.pipeline.source_formats import format_columns, picture_of, squared
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch
 from frames_pipeline.sources.batching import Batching
 from frames_pipeline.sources.entries import PassedOver
 from frames_pipeline.sources.videos import Video, VideoSource
-from frames_pipeline.tables import ClipRow, VideoRow, present, table_digest
+from frames_pipeline.tables import ClipRow, FormatRow, VideoRow, present, table_digest
 from frames_pipeline.workers.local import Workers
 
 _CUTTING: Final = b"cutting"
@@ -48,7 +49,11 @@ _CUTTING: Final = b"cutting"
 _TIMES: Final = b"times"
 _TIMES_RULE: Final = b"1"
 """Revision of the rule for timestamps: docs/adr/0013-times.md is the first."""
-_BESIDE_CLIPS: Final = ("pixel_format", "container_crop")
+_BESIDE_CLIPS: Final = (
+    "pixel_format",
+    "container_crop",
+    *(column.name for column in FormatRow.columns()),
+)
 """Columns added since version 0.1 that follow from a video's bytes."""
 _GONE: Final = "gone"
 """Status of a missing video. The status of an unreadable one is the reason."""
@@ -318,13 +323,20 @@ def shown_size(signature: FrameExtractionSignature, clip: ClipRow) -> Size:
         rows, columns = chroma_block(VideoFormat(present(clip.pixel_format, "pixel_format")))
         part = window(Crop(*crop), height, width, rows=rows, columns=columns)
         height, width = (height, width) if part is None else (part.height, part.width)
+    picture = picture_of(clip)
+    if signature.pixel_aspect == "square" and picture is not None:
+        height, width = squared(Size(height, width), picture.shown_pixel_aspect)
     turned = signature.rotation == "apply" and present(clip.rotation, "rotation") % 180 != 0
     return Size(width, height) if turned else Size(height, width)
 
 
 def is_size_known(signature: FrameExtractionSignature, clip: ClipRow) -> bool:
-    """Return whether the row has the facts for `shown_size`: version 0.1 recorded no crop."""
-    return signature.crop == "coded" or clip.pixel_format is not None
+    """Return whether the row has the facts for `shown_size`.
+
+    Version 0.1 recorded neither the crop nor the pixel aspect.
+    """
+    is_crop_known = signature.crop == "coded" or clip.pixel_format is not None
+    return is_crop_known and (signature.pixel_aspect == "coded" or picture_of(clip) is not None)
 
 
 def clips_version(clips: pa.Table) -> str:
@@ -332,7 +344,8 @@ def clips_version(clips: pa.Table) -> str:
 
     So a table with these columns has the same digest as a table of version 0.1 without them.
     """
-    return table_digest(clips.drop_columns(list(_BESIDE_CLIPS)))
+    beside = [name for name in _BESIDE_CLIPS if name in clips.column_names]
+    return table_digest(clips.drop_columns(beside))
 
 
 def _known_clips(table: pa.Table | None, clipping: Clipping) -> dict[_VideoBytes, list[ClipRow]]:
@@ -384,6 +397,7 @@ def _clip_row(clip: Clip, index: PacketIndex, fingerprint: str) -> ClipRow:
         detail="",
         pixel_format=index.pixel_format or None,
         container_crop=None if index.container_crop is None else tuple(index.container_crop),
+        **format_columns(index.picture),
     )
 
 

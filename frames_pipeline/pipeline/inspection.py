@@ -15,6 +15,7 @@ import numpy as np
 
 from frames_pipeline._renamed import old_parameters
 from frames_pipeline.decoding.convert import PixelSpec, geometry
+from frames_pipeline.frames import as_uint8
 from frames_pipeline.models.quality import TechnicalQuality
 from frames_pipeline.pipeline.ingest import is_size_known, shown_size
 from frames_pipeline.pipeline.workspace import Workspace
@@ -146,7 +147,7 @@ def look_at_clips(
 ) -> BlankReport:
     """Find black and motionless clips by the first, middle and last frame of some clips.
 
-    The thresholds are those of `TechnicalQuality`.
+    The thresholds are those of `TechnicalQuality`. Frames of 16 bits are measured in 8.
 
     Args:
         manifest: A batch's published frames.
@@ -164,7 +165,7 @@ def look_at_clips(
         stored = workspace.store.open_commit(manifest.batch_key, manifest.signature_key, commit)
         indexes = sorted({0, (len(stored.pts) - 1) // 2, len(stored.pts) - 1})
         frames = np.stack([np.asarray(stored.frames[index]) for index in indexes])
-        measured = TechnicalQuality().measure(frames)
+        measured = TechnicalQuality().measure(as_uint8(frames))
         moves = len(set(stored.positions[indexes])) < 2 or not measured.duplicate[1:].all()
         if measured.black.all():
             blank.append(Finding(clip_id, "black"))
@@ -176,7 +177,7 @@ def look_at_clips(
 def _misfits(
     commit: ClipCommit, described: ClipDescription, signature: FrameExtractionSignature
 ) -> Iterator[str]:
-    committed = (commit.num_frames, commit.height, commit.width, 3)
+    committed = (commit.num_frames, commit.height, commit.width, signature.channels)
     if described.shape != committed:
         yield f"frames of shape {described.shape}, not {committed} as committed"
     expected = _expected_frames(signature)

@@ -13,8 +13,8 @@ import pyarrow as pa
 from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import video_key
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError
-from frames_pipeline.frames import FrameBatch
-from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.frames import FrameBatch, layout_of
+from frames_pipeline.signature import FrameExtractionSignature, samples_in
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest, StoredClip
 from frames_pipeline.store.layout import ROOT, digest_of_clips, is_signature_key
 
@@ -151,17 +151,17 @@ class StoredFrames(Mapping[str, StoredClip]):
     @property
     def samples(self) -> str:
         """Channels and bits of a pixel, from the signature: `rgb8`, `rgb16`, `gray8`, `gray16`."""
-        return str(self.signature_document.get("samples", "rgb8"))
+        return samples_in(self.signature_document)
 
     @property
     def channels(self) -> int:
         """Number of channels of a pixel: 3 for RGB, 1 for gray."""
-        return 3 if self.samples.startswith("rgb") else 1
+        return layout_of(self.samples)[0]
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a sample: uint8 or uint16."""
-        return np.dtype(np.uint16 if self.samples.endswith("16") else np.uint8)
+        return layout_of(self.samples)[1]
 
     @property
     def batches(self) -> tuple[str, ...]:

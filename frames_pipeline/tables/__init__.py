@@ -12,7 +12,7 @@ from frames_pipeline._lazy import lazy_names
 from frames_pipeline._renamed import old_names
 
 if TYPE_CHECKING:
-    from frames_pipeline.tables.catalog import CatalogRow, DecisionRow
+    from frames_pipeline.tables.catalog import CatalogRow, DecisionRow, FormatRow
     from frames_pipeline.tables.columns import Row, Vector, columnar, present, table_of
     from frames_pipeline.tables.digests import table_digest
     from frames_pipeline.tables.files import FILE_KEY, ROOT, WHOLE_PART, FrameTables, TableInfo
@@ -64,6 +64,7 @@ __all__ = [
     "ClipRow",
     "DecisionRow",
     "EmbeddingRow",
+    "FormatRow",
     "FrameRef",
     "FrameRow",
     "FrameTables",
@@ -93,6 +94,7 @@ _HOMES: Final = {
     "catalog": (
         "CatalogRow",
         "DecisionRow",
+        "FormatRow",
     ),
     "columns": (
         "Row",

@@ -8,15 +8,26 @@ from typing import Annotated
 from frames_pipeline.tables.columns import Row
 from frames_pipeline.tables.rows import (
     Batch,
+    BitDepth,
+    Chroma,
     ClipId,
     Codec,
     Detail,
+    DolbyVision,
     DurationSeconds,
+    FieldOrder,
     Fingerprint,
+    Matrix,
+    MaxContentLight,
+    PeakLuminance,
+    PixelAspect,
     Pixels,
+    Primaries,
+    Range,
     Reason,
     StartSeconds,
     Status,
+    Transfer,
     Uri,
     VideoKey,
 )
@@ -49,6 +60,26 @@ class CatalogRow(Row):
         tuple[str, ...], "Zarr groups, relative to the root; empty if there is none."
     ]
     suspect: Annotated[tuple[str, ...], "Names of the signatures with suspect frames."]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRow(Row):
+    """The format of the video's pictures, as in the table `clips`.
+
+    Null for clips that version 0.1 cut.
+    """
+
+    primaries: Primaries
+    transfer: Transfer
+    matrix: Matrix
+    range: Range
+    bit_depth: BitDepth
+    chroma: Chroma
+    pixel_aspect: PixelAspect
+    field_order: FieldOrder
+    peak_luminance: PeakLuminance
+    max_content_light: MaxContentLight
+    dolby_vision: DolbyVision
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,19 @@ StartSeconds = Annotated[float | None, "Start on the video's clock."]
 DurationSeconds = Annotated[float | None, "Length."]
 Pixels = Annotated[int | None, "Pixels, as the stream is coded."]
 Codec = Annotated[str | None, "Name of the codec."]
+Primaries = Annotated[str | None, "Colour primaries, by FFmpeg's name, as bt709 or bt2020."]
+Transfer = Annotated[
+    str | None, "Transfer characteristics, as bt709, smpte2084 (PQ) or arib-std-b67 (HLG)."
+]
+Matrix = Annotated[str | None, "Matrix coefficients, as bt709 or bt2020nc."]
+Range = Annotated[str | None, "Range of the samples: limited, full or unspecified."]
+BitDepth = Annotated[int | None, "Bits of a sample; 0 if unknown."]
+Chroma = Annotated[str | None, "Chroma, as 4:2:0, gray or rgb; empty if unknown."]
+PixelAspect = Annotated[str | None, "Width to height of a pixel, as 64:45; null: not declared."]
+FieldOrder = Annotated[str | None, "progressive; tff or bff (interlaced); or unspecified."]
+PeakLuminance = Annotated[float | None, "Peak of the mastering display, cd/m²; null: not declared."]
+MaxContentLight = Annotated[int | None, "Maximum content light, cd/m²; null: not declared."]
+DolbyVision = Annotated[int | None, "Dolby Vision profile; null: none."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class VideoRow(Row):
 class ClipRow(Row):
     """A clip of the batch. A video without clips has one row, with nulls and the reason.
 
-    Tables of version 0.1 lack the last two columns.
+    Tables of version 0.1 lack the columns from `pixel_format` on.
     """
 
     TABLE: ClassVar[str] = "clips"
@@ -76,6 +89,17 @@ class ClipRow(Row):
         tuple[int, ...] | None,
         "Container crop in pixels: top, bottom, left, right; null: none.",
     ] = None
+    primaries: Primaries = None
+    transfer: Transfer = None
+    matrix: Matrix = None
+    range: Range = None
+    bit_depth: BitDepth = None
+    chroma: Chroma = None
+    pixel_aspect: PixelAspect = None
+    field_order: FieldOrder = None
+    peak_luminance: PeakLuminance = None
+    max_content_light: MaxContentLight = None
+    dolby_vision: DolbyVision = None
 
     @classmethod
     def uncut(

@@ -24,6 +24,7 @@ WARNING = {
     "frames_match_source",
     "clips_show_something",
     "clips_are_distinct",
+    "pictures_as_shown",
     "like_other_batches",
 }
 Evaluations = dict[str, dg.AssetCheckEvaluation]

@@ -11,12 +11,16 @@ from typing import Literal, cast, get_args, get_origin, get_type_hints
 
 import dagster as dg
 import pytest
+import yaml
 
+import dagster_defs
+from dagster_defs import FramesComponent
 from dagster_defs.attributes import PRESETS, Signature
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, WorkspaceResource
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.signature import identity_fields
+from tests.checkout import ROOT
 from tests.dagster_defs.conftest import Project
 
 PYPROJECT = """
@@ -49,6 +53,12 @@ attributes:
   signatures:
     points: {policy: middle, target_res: [24, -1]}
 """
+
+
+class Captioner:
+    """A captioner of one's own, which says nothing of samples. It is never made."""
+
+    name = "mine"
 
 
 def other_project(folder: Path, defs: str = DEFS) -> Path:
@@ -93,14 +103,71 @@ def test_another_project_can_use_it(
 
 def test_dg_can_scaffold_it(tmp_path: Path) -> None:
     folder = other_project(tmp_path / "other-project")
-    environment = os.environ | {"OTHER_VIDEOS": str(tmp_path), "PYTHONPATH": str(folder)}
+    python_path = f"{folder}{os.pathsep}{ROOT}"
+    environment = os.environ | {"OTHER_VIDEOS": str(tmp_path), "PYTHONPATH": python_path}
     command = ["scaffold", "defs", "dagster_defs.FramesComponent", "more"]
     done = subprocess.run(
         [Path(sys.executable).parent / "dg", *command],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "FramesComponent" in (folder / "other" / "defs" / "more" / "defs.yaml").read_text()
+    written = yaml.safe_load((folder / "other" / "defs" / "more" / "defs.yaml").read_text())
+    assert written["type"] == "dagster_defs.FramesComponent"
+    [signature] = FramesComponent.model_validate(written["attributes"]).signatures.values()
+    assert_as_shown(signature)
+
+
+def assert_as_shown(signature: Signature) -> None:
+    """Frames of it are as a person sees them."""
+    made = signature.signature()
+    assert (made.colour, made.deinterlace) == ("sdr", "bwdif")
+    assert (made.pixel_aspect, made.crop) == ("square", "container")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_give_frames_as_a_person_sees_them(
+    preset: Literal["clip", "vlm", "training"],
+) -> None:
+    assert_as_shown(Signature(preset=preset))
+    as_coded = Signature(preset=preset, colour="ffmpeg", deinterlace="off", crop="coded")
+    assert as_coded.signature().colour == "ffmpeg"
+    assert as_coded.signature().deinterlace == "off"
+
+
+def test_signatures_of_this_project_give_frames_as_a_person_sees_them() -> None:
+    text = (Path(dagster_defs.__file__).parent / "defs/frames/defs.yaml").read_text()
+    for fields in yaml.safe_load(text)["attributes"]["signatures"].values():
+        assert_as_shown(Signature(**fields))
+
+
+def test_yaml_s_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YAML reads `off` as false."""
+    assert yaml.safe_load("deinterlace: off") == {"deinterlace": False}
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    for text in ("off", "false", "'off'"):
+        said = f"{{preset: clip, deinterlace: {text}}}"
+        folder = other_project(
+            tmp_path / text.strip("'") / str(len(text)),
+            DEFS.replace("{policy: middle, target_res: [24, -1]}", said),
+        )
+        spec = loaded(folder, monkeypatch).resolve_asset_graph().get(Names().frames("points"))
+        expected = Signature(preset="clip", deinterlace="off").signature()
+        assert spec.metadata["signature"] == expected.key
+
+
+def test_a_preset_with_pixels_of_the_gpu_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is taken with those attributes."""
+    with pytest.raises(ValueError, match="set colour: accurate, deinterlace: off, or pixels: swsc"):
+        Signature(preset="clip", pixels="cuda")
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    said = "{preset: clip, pixels: cuda, colour: accurate, deinterlace: off}"
+    folder = other_project(
+        tmp_path / "other", DEFS.replace("{policy: middle, target_res: [24, -1]}", said)
+    )
+    spec = loaded(folder, monkeypatch).resolve_asset_graph().get(Names().frames("points"))
+    assert "-1fps-224x224-" in spec.metadata["signature"]
 
 
 def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
@@ -138,6 +205,30 @@ def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
         ("  signatures:", "  extraction: {processes: -2}\n  signatures:", "greater than or equal"),
         ("  signatures:", "  decoder: {kind: cuda}\n  signatures:", "'pyav', 'nvdec' or 'auto'"),
         ("{policy: middle, ", "{preset: clips, ", "'clip', 'vlm' or 'training'"),
+        ("{policy: middle, ", "{policy: middle, deinterlace: true, ", "'off' or 'bwdif'"),
+        ("{policy: middle, ", "{policy: middle, samples: rgb10, ", "'gray8' or 'gray16'"),
+        (
+            "{policy: middle, target_res: [24, -1]}",
+            "{preset: clip, pixels: cuda}",
+            "pixels: cuda has no colour: sdr, deinterlace: bwdif; set colour: accurate, "
+            "deinterlace: off, or pixels: swscale",
+        ),
+        *(
+            (
+                "{policy: middle, target_res: [24, -1]}",
+                f"{{policy: middle, samples: gray16}}\n  {kind}: {{deep: {{signature: points, "
+                f"provider: {provider}}}}}",
+                f"{kind}.deep: provider '{provider}' takes {taken} frames, and signature 'points' "
+                "has samples: gray16",
+            )
+            for kind, provider, taken in (
+                ("embeddings", "perceptual", "rgb8"),
+                ("embeddings", "transformers", "rgb8"),
+                ("quality", "technical", "rgb8 or gray8"),
+                ("captions", "openai", "rgb8"),
+                ("captions", "tests.dagster_defs.test_component:Captioner", "rgb8"),
+            )
+        ),
         ("  signatures:", "  selection: {max_blur: 1}\n  signatures:", "no such bound: max_blur"),
         ("  signatures:", "  name: Bad Name\n  signatures:", "should match pattern"),
         (

@@ -86,6 +86,19 @@ def test_every_measure_is_a_finite_number(frames: Frames) -> None:
         assert np.all(np.isfinite(column))
 
 
+@given(any_frames)
+def test_gray_frames_have_the_measures_of_equal_channels(frames: Frames) -> None:
+    gray = frames[..., :1]
+    assert provider.measure(gray).rows() == provider.measure(gray.repeat(3, axis=3)).rows()
+
+
+def test_frames_of_other_types_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"must be uint8 \(n, height, width, 3 or 1\), not uint16"
+    ):
+        provider.measure(np.zeros((1, 4, 4, 1), np.uint16))
+
+
 def test_no_frames() -> None:
     """A clip without frames has no measures, and that is no error."""
     quality = provider.measure(np.zeros((0, 8, 8, 3), np.uint8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,23 @@ def test_odd_frames(size: tuple[int, int]) -> None:
     assert np.any(opened(green) - opened(black) > 60)
 
 
+def test_sixteen_bits_are_shown_by_their_high_byte() -> None:
+    """Rounded: the sheet is that of the nearest levels of 255."""
+    rgb = np.random.default_rng(0).integers(0, 65536, (90, 160, 3), np.uint16)
+    eight = np.round(rgb * (255 / 65535)).astype(np.uint8)
+    assert contact_sheet([Tile(rgb, "a")], title="") == contact_sheet([Tile(eight, "a")], title="")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gray_is_shown_as_gray(dtype: type[np.unsignedinteger[Any]]) -> None:
+    """The sheet is that of equal red, green and blue, beside tiles of colour, too."""
+    top = np.iinfo(dtype).max
+    gray = np.random.default_rng(0).integers(0, top, (90, 160, 1), dtype, endpoint=True)
+    one, three = Tile(gray, "a"), Tile(gray.repeat(3, axis=2), "a")
+    for others in ([], [tile(GREEN)]):
+        assert contact_sheet([one, *others], title="") == contact_sheet([three, *others], title="")
+
+
 def noise(n: int) -> list[Tile]:
     """Tiles that compress as badly as can be."""
     frames = np.random.default_rng(0).integers(0, 256, (n, 90, 160, 3), np.uint8)
@@ -165,9 +183,9 @@ def test_too_many_tiles() -> None:
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_tile_that_is_no_picture(frame: NDArray[np.uint8]) -> None:
-    """A tile is RGB pixels, at least one."""
+    """A tile is RGB or gray pixels, at least one."""
     with pytest.raises(
-        ConfigError, match=r"a tile's frame must be uint8 \(height, width, 3\), not"
+        ConfigError, match=r"must be uint8 or uint16 \(height, width, 3 or 1\), not"
     ):
         Tile(frame, "clip.mp4")
 

@@ -19,6 +19,7 @@ from frames_pipeline import (
     SourceChangedError,
     extract_frames,
 )
+from frames_pipeline.clips import Clip
 from frames_pipeline.container import media
 from frames_pipeline.container.index import PacketIndex, build_index
 from frames_pipeline.pipeline import family_check, plain_decode
@@ -207,3 +208,41 @@ def test_decoders_can_be_renewed_as_often_as_is_wanted(tmp_path: Path) -> None:
         for _ in range(3):
             opened.renew_decoders()
             assert opened.stream.codec_context.codec.canonical_name == "h264"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"crop": "container"},
+        {"pixel_aspect": "square"},
+        {"deinterlace": "bwdif"},
+        {"deinterlace": "bwdif", "samples": "gray16", "target_res": (40, -1)},
+        {"colour": "sdr", "samples": "rgb16"},
+    ],
+    ids=str,
+)
+def test_stored_frames_of_any_signature_are_compared(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    """The plain decode crops, squares and deinterlaces as the signature asks; no frame differs."""
+    path = make_video(
+        tmp_path / "a.mkv",
+        options={**X264, "x264-params": "tff=1", "aspect": "4:1"},
+        frames=24,
+    )
+    signature = FrameExtractionSignature(target_fps=10, **fields)
+    source, store = VideoSource(str(tmp_path)), FrameStore(str(tmp_path / "root"))
+    video = source.find("a.mkv")
+    with media.open_media(path) as opened:
+        index = opened.index
+        pts = index.shown_pts.tolist()
+    clip = Clip("a.mkv", pts[3], pts[20], index.time_base, 17)
+    frames = extract_frames(
+        path, [signature], start=pts[3] * index.time_base, end=pts[20] * index.time_base
+    )[signature]
+    commit = store.write_clip("batch", clip, {signature: frames})[signature]
+    known = source.fingerprint(video)
+    clips = ((clip, commit),)
+    verdict = judge(FamilyTask("h264", source, store, "batch", signature, video, known, clips))
+    assert verdict.differences == ()
+    assert verdict.compared > len(frames) / 2

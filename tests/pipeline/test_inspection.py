@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from frames_pipeline import FrameBatch, FrameExtractionSignature
 from frames_pipeline.errors import IntegrityError
@@ -21,6 +23,7 @@ from frames_pipeline.pipeline import (
     sheet_of_batch,
     timeline_of_batch,
 )
+from frames_pipeline.signature import Samples
 from frames_pipeline.store import Manifest
 from tests.pipeline.conftest import BATCH, ONE
 
@@ -74,6 +77,31 @@ def test_a_size_that_follows_from_the_video_may_be_another(published: Workspace)
     assert [(one.clip_id, one.found) for one in fit.unlike_video] == [
         (CLIP, "24x30 pixels, not 24x32")
     ]
+
+
+@pytest.mark.parametrize("samples", ["gray8", "rgb16", "gray16"])
+def test_frames_of_other_samples_are_inspected_and_shown(
+    published: Workspace, samples: Samples
+) -> None:
+    """As frames of 8 bits of the same levels are."""
+    signature = replace(FOUR, samples=samples)
+    for clip in published.store.clips(BATCH, FOUR):
+        batch = published.store.read(BATCH, FOUR, clip)
+        frames = batch.frames if clip != CLIP else np.zeros_like(batch.frames)
+        frames = frames[..., : signature.channels].astype(signature.dtype)
+        frames *= 257 if signature.dtype == "uint16" else 1
+        published.store.write_clip(BATCH, clip, {signature: replace(batch, frames=frames)})
+    made = published.store.commit_batch(BATCH, signature)
+    fit = compare_with_signature(made, signature, published)
+    assert (fit.clips, fit.wrong, fit.unlike_video) == (8, (), ())
+    blank = look_at_clips(made, published).blank
+    assert [(one.clip_id, one.found) for one in blank] == [(CLIP, "black")]
+    sheet = np.asarray(Image.open(io.BytesIO(sheet_of_batch(made, signature, published))))
+    like = np.asarray(
+        Image.open(io.BytesIO(sheet_of_batch(manifest(published, FOUR), FOUR, published)))
+    )
+    assert sheet.shape == like.shape
+    assert sheet.max() > 200
 
 
 def test_a_number_of_frames_that_was_asked_for(published: Workspace) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -159,6 +160,47 @@ def test_a_new_kind_is_a_provider_a_record_and_a_line(
     assert catalog.schema.names == [*CATALOG.names, "brightness"]
     assert catalog["clip_id"][0].as_py() == CLIP
     assert catalog["brightness"][0].as_py() == pytest.approx(np.mean(levels))
+
+
+def test_samples_that_a_provider_does_not_take_are_refused_before_anything_is_read(
+    tmp_path: Path, toy: DerivedKind[Brightness, list[float]]
+) -> None:
+    """Nothing is there to be read: the error of a batch without frames would come next."""
+    empty = Workspace.at(str(tmp_path), str(tmp_path / "root"))
+    depth = replace(TWO, samples="gray16")
+    match = (
+        rf"{{}}: provider '{{}}' takes rgb8 frames, and signature '{depth.key}' has samples: gray"
+    )
+    for kind, provider in (("embeddings", PerceptualEmbedding()), ("brightness", toy.open("mean"))):
+        with pytest.raises(ConfigError, match=match.format(f"{kind}.default", provider.name)):
+            derive_batch(kind, BATCH, depth, empty, provider)
+        with pytest.raises(ConfigError, match=match.format(f"{kind}.deep", provider.name)):
+            estimate_rows(BATCH, depth, empty, step=kind, provider=provider, name="deep")
+    command = dry_run_command(KINDS.values())
+    chosen = ["-s", "target_fps=2,samples=gray8", "--embeddings", "provider=perceptual"]
+    result = CliRunner().invoke(command, [str(tmp_path / "root"), *chosen])
+    assert isinstance(result.exception, ConfigError)
+    assert "embeddings.default: provider 'perceptual' takes rgb8 frames" in str(result.exception)
+
+
+def test_a_provider_gets_the_samples_that_it_takes(extracted: Workspace) -> None:
+    """Luma of gray frames is measured as that of the same frames in RGB."""
+    gray = replace(TWO, samples="gray8")
+    both = replace(TWO, colour="accurate")  # another key
+    for clip in extracted.store.clips(BATCH, TWO):
+        batch = extracted.store.read(BATCH, TWO, clip)
+        frames = np.ascontiguousarray(batch.frames[..., :1])
+        extracted.store.write_clip(BATCH, clip, {gray: replace(batch, frames=frames)})
+        frames = frames.repeat(3, axis=3)
+        extracted.store.write_clip(BATCH, clip, {both: replace(batch, frames=frames)})
+    measures = ["sharpness", "exposure", "black_pixels", "motion", "duplicate"]
+    found = []
+    for signature in (gray, both):
+        extracted.store.commit_batch(BATCH, signature)
+        report = measure_batch(BATCH, signature, extracted, TechnicalQuality(), name="gray")
+        assert report.made == 8
+        found.append(report.rows.select(measures))
+    assert found[0].equals(found[1])
 
 
 def test_a_new_kind_has_an_option_of_the_dry_run(

@@ -187,7 +187,7 @@ def test_tensors_have_the_type_of_the_samples(tmp_path: Path, samples: str, work
     context = "fork" if workers else None
     for dataset in (WindowDataset(frames, Windows(2)), iterable_dataset(frames, Windows(2))):
         loader: Any = DataLoader(
-            dataset,  # type: ignore[arg-type]
+            dataset,
             batch_size=3,
             num_workers=workers,
             multiprocessing_context=context,

@@ -58,7 +58,7 @@ def test_frames_come_back_from_disk(
         store.write_clip("b", "c", {signature: written})
         found = store.read("b", signature, "c")
         clip = store.open("b", signature, "c")
-        plain = zarr.open_group(clip.url, mode="r")["frames"]
+        plain = zarr.open_array(f"{clip.url}/frames", mode="r")
         for read in (found.frames, np.asarray(clip.frames[:]), np.asarray(plain[:])):
             assert read.dtype == frames.dtype
             np.testing.assert_array_equal(read, frames)

@@ -21,7 +21,7 @@ from frames_pipeline.pipeline.kinds.base import (
     part_of,
     provider_version,
 )
-from frames_pipeline.tables import CatalogRow, DecisionRow, Row
+from frames_pipeline.tables import CatalogRow, DecisionRow, FormatRow, Row
 
 __all__ = [
     "DEFAULT",
@@ -74,7 +74,7 @@ def catalog_parts() -> dict[str, CatalogPart]:
 
 def catalog_rows() -> list[type[Row]]:
     """Return the parts of the catalog's rows; the decision follows the first part it judges."""
-    parts: list[type[Row]] = [CatalogRow]
+    parts: list[type[Row]] = [CatalogRow, FormatRow]
     for part in catalog_parts().values():
         parts.append(part.row)
         if part.is_judged and DecisionRow not in parts:

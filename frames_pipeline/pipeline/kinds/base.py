@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import SourceError
 from frames_pipeline.models import Provider, provider_parameters
+from frames_pipeline.models.samples import check_samples
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import Maker, Row
 
@@ -142,6 +143,9 @@ class DerivedKind(Generic[P, A]):
     identifying: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Returns the parameters that affect the answers, for providers that need secrets to open;
     `None`: open the provider and read its parameters."""
+    provider_class: Callable[[str], Callable[..., P]] | None = None
+    """Returns the class of a provider by its name, to check its `samples` when definitions load;
+    `None`: they are checked when it runs."""
     lacks: Callable[[str, Mapping[str, Any]], str] = _nothing
     """Returns the missing setting of a provider of this name, with the fix; empty if it can run."""
     catalog: CatalogPart | None = None
@@ -158,6 +162,27 @@ class DerivedKind(Generic[P, A]):
     def view_schema(self) -> pa.Schema | None:
         """Columns of the table over all batches; `None` if the length of vectors varies."""
         return self.row.schema() if self.dimensions is None else None
+
+    def check_samples(
+        self, provider: P, signature: FrameExtractionSignature, *, name: str = ""
+    ) -> None:
+        """Check that a provider takes the samples of a signature.
+
+        Args:
+            provider: The provider.
+            signature: Signature of its input frames.
+            name: Name of the definition; empty for the default one.
+
+        Raises:
+            ConfigError: It takes others.
+        """
+        check_samples(
+            f"{self.name}.{name or DEFAULT}",
+            provider,
+            name=provider.name,
+            signature=signature.key,
+            samples=signature.samples,
+        )
 
     def schema(self, provider: P, before: pa.Table | None) -> pa.Schema:
         """Return the columns of a provider's rows. Loads no model if its vectors are stored.

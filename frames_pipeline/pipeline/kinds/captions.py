@@ -12,6 +12,7 @@ from frames_pipeline.errors import FramesPipelineError
 from frames_pipeline.models.captioning import (
     Caption,
     CaptionProvider,
+    caption_class,
     concurrency_of,
     identifying,
     open_caption_provider,
@@ -150,6 +151,7 @@ KIND: Final[DerivedKind[CaptionProvider, Caption]] = DerivedKind(
     name="captions",
     row=CaptionRow,
     open=open_caption_provider,
+    provider_class=caption_class,
     ask=_ask,
     rows=caption_rows,
     failed=failed_caption_rows,

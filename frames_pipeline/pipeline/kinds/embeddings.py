@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.models.embedding import EmbeddingProvider, open_embedding_provider
+from frames_pipeline.models.embedding import (
+    EmbeddingProvider,
+    embedding_class,
+    open_embedding_provider,
+)
 from frames_pipeline.pipeline.kinds.base import (
     DEFAULT,
     AssetInfo,
@@ -127,6 +131,7 @@ KIND: Final[DerivedKind[EmbeddingProvider, NDArray[np.float32]]] = DerivedKind(
     name="embeddings",
     row=EmbeddingRow,
     open=open_embedding_provider,
+    provider_class=embedding_class,
     ask=_ask,
     rows=embedding_rows,
     dimensions=_dimensions,

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from frames_pipeline._lazy import lazy_module
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.models.quality import FrameQuality, QualityProvider, open_quality_provider
+from frames_pipeline.models.quality import (
+    FrameQuality,
+    QualityProvider,
+    open_quality_provider,
+    quality_class,
+)
 from frames_pipeline.pipeline.kinds.base import (
     AssetInfo,
     CatalogPart,
@@ -109,6 +114,7 @@ KIND: Final[DerivedKind[QualityProvider, FrameQuality]] = DerivedKind(
     name="quality",
     row=QualityRow,
     open=open_quality_provider,
+    provider_class=quality_class,
     ask=_ask,
     rows=quality_rows,
     asset=AssetInfo(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.clips import Progress, video_key
 from frames_pipeline.errors import ConfigError, ConflictError, IntegrityError
-from frames_pipeline.frames import FrameBatch
+from frames_pipeline.frames import FrameBatch, pixel_bytes
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import with_sum
 from frames_pipeline.readers.packs.documents import (
@@ -111,8 +111,7 @@ def pack_frames(
     named: Mapping[str, str] = {} if before is None else before["parts"]
     find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
-    pixel_bytes = frames.channels * frames.dtype.itemsize
-    for clips in _groups(frames.locations, part_bytes, pixel_bytes):
+    for clips in _groups(frames.locations, part_bytes, pixel_bytes(frames.samples)):
         key = _part_key(frames.signature_key, clips, codec)
         part = find_part(objects, key, sha256=named.get(key))
         if part is None:
@@ -149,7 +148,7 @@ def _report(
 
 
 def _groups(
-    locations: Mapping[str, ClipLocation], part_bytes: int, pixel_bytes: int
+    locations: Mapping[str, ClipLocation], part_bytes: int, bytes_per_pixel: int
 ) -> Iterator[list[tuple[str, ClipLocation]]]:
     """Yield clips of one frame size, as many as fill a part, in their order."""
     open_groups: dict[tuple[int, int], tuple[int, list[tuple[str, ClipLocation]]]] = {}
@@ -158,7 +157,7 @@ def _groups(
         size = (commit.height, commit.width)
         held, clips = open_groups.pop(size, (0, []))
         clips.append((clip_id, location))
-        held += pixel_bytes * commit.num_frames * commit.height * commit.width
+        held += bytes_per_pixel * commit.num_frames * commit.height * commit.width
         if held >= part_bytes:
             yield clips
         else:
