@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -23,9 +25,16 @@ settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch the checkout in the process that ends last: with xdist, not in its workers."""
+    """Watch the checkout in the process that ends last: with xdist, not in its workers.
+
+    That process also makes a cache folder, which the others share: tables of colours take 5 CPU
+    seconds each (`decoding.tone_mapping`).
+    """
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Checkout(ROOT), "checkout")
+        folder = tempfile.mkdtemp(prefix="frames-pipeline-tests-")
+        os.environ["XDG_CACHE_HOME"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.hookimpl(wrapper=True)

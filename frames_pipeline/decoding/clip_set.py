@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from frames_pipeline.clips import Span
@@ -18,7 +19,7 @@ from frames_pipeline.decoding.convert import Converter
 from frames_pipeline.decoding.deinterlace import Deinterlaced, Deinterlacer, neighbours
 from frames_pipeline.decoding.plan import Rows
 from frames_pipeline.decoding.row_decode import RowDecode
-from frames_pipeline.errors import SourceError
+from frames_pipeline.errors import SourceError, UnsupportedSourceError
 from frames_pipeline.signature import FrameExtractionSignature
 
 
@@ -59,10 +60,12 @@ class ClipSet:
 
     @property
     def rows(self) -> Rows:
-        """Rows of all frames to decode, ascending."""
-        positions = set(self._wanted_by)
-        if self._reads_neighbours:
-            positions |= set(neighbours(self._to_deinterlace, self._media.index.num_frames))
+        """Rows of the frames to decode for the clips that are not done, ascending."""
+        positions: set[int] = set()
+        for clip in self._clips.values():
+            positions.update(clip.positions.tolist())
+            if self._reads_neighbours:
+                positions.update(neighbours(clip.to_deinterlace, self._media.index.num_frames))
         return np.sort(self._media.index.presentation[sorted(positions)])
 
     def widen(self) -> Rows:
@@ -110,9 +113,15 @@ class ClipSet:
             return
         try:
             self._put_deinterlaced(self._deinterlacer.push(position, frame), converted)
+        except FFmpegError as error:
+            self._fail(position, UnsupportedSourceError(f"a frame cannot be deinterlaced: {error}"))
         except SourceError as error:
-            for clip in self._wanting(position):
-                clip.error = clip.error or error
+            self._fail(position, error)
+
+    def _fail(self, position: int, error: SourceError) -> None:
+        """End the clips that want a position with an error."""
+        for clip in self._wanting(position):
+            clip.error = clip.error or error
 
     def _put_deinterlaced(
         self, frames: Iterable[Deinterlaced], given: Converted | None = None

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from frames_pipeline.decoding.crop import Window, window
 from frames_pipeline.decoding.deep_samples import Scaler, eight_bit, gray16, luma_of, rgb16
 from frames_pipeline.decoding.device import scaled_rgb
+from frames_pipeline.decoding.frame_format import dolby_vision
 from frames_pipeline.decoding.geometry import (
     UPRIGHT,
     Geometry,
@@ -83,7 +84,8 @@ _HOST_FORMATS: Final = {"nv12": "yuv420p", "p010le": "p010le", "yuv444p": "yuv44
 _FULL_CHROMA: Final = int(Sws.BICUBIC | Sws.FULL_CHR_H_INT | _EXACT)
 _NATIVE: Final = {"ffmpeg": SHORTCUT, "accurate": _FULL_CHROMA, "sdr": _FULL_CHROMA}
 _REFUSED_PROFILE: Final = 5
-"""Dolby Vision profile with a base layer in colours of its own (IPT)."""
+"""Dolby Vision profile with a base layer in colours of its own (IPT). The metadata of frames of
+profile 10.0, which is the same in AV1, name it as well."""
 
 _MATRIX_BYTES: Final = 36
 _WIDE: Final = 64
@@ -242,7 +244,7 @@ class Converter:
         """
         if spec.colour != "sdr":
             return None
-        if self._picture.dolby_vision == _REFUSED_PROFILE:
+        if _REFUSED_PROFILE in (self._picture.dolby_vision, dolby_vision(frame)):
             message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
             message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
             raise UnsupportedSourceError(message + "get them as they are coded")
@@ -253,7 +255,8 @@ class Converter:
     ) -> None:
         """Scale a frame by way of 16-bit samples."""
         size = Size(*stored.shape[:2])
-        flags = int(_KERNELS[spec.interpolation] | _EXACT)
+        is_native = size == (frame.height, frame.width)  # only chroma is scaled, as in `_NATIVE`
+        flags = int((Sws.BICUBIC if is_native else _KERNELS[spec.interpolation]) | _EXACT)
         scaler = Scaler(self._scalers.setdefault((size, flags, "deep"), VideoReformatter()), flags)
         if colour is not None:
             planes = to_sdr(rgb16(frame, size, scaler, matrix=colour.matrix), frame, colour)

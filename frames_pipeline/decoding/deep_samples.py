@@ -53,8 +53,10 @@ BT2020: Final = 9
 _MAX: Final = 65535
 _NO_CHROMA: Final = np.float32(128 << 8)
 _POINT: Final = int(Interpolation.POINT)
-_YUV444: Final = re.compile(r"yuvj?444p(\d+[lb]e)?")
-_GBR: Final = re.compile(r"gbrp(\d+[lb]e)?")
+_YUV444: Final = re.compile(r"yuv[aj]?444p(\d+[lb]e)?")
+_GBR: Final = re.compile(r"gbra?p(\d+[lb]e)?")
+_GBR_ORDER: Final = (1, 2, 0)
+"""Channel of each plane of a planar RGB frame."""
 _HIGH_BITS: Final = re.compile(r"p[0-4]1[0-6][lb]e")
 """Formats with samples in the high bits of each word."""
 _LUMA_PLANE: Final = re.compile(
@@ -98,8 +100,7 @@ def gray16(frame: VideoFrame, size: Size, scaler: Scaler) -> Plane:
     """
     if _model(frame) == "rgb":
         return luma_of(_rgb_planes(frame, size, scaler))
-    table = _table(_Levels.of(frame))
-    return _resized(table[_shifted(_with_luma_plane(frame), 0)], size, scaler)
+    return _table(_Levels.of(frame))[_luma(frame, size, scaler)]
 
 
 def luma_of(planes: Sequence[Plane]) -> Plane:
@@ -193,6 +194,17 @@ def _in_444(frame: VideoFrame, size: Size, scaler: Scaler) -> VideoFrame:
     )
 
 
+def _luma(frame: VideoFrame, size: Size, scaler: Scaler) -> Plane:
+    """Return luma in a size, shifted up to 16 bits.
+
+    swscale scales the fields of an interlaced frame apart, so it gets the whole frame.
+    """
+    is_resized = size != (frame.height, frame.width)
+    if is_resized and frame.interlaced_frame and _model(frame) == "ycbcr":
+        return _shifted(_in_444(frame, size, scaler), 0)
+    return _resized(_shifted(_with_luma_plane(frame), 0), size, scaler)
+
+
 def _with_luma_plane(frame: VideoFrame) -> VideoFrame:
     """Return the frame, or one with the same luma in a plane of its own."""
     name = frame.format.name
@@ -206,12 +218,26 @@ def _with_luma_plane(frame: VideoFrame) -> VideoFrame:
 
 def _rgb_planes(frame: VideoFrame, size: Size, scaler: Scaler) -> tuple[Plane, ...]:
     """Return red, green and blue of an RGB frame, over the full range."""
-    if not _GBR.fullmatch(frame.format.name):
-        is_deep = frame.format.components[0].bits > 8
-        frame = frame.reformat(format="gbrp16le" if is_deep else "gbrp", threads=1)
-    table = _table(_Levels.of(frame))
-    green, blue, red = (_resized(table[_shifted(frame, plane)], size, scaler) for plane in range(3))
+    red, green, blue = (_resized(plane, size, scaler) for plane in _stored_rgb(frame))
     return red, green, blue
+
+
+def _stored_rgb(frame: VideoFrame) -> Iterator[Plane]:
+    """Yield red, green and blue in the frame's own size, over the full range.
+
+    Formats of up to 8 bits that are not planar go by way of `rgb24`, as in `samples="rgb8"`.
+    """
+    is_planar = _GBR.fullmatch(frame.format.name) is not None
+    if not is_planar and max(part.bits for part in frame.format.components) <= 8:
+        packed = frame.reformat(format="rgb24", threads=1)
+        pixels = padded_lines(packed, 0)[: frame.height, : 3 * frame.width]
+        yield from (pixels[:, channel::3] * np.uint16(_MAX // 255) for channel in range(3))
+        return
+    if not is_planar:
+        frame = frame.reformat(format="gbrp16le", threads=1)
+    table = _table(_Levels.of(frame))
+    for channel in range(3):
+        yield table[_shifted(frame, _GBR_ORDER.index(channel))]
 
 
 def _resized(plane: Plane, size: Size, scaler: Scaler) -> Plane:

@@ -14,24 +14,22 @@ field. A neighbour is the next frame even across a cut.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple, cast
 
 from av.error import BlockingIOError as NothingYetError
 from av.error import EOFError as EndedError
+from av.error import FFmpegError
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from frames_pipeline.decoding.convert import on_host
-from frames_pipeline.decoding.geometry import Size
 from frames_pipeline.errors import UnsupportedSourceError
 
 _BWDIF: Final = "mode=send_frame:parity=auto:deint=interlaced"
 """One frame out per frame in, the field order by each frame's flag, progressive frames as they
 are."""
-_LEAST: Final = Size(height=4, width=3)
-"""Size that the filter needs."""
 
 
 class Deinterlaced(NamedTuple):
@@ -76,32 +74,32 @@ class Deinterlacer:
         """Position of the frame that waits for the next one; `None` without one."""
         return None if self._filter is None or self._before is None else self._before[0]
 
-    def push(self, position: int, frame: VideoFrame) -> list[Deinterlaced]:
-        """Take the next frame; return the wanted frames that are complete.
+    def push(self, position: int, frame: VideoFrame) -> Iterator[Deinterlaced]:
+        """Take the next frame; yield the wanted frames that are complete.
 
         Raises:
-            UnsupportedSourceError: The frame is smaller than the filter can take.
+            UnsupportedSourceError: The filter cannot take the frame.
             DecoderUnsupportedError: A GPU's frame has a layout that is not known to be exact.
         """
         is_next = self._before is not None and self._before[0] + 1 == position
-        found = []
         if not is_next or not self._has_shape_of(frame):
-            found = self.end(is_next_there=is_next)
+            yield from self.end(is_next_there=is_next)
+        before, self._before = self._before, (position, frame)
         must_filter = position in self._wanted and frame.interlaced_frame
         if self._filter is not None:
-            found += self._taken(self._filter.give(position, frame), lacks_right=False)
+            yield from self._taken(self._filter.give(position, frame), lacks_right=False)
             self._filter = self._filter if must_filter else None
             self._lacks_left = False
         elif must_filter:
             self._filter = _Filter(frame)
-            if self._before is not None:
-                self._filter.give(*self._before)
-            self._filter.give(position, frame)  # puts out the frame before, which is not wanted
+            for given in (before, self._before):
+                if given is not None:
+                    self._filter.give(*given)  # puts out the frame before, which is not wanted
             self._lacks_left = not is_next and position > 0
         if position in self._wanted and not must_filter:
-            found.append(Deinterlaced(position, frame))
-        self._before = (position, frame)
-        return found + (self.end() if position == self._last else [])
+            yield Deinterlaced(position, frame)
+        if position == self._last:
+            yield from self.end()
 
     def end(self, *, is_next_there: bool = False) -> list[Deinterlaced]:
         """Return the frame that waits for the next one, which cannot be its neighbour.
@@ -134,10 +132,6 @@ class _Filter:
 
     def __init__(self, like: VideoFrame) -> None:
         frame = on_host(like)
-        if frame.height < _LEAST.height or frame.width < _LEAST.width:
-            message = f"deinterlace='bwdif' needs frames of at least {_LEAST.width}x{_LEAST.height}"
-            message += f", and this one is {frame.width}x{frame.height}"
-            raise UnsupportedSourceError(f"{message}; ask for deinterlace='off'")
         size = f"{frame.width}x{frame.height}"
         self._graph = Graph()
         self._graph.threads = 1
@@ -148,7 +142,12 @@ class _Filter:
             self._graph.add("bwdif", _BWDIF),
             self._graph.add("buffersink"),
         )
-        self._graph.configure()
+        try:
+            self._graph.configure()
+        except FFmpegError as error:
+            message = "deinterlace='bwdif' needs at least 4 rows and 3 columns in each plane, and "
+            message += f"this frame is {size} in {frame.format.name} ({error})"
+            raise UnsupportedSourceError(f"{message}; ask for deinterlace='off'") from error
 
     def give(self, position: int, frame: VideoFrame) -> list[tuple[int, VideoFrame]]:
         """Give a frame; return the frames that are complete, with their positions."""

@@ -21,11 +21,11 @@ MaxCLL is ignored, as FFmpeg does.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import struct
-import zipfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -41,22 +41,22 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
+from frames_pipeline.container.picture_format import PRIMARIES, TRANSFERS, with_colours
+from frames_pipeline.decoding.deep_samples import BT601, BT2020, LUMA_WEIGHTS, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
+from frames_pipeline.frames import PictureFormat
 
 log = logging.getLogger(__name__)
 
 Table = NDArray[np.uint16]
 """SDR red, green and blue at 65 values of red, green and blue. Shape (3, 65 * 65 * 65)."""
 
-_PQ: Final = 16
-_HLG: Final = 18
 _BT2020_PRIMARIES: Final = 9
-_WIDE: Final = frozenset((_BT2020_PRIMARIES, 11, 12))
-"""Primaries that are wider than BT.709's: BT.2020, DCI-P3, Display P3."""
-_UNSPECIFIED: Final = 2
 _BT709_TRANSFER: Final = 1
+_UNSPECIFIED: Final = "unspecified"
+_NO_MATRIX: Final = (_UNSPECIFIED, "gbr")
+"""Matrices that tell nothing about YCbCr."""
 
 _POINTS: Final = 65
 _SHIFT: Final = 10
@@ -68,6 +68,7 @@ _BAND: Final = 1 << 15
 _IMAGE: Final = (325, 845)
 """Height and width of a picture with every colour of a table."""
 
+_DIGEST: Final = hashlib.sha256().digest_size
 _MASTERING: Final = struct.Struct("<20i2i")
 """FFmpeg's `AVMasteringDisplayMetadata`: ten rationals, and whether primaries and luminance are
 declared."""
@@ -90,24 +91,35 @@ class SourceColour(NamedTuple):
 
 
 def source_colour(frame: VideoFrame) -> SourceColour | None:
-    """Return the colours to map; `None` for SDR of BT.709's, BT.601's or unspecified primaries.
+    """Return the colours to map; `None` for SDR whose primaries are not wider than BT.709's.
 
-    Where PQ or HLG lack primaries, they are BT.2020's, as BT.2100 has it; a missing matrix is
-    BT.2020's as well. Tags that contradict each other, such as PQ with BT.709's primaries, are
-    taken literally.
+    Missing and contradictory tags, where reserved numbers count as missing:
+
+    - PQ or HLG without primaries: BT.2020's, as BT.2100 has it.
+    - PQ or HLG without a matrix, and BT.2020's primaries without one: BT.2020's. Other primaries
+      without a matrix: BT.601's, as in FFmpeg. RGB's matrix on YCbCr samples counts as missing.
+    - Wide primaries without a transfer: BT.709's. Neither primaries nor transfer: SDR, whatever the
+      matrix is.
+    - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
+
+    Raises:
+        UnsupportedSourceError: The matrix is one that FFmpeg cannot convert to SDR, such as ICtCp.
     """
-    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-    is_hdr = transfer in (_PQ, _HLG)
-    if not is_hdr and primaries not in _WIDE:
+    seen = with_colours(PictureFormat(), frame)
+    if not seen.is_hdr and not seen.is_wide_gamut:
         return None
-    if primaries == _UNSPECIFIED:
+    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
+    if seen.primaries == _UNSPECIFIED:
         primaries = _BT2020_PRIMARIES
-    matrix = int(frame.colorspace)
-    if matrix == _UNSPECIFIED:
-        matrix = BT2020 if is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    if transfer == _UNSPECIFIED:
+    if seen.transfer == _UNSPECIFIED:
         transfer = _BT709_TRANSFER
-    return SourceColour(transfer, primaries, matrix, _mastering(frame) if is_hdr else b"")
+    matrix = int(frame.colorspace)
+    if seen.matrix in _NO_MATRIX:
+        matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
+    if matrix not in LUMA_WEIGHTS:
+        message = f"the matrix {seen.matrix} cannot be converted to SDR"
+        raise UnsupportedSourceError(f"{message}; ask for colour='accurate'")
+    return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
 
 
 def to_sdr(planes: Sequence[Plane], frame: VideoFrame, colour: SourceColour) -> tuple[Plane, ...]:
@@ -183,20 +195,33 @@ def _cached(colour: SourceColour, frame: VideoFrame) -> Table:
     table lasts as long as the process.
     """
     path = _cache_path(colour)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock")):
-            if (found := _read(path)) is not None:
-                return found
-            table = _make(colour, frame)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(filelock.FileLock(path.with_suffix(".lock")))
+            found = _read(path)
+        except _CACHE_ERRORS as error:
+            _warn(path, error)
+            return _make(colour, frame)
+        if found is not None:
+            return found
+        table = _make(colour, frame)
+        try:
             _write(path, table)
-            return table
-    except OSError as error:
-        log.warning(
-            "The table of colours is made again in each process, since %s cannot be used: %s. "
-            "Set XDG_CACHE_HOME to a folder that can be written.", path.parent, error,
-        )  # fmt: skip
-    return _make(colour, frame)
+        except OSError as error:
+            _warn(path, error)
+        return table
+
+
+_CACHE_ERRORS: Final = (OSError, NotImplementedError)
+"""Errors of a folder that is read-only, full, or on a file system without locks."""
+
+
+def _warn(path: Path, error: Exception) -> None:
+    log.warning(
+        "The table of colours is made again in each process, since %s cannot be used: %s. "
+        "Set XDG_CACHE_HOME to a folder that can be written.", path.parent, error,
+    )  # fmt: skip
 
 
 def _cache_path(colour: SourceColour) -> Path:
@@ -205,27 +230,31 @@ def _cache_path(colour: SourceColour) -> Path:
     made_by = repr((libraries, _OPTIONS, _POINTS, tuple(colour)))
     name = hashlib.sha256(made_by.encode()).hexdigest()[:32]
     folder: Path = platformdirs.user_cache_path("frames-pipeline")
-    return folder / "colour" / f"{name}.npz"
+    return folder / "colour" / f"{name}.table"
 
 
 def _read(path: Path) -> Table | None:
-    """Return the table in a file; `None` if there is none, or if the file is damaged."""
+    """Return the table in a file; `None` if there is none, or if the file is damaged.
+
+    The file has the SHA-256 of the samples, and then the samples, with the lower byte first.
+    """
     try:
-        with np.load(path) as arrays:  # its checksums are checked
-            table: Table = arrays["table"]
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("%s is damaged and is made again: %s", path, error)
+    digest, samples = content[:_DIGEST], content[_DIGEST:]
+    if len(samples) != 2 * 3 * _POINTS**3 or hashlib.sha256(samples).digest() != digest:
+        log.warning("%s is damaged and is made again", path)
         return None
-    return table
+    return np.frombuffer(samples, "<u2").reshape(3, -1)
 
 
 def _write(path: Path, table: Table) -> None:
     """Write a file whole or not at all. The caller has the lock."""
+    samples = table.astype("<u2").tobytes()
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        np.savez(file, table=table)
+        file.write(hashlib.sha256(samples).digest() + samples)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -253,9 +282,9 @@ def _make(colour: SourceColour, frame: VideoFrame) -> Table:
     try:
         mapped = _through_ffmpeg(picture)
     except FFmpegError as error:
-        message = f"FFmpeg cannot convert transfer {colour.transfer} with primaries "
-        message += f"{colour.primaries} to SDR ({error}); ask for colour='accurate'"
-        raise UnsupportedSourceError(message) from error
+        message = f"FFmpeg cannot convert the transfer {TRANSFERS.get(colour.transfer)} with the "
+        message += f"primaries {PRIMARIES.get(colour.primaries)} to SDR ({error})"
+        raise UnsupportedSourceError(f"{message}; ask for colour='accurate'") from error
     planes = [np.frombuffer(bytes(plane), "<u2").reshape(height, -1) for plane in mapped.planes]
     green, blue, red = (plane[:, :width].reshape(-1) for plane in planes)
     return np.stack([red, green, blue]).astype(np.uint16)
