@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from frames_pipeline import _renamed
 from frames_pipeline._lazy import lazy_names
 from frames_pipeline.errors import (
+    CodecUnavailableError,
     CommitNotFoundError,
     ConfigError,
     ConflictError,
@@ -56,6 +57,7 @@ _renamed.install()
 
 __all__ = [
     "DECODERS",
+    "CodecUnavailableError",
     "CommitNotFoundError",
     "ConfigError",
     "ConflictError",

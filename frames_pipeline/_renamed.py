@@ -136,15 +136,28 @@ def old_names(
     return find
 
 
+def old_attribute(old: str, new: str) -> property:
+    """Return a property that gives a renamed attribute by its old name, with a warning."""
+
+    def find(self: object) -> object:
+        message = f"{type(self).__name__}.{old} is {new} now, and goes with version 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(self, new)
+
+    return property(find)
+
+
 def old_parameters(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function take renamed parameters by their old names, with a warning."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             for old in names.keys() & kwargs.keys():
                 warnings.warn(
-                    f"{function.__name__}({old}=…) is {names[old]}= now, and goes with 0.3",
+                    f"{name}({old}=…) is {names[old]}= now, and goes with 0.3",
                     DeprecationWarning,
                     stacklevel=2,
                 )

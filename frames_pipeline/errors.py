@@ -3,7 +3,8 @@
 ```
 FramesPipelineError
 ├── ConfigError                  the request is wrong: change it; nothing was decoded
-│   └── DecoderUnavailableError  the chosen decoder is not on this machine
+│   ├── DecoderUnavailableError  the chosen decoder is not on this machine
+│   └── CodecUnavailableError    a codec of stored frames is not on this machine: install it
 ├── SourceError                  these bytes cannot give the result: record it, go on
 │   ├── SourceNotFoundError      there is no such file or object
 │   ├── SourceUnreadableError    the file exists and cannot be read
@@ -75,6 +76,12 @@ class DecoderUnavailableError(ConfigError):
     """The chosen decoder cannot run on this machine."""
 
     reason = "decoder_unavailable"
+
+
+class CodecUnavailableError(ConfigError):
+    """A codec of stored frames cannot run on this machine. The frames themselves are fine."""
+
+    reason = "codec_unavailable"
 
 
 class SourceError(FramesPipelineError):

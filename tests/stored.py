@@ -46,10 +46,16 @@ def noise(n: int, seed: int, samples: str = "rgb8") -> FrameBatch:
 
 
 def fill(
-    root: str, options: Mapping[str, Any] | None = None, *, samples: str = "rgb8"
+    root: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    samples: str = "rgb8",
+    compression: str = "zstd",
 ) -> dict[str, FrameBatch]:
     """Write six clips in two batches; return them by clip id, in the order of the store."""
-    store, written, seed = FrameStore(root, options, durable=False), {}, 0
+    store = FrameStore(root, options, compression=compression, durable=False)
+    written: dict[str, FrameBatch] = {}
+    seed = 0
     signature = with_samples(samples)
     for batch, lengths in LENGTHS.items():
         for number, n in enumerate(lengths):

@@ -12,6 +12,7 @@ def test_public_names() -> None:
     assert sorted(frames_pipeline.__all__) == sorted(
         [
             "DECODERS",
+            "CodecUnavailableError",
             "CommitNotFoundError",
             "ConfigError",
             "ConflictError",

@@ -1,13 +1,20 @@
 """Names of version 0.1 work for one release, with a warning."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from frames_pipeline import FrameStore, open_frames
 from frames_pipeline._renamed import MODULES, old_parameters
+from frames_pipeline.cli import main
+from frames_pipeline.readers.packs import pack_frames
+from tests.stored import SIGNATURE, fill
 
 
 @pytest.mark.parametrize("old", MODULES)
@@ -102,3 +109,22 @@ def test_names_of_the_reader_of_stores(old: str, home: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"{old} is .*{home}\.{old} now"):
         found = getattr(reader, old)
     assert found is getattr(importlib.import_module(f"frames_pipeline.store.{home}"), old)
+
+
+def test_the_compression_of_a_store_by_its_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match=r"FrameStore\(codec=…\) is compression= now"):
+        store = FrameStore("memory://renamed", codec="none")  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match=r"FrameStore\.codec is compression now"):
+        assert store.codec == store.compression == "none"
+
+
+def test_the_compression_of_a_pack_by_its_old_name(tmp_path: Path) -> None:
+    fill(str(tmp_path / "store"))
+    frames = open_frames(tmp_path / "store", signature=SIGNATURE)
+    with pytest.warns(DeprecationWarning, match=r"pack_frames\(codec=…\) is compression= now"):
+        pack_frames(frames, tmp_path / "pack", codec="none")  # type: ignore[call-arg]
+    options = ["pack", str(tmp_path / "store"), SIGNATURE.key, str(tmp_path / "cli"), "--json"]
+    done = CliRunner().invoke(main, [*options, "--codec", "none"])
+    assert (done.exit_code, "use `--compression`" in done.stderr) == (0, True)
+    again = CliRunner().invoke(main, [*options, "--compression", "none"])
+    assert (json.loads(again.stdout)["parts_written"], again.stderr) == (0, "")

@@ -63,8 +63,12 @@ def export(
 @click.argument("signature")
 @click.argument("target")
 @options.batches
+@options.compression
 @click.option(
-    "--codec", default="zstd", show_default=True, help="Compression of chunks: zstd or none."
+    "--codec",
+    hidden=True,
+    callback=options.renamed_to("--compression"),
+    help="Deprecated: use --compression.",
 )
 @click.option("--part-bytes", default=2**30, show_default=True, help="Raw bytes per part.")
 @click.option(
@@ -78,7 +82,8 @@ def pack(
     signature: str,
     target: str,
     batches: tuple[str, ...],
-    codec: str,
+    compression: str,
+    codec: str | None,
     part_bytes: int,
     repairs: bool,
     root_options: Options,
@@ -97,7 +102,7 @@ def pack(
         report = pack_frames(
             frames,
             target,
-            codec=codec,
+            compression=codec or compression,
             part_bytes=part_bytes,
             repair=repairs,
             storage_options=target_options,

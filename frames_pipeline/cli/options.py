@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import click
 
+from frames_pipeline.cli import output
 from frames_pipeline.clipping import Clipping, FixedStride, Shots, WholeVideo
 from frames_pipeline.decoding.backends import DECODERS
 from frames_pipeline.errors import ConfigError
@@ -17,6 +18,7 @@ from frames_pipeline.pipeline import Prices, Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.suffixes import SUFFIXES
 from frames_pipeline.store import GRACE_SECONDS
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
 from frames_pipeline.text.addresses import is_secret_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,6 +130,20 @@ def _put(values: Options, path: Sequence[str], value: object) -> None:
     if last in values:
         raise click.BadParameter(f"{'.'.join(path)!r} is given twice; give each option once")
     values[last] = value
+
+
+def renamed_to(new: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return the callback of a deprecated option, which gives a notice on stderr."""
+
+    def notice(_context: click.Context, option: click.Parameter, value: object) -> object:
+        if value is not None:
+            old = option.opts[0]
+            output.complaint(
+                f"frames-pipeline: `{old}` is deprecated and goes with 0.3; use `{new}`"
+            )
+        return value
+
+    return notice
 
 
 def _prices(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Prices:
@@ -242,6 +258,15 @@ decoder = click.option(
     help=" ".join(f"{one.name}: {one.summary}" for one in DECODERS.values()),
 )
 
+
+compression = click.option(
+    "--compression",
+    type=click.Choice(list(COMPRESSIONS)),
+    default=next(iter(COMPRESSIONS)),
+    show_default=True,
+    help="Lossless compression of the frames. "
+    + " ".join(f"{one.name}: {one.summary}." for one in COMPRESSIONS.values()),
+)
 
 processes = click.option("--processes", default=0, help="Worker processes; 0: one per core.")
 

@@ -20,17 +20,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
-import google_crc32c
 import numpy as np
 import zarr
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
-from zarr.abc.codec import BytesBytesCodec
 from zarr.buffer.cpu import Buffer
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from frames_pipeline.errors import ConfigError
+from frames_pipeline.store.chunk_codecs import (
+    ChunkCodec,
+    ZarrCodec,
+    codec_of,
+    with_checksum,
+    without_checksum,
+)
 from frames_pipeline.store.commits import dump
 from frames_pipeline.store.source_format import pixel_attributes
 
@@ -38,41 +40,19 @@ SHARD_BYTES: Final = 64 * 2**20
 """Maximum raw bytes of a shard; a larger frame is a shard of its own. Writing a shard takes up to
 four times as much memory."""
 
-CODECS: Final[Mapping[str, BytesBytesCodec]] = {
-    "zstd": ZstdCodec(level=1, checksum=True),
-    "none": Crc32cCodec(),
-}
-"""Codecs of chunks, by name. Each ends in a checksum, so that every reader notices damaged pixels.
-All are in the Zarr v3 core, so every implementation can read them."""
-
-_ZSTD: Final = Zstd(level=1, checksum=True)
-"""The compressor behind `CODECS["zstd"]`."""
 _NOWHERE: Final = 2**64 - 1
 """Offset and length of a missing chunk of a shard."""
 
 DIMENSIONS: Final = ("time", "y", "x", "channel")
 
-_STORED: Final[Mapping[str, str]] = {"uint8": "|u1", "uint16": "<u2"}
-"""Types of samples, and their order of bytes in chunks."""
-_BYTES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "uint8": {"name": "bytes"},
-    "uint16": {"name": "bytes", "configuration": {"endian": "little"}},
-}
-"""Zarr's codec for that order, by type of sample."""
+_DTYPES: Final = ("uint8", "uint16")
+"""Types of samples."""
 
 METADATA: Final = "zarr.json"
 """Key of the metadata document of an array or a group."""
 
 Encoded = Iterator[tuple[str, bytes]]
 """Keys relative to the array or group, with the bytes to store there."""
-
-
-def checked_codec(name: str) -> str:
-    """Return the name of a codec after checking it."""
-    if name not in CODECS:
-        message = f"no codec {name!r}; choose one of {', '.join(sorted(CODECS))}"
-        raise ConfigError(message)
-    return name
 
 
 def frames_per_shard(shape: tuple[int, ...], itemsize: int = 1) -> int:
@@ -89,7 +69,7 @@ def frames_per_shard(shape: tuple[int, ...], itemsize: int = 1) -> int:
 
 
 def encode_frames(
-    frames: NDArray[Any], *, codec: str, attributes: Mapping[str, object] | None = None
+    frames: NDArray[Any], *, codec: ChunkCodec, attributes: Mapping[str, object] | None = None
 ) -> Encoded:
     """Yield the objects of the `frames` array; each shard is encoded when it is requested."""
     return encode_stream(
@@ -102,7 +82,7 @@ def encode_stream(
     shape: tuple[int, ...],
     *,
     dtype: str = "uint8",
-    codec: str,
+    codec: ChunkCodec,
     attributes: Mapping[str, object] | None = None,
 ) -> Encoded:
     """Yield the objects of a `frames` array from a stream of frames. Holds one encoded shard.
@@ -111,30 +91,35 @@ def encode_stream(
         frames: The frames, (height, width, channels) each, as many as the shape has.
         shape: Shape of the array: (n, height, width, channels).
         dtype: Type of the samples: `uint8` or `uint16`.
-        codec: Name in `CODECS`.
+        codec: Codec of the chunks.
         attributes: Attributes of the array, by `pixel_attributes`; default: those of sRGB.
     """
     per_shard = frames_per_shard(shape, np.dtype(dtype).itemsize)
     yield METADATA, frames_document(shape, dtype=dtype, codec=codec, attributes=attributes)
     chunks: list[bytes] = []
     for number, frame in enumerate(frames, start=1):
-        chunks.append(_encode(frame.astype(_STORED[dtype], copy=False), codec))
+        chunks.append(codec.encode(frame.astype(dtype, copy=False)))
         if len(chunks) == per_shard or number == shape[0]:
             yield f"c/{(number - 1) // per_shard}/0/0/0", _shard(chunks, per_shard)
             chunks = []
 
 
-def encode_seconds(seconds: NDArray[np.float64], *, codec: str) -> Encoded:
-    """Yield the objects of the `time` array, which is the coordinate of `frames` for xarray."""
-    yield METADATA, _seconds_document(len(seconds), codec)
-    yield "c/0", _encode(seconds.astype("<f8"), codec)
+def encode_seconds(seconds: NDArray[np.float64], *, codec: ChunkCodec) -> Encoded:
+    """Yield the objects of the `time` array, which is the coordinate of `frames` for xarray.
+
+    Args:
+        seconds: The times.
+        codec: Codec of the frames beside it.
+    """
+    yield METADATA, _seconds_document(len(seconds), codec.of_times)
+    yield "c/0", codec.of_times.encode(seconds)
 
 
 def frames_document(
     shape: tuple[int, ...],
     *,
     dtype: str,
-    codec: str,
+    codec: ChunkCodec,
     attributes: Mapping[str, object] | None = None,
 ) -> bytes:
     """Return Zarr's metadata document of a `frames` array; see `encode_stream`."""
@@ -145,46 +130,47 @@ def frames_document(
 
 @lru_cache
 def _frames_document(
-    shape: tuple[int, ...], dtype: str, per_shard: int, codec: str, attributes: str
+    shape: tuple[int, ...], dtype: str, per_shard: int, codec: ChunkCodec, attributes: str
 ) -> bytes:
     return _document(
+        [_sharding(shape, codec.zarr_codecs(dtype))],
         shape=shape,
         dtype=dtype,
-        chunks=(1, *shape[1:]),
-        shards=(per_shard, *shape[1:]),
-        compressors=CODECS[codec],
+        chunks=(per_shard, *shape[1:]),
         dimension_names=DIMENSIONS,
         attributes=json.loads(attributes),
     )
 
 
 @lru_cache
-def _seconds_document(length: int, codec: str) -> bytes:
+def _seconds_document(length: int, codec: ChunkCodec) -> bytes:
     """Return Zarr's metadata document of a `time` array."""
     return _document(
+        codec.zarr_codecs("float64"),
         shape=(length,),
         dtype="float64",
         chunks=(length,),
-        compressors=CODECS[codec],
         dimension_names=DIMENSIONS[:1],
         attributes={"units": "s"},
     )
 
 
-def _document(**described: Any) -> bytes:  # noqa: ANN401 - Zarr's parameters
-    """Let Zarr make the metadata document of an empty array."""
+def _document(codecs: Sequence[ZarrCodec], **described: Any) -> bytes:  # noqa: ANN401 - Zarr's
+    """Let Zarr make the metadata document of an empty array, and put in the codecs.
+
+    So a document can be made without the packages that its codecs need.
+    """
     objects: dict[str, Buffer] = {}
     zarr.create_array(
-        MemoryStore(cast(Any, objects)), filters=(), fill_value=0, zarr_format=3, **described
+        MemoryStore(cast(Any, objects)),
+        filters=(),
+        compressors=(),
+        fill_value=0,
+        zarr_format=3,
+        **described,
     )
-    return objects[METADATA].to_bytes()
-
-
-def _encode(values: NDArray[Any], codec: str) -> bytes:
-    """Return a chunk, encoded by the codec of that name."""
-    data = np.ascontiguousarray(values)
-    encoded: bytes = _ZSTD.encode(data) if codec == "zstd" else _with_checksum(data.tobytes())
-    return encoded
+    document = json.loads(objects[METADATA].to_bytes())
+    return json.dumps(document | {"codecs": list(codecs)}, indent=2).encode()
 
 
 def _shard(chunks: Sequence[bytes], places: int) -> bytes:
@@ -193,12 +179,7 @@ def _shard(chunks: Sequence[bytes], places: int) -> bytes:
     index = np.full((places, 2), _NOWHERE, "<u8")
     index[: len(chunks), 1] = [len(chunk) for chunk in chunks]
     index[: len(chunks), 0] = ends - index[: len(chunks), 1]
-    return b"".join([*chunks, _with_checksum(index.tobytes())])
-
-
-def _with_checksum(data: bytes) -> bytes:
-    checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
-    return data + checksum
+    return b"".join([*chunks, with_checksum(index.tobytes())])
 
 
 def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]) -> Encoded:
@@ -265,23 +246,20 @@ class Shards:
     """Type of the samples: `uint8` or `uint16`."""
     frames: int
     """Frames per shard."""
-    codec: str
-    """Name in `CODECS`."""
+    codec: ChunkCodec
+    """Codec of the chunks."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Shards | None:
         """Return the layout of an array; `None` if other software than `encode_frames` wrote it."""
         shape, dtype = tuple(document["shape"]), document["data_type"]
         [sharding] = document["codecs"]
-        for name, codec in CODECS.items():
-            if (
-                isinstance(dtype, str)
-                and dtype in _STORED
-                and sharding == _codecs(shape, dtype, codec)
-            ):
-                per_shard = document["chunk_grid"]["configuration"]["chunk_shape"][0]
-                return cls(shape, dtype, per_shard, name)
-        return None
+        chunks = sharding.get("configuration", {}).get("codecs")
+        codec = codec_of(chunks, dtype) if dtype in _DTYPES else None
+        if codec is None or sharding != _sharding(shape, chunks):
+            return None
+        per_shard = document["chunk_grid"]["configuration"]["chunk_shape"][0]
+        return cls(shape, dtype, per_shard, codec)
 
     @property
     def index_bytes(self) -> int:
@@ -290,7 +268,7 @@ class Shards:
 
     def offsets(self, index: bytes | memoryview) -> list[tuple[int, int]]:
         """Return offset and length of each chunk, from the last `index_bytes` of a shard."""
-        data = _without_checksum(memoryview(index))
+        data = without_checksum(memoryview(index))
         found = np.frombuffer(data, "<u8").reshape(self.frames, 2).tolist()
         return [(offset, length) for offset, length in found]
 
@@ -304,26 +282,16 @@ class Shards:
 
     def decode_chunk(self, chunk: memoryview, into: NDArray[Any]) -> None:
         """Decode one frame from its chunk, which has a checksum."""
-        pixels = _ZSTD.decode(chunk) if self.codec == "zstd" else _without_checksum(chunk)
-        into[...] = np.frombuffer(pixels, _STORED[self.dtype]).reshape(into.shape)
+        self.codec.decode(chunk, into)
 
 
-def _without_checksum(data: memoryview) -> memoryview:
-    """Return the data without its crc32c, after checking that."""
-    content = data[:-4]
-    if google_crc32c.value(content.tobytes()) != int.from_bytes(data[-4:], "little"):
-        message = "a checksum does not match the bytes before it"
-        raise ValueError(message)
-    return content
-
-
-def _codecs(shape: tuple[int, ...], dtype: str, codec: BytesBytesCodec) -> Mapping[str, Any]:
-    """Return the codecs in Zarr's metadata for an array of `encode_frames`."""
+def _sharding(shape: tuple[int, ...], codecs: Sequence[ZarrCodec]) -> ZarrCodec:
+    """Return the codec in Zarr's metadata for an array of frames, whose chunks have these."""
     return {
         "name": "sharding_indexed",
         "configuration": {
             "chunk_shape": [1, *shape[1:]],
-            "codecs": [_BYTES[dtype], codec.to_dict()],
+            "codecs": list(codecs),
             "index_codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
                 {"name": "crc32c"},

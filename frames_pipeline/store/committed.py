@@ -7,7 +7,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from frames_pipeline.errors import IntegrityError
+from zarr.errors import UnknownCodecError
+
+from frames_pipeline.errors import CodecUnavailableError, FramesPipelineError, IntegrityError
 from frames_pipeline.io.objects import ObjectInfo, Objects
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.store.commits import ClipCommit
@@ -113,7 +115,12 @@ def decodable(attempt: CommittedObjects) -> Iterator[None]:
         raise undecodable(attempt, error) from error
 
 
-def undecodable(attempt: CommittedObjects, error: Exception) -> IntegrityError:
+def undecodable(attempt: CommittedObjects, error: Exception) -> FramesPipelineError:
     """Return the error for objects that fit their commit and cannot be decoded."""
+    if isinstance(error, CodecUnavailableError):
+        return error
+    if isinstance(error, UnknownCodecError):
+        message = f"{attempt.path} has a codec that is not installed here ({error}); install "
+        return CodecUnavailableError(f"{message}frames-pipeline[encodings], or a newer version")
     found = f"cannot be decoded ({error!r})"
     return Fault(attempt.path, found, clip_id=attempt.commit.clip_id).error()

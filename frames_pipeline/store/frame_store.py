@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from frames_pipeline._renamed import old_attribute, old_parameters
 from frames_pipeline.errors import CommitNotFoundError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources import withdrawal
 from frames_pipeline.store import gc, inspect, lookup, reader, verify, writer
-from frames_pipeline.store.codecs import checked_codec
+from frames_pipeline.store.chunk_codecs import compression_named
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
     GRACE_SECONDS,
@@ -49,15 +50,17 @@ class FrameStore:
 
     objects: Objects
     """The objects under the store's root."""
-    codec: str
-    """Codec of new frames. It is recorded, and does not affect signatures or digests."""
+    compression: str
+    """Compression of new frames. It is recorded, and does not affect signatures or digests."""
+    codec = old_attribute("codec", "compression")
 
+    @old_parameters(codec="compression")
     def __init__(
         self,
         url: str | os.PathLike[str],
         storage_options: Mapping[str, Any] | None = None,
         *,
-        codec: str = "zstd",
+        compression: str = "zstd",
         durable: bool = True,
     ) -> None:
         """Set the root. Opens no connection.
@@ -65,21 +68,23 @@ class FrameStore:
         Args:
             url: A path or an fsspec URL, without credentials.
             storage_options: fsspec options: keys, endpoint, profile.
-            codec: `zstd`, or `none` for no compression.
+            compression: Lossless compression of new frames: `zstd`; `jpegxl`, with half the bytes,
+                slower to read, which needs the extra `encodings`; or `none`. A store may hold
+                frames of each.
             durable: Sync local files before they become visible, so that commits survive a power
                 failure.
 
         Raises:
-            ConfigError: The URL or the codec is invalid.
+            ConfigError: The URL or the compression is invalid.
         """
         self.objects = Objects(url, storage_options, durable=durable)
-        self.codec = checked_codec(codec)
+        self.compression = compression_named(compression).name
         self._claimed: set[str] = set()
         """Signature folders with a checked signature document."""
 
     def __repr__(self) -> str:
-        """Return the URL and the codec."""
-        return f"FrameStore({self.objects.url!r}, codec={self.codec!r})"
+        """Return the URL and the compression."""
+        return f"FrameStore({self.objects.url!r}, compression={self.compression!r})"
 
     def url(self, batch: Batch, signature: Signature) -> str:
         """Return the path or URL of a batch's folder, for people."""
@@ -108,7 +113,8 @@ class FrameStore:
             provenance: JSON values to keep with the frames, such as library versions.
 
         Raises:
-            ConfigError: There are no frames, or a name is invalid. Nothing was written.
+            ConfigError: There are no frames, a name is invalid, or the compression is not
+                installed. Nothing was written.
             ConflictError: Another signature has this one's key.
         """
         writes = {
@@ -116,7 +122,7 @@ class FrameStore:
                 clip_id=clip_id(clip),
                 signature=signature,
                 frames=pixels,
-                codec=self.codec,
+                codec=compression_named(self.compression),
                 fingerprint=fingerprint,
                 provenance=provenance or {},
             )
@@ -137,11 +143,13 @@ class FrameStore:
         when pickled to another process, and checks only once.
 
         Raises:
+            CodecUnavailableError: The store's compression is not installed here.
             ConflictError: Another signature has this one's key.
         """
         self._claim(signature_folder(batch, signature), signature)
 
     def _claim(self, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
+        compression_named(self.compression).require()
         writer.claim(self.objects, folder, signature)
         self._claimed.add(folder.path)
 

@@ -32,6 +32,7 @@ from frames_pipeline.errors import (
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
+from frames_pipeline.store.chunk_codecs import ChunkCodec
 from frames_pipeline.store.codecs import Encoded, encode_frames, encode_group, encode_seconds
 from frames_pipeline.store.commits import (
     REMEDY,
@@ -51,6 +52,7 @@ from frames_pipeline.store.source_format import pixel_attributes
 GROUP_FORMAT: Final = "frames/1"
 
 _LIBRARIES: Final = ("frames-pipeline", "zarr", "numcodecs", "numpy")
+"""Distributions that write every clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class ClipWrite:
     """Signature of the frames."""
     frames: FrameBatch
     """The frames."""
-    codec: str
-    """Name of the codec."""
+    codec: ChunkCodec
+    """Codec of the chunks."""
     fingerprint: str
     """Fingerprint of the source's bytes; empty if unknown."""
     provenance: Mapping[str, Any]
@@ -89,11 +91,9 @@ class ClipWrite:
 def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> ClipCommit:
     """Write a new attempt, then commit it. The caller has claimed the folder."""
     path = new_attempt(write.clip_id)
-    stored = {}
-    for key, data in _encoded(write, attributes(folder, write)):
-        objects.put(f"{folder.path}/{path}/{key}", data)
-        stored[key] = StoredObject(len(data), hashlib.sha256(data).hexdigest())
-        del data  # before the next shard is encoded
+    stored = put_attempt(
+        objects, f"{folder.path}/{path}", _encoded(write, attributes(folder, write))
+    )
     num_frames, height, width, _ = write.frames.frames.shape
     commit = ClipCommit(
         clip_id=write.clip_id,
@@ -110,6 +110,16 @@ def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> C
     )
     put_commit(objects, folder, commit)
     return commit
+
+
+def put_attempt(objects: Objects, path: str, encoded: Encoded) -> dict[str, StoredObject]:
+    """Write the objects of an attempt; return their sizes and hashes by key relative to it."""
+    stored = {}
+    for key, data in encoded:
+        objects.put(f"{path}/{key}", data)
+        stored[key] = StoredObject(len(data), hashlib.sha256(data).hexdigest())
+        del data  # before the next shard is encoded
+    return stored
 
 
 def commit_batch(
@@ -209,8 +219,8 @@ def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
         "key_frame": frames.key_frame.tolist(),
         "corrupt": frames.corrupt.tolist(),
         "outcome": outcome_document(frames.outcome),
-        "codec": write.codec,
-        "provenance": {**_versions(), **write.provenance},
+        "codec": write.codec.name,
+        "provenance": {**versions(write.codec), **write.provenance},
         "created": now().isoformat(),
     }
 
@@ -230,10 +240,10 @@ def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
 
 
 @cache
-def _versions() -> Mapping[str, str]:
+def versions(codec: ChunkCodec) -> Mapping[str, str]:
     """Return the versions of the writing libraries. The pixels do not depend on them."""
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+    found = {"python": platform.python_version()}
+    for name in filter(None, (*_LIBRARIES, codec.package)):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+            found[name] = metadata.version(name)
+    return found

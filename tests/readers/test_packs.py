@@ -34,7 +34,8 @@ from frames_pipeline.frames import PictureFormat
 from frames_pipeline.readers.datasets import WindowDataset, Windows, iterable_dataset
 from frames_pipeline.readers.packs import INDEX, open_pack, pack_frames, prune_pack, writing
 from frames_pipeline.store import codecs
-from tests.libraries import need
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
+from tests.libraries import need, need_compression
 from tests.s3 import S3
 from tests.stored import EVERY_SAMPLES, SIGNATURE, fill, noise, with_samples
 
@@ -63,13 +64,14 @@ def same(one: FrameBatch, other: FrameBatch) -> bool:
     return one.digest() == other.digest() and one.outcome == other.outcome
 
 
-@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("part_bytes", [1, 10 * FRAME, 2**30])
 def test_the_same_frames(
-    tmp_path: Path, store: dict[str, FrameBatch], codec: str, part_bytes: int
+    tmp_path: Path, store: dict[str, FrameBatch], compression: str, part_bytes: int
 ) -> None:
+    need_compression(compression)
     frames, to = stored(tmp_path), tmp_path / "pack"
-    report = pack_frames(frames, to, codec=codec, part_bytes=part_bytes)
+    report = pack_frames(frames, to, compression=compression, part_bytes=part_bytes)
     assert (report.clips, report.frames, report.parts) == (6, 27, report.parts_written)
     assert report.parts == {1: 6, 10 * FRAME: 2, 2**30: 1}[part_bytes]
     assert report.objects == len(files_in(to))
@@ -91,16 +93,19 @@ def test_the_same_frames(
 
 
 @pytest.mark.parametrize("samples", EVERY_SAMPLES)
-@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_the_same_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str, codec: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str, compression: str
 ) -> None:
     """A pack has the type and the channels of its store, for plain Zarr, too."""
+    need_compression(compression)
     monkeypatch.setattr(codecs, "SHARD_BYTES", 4 * FRAME)
     written = fill(str(tmp_path / "store"), samples=samples)
     frames = open_frames(tmp_path / "store", signature=with_samples(samples))
     pixel_bytes = frames.channels * frames.dtype.itemsize
-    report = pack_frames(frames, tmp_path / "pack", codec=codec, part_bytes=10 * 48 * pixel_bytes)
+    report = pack_frames(
+        frames, tmp_path / "pack", compression=compression, part_bytes=10 * 48 * pixel_bytes
+    )
     assert report.parts == 2  # as for rgb8: parts are counted in bytes
     packed = open_pack(tmp_path / "pack")
     assert packed.signature.samples == samples
@@ -228,8 +233,8 @@ def test_what_cannot_be_packed(tmp_path: Path, store: dict[str, FrameBatch]) -> 
         open_pack(to)
     with pytest.raises(ConfigError, match="part_bytes=0 must be 1 or above"):
         pack_frames(frames, to, part_bytes=0)
-    with pytest.raises(ConfigError, match="no codec 'jpeg'"):
-        pack_frames(frames, to, codec="jpeg")
+    with pytest.raises(ConfigError, match="no compression 'jpeg'"):
+        pack_frames(frames, to, compression="jpeg")
     assert not to.exists()
     victim = next((tmp_path / "store").glob("frames/b2/*/clips/*/*/frames/c/0/0/0/0"))
     data = victim.read_bytes()

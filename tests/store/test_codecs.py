@@ -10,20 +10,36 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.store import FrameStore
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS, JpegXl
 from frames_pipeline.store.codecs import (
-    CODECS,
     DIMENSIONS,
     SHARD_BYTES,
     decode_frames,
     encode_frames,
     encode_seconds,
+    frames_document,
     frames_per_shard,
 )
+from frames_pipeline.store.zarr_codecs import Jpegxl
+from tests.libraries import need_compression
+
+ZARR_TIMES: dict[str, dict[str, Any]] = {
+    "zstd": {"compressors": ZstdCodec(level=1, checksum=True)},
+    "none": {"compressors": Crc32cCodec()},
+    "jpegxl": {"compressors": ZstdCodec(level=1, checksum=True)},
+}
+ZARR = ZARR_TIMES | {
+    "jpegxl": {
+        "serializer": Jpegxl.from_dict(JpegXl().zarr_codecs("uint8")[0]),  # type: ignore[arg-type]
+        "compressors": Crc32cCodec(),
+    }
+}
+"""Parameters of `zarr.create_array` for the same chunks, of times and of frames."""
 
 sides = st.integers(1, 10_000)
 
@@ -38,13 +54,14 @@ def test_shards_hold_64_mib(n: int, height: int, width: int) -> None:
     assert count == n or (count + 1) * frame > SHARD_BYTES
 
 
-@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8])
 @pytest.mark.usefixtures("small_shards")
-def test_shards(n: int, codec: str) -> None:
+def test_shards(n: int, compression: str) -> None:
     """Each shard is one object, written once; black frames are written as others are."""
+    need_compression(compression)
     frames = np.zeros((n, 6, 8, 3), dtype=np.uint8)
-    encoded = list(encode_frames(frames, codec=codec))
+    encoded = list(encode_frames(frames, codec=COMPRESSIONS[compression]))
     objects = dict(encoded)
     shards = -(-n // 2)
     assert [key for key, _ in encoded] == [
@@ -58,16 +75,17 @@ def test_shards(n: int, codec: str) -> None:
         decode_frames(objects.__getitem__)
 
 
-@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 @pytest.mark.usefixtures("small_shards")
-def test_objects_are_those_that_zarr_writes(n: int, codec: str) -> None:
+def test_objects_are_those_that_zarr_writes(n: int, compression: str) -> None:
     """Byte for byte, the last shard, which is not full, too; and so is the array of seconds."""
+    need_compression(compression)
     frames = np.random.default_rng(n).integers(0, 9, (n, 6, 8, 3), np.uint8)
     seconds = np.arange(n) / 3
     for values, objects in (
-        (frames, dict(encode_frames(frames, codec=codec))),
-        (seconds, dict(encode_seconds(seconds, codec=codec))),
+        (frames, dict(encode_frames(frames, codec=COMPRESSIONS[compression]))),
+        (seconds, dict(encode_seconds(seconds, codec=COMPRESSIONS[compression]))),
     ):
         store = MemoryStore()
         document = json.loads(objects["zarr.json"])
@@ -79,7 +97,7 @@ def test_objects_are_those_that_zarr_writes(n: int, codec: str) -> None:
             shards=document["chunk_grid"]["configuration"]["chunk_shape"]
             if values is frames
             else None,
-            compressors=CODECS[codec],
+            **(ZARR if values is frames else ZARR_TIMES)[compression],
             filters=(),
             fill_value=0,
             dimension_names=DIMENSIONS[: values.ndim],
@@ -94,30 +112,42 @@ def test_objects_are_those_that_zarr_writes(n: int, codec: str) -> None:
         assert objects == written
 
 
-@pytest.mark.parametrize(("codec", "inner"), [("zstd", "zstd"), ("none", "crc32c")])
-def test_every_codec_has_a_checksum(codec: str, inner: str) -> None:
+@pytest.mark.parametrize(
+    ("compression", "names"),
+    [
+        ("zstd", ["bytes", "zstd"]),
+        ("none", ["bytes", "crc32c"]),
+        ("jpegxl", ["imagecodecs_jpegxl", "crc32c"]),
+    ],
+)
+def test_every_codec_has_a_checksum(compression: str, names: list[str]) -> None:
     """So that lazy readers, which do not hash, notice damage too."""
     document = json.loads(
-        dict(encode_frames(np.zeros((1, 2, 2, 3), np.uint8), codec=codec))["zarr.json"]
+        frames_document((1, 2, 2, 3), dtype="uint8", codec=COMPRESSIONS[compression])
     )
     [sharding] = document["codecs"]
-    assert [entry["name"] for entry in sharding["configuration"]["codecs"]] == ["bytes", inner]
-    if codec == "zstd":
+    assert [entry["name"] for entry in sharding["configuration"]["codecs"]] == names
+    if compression == "zstd":
         configuration = sharding["configuration"]["codecs"][1]["configuration"]
         assert configuration == {"level": 1, "checksum": True}
 
 
 def test_unknown_codec() -> None:
     """A wrong name is refused when the store is named."""
-    with pytest.raises(ConfigError, match="no codec 'lzma'; choose one of none, zstd"):
-        FrameStore("memory://x", codec="lzma")
+    with pytest.raises(
+        ConfigError, match="no compression 'lzma'; choose one of jpegxl, none, zstd"
+    ):
+        FrameStore("memory://x", compression="lzma")
 
 
-@pytest.mark.parametrize("codec", ["zstd", "none"])
-def test_own_shards_are_read_without_zarr(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_own_shards_are_read_without_zarr(
+    compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever version of Zarr wrote their metadata: its loop takes twice the time."""
+    need_compression(compression)
     frames = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
-    objects = dict(encode_frames(frames, codec=codec))
+    objects = dict(encode_frames(frames, codec=COMPRESSIONS[compression]))
     monkeypatch.delattr("zarr.open_array")
     np.testing.assert_array_equal(decode_frames(objects.__getitem__), frames)
 

@@ -40,7 +40,7 @@ def stored(
         corrupt=np.array([False, True, False]),
         outcome=Outcome(report, candidates=4, missing=(3,), corrupt=(1,), detail="damaged"),
     )
-    store = FrameStore(store.objects.url, codec="none", durable=False)
+    store = FrameStore(store.objects.url, compression="none", durable=False)
     store.write_clip(
         "2024-05",
         "trips/day 1.mp4#0",

@@ -49,11 +49,11 @@ def test_pickle(
 ) -> None:
     """A store that was used can be sent to another process, with its choices."""
     frames = make_frames()
-    store = FrameStore(store.objects.url, codec="none", durable=False)
+    store = FrameStore(store.objects.url, compression="none", durable=False)
     store.write_clip("b", "c", {signature: frames})
     copy = pickle.loads(pickle.dumps(store))
     assert_same(copy.read("b", signature, "c"), frames)
-    assert (copy.codec, copy.objects.durable) == ("none", False)
+    assert (copy.compression, copy.objects.durable) == ("none", False)
     commit = store.clips("b", signature)["c"]
     assert pickle.loads(pickle.dumps(commit)) == commit
 

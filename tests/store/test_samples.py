@@ -15,13 +15,32 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from frames_pipeline.errors import ConfigError, IntegrityError
 from frames_pipeline.frames import FrameBatch, as_uint8, samples_of
 from frames_pipeline.store import FrameStore, codecs
-from frames_pipeline.store.codecs import CODECS, DIMENSIONS, encode_frames, frames_per_shard
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
+from frames_pipeline.store.codecs import DIMENSIONS, encode_frames, frames_per_shard
+from frames_pipeline.store.zarr_codecs import Jpegxl
+from tests.libraries import need_compression
 from tests.stored import EVERY_SAMPLES, noise, pixels, with_samples
+
+ZARR: dict[str, dict[str, Any]] = {
+    "zstd": {"compressors": ZstdCodec(level=1, checksum=True)},
+    "none": {"compressors": Crc32cCodec()},
+    "jpegxl": {
+        "serializer": Jpegxl.from_dict(
+            {
+                "name": "imagecodecs_jpegxl",
+                "configuration": {"effort": 1, "lossless": True},
+            }
+        ),
+        "compressors": Crc32cCodec(),
+    },
+}
+"""Parameters of `zarr.create_array` for the same chunks."""
 
 every_samples = pytest.mark.parametrize("samples", EVERY_SAMPLES)
 
@@ -40,21 +59,22 @@ def batch_of(frames: np.ndarray[Any, Any]) -> FrameBatch:
     return replace(like, frames=frames)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 @given(
     frames=some_frames(),
-    codec=st.sampled_from(["zstd", "none"]),
     shard_bytes=st.integers(1, 500),
     data=st.data(),
 )
 def test_frames_come_back_from_disk(
-    frames: np.ndarray[Any, Any], codec: str, shard_bytes: int, data: st.DataObject
+    frames: np.ndarray[Any, Any], compression: str, shard_bytes: int, data: st.DataObject
 ) -> None:
     """Whole, in part, lazily and through plain Zarr: the same values in the same type."""
+    need_compression(compression)
     signature, written = with_samples(samples_of(frames)), batch_of(frames)
     start = data.draw(st.integers(0, len(frames)))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(codecs, "SHARD_BYTES", shard_bytes)
-        store = FrameStore(folder, codec=codec, durable=False)
+        store = FrameStore(folder, compression=compression, durable=False)
         store.write_clip("b", "c", {signature: written})
         found = store.read("b", signature, "c")
         clip = store.open("b", signature, "c")
@@ -68,16 +88,17 @@ def test_frames_come_back_from_disk(
 
 
 @every_samples
-@pytest.mark.parametrize("codec", ["zstd", "none"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_objects_are_those_that_zarr_writes(
-    n: int, codec: str, samples: str, monkeypatch: pytest.MonkeyPatch
+    n: int, compression: str, samples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Byte for byte, metadata and shards."""
+    need_compression(compression)
     frames = pixels(n, n, samples)
     per_shard = 2
     monkeypatch.setattr(codecs, "SHARD_BYTES", per_shard * frames[0].nbytes)
-    objects = dict(encode_frames(frames, codec=codec))
+    objects = dict(encode_frames(frames, codec=COMPRESSIONS[compression]))
     document = json.loads(objects["zarr.json"])
     store = MemoryStore()
     array = zarr.create_array(
@@ -86,7 +107,7 @@ def test_objects_are_those_that_zarr_writes(
         dtype=frames.dtype,
         chunks=(1, *frames.shape[1:]),
         shards=(min(n, per_shard), *frames.shape[1:]),
-        compressors=CODECS[codec],
+        **ZARR[compression],
         filters=(),
         fill_value=0,
         dimension_names=DIMENSIONS,
@@ -101,7 +122,9 @@ def test_objects_are_those_that_zarr_writes(
 
 @every_samples
 def test_the_array_says_what_its_samples_are(samples: str) -> None:
-    document = json.loads(dict(encode_frames(pixels(1, 0, samples), codec="zstd"))["zarr.json"])
+    document = json.loads(
+        dict(encode_frames(pixels(1, 0, samples), codec=COMPRESSIONS["zstd"]))["zarr.json"]
+    )
     assert document["attributes"]["channel_order"] == ("RGB" if "rgb" in samples else "gray")
     assert document["data_type"] == with_samples(samples).dtype
     [sharding] = document["codecs"]
@@ -112,7 +135,7 @@ def test_the_array_says_what_its_samples_are(samples: str) -> None:
 @every_samples
 def test_own_shards_are_read_without_zarr(samples: str, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = pixels(3, 0, samples)
-    objects = dict(encode_frames(frames, codec="zstd"))
+    objects = dict(encode_frames(frames, codec=COMPRESSIONS["zstd"]))
     monkeypatch.delattr("zarr.open_array")
     found = codecs.decode_frames(objects.__getitem__)
     assert found.dtype == frames.dtype
@@ -130,7 +153,7 @@ def test_shards_of_big_endian_samples_are_read_by_zarr() -> None:
         chunks=(1, 6, 8, 1),
         shards=(3, 6, 8, 1),
         serializer=zarr.codecs.BytesCodec(endian="big"),
-        compressors=CODECS["zstd"],
+        compressors=ZstdCodec(level=1, checksum=True),
     )
     array[:] = frames
     found = codecs.decode_frames(lambda key: objects[key].to_bytes())

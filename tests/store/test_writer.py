@@ -31,7 +31,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> FrameStore:
     fsspec.filesystem("memory").store.clear()
     kind, codec = request.param
     urls = {"memory": "memory://root", "path": str(tmp_path), "file": f"file://{tmp_path}"}
-    return FrameStore(urls[kind], codec=codec)
+    return FrameStore(urls[kind], compression=codec)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 8), (1, 1, 1), (5, 6, 8), (4, 37, 53), (7, 270, 480)])
@@ -244,7 +244,7 @@ def test_digest_ignores_attempts(
     for clip in ("c", "d"):
         store.write_clip("b", clip, {signature: make_frames()})
     first = store.commit_batch("b", signature)
-    FrameStore(store.objects.url, codec="none").write_clip(
+    FrameStore(store.objects.url, compression="none").write_clip(
         "b", "c", {signature: make_frames()}, fingerprint="touched", provenance={"run": 2}
     )
     again = store.commit_batch("b", signature)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from frames_pipeline.errors import IntegrityError
+from frames_pipeline.errors import CodecUnavailableError, IntegrityError
 from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
@@ -226,6 +226,8 @@ class PackedFrames(Mapping[str, FrameBatch]):
             data = memoryview(self.objects.get_range(key, begin, sum(offsets[-1])))
             for target, (offset, length) in zip(into, offsets, strict=False):
                 shards.decode_chunk(data[offset - begin : offset - begin + length], target)
+        except CodecUnavailableError:
+            raise
         except (FileNotFoundError, *UNREADABLE) as error:
             raise damaged(f"{self.objects.url}/{key}", error) from error
 

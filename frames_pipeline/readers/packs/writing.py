@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from frames_pipeline._renamed import old_parameters
 from frames_pipeline.clips import Progress, video_key
 from frames_pipeline.errors import ConfigError, ConflictError, IntegrityError
 from frames_pipeline.frames import FrameBatch, pixel_bytes
@@ -35,9 +36,9 @@ from frames_pipeline.readers.packs.layout import (
     format_of_row,
 )
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
+from frames_pipeline.store.chunk_codecs import ChunkCodec, compression_named
 from frames_pipeline.store.codecs import (
     METADATA,
-    checked_codec,
     encode_stream,
     frames_document,
 )
@@ -70,11 +71,12 @@ class PackReport:
     """Bytes of the objects."""
 
 
+@old_parameters(codec="compression")
 def pack_frames(
     frames: StoredFrames,
     to: str | os.PathLike[str],
     *,
-    codec: str = "zstd",
+    compression: str = "zstd",
     part_bytes: int = 2**30,
     repair: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -88,7 +90,7 @@ def pack_frames(
     Args:
         frames: Clips, from `open_frames`.
         to: Path or fsspec URL of the pack, new or existing. A pack has one signature.
-        codec: Codec of the chunks: `zstd`, or `none`.
+        compression: Lossless compression of the chunks: `zstd`, `jpegxl` or `none`.
         part_bytes: Raw bytes of frames after which no clip is added to a part.
         repair: Read every object of the pack, and write damaged parts and a damaged `pack.json`
             again.
@@ -96,7 +98,7 @@ def pack_frames(
         progress: Called with the number of clips done.
 
     Raises:
-        ConfigError: The codec or `part_bytes` cannot be used.
+        ConfigError: The compression or `part_bytes` cannot be used.
         ConflictError: A pack of another signature is there.
         IntegrityError: An object of the store differs from its commit, or `pack.json` is damaged.
             The pack stays as it was.
@@ -104,7 +106,8 @@ def pack_frames(
     if part_bytes < 1:
         message = f"part_bytes={part_bytes} must be 1 or above"
         raise ConfigError(message)
-    codec = checked_codec(codec)
+    codec = compression_named(compression)
+    codec.require()
     objects = Objects(to, storage_options)
     before = find_readable_document(objects) if repair else find_document(objects)
     _check_signature(objects, before, frames.signature_key)
@@ -112,7 +115,7 @@ def pack_frames(
     find_part = _find_whole_part if repair else _find_part
     parts, written, done = [], 0, 0
     for clips in _groups(frames.locations, part_bytes, pixel_bytes(frames.samples)):
-        key = _part_key(frames.signature_key, clips, codec)
+        key = _part_key(frames.signature_key, clips, codec.name)
         part = find_part(objects, key, sha256=named.get(key))
         if part is None:
             part, written = _write_part(objects, key, frames, clips, codec=codec), written + 1
@@ -209,7 +212,7 @@ def _write_part(
     frames: StoredFrames,
     clips: Sequence[tuple[str, ClipLocation]],
     *,
-    codec: str,
+    codec: ChunkCodec,
 ) -> Part:
     """Copy clips into a part; write its document last."""
     commits = [location.commit for _, location in clips]

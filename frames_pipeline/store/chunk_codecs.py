@@ -1,0 +1,251 @@
+"""One record per codec of chunks: its name, its metadata in Zarr, and how it encodes a chunk.
+
+A chunk is one frame, or the times of a clip. Its codecs in Zarr's metadata stand inside
+`sharding_indexed`, or alone for the times:
+
+```
+zstd      bytes, zstd                       zstd has a checksum of its own
+none      bytes, crc32c
+jpegxl    imagecodecs_jpegxl, crc32c        frames only
+```
+
+Each ends in a checksum, so that every reader notices damaged pixels. `zstd` and `none` are in the
+Zarr v3 core. `imagecodecs_jpegxl` is named and configured as the package imagecodecs-zarr does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar, Final, get_args
+
+import google_crc32c
+import numpy as np
+from numcodecs.zstd import Zstd as ZstdCompressor
+from numpy.typing import NDArray
+
+from frames_pipeline.errors import CodecUnavailableError, ConfigError
+from frames_pipeline.signature import Samples
+
+ZarrCodec = Mapping[str, Any]
+"""A codec in Zarr's metadata: its name and, if it has one, its configuration."""
+
+_CHECKSUM: Final[ZarrCodec] = {"name": "crc32c"}
+_ZSTD: Final = ZstdCompressor(level=1, checksum=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCodec(ABC):
+    """A codec of chunks. Its fields are the parameters that change the encoded bytes."""
+
+    name: ClassVar[str]
+    """Its name, recorded with the frames."""
+    summary: ClassVar[str]
+    """Half a sentence for people who choose one."""
+    package: ClassVar[str] = ""
+    """Distribution that it needs beside the required ones; empty if none."""
+    extra: ClassVar[str] = ""
+    """Extra of frames-pipeline with that distribution."""
+    samples: ClassVar[frozenset[str]] = frozenset(get_args(Samples))
+    """Samples of frames that it can hold."""
+
+    @abstractmethod
+    def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
+        """Return Zarr's codecs for chunks of this type."""
+
+    @abstractmethod
+    def encode(self, values: NDArray[Any]) -> bytes:
+        """Return the chunk of a frame, (height, width, channels), or of times."""
+
+    @abstractmethod
+    def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        """Decode a chunk into an array of its shape and type.
+
+        Raises:
+            CodecUnavailableError: A package is not installed.
+            RuntimeError, ValueError: The chunk is damaged, or has another shape or type.
+        """
+
+    @property
+    def of_times(self) -> ChunkCodec:
+        """The codec of the times beside frames of this codec."""
+        return self
+
+    def require(self) -> None:  # noqa: B027 - most need nothing
+        """Check that its package is installed.
+
+        Raises:
+            CodecUnavailableError: It is not.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Zstd(ChunkCodec):
+    """Zstandard at level 1, with its checksum."""
+
+    name = "zstd"
+    summary = "lossless, fast"
+
+    def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
+        return [_bytes(dtype), {"name": "zstd", "configuration": {"level": 1, "checksum": True}}]
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        encoded: bytes = _ZSTD.encode(_stored(values))
+        return encoded
+
+    def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        into[...] = _values(_ZSTD.decode(chunk), into)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw(ChunkCodec):
+    """No compression, and a checksum."""
+
+    name = "none"
+    summary = "no compression"
+
+    def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
+        return [_bytes(dtype), _CHECKSUM]
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        return with_checksum(_stored(values).tobytes())
+
+    def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        into[...] = _values(without_checksum(chunk), into)
+
+
+@dataclass(frozen=True, slots=True)
+class JpegXl(ChunkCodec):
+    """Lossless JPEG XL at effort 1, in one thread."""
+
+    name = "jpegxl"
+    summary = "lossless JPEG XL, half the bytes of zstd, slower to read"
+    package = "imagecodecs"
+    extra = "encodings"
+
+    def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
+        configuration = {"effort": 1, "lossless": True}
+        return [{"name": "imagecodecs_jpegxl", "configuration": configuration}, _CHECKSUM]
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        image = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
+        encode = imagecodecs(self.name).jpegxl_encode
+        return with_checksum(encode(image, effort=1, lossless=True, numthreads=1))
+
+    def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        decode_image("jpegxl", without_checksum(chunk), into, numthreads=1)
+
+    @property
+    def of_times(self) -> ChunkCodec:
+        return COMPRESSIONS["zstd"]
+
+    def require(self) -> None:
+        imagecodecs(self.name)
+
+
+COMPRESSIONS: Final[Mapping[str, ChunkCodec]] = {
+    codec.name: codec for codec in (Zstd(), JpegXl(), Raw())
+}
+"""Lossless codecs by name, from which a store chooses. The first is the default."""
+
+
+def compression_named(name: str) -> ChunkCodec:
+    """Return the lossless codec of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in COMPRESSIONS:
+        message = f"no compression {name!r}; choose one of {', '.join(sorted(COMPRESSIONS))}"
+        raise ConfigError(message)
+    return COMPRESSIONS[name]
+
+
+def codec_of(zarr_codecs: object, dtype: str) -> ChunkCodec | None:
+    """Return the codec with these codecs in Zarr's metadata; `None` if there is none."""
+    for codec in COMPRESSIONS.values():
+        if codec.zarr_codecs(dtype) == zarr_codecs:
+            return codec
+    return None
+
+
+def imagecodecs(codec: str) -> ModuleType:
+    """Return the package imagecodecs.
+
+    Raises:
+        CodecUnavailableError: It is not installed, or was built without that codec.
+    """
+    try:
+        import imagecodecs as package
+    except ImportError as error:
+        message = f"chunks of codec {codec} need imagecodecs, which is not installed; "
+        raise CodecUnavailableError(f"{message}install frames-pipeline[encodings]") from error
+    if not getattr(package, codec.upper()).available:
+        message = f"this build of imagecodecs {package.__version__} has no {codec}; "
+        raise CodecUnavailableError(f"{message}install its wheel from PyPI")
+    found: ModuleType = package
+    return found
+
+
+def decode_image(
+    codec: str, image: bytes | memoryview, into: NDArray[Any], **options: object
+) -> None:
+    """Decode an image into an array. An image of another size is refused by its header.
+
+    Args:
+        codec: imagecodecs' name of the codec.
+        image: The encoded image.
+        into: Array of the image's shape, apart from axes of length 1, and of its type.
+        options: Options of imagecodecs' decoder.
+
+    Raises:
+        CodecUnavailableError: imagecodecs is not installed.
+        RuntimeError, ValueError: The image is damaged, or has another shape or type.
+    """
+    decode = getattr(imagecodecs(codec), f"{codec}_decode")
+    if into.flags.c_contiguous:
+        decode(image, out=into, **options)
+    else:
+        whole = np.empty_like(into, order="C")
+        decode(image, out=whole, **options)
+        into[...] = whole
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Return the data with its crc32c behind it."""
+    checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
+    return data + checksum
+
+
+def without_checksum(data: memoryview) -> memoryview:
+    """Return the data without its crc32c, after checking that.
+
+    Raises:
+        ValueError: It does not match.
+    """
+    content = data[:-4]
+    if len(data) < 4 or google_crc32c.value(content.tobytes()) != int.from_bytes(
+        data[-4:], "little"
+    ):
+        message = "a checksum does not match the bytes before it"
+        raise ValueError(message)
+    return content
+
+
+def _bytes(dtype: str) -> ZarrCodec:
+    """Return Zarr's codec for the order of bytes in values of a type."""
+    if np.dtype(dtype).itemsize == 1:
+        return {"name": "bytes"}
+    return {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def _stored(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values in the order of bytes in which they are stored."""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+
+
+def _values(data: bytes | memoryview, like: NDArray[Any]) -> NDArray[Any]:
+    """Return stored values in the shape and type of an array."""
+    return np.frombuffer(data, like.dtype.newbyteorder("<")).reshape(like.shape)

@@ -1,0 +1,100 @@
+"""Zarr's codecs for chunks that are images, named and configured as by imagecodecs-zarr.
+
+The entry points of this package name them, so that `zarr.open` reads such arrays wherever this
+package is installed. Where imagecodecs has these classes itself (Python 3.12 and later), the entry
+points give those, so that Zarr finds one implementation and not two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from zarr.abc.codec import ArrayBytesCodec
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import Buffer, NDBuffer
+from zarr.core.common import parse_named_configuration
+
+from frames_pipeline.store.chunk_codecs import decode_image, imagecodecs
+
+_READ_ONLY: Final = frozenset({"index", "keeporientation"})
+"""Options of decoders alone."""
+_BOTH: Final = frozenset({"numthreads"})
+"""Options of encoders and decoders."""
+
+
+@dataclass(frozen=True)
+class ImageCodec(ArrayBytesCodec):
+    """A codec of imagecodecs, with the options of its encoder and decoder."""
+
+    is_fixed_size = False
+    image_codec: ClassVar[str]
+    """imagecodecs' name of the codec."""
+
+    configuration: dict[str, Any] = field(default_factory=dict, hash=False)
+    """The options, as in Zarr's metadata."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Make the codec from Zarr's metadata."""
+        name = f"imagecodecs_{cls.image_codec}"
+        _, found = parse_named_configuration(data, name, require_configuration=False)
+        return cls(dict(found or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return Zarr's metadata of the codec."""
+        name = {"name": f"imagecodecs_{self.image_codec}"}
+        return name | ({"configuration": self.configuration} if self.configuration else {})
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        """Refuse: images of one shape differ in size."""
+        raise NotImplementedError
+
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
+
+    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
+        return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
+
+    def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        frame = np.empty(chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
+        options = self._options(_READ_ONLY | _BOTH)
+        decode_image(self.image_codec, chunk_data.to_bytes(), frame, **options)
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(frame)
+
+    def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
+        encode = getattr(imagecodecs(self.image_codec), f"{self.image_codec}_encode")
+        options = self._options(self.configuration.keys() - _READ_ONLY)
+        image = np.ascontiguousarray(_image(chunk_data.as_numpy_array()))
+        return chunk_spec.prototype.buffer.from_bytes(encode(image, **options))
+
+    def _options(self, names: frozenset[str] | set[str]) -> dict[str, Any]:
+        return {name: self.configuration[name] for name in self.configuration.keys() & names}
+
+
+class OwnJpegxl(ImageCodec):
+    """JPEG XL."""
+
+    image_codec = "jpegxl"
+
+
+def _image(frame: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a chunk of one frame as an image: (height, width), or (height, width, channels)."""
+    one = frame[0] if frame.ndim == 4 and len(frame) == 1 else frame
+    return one[..., 0] if one.ndim == 3 and one.shape[-1] == 1 else one
+
+
+def _of_imagecodecs(name: str, own: type[ImageCodec]) -> type[ArrayBytesCodec]:
+    """Return imagecodecs' own class for Zarr if it has one."""
+    try:
+        found: type[ArrayBytesCodec] = getattr(importlib.import_module("imagecodecs.zarr"), name)
+    except ImportError:
+        return own
+    return found
+
+
+Jpegxl = _of_imagecodecs("Jpegxl", OwnJpegxl)
+"""The codec `imagecodecs_jpegxl`."""
