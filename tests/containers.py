@@ -17,8 +17,13 @@ _CROPS = {"top": 0x54BB, "bottom": 0x54AA, "left": 0x54CC, "right": 0x54DD}
 
 def with_aperture(source: Path, path: Path, *apertures: Aperture) -> Path:
     """Copy an MP4 of one track, with its index after the samples, and add `clap` boxes."""
-    data = source.read_bytes()
     boxes = b"".join(struct.pack(">I4s", 40, b"clap") + _packed(one) for one in apertures)
+    return in_sample_entry(source, path, boxes)
+
+
+def in_sample_entry(source: Path, path: Path, boxes: bytes) -> Path:
+    """Copy an MP4 of one track, with its index after the samples, and add boxes to its entry."""
+    data = source.read_bytes()
     starts, at = [], 0
     for kind in _PATH:
         at = data.index(kind, at)

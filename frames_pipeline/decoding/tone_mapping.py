@@ -42,7 +42,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from frames_pipeline.container.picture_format import PRIMARIES, TRANSFERS, with_colours
-from frames_pipeline.decoding.deep_samples import BT601, BT2020, LUMA_WEIGHTS, Plane
+from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
 from frames_pipeline.frames import PictureFormat
@@ -101,9 +101,6 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
     - Wide primaries without a transfer: BT.709's. Neither primaries nor transfer: SDR, whatever the
       matrix is.
     - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
-
-    Raises:
-        UnsupportedSourceError: The matrix is one that FFmpeg cannot convert to SDR, such as ICtCp.
     """
     seen = with_colours(PictureFormat(), frame)
     if not seen.is_hdr and not seen.is_wide_gamut:
@@ -116,9 +113,6 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
     matrix = int(frame.colorspace)
     if seen.matrix in _NO_MATRIX:
         matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    if matrix not in LUMA_WEIGHTS:
-        message = f"the matrix {seen.matrix} cannot be converted to SDR"
-        raise UnsupportedSourceError(f"{message}; ask for colour='accurate'")
     return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
 
 
