@@ -143,10 +143,12 @@ class _Filter:
         it is interlaced; otherwise `first` is given twice ahead, for this alone.
         """
         self._build(on_host(first.frame))
-        ahead = before is not None and not before.frame.interlaced_frame
-        for given in (*[first] * (2 * ahead), before, first):
-            if given is not None:
-                self.give(*given)
+        if before is not None:
+            if not before.frame.interlaced_frame:
+                self.give(*first)
+                self.give(*first)
+            self.give(*before)
+        self.give(*first)
 
     def _build(self, frame: VideoFrame) -> None:
         size = f"{frame.width}x{frame.height}"

@@ -206,31 +206,32 @@ def test_the_program_ffmpeg_gives_the_same_frames(stream: Deinterlaced) -> None:
     assert ours == theirs
 
 
+UNIFORM = st.integers(1, 4).map(
+    lambda count: FrameExtractionSignature(policy="uniform", num_frames=count)
+)
+RATES = st.sampled_from([3, 12, 25, 50]).map(lambda rate: FrameExtractionSignature(target_fps=rate))
+SINGLE = st.sampled_from(["first", "middle", "last"]).map(
+    lambda policy: FrameExtractionSignature(policy=policy)
+)
+PARTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted), min_size=1, max_size=4)
+
+
 @st.composite
-def wishes(draw: st.DrawFn) -> tuple[list[tuple[float, float]], list[FrameExtractionSignature]]:
+def wishes(draw: st.DrawFn) -> tuple[list[list[float]], list[FrameExtractionSignature]]:
     """Draw parts of a video, and signatures, at least one of them deinterlaced."""
-    policies = [
-        {"policy": "first"},
-        {"policy": "last"},
-        {"policy": "middle"},
-        {"policy": "uniform", "num_frames": draw(st.integers(1, 4))},
-        {"target_fps": draw(st.sampled_from([3, 12, 25, 50]))},
+    drawn = draw(st.lists(UNIFORM | RATES | SINGLE, min_size=1, max_size=3))
+    ways = [True, *draw(st.lists(st.booleans(), min_size=2, max_size=2))]
+    signatures = [
+        replace(one, deinterlace="bwdif" if way else "off")
+        for one, way in zip(drawn, ways, strict=False)
     ]
-    one = st.builds(
-        FrameExtractionSignature,
-        deinterlace=st.sampled_from(["off", "bwdif"]),
-    )
-    fields = draw(st.lists(st.sampled_from(policies), min_size=1, max_size=3))
-    signatures = [FrameExtractionSignature(**fields[0], deinterlace="bwdif")]  # type: ignore[arg-type]
-    signatures += [replace(draw(one), **{"target_fps": None} | more) for more in fields[1:]]  # type: ignore[arg-type]
-    part = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda ends: (min(ends), max(ends)))
-    return draw(st.lists(part, min_size=1, max_size=4)), list(dict.fromkeys(signatures))
+    return draw(PARTS), list(dict.fromkeys(signatures))
 
 
 @given(wish=wishes())
 def test_a_frame_does_not_depend_on_what_else_is_wanted(
     stream: Deinterlaced,
-    wish: tuple[list[tuple[float, float]], list[FrameExtractionSignature]],
+    wish: tuple[list[list[float]], list[FrameExtractionSignature]],
 ) -> None:
     parts, signatures = wish
     with open_media(stream.path) as media:
@@ -405,42 +406,57 @@ def test_hidden_frames_are_no_neighbours(tmp_path: Path) -> None:
         stream.check(extract_frames(path, [signature])[signature])
 
 
-@pytest.fixture
-def lossy(tmp_path: Path) -> tuple[Deinterlaced, Path]:
-    """An interlaced stream of key frames, and a copy in which the eighth is zeros."""
-    frames = flagged("tff", 16)
-    options = {"x264-params": "keyint=1:interlaced=1:threads=1"}
-    path = write_frames(tmp_path / "v.mp4", frames, codec="libx264", options=options)
-    with av.open(str(path)) as container:
+def with_eighth_slice_cut(source: Path, path: Path, keep: int) -> Path:
+    """Copy an MP4 of H.264 key frames; of the slice of the ninth, keep some bytes only."""
+    with av.open(str(source)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
-        places = [(packet.pos, packet.size) for packet in packets]
-    data = bytearray(path.read_bytes())
-    at, size = places[8]
-    assert at is not None
-    data[at : at + size] = bytes(size)
-    damaged = tmp_path / "damaged.mp4"
-    damaged.write_bytes(data)
-    return Deinterlaced(path), damaged
+    data = bytearray(source.read_bytes())
+    start, stop = packets[8].pos, packets[8].size
+    assert start is not None
+    stop += start
+    while data[start + 4] & 31 != 5:  # a unit that is no slice of a key frame
+        start += 4 + int.from_bytes(data[start : start + 4], "big")
+    start += 4 + keep
+    data[start:stop] = b"\xff" * (stop - start)
+    path.write_bytes(data)
+    return path
 
 
-def test_a_frame_whose_neighbour_is_missing_is_marked(lossy: tuple[Deinterlaced, Path]) -> None:
-    stream, path = lossy
+LOST, DAMAGED = 1, 8
+"""Bytes of a slice that are kept, so that no frame comes of it, or a damaged one."""
+
+
+@pytest.fixture(params=[LOST, DAMAGED])
+def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Deinterlaced, Path, int]:
+    """An interlaced stream of key frames, a copy with damage in one, and the kind of damage."""
+    options = {"x264-params": "keyint=1:interlaced=1:threads=1"}
+    frames = flagged("tff", 16)
+    path = write_frames(tmp_path / "v.mp4", frames, codec="libx264", options=options)
+    copy = with_eighth_slice_cut(path, tmp_path / "damaged.mp4", request.param)
+    return Deinterlaced(path), copy, request.param
+
+
+def test_frames_whose_neighbour_is_damaged_are_marked(
+    damaged: tuple[Deinterlaced, Path, int],
+) -> None:
+    stream, path, kind = damaged
     batch = extract_frames(path, [EVERY])[EVERY]
-    assert batch.outcome.missing == (8,)
-    assert batch.outcome.corrupt == (7, 9)
-    assert batch.outcome.detail
+    assert batch.outcome.missing == ((8,) if kind == LOST else ())
+    assert batch.outcome.corrupt == ((7, 9) if kind == LOST else (7, 8, 9))
+    assert batch.outcome.detail.startswith("packet 8: ")
     for position, pixels in zip(batch.positions.tolist(), batch.frames, strict=True):
-        assert np.array_equal(pixels, stream.rgb(position)) or position in (7, 9)
+        assert np.array_equal(pixels, stream.rgb(position)) or position in (7, 8, 9)
 
     coded = replace(EVERY, deinterlace="off")
-    assert extract_frames(path, [coded])[coded].outcome.corrupt == ()
+    outcome = extract_frames(path, [coded])[coded].outcome
+    assert outcome.missing + outcome.corrupt == (8,)
 
 
 @pytest.mark.parametrize(("position", "expected"), [(6, ()), (7, (7,)), (9, (9,)), (10, ())])
 def test_only_a_clip_that_reads_the_damage_is_marked(
-    lossy: tuple[Deinterlaced, Path], position: int, expected: tuple[int, ...]
+    damaged: tuple[Deinterlaced, Path, int], position: int, expected: tuple[int, ...]
 ) -> None:
-    _, path = lossy
+    _, path, _ = damaged
     with open_media(path) as media:
         pts = media.index.shown_pts.tolist()
         span = Span(pts[position], pts[position] + 1)
