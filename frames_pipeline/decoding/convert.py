@@ -145,7 +145,8 @@ class Converter:
         """Keep the source's name, for error messages, its container crop and picture format."""
         self._name = name
         self._crop = container_crop
-        self._picture = picture
+        self._dolby_vision = picture.dolby_vision
+        self._pixel_aspect = picture.shown_pixel_aspect
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
 
@@ -211,9 +212,7 @@ class Converter:
         """Return the size of a frame before rotation, in square pixels if those are wanted."""
         part = self._window(frame, spec)
         size = Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
-        if spec.pixel_aspect == "square":
-            return squared(size, self._picture.shown_pixel_aspect)
-        return size
+        return squared(size, self._pixel_aspect) if spec.pixel_aspect == "square" else size
 
     def _cut(self, frame: VideoFrame, spec: PixelSpec) -> VideoFrame:
         """Cut a frame to the wanted part with FFmpeg's filter, which copies no pixels."""
@@ -253,7 +252,7 @@ class Converter:
         """
         if spec.colour != "sdr":
             return None
-        if _REFUSED_PROFILE in (self._picture.dolby_vision, dolby_vision(frame)):
+        if _REFUSED_PROFILE in (self._dolby_vision, dolby_vision(frame)):
             message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
             message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
             raise UnsupportedSourceError(message + "get them as they are coded")

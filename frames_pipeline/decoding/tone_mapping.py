@@ -41,7 +41,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from frames_pipeline.container.picture_format import PRIMARIES, TRANSFERS, with_colours
+from frames_pipeline.container.picture_format import MATRICES, PRIMARIES, TRANSFERS
 from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
@@ -52,11 +52,18 @@ log = logging.getLogger(__name__)
 Table = NDArray[np.uint16]
 """SDR red, green and blue at 65 values of red, green and blue. Shape (3, 65 * 65 * 65)."""
 
+_HDR: Final = frozenset(
+    number for number, name in TRANSFERS.items() if PictureFormat(transfer=name).is_hdr
+)
+"""PQ and HLG."""
+_WIDE: Final = frozenset(
+    number for number, name in PRIMARIES.items() if PictureFormat(primaries=name).is_wide_gamut
+)
+"""Primaries with a gamut wider than BT.709's."""
 _BT2020_PRIMARIES: Final = 9
 _BT709_TRANSFER: Final = 1
-_UNSPECIFIED: Final = "unspecified"
-_NO_MATRIX: Final = (_UNSPECIFIED, "gbr")
-"""Matrices that tell nothing about YCbCr."""
+_RGB: Final = 0
+"""The matrix of RGB, which tells nothing about YCbCr."""
 
 _POINTS: Final = 65
 _SHIFT: Final = 10
@@ -102,18 +109,18 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
       matrix is.
     - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
     """
-    seen = with_colours(PictureFormat(), frame)
-    if not seen.is_hdr and not seen.is_wide_gamut:
-        return None
     transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-    if seen.primaries == _UNSPECIFIED:
+    is_hdr = transfer in _HDR
+    if not is_hdr and primaries not in _WIDE:
+        return None
+    if primaries not in PRIMARIES:
         primaries = _BT2020_PRIMARIES
-    if seen.transfer == _UNSPECIFIED:
+    if transfer not in TRANSFERS:
         transfer = _BT709_TRANSFER
     matrix = int(frame.colorspace)
-    if seen.matrix in _NO_MATRIX:
-        matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
+    if matrix not in MATRICES or matrix == _RGB:
+        matrix = BT2020 if is_hdr or primaries == _BT2020_PRIMARIES else BT601
+    return SourceColour(transfer, primaries, matrix, _mastering(frame) if is_hdr else b"")
 
 
 def to_sdr(planes: Sequence[Plane], frame: VideoFrame, colour: SourceColour) -> tuple[Plane, ...]:
