@@ -99,7 +99,7 @@ def rgb16(frame: VideoFrame, size: Size, scaler: Scaler, *, matrix: int) -> tupl
         frame: The frame, in main memory.
         size: Size of the planes.
         scaler: Scaler for this size, which other frames of the stream share.
-        matrix: FFmpeg's number of the matrix of a YCbCr frame; unknown ones count as BT.601.
+        matrix: FFmpeg's number of the matrix of a YCbCr frame; see `check_matrix`.
     """
     match _model(frame):
         case "rgb":

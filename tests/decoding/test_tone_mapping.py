@@ -217,12 +217,12 @@ def planar_rgb(frame: VideoFrame) -> VideoFrame:
     "name", ["hard/hdr_pq.mp4", "hard/hlg.mp4", "real/exo_dolbyVision-hdr.MOV"]
 )
 def test_the_mapping_is_ffmpegs(name: str) -> None:
-    """On the same RGB. Measured: at most 9 of 65535, and 1 of 255 for a pixel in a thousand."""
+    """On the same RGB. Measured: at most 10 of 65535, and 1 of 255 for 2 samples in 1000."""
     frame = planar_rgb(next(av.open(str(CORPUS / name)).decode(video=0)))
     expected = by_ffmpeg(frame)
     found = mapped(frame)
     difference = np.abs(found.astype(int) - expected)
-    assert difference.max() <= 64
+    assert difference.max() <= 20
     rounded = np.abs(np.rint(found / 257) - np.rint(expected / 257))
     assert rounded.max() <= 1
     assert (rounded > 0).mean() <= 0.005
@@ -235,7 +235,7 @@ def test_the_mapping_is_ffmpegs_for_any_colour() -> None:
     frame = frame_of("gbrp16le", [random.integers(0, 65536, (64, 64)) for _ in range(3)])
     frame.color_primaries, frame.color_trc, frame.color_range = BT2020, PQ, 2
     difference = np.abs(mapped(frame).astype(int) - by_ffmpeg(frame))
-    assert difference.max() <= 64
+    assert difference.max() <= 20
 
 
 def mapped(frame: VideoFrame) -> NDArray[np.uint16]:
