@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 from av.codec.context import CodecContext
 from av.error import FFmpegError
@@ -174,7 +174,7 @@ def _with_sets_read(context: VideoCodecContext) -> VideoCodecContext:
     codec, extradata = context.codec, context.extradata
     if codec.canonical_name not in _READ_SETS_WHEN_OPENED or not extradata:
         return context
-    fresh = CodecContext.create(codec.name, "r")
+    fresh = cast(VideoCodecContext, CodecContext.create(codec.name, "r"))
     fresh.thread_count = 1
     fresh.extradata = extradata
     with contextlib.suppress(FFmpegError, ValueError):
