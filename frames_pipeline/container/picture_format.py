@@ -41,6 +41,9 @@ MATRICES: Final[Mapping[int, str]] = {
     14: "ictcp", 15: "ipt-c2", 16: "ycgco-re", 17: "ycgco-ro",
 }  # fmt: skip
 """Names of matrix coefficients. Other numbers are reserved, and count as unspecified."""
+PRIMARIES_NUMBERS: Final = {name: number for number, name in PRIMARIES.items()}
+TRANSFER_NUMBERS: Final = {name: number for number, name in TRANSFERS.items()}
+MATRIX_NUMBERS: Final = {name: number for number, name in MATRICES.items()}
 _RANGES: Final[Mapping[int, Literal["limited", "full"]]] = {1: "limited", 2: "full"}
 """Names of ranges (AVColorRange)."""
 _FIELD_ORDERS: Final[Mapping[int, Literal["progressive", "tff", "bff"]]] = {

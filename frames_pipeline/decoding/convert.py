@@ -27,7 +27,14 @@ from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
 from frames_pipeline.decoding.crop import Window, window
-from frames_pipeline.decoding.deep_samples import Scaler, eight_bit, gray16, luma_of, rgb16
+from frames_pipeline.decoding.deep_samples import (
+    Scaler,
+    check_matrix,
+    eight_bit,
+    gray16,
+    luma_of,
+    rgb16,
+)
 from frames_pipeline.decoding.device import scaled_rgb
 from frames_pipeline.decoding.frame_format import dolby_vision
 from frames_pipeline.decoding.geometry import (
@@ -228,6 +235,8 @@ class Converter:
             stored[...] = scaled_rgb(frame, *size, spec.interpolation, part=part).cpu().numpy()
             return
         colour = self._colour_to_map(frame, spec)
+        if colour is not None or spec.channels == 3:
+            check_matrix(frame)
         if colour is not None or spec.samples != "rgb8":
             self._scale_deep(frame, spec, stored, colour)
         elif size == (frame.height, frame.width):
@@ -248,7 +257,7 @@ class Converter:
             message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
             message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
             raise UnsupportedSourceError(message + "get them as they are coded")
-        return source_colour(frame)
+        return source_colour(frame, self._picture)
 
     def _scale_deep(
         self, frame: VideoFrame, spec: PixelSpec, stored: Pixels, colour: SourceColour | None

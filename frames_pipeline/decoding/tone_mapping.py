@@ -41,8 +41,15 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from frames_pipeline.container.picture_format import PRIMARIES, TRANSFERS, with_colours
-from frames_pipeline.decoding.deep_samples import BT601, BT2020, LUMA_WEIGHTS, Plane
+from frames_pipeline.container.picture_format import (
+    MATRIX_NUMBERS,
+    PRIMARIES,
+    PRIMARIES_NUMBERS,
+    TRANSFER_NUMBERS,
+    TRANSFERS,
+    with_colours,
+)
+from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
 from frames_pipeline.frames import PictureFormat
@@ -54,8 +61,8 @@ Table = NDArray[np.uint16]
 
 _BT2020_PRIMARIES: Final = 9
 _BT709_TRANSFER: Final = 1
-_UNSPECIFIED: Final = "unspecified"
-_NO_MATRIX: Final = (_UNSPECIFIED, "gbr")
+_UNDECLARED: Final = PictureFormat()
+_NO_MATRIX: Final = ("unspecified", "gbr")
 """Matrices that tell nothing about YCbCr."""
 
 _POINTS: Final = 65
@@ -90,8 +97,13 @@ class SourceColour(NamedTuple):
     """Mastering display of the frame; empty if it has none, or an implausible one."""
 
 
-def source_colour(frame: VideoFrame) -> SourceColour | None:
+def source_colour(frame: VideoFrame, declared: PictureFormat = _UNDECLARED) -> SourceColour | None:
     """Return the colours to map; `None` for SDR whose primaries are not wider than BT.709's.
+
+    Args:
+        frame: The frame.
+        declared: Format of the stream, for tags that the frame lacks: HEVC's decoder leaves out
+            the container's.
 
     Missing and contradictory tags, where reserved numbers count as missing:
 
@@ -101,24 +113,15 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
     - Wide primaries without a transfer: BT.709's. Neither primaries nor transfer: SDR, whatever the
       matrix is.
     - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
-
-    Raises:
-        UnsupportedSourceError: The matrix is one that FFmpeg cannot convert to SDR, such as ICtCp.
     """
-    seen = with_colours(PictureFormat(), frame)
+    seen = with_colours(declared, frame)
     if not seen.is_hdr and not seen.is_wide_gamut:
         return None
-    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-    if seen.primaries == _UNSPECIFIED:
-        primaries = _BT2020_PRIMARIES
-    if seen.transfer == _UNSPECIFIED:
-        transfer = _BT709_TRANSFER
-    matrix = int(frame.colorspace)
+    transfer = TRANSFER_NUMBERS.get(seen.transfer, _BT709_TRANSFER)
+    primaries = PRIMARIES_NUMBERS.get(seen.primaries, _BT2020_PRIMARIES)
+    matrix = MATRIX_NUMBERS.get(seen.matrix, BT601)
     if seen.matrix in _NO_MATRIX:
         matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    if matrix not in LUMA_WEIGHTS:
-        message = f"the matrix {seen.matrix} cannot be converted to SDR"
-        raise UnsupportedSourceError(f"{message}; ask for colour='accurate'")
     return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
 
 
