@@ -30,7 +30,6 @@ from frames_pipeline.decoding.crop import Window, window
 from frames_pipeline.decoding.deep_samples import (
     Scaler,
     check_matrix,
-    eight_bit,
     gray16,
     luma_of,
     rgb16,
@@ -55,7 +54,7 @@ from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.decoding.tone_mapping import SourceColour, source_colour, to_sdr
 from frames_pipeline.decoding.ycbcr import SHORTCUT, correct, padded_lines
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
-from frames_pipeline.frames import Crop, PictureFormat
+from frames_pipeline.frames import Crop, PictureFormat, as_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -275,7 +274,7 @@ class Converter:
         else:
             planes = (gray16(frame, size, scaler),)
         for channel, plane in enumerate(planes):
-            stored[..., channel] = plane if spec.dtype == np.uint16 else eight_bit(plane)
+            stored[..., channel] = plane if spec.dtype == np.uint16 else as_uint8(plane)
 
     def _keep_size(self, frame: VideoFrame, colour: str, stored: Pixels) -> None:
         size = Size(frame.height, frame.width)

@@ -131,11 +131,6 @@ def luma_of(planes: Sequence[Plane]) -> Plane:
     return luma
 
 
-def eight_bit(plane: Plane) -> NDArray[np.uint8]:
-    """Return samples on the 8-bit scale, rounded: v * 255 / 65535."""
-    return ((plane * np.uint32(255) + np.uint32(32895)) >> 16).astype(np.uint8)
-
-
 class _Levels(NamedTuple):
     """The scale of a frame's samples, shifted up to 16 bits."""
 
