@@ -80,15 +80,20 @@ def build_batch_sensor(
             context.log.info(
                 f"passed over under {here.source.url}: {describe_passed_over(found.passed_over)}"
             )
-        requests, partitions = _run_requests(tick, names), _partitions_requests(tick, names)
-        if not requests and not partitions:
-            reason = _skip_reason(tick, here.source.url, batching)
-            return dg.SensorResult(skip_reason=reason, cursor=tick.cursor)
-        return dg.SensorResult(
-            dynamic_partitions_requests=partitions, run_requests=requests, cursor=tick.cursor
-        )
+        return _result(tick, names, here.source.url, batching)
 
     return video_batches
+
+
+def _result(tick: "Tick", names: Names, url: str, batching: Batching) -> dg.SensorResult:
+    """Return the requests of a tick, or the reason for none."""
+    requests, partitions = _run_requests(tick, names), _partitions_requests(tick, names)
+    if not requests and not partitions:
+        reason = _skip_reason(tick, url, batching)
+        return dg.SensorResult(skip_reason=reason, cursor=tick.cursor)
+    return dg.SensorResult(
+        dynamic_partitions_requests=partitions, run_requests=requests, cursor=tick.cursor
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,17 @@ _CROPS = {"top": 0x54BB, "bottom": 0x54AA, "left": 0x54CC, "right": 0x54DD}
 
 def with_aperture(source: Path, path: Path, *apertures: Aperture) -> Path:
     """Copy an MP4 of one track, with its index after the samples, and add `clap` boxes."""
-    boxes = b"".join(struct.pack(">I4s", 40, b"clap") + _packed(one) for one in apertures)
-    return in_sample_entry(source, path, boxes)
+    return with_boxes(source, path, *(box(b"clap", _packed(one)) for one in apertures))
 
 
-def in_sample_entry(source: Path, path: Path, boxes: bytes) -> Path:
-    """Copy an MP4 of one track, with its index after the samples, and add boxes to its entry."""
-    data = source.read_bytes()
+def box(kind: bytes, contents: bytes) -> bytes:
+    """Return an MP4 box."""
+    return struct.pack(">I4s", 8 + len(contents), kind) + contents
+
+
+def with_boxes(source: Path, path: Path, *added: bytes) -> Path:
+    """Copy an MP4 as above, and add boxes to its sample entry."""
+    data, boxes = source.read_bytes(), b"".join(added)
     starts, at = [], 0
     for kind in _PATH:
         at = data.index(kind, at)
@@ -65,6 +69,7 @@ def as_matroska(
     tracks_behind: bool = False,
     is_open: bool = False,
     voids: Sequence[int] = (),
+    additions: bytes = b"",
 ) -> Path:
     """Remux the packets of an H.264 MP4 into a Matroska file.
 
@@ -75,6 +80,7 @@ def as_matroska(
         tracks_behind: Put the list of tracks after the frames, at the position in the seek head.
         is_open: Leave the segment's size unknown, as in a live recording.
         voids: Sizes of void elements before the list of tracks and in it.
+        additions: More elements of the track.
     """
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
@@ -88,6 +94,7 @@ def as_matroska(
     video = sides + void + b"".join(number(_CROPS[edge], crop[edge]) for edge in crop)
     track = number(0xD7, 1) + number(0x73C5, 7) + void + number(0x83, 1)
     track += element(0x86, b"V_MPEG4/ISO/AVC") + element(0x63A2, extradata) + element(0xE0, video)
+    track += additions
     tracks = void + element(0x1654AE6B, element(0xAE, track))
     blocks = number(0xE7, 0)
     for pts, is_key, data in packets:

@@ -23,6 +23,8 @@ from frames_pipeline.tables import CatalogRow, ClipRow, DecisionRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from frames_pipeline.tables import TableInfo
+
 _SHOWN = (
     "clip_id", "status", "detail", "duration_seconds", "frames", "sharpness", "exposure", "motion",
     "keep", "drop_reasons", "caption", "where",
@@ -74,21 +76,28 @@ def build_catalog(
             )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(info.digest),
-            metadata={
-                "dagster/uri": dg.MetadataValue.path(info.path),
-                "dagster/partition_row_count": info.rows,
-                "dagster/column_lineage": _lineage(names, signatures, derived),
-                "rows": info.rows,
-                "bytes": info.bytes,
-                **statuses(rows),
-                "kept_clips": rows["keep"].to_pylist().count(True),
-                "dropped_clips": rows["keep"].to_pylist().count(False),
-                "clips": info.rows,
-                "entries": records(_entries(rows), _SHOWN),
-            },
+            metadata=_metadata(rows, info, _lineage(names, signatures, derived)),
         )
 
     return clip_catalog
+
+
+def _metadata(
+    rows: "pa.Table", info: "TableInfo", lineage: dg.TableColumnLineage
+) -> dict[str, Any]:
+    kept = rows["keep"].to_pylist()
+    return {
+        "dagster/uri": dg.MetadataValue.path(info.path),
+        "dagster/partition_row_count": info.rows,
+        "dagster/column_lineage": lineage,
+        "rows": info.rows,
+        "bytes": info.bytes,
+        **statuses(rows),
+        "kept_clips": kept.count(True),
+        "dropped_clips": kept.count(False),
+        "clips": info.rows,
+        "entries": records(_entries(rows), _SHOWN),
+    }
 
 
 def _lineage(

@@ -27,23 +27,7 @@ def build_frames(
 
     @dg.multi_asset(
         name=names.of("clip_frames"),
-        specs=[
-            dg.AssetSpec(
-                names.frames(name),
-                deps=[names.clips],
-                description=f"Frames of every clip for `{signature.key}`, in Zarr. The columns are "
-                "those of the table of outcomes, with a row for the result of each clip.",
-                group_name=names.of("frames"),
-                kinds={"zarr"},
-                code_version=signature.key,
-                metadata={
-                    "signature": signature.key,
-                    "seed_key": _seed_key(signature),
-                    "dagster/column_schema": column_schema([OutcomeRow]),
-                },
-            )
-            for name, signature in signatures.items()
-        ],
+        specs=[_spec(names, name, signature) for name, signature in signatures.items()],
         partitions_def=names.partitions,
         can_subset=True,
         pool=pool,
@@ -84,6 +68,23 @@ def build_frames(
                 )
 
     return clip_frames
+
+
+def _spec(names: Names, name: str, signature: FrameExtractionSignature) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        names.frames(name),
+        deps=[names.clips],
+        description=f"Frames of every clip for `{signature.key}`, in Zarr. The columns are those "
+        "of the table of outcomes, with a row for the result of each clip.",
+        group_name=names.of("frames"),
+        kinds={"zarr"},
+        code_version=signature.key,
+        metadata={
+            "signature": signature.key,
+            "seed_key": _seed_key(signature),
+            "dagster/column_schema": column_schema([OutcomeRow]),
+        },
+    )
 
 
 def _seed_key(signature: FrameExtractionSignature) -> str:

@@ -47,19 +47,22 @@ class Definition(dg.Model, dg.Resolvable):
         if self.api_key_variable is not None and not kind.asset.secret:
             message = f"{place}.api_key_variable: {kind.name} take no key; leave it out"
             raise ConfigError(message)
+        self._check_samples(kind, place, samples)
         is_ours = ":" not in self.provider
-        # Modules of your own captioners are imported when they run.
-        is_known = is_ours or kind.identifying is None or samples not in DEFAULT_SAMPLES
-        if is_known and kind.provider_class is not None:
-            check_samples(
-                place,
-                kind.provider_class(self.provider),
-                name=self.provider,
-                signature=self.signature,
-                samples=samples,
-            )
         if is_ours and not kind.lacks(self.provider, self.parameters):
             self.open(kind, name)
+
+    def _check_samples(self, kind: DerivedKind[Any, Any], place: str, samples: str) -> None:
+        """Check that the provider takes the samples, without opening it.
+
+        The library's providers take the default ones. Modules of the others are imported only where
+        need be: loading stays quick, and captioners that run elsewhere need not be installed here.
+        """
+        is_opened_here = ":" in self.provider and kind.identifying is None
+        if kind.provider_class is None or (samples in DEFAULT_SAMPLES and not is_opened_here):
+            return
+        found = kind.provider_class(self.provider)
+        check_samples(place, found, name=self.provider, signature=self.signature, samples=samples)
 
     def open(self, kind: DerivedKind[Any, Any], name: str) -> Provider:
         """Return the provider, with its secret.

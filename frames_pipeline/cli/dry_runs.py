@@ -164,8 +164,10 @@ def _remarks(batches: Iterable[str], signatures: Signatures, here: Workspace) ->
     for batch in batches:
         clips = here.read(ClipRow, batch)
         for signature in signatures:
-            for found in compare_formats(clips, signature).remarked:
-                yield f"{batch} {signature.key}: {len(found.clip_ids)} clips are {found.meaning}"
+            report = compare_formats(clips, signature)
+            for found in report.remarked:
+                count = f"{len(found.clip_ids)} of {report.clips} clips"
+                yield f"{batch} {signature.key}: {count}: {found.meaning}"
 
 
 def _row(estimate: Estimate) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from frames_pipeline.decoding.crop import Window, window
 from frames_pipeline.decoding.deep_samples import (
     Scaler,
     check_matrix,
-    eight_bit,
     gray16,
     luma_of,
     rgb16,
@@ -55,7 +54,7 @@ from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.decoding.tone_mapping import SourceColour, source_colour, to_sdr
 from frames_pipeline.decoding.ycbcr import SHORTCUT, correct, padded_lines
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
-from frames_pipeline.frames import Crop, PictureFormat
+from frames_pipeline.frames import Crop, PictureFormat, as_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -145,7 +144,7 @@ class Converter:
         """Keep the source's name, for error messages, its container crop and picture format."""
         self._name = name
         self._crop = container_crop
-        self._dolby_vision = picture.dolby_vision
+        self._picture = picture
         self._pixel_aspect = picture.shown_pixel_aspect
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
@@ -234,8 +233,10 @@ class Converter:
             stored[...] = scaled_rgb(frame, *size, spec.interpolation, part=part).cpu().numpy()
             return
         colour = self._colour_to_map(frame, spec)
-        if colour is not None or spec.channels == 3:
-            check_matrix(frame)
+        if colour is not None:
+            check_matrix(frame, colour.matrix)
+        elif spec.channels == 3:
+            check_matrix(frame, int(frame.colorspace))
         if colour is not None or spec.samples != "rgb8":
             self._scale_deep(frame, spec, stored, colour)
         elif size == (frame.height, frame.width):
@@ -252,11 +253,11 @@ class Converter:
         """
         if spec.colour != "sdr":
             return None
-        if _REFUSED_PROFILE in (self._dolby_vision, dolby_vision(frame)):
+        if _REFUSED_PROFILE in (self._picture.dolby_vision, dolby_vision(frame)):
             message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
             message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
             raise UnsupportedSourceError(message + "get them as they are coded")
-        return source_colour(frame)
+        return source_colour(frame, self._picture)
 
     def _scale_deep(
         self, frame: VideoFrame, spec: PixelSpec, stored: Pixels, colour: SourceColour | None
@@ -274,7 +275,7 @@ class Converter:
         else:
             planes = (gray16(frame, size, scaler),)
         for channel, plane in enumerate(planes):
-            stored[..., channel] = plane if spec.dtype == np.uint16 else eight_bit(plane)
+            stored[..., channel] = plane if spec.dtype == np.uint16 else as_uint8(plane)
 
     def _keep_size(self, frame: VideoFrame, colour: str, stored: Pixels) -> None:
         size = Size(frame.height, frame.width)

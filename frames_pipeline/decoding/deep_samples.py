@@ -77,13 +77,16 @@ class Scaler(NamedTuple):
     flags: int
 
 
-def check_matrix(frame: VideoFrame) -> None:
+def check_matrix(frame: VideoFrame, matrix: int) -> None:
     """Refuse YCbCr that FFmpeg cannot convert to RGB, such as ICtCp and YCgCo.
+
+    Args:
+        frame: The frame.
+        matrix: FFmpeg's number of its matrix.
 
     Raises:
         UnsupportedSourceError: The matrix is such a one, or reserved.
     """
-    matrix = int(frame.colorspace)
     if matrix in _CONVERTIBLE or _model(frame) != "ycbcr":
         return
     message = (
@@ -129,11 +132,6 @@ def luma_of(planes: Sequence[Plane]) -> Plane:
         part = red[band] * np.uint32(2126) + green[band] * np.uint32(7152)
         luma[band] = (part + blue[band] * np.uint32(722) + 5000) // 10000
     return luma
-
-
-def eight_bit(plane: Plane) -> NDArray[np.uint8]:
-    """Return samples on the 8-bit scale, rounded: v * 255 / 65535."""
-    return ((plane * np.uint32(255) + np.uint32(32895)) >> 16).astype(np.uint8)
 
 
 class _Levels(NamedTuple):

@@ -41,7 +41,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from frames_pipeline.container.picture_format import MATRICES, PRIMARIES, TRANSFERS
+from frames_pipeline.container.picture_format import (
+    MATRIX_NUMBERS,
+    PRIMARIES,
+    PRIMARIES_NUMBERS,
+    TRANSFER_NUMBERS,
+    TRANSFERS,
+    with_colours,
+)
 from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
@@ -62,8 +69,9 @@ _WIDE: Final = frozenset(
 """Primaries with a gamut wider than BT.709's."""
 _BT2020_PRIMARIES: Final = 9
 _BT709_TRANSFER: Final = 1
-_RGB: Final = 0
-"""The matrix of RGB, which tells nothing about YCbCr."""
+_UNDECLARED: Final = PictureFormat()
+_NO_MATRIX: Final = ("unspecified", "gbr")
+"""Matrices that tell nothing about YCbCr."""
 
 _POINTS: Final = 65
 _SHIFT: Final = 10
@@ -97,8 +105,13 @@ class SourceColour(NamedTuple):
     """Mastering display of the frame; empty if it has none, or an implausible one."""
 
 
-def source_colour(frame: VideoFrame) -> SourceColour | None:
+def source_colour(frame: VideoFrame, declared: PictureFormat = _UNDECLARED) -> SourceColour | None:
     """Return the colours to map; `None` for SDR whose primaries are not wider than BT.709's.
+
+    Args:
+        frame: The frame.
+        declared: Format of the stream, for tags that the frame lacks: HEVC's decoder leaves out
+            the container's.
 
     Missing and contradictory tags, where reserved numbers count as missing:
 
@@ -109,18 +122,22 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
       matrix is.
     - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
     """
-    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-    is_hdr = transfer in _HDR
-    if not is_hdr and primaries not in _WIDE:
+    if not (
+        int(frame.color_trc) in _HDR
+        or int(frame.color_primaries) in _WIDE
+        or declared.is_hdr
+        or declared.is_wide_gamut
+    ):
+        return None  # in a microsecond
+    seen = with_colours(declared, frame)
+    if not seen.is_hdr and not seen.is_wide_gamut:
         return None
-    if primaries not in PRIMARIES:
-        primaries = _BT2020_PRIMARIES
-    if transfer not in TRANSFERS:
-        transfer = _BT709_TRANSFER
-    matrix = int(frame.colorspace)
-    if matrix not in MATRICES or matrix == _RGB:
-        matrix = BT2020 if is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    return SourceColour(transfer, primaries, matrix, _mastering(frame) if is_hdr else b"")
+    transfer = TRANSFER_NUMBERS.get(seen.transfer, _BT709_TRANSFER)
+    primaries = PRIMARIES_NUMBERS.get(seen.primaries, _BT2020_PRIMARIES)
+    matrix = MATRIX_NUMBERS.get(seen.matrix, BT601)
+    if seen.matrix in _NO_MATRIX:
+        matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
+    return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
 
 
 def to_sdr(planes: Sequence[Plane], frame: VideoFrame, colour: SourceColour) -> tuple[Plane, ...]:

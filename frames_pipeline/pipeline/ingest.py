@@ -17,8 +17,9 @@ from frames_pipeline.clipping import Clipping
 from frames_pipeline.clips import Clip
 from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.limits import Limits
-from frames_pipeline.decoding.convert import Size, chroma_block
+from frames_pipeline.decoding.convert import chroma_block
 from frames_pipeline.decoding.crop import window
+from frames_pipeline.decoding.geometry import Size, squared
 from frames_pipeline.decoding.probe import probe_media
 from frames_pipeline.errors import (
     RETRIED,
@@ -34,7 +35,7 @@ from frames_pipeline.errors import (
 )
 from frames_pipeline.frames import Crop
 from frames_pipeline.pipeline.open_video import open_video
-from frames_pipeline.pipeline.source_formats import format_columns, picture_of, squared
+from frames_pipeline.pipeline.source_formats import format_columns, picture_of
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch

@@ -9,13 +9,12 @@ Reads the table `clips` alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from frames_pipeline.decoding.convert import Size
+from frames_pipeline.decoding.geometry import Size, squared
 from frames_pipeline.frames import PictureFormat
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.tables import ClipRow
@@ -32,13 +31,13 @@ Remark = Literal[
 """Reason to look at a clip's pictures."""
 
 REMARKS: Final[Mapping[Remark, str]] = {
-    "hdr": "PQ or HLG, so frames look washed out; set `colour: sdr`",
-    "wide_gamut": "wide gamut, so frames look pale; set `colour: sdr`",
-    "interlaced": "interlaced, so moving edges look like combs; set `deinterlace: bwdif`",
-    "not_square": "of pixels that are not square, so shapes are off; set `pixel_aspect: square`",
-    "implausible_aspect": "of a pixel aspect beyond 16:1, which counts as 1:1; check their files",
-    "contradictory_colours": "PQ or HLG with primaries of SDR; check which tag is wrong",
-    "dolby_vision_5": "Dolby Vision profile 5, whose colours need Dolby's decoder; transcode them",
+    "hdr": "PQ or HLG: frames look washed out. Set `colour: sdr`.",
+    "wide_gamut": "Wide gamut: frames look pale. Set `colour: sdr`.",
+    "interlaced": "Interlaced: moving edges look like combs. Set `deinterlace: bwdif`.",
+    "not_square": "Pixels are not square: shapes are squeezed. Set `pixel_aspect: square`.",
+    "implausible_aspect": "The pixel aspect is beyond 16:1 and counts as 1:1. Check the file.",
+    "contradictory_colours": "PQ or HLG with primaries of SDR. Check which tag is wrong.",
+    "dolby_vision_5": "Dolby Vision profile 5: its base layer has other colours. Transcode it.",
 }
 """Meaning of each remark, with the attribute of the signature that changes it."""
 _SDR_PRIMARIES: Final = ("bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "ebu3213")
@@ -132,15 +131,6 @@ def remarks(
 def _changes(width: int, aspect: Fraction) -> bool:
     """Return whether a picture of this width has another one in square pixels."""
     return squared(Size(1, width), aspect).width != max(1, width)
-
-
-def squared(size: Size, aspect: Fraction) -> Size:
-    """Return the size of a picture scaled in width to square pixels; halves round up.
-
-    >>> squared(Size(576, 720), Fraction(64, 45))
-    Size(height=576, width=1024)
-    """
-    return size._replace(width=max(1, math.floor(size.width * aspect + Fraction(1, 2))))
 
 
 def format_columns(picture: PictureFormat) -> dict[str, Any]:

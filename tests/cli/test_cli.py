@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from frames_pipeline.pipeline import (
 from frames_pipeline.readers.packs import open_pack
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
+from frames_pipeline.tables import ClipRow
 from tests.containers import with_aperture
 from tests.libraries import need
 from tests.pipeline.conftest import BATCH, ONE, cut, footage, workspace
@@ -66,6 +68,10 @@ def test_probe(tmp_path: Path, video: Path) -> None:
     assert (row["codec"], row["frames"], row["rate"], row["key_frames"]) == ("h264", 48, "25", 4)
     assert (row["height"], row["width"], row["seconds"]) == (48, 64, 1.92)
     assert row["crop"] == ""
+    assert (row["bit_depth"], row["chroma"], row["primaries"]) == (8, "4:2:0", "unspecified")
+    assert row["picture"] == "8-bit 4:2:0, progressive"
+    assert "8-bit 4:2:0, progressive" in run("probe", video).stdout
+    assert "chroma" not in run("probe", video).stdout
     cut = with_aperture(video, tmp_path / "cut.mp4", (32, 1, 24, 1, 3, 1, 0, 1))
     (row,) = parsed("probe", cut)
     assert (row["height"], row["width"], row["crop"]) == (48, 64, "12/12/19/13")
@@ -80,6 +86,8 @@ def test_probe(tmp_path: Path, video: Path) -> None:
     both = run("probe", video, tmp_path / "text.mp4")
     assert both.exit_code == 1
     assert "text.mp4 is not a video" in both.stdout
+    (row,) = json.loads(run("probe", tmp_path / "text.mp4", "--json").stdout)
+    assert (row["picture"], row["bit_depth"], row["pixel_aspect"]) == ("", None, None)
 
 
 def test_extract_and_look(tmp_path: Path, video: Path) -> None:
@@ -152,6 +160,17 @@ def test_a_suspect_family_is_listed_counted_and_cleared(root: Path, cut: Workspa
     assert "decoded by plan again" in run("suspects", root, "--clear", family).stdout
     assert parsed("ls", root)[0]["suspect"] == 0
     assert parsed("suspects", root) == []
+
+
+def test_a_dry_run_tells_of_clips_left_as_coded(root: Path, cut: Workspace) -> None:
+    table = cut.table("clips", BATCH)
+    assert table is not None
+    rows = ClipRow.from_table(table)
+    changed = [replace(rows[0], transfer="smpte2084"), *rows[1:]]
+    cut.tables.write("clips", BATCH, ClipRow.to_table(changed))
+    shown = run("dry-run", root, "-s", "target_fps=2,target_res=24x32").stdout
+    assert f"{BATCH} {TWO.key}: 1 of 8 clips: PQ or HLG" in shown
+    assert "Set `colour: sdr`" in shown
 
 
 def test_lineage(root: Path) -> None:

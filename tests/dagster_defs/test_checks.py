@@ -11,6 +11,7 @@ import pytest
 from dagster_defs.drift import ENOUGH
 from frames_pipeline import FrameExtractionSignature
 from tests.dagster_defs.conftest import Project
+from tests.videos import make_video
 
 EMBEDDINGS = FrameExtractionSignature(target_fps=2, target_res=(24, 32))
 ASSET = dg.AssetKey(["clip_frames", "embeddings"])
@@ -64,6 +65,26 @@ def test_the_same_video_twice_is_a_warning(project: Project) -> None:
     assert found.severity == dg.AssetCheckSeverity.WARN
     (row,) = rows_of(found, "repeated")
     assert row.data["clips"] == "a.mp4#0-24576, again.mp4#0-24576"
+
+
+def test_pictures_left_as_coded_are_a_warning(project: Project) -> None:
+    """It names the attribute that changes it, and says so in a table with examples."""
+    make_video(
+        project.videos / "hdr.mp4",
+        frames=50,
+        options={"x264-params": "colorprim=bt2020:transfer=arib-std-b67:sar=3\\:2"},
+    )
+    project.seal()
+    result = project.run()
+    assert result.success
+    found = evaluations(result)["pictures_as_shown"]
+    assert (found.passed, found.blocking) == (False, False)
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.metadata["hdr_clips"].value == found.metadata["not_square_clips"].value == 1
+    hdr, not_square = (row.data for row in rows_of(found, "remarks"))
+    assert (hdr["remark"], hdr["clips"], hdr["examples"]) == ("hdr", 1, "hdr.mp4#0-25600")
+    assert "`colour: sdr`" in str(hdr["meaning"])
+    assert "`pixel_aspect: square`" in str(not_square["meaning"])
 
 
 def test_frames_of_another_size_are_an_error(project: Project) -> None:

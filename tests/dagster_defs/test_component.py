@@ -129,15 +129,50 @@ def test_presets_give_frames_as_a_person_sees_them(
     preset: Literal["clip", "vlm", "training"],
 ) -> None:
     assert_as_shown(Signature(preset=preset))
-    as_coded = Signature(preset=preset, colour="ffmpeg", deinterlace="off", crop="coded")
-    assert as_coded.signature().colour == "ffmpeg"
-    assert as_coded.signature().deinterlace == "off"
+
+
+def test_frames_of_earlier_presets_keep_their_key() -> None:
+    """With the values that were the defaults."""
+    coded = {"colour": "ffmpeg", "deinterlace": False, "pixel_aspect": "coded", "crop": "coded"}
+    found = Signature.model_validate({"preset": "clip", **coded}).signature()
+    before = FrameExtractionSignature(target_fps=1, target_res=(224, 224), resize_mode="crop")
+    assert found.key == before.key == "sequence-1fps-224x224-b4739bebdeca4688"
 
 
 def test_signatures_of_this_project_give_frames_as_a_person_sees_them() -> None:
     text = (Path(dagster_defs.__file__).parent / "defs/frames/defs.yaml").read_text()
     for fields in yaml.safe_load(text)["attributes"]["signatures"].values():
         assert_as_shown(Signature(**fields))
+
+
+class DepthVectors:
+    """An embedding of one's own, of depth maps."""
+
+    name = "depth"
+    revision = 1
+    dimensions = 4
+    samples = ("gray16",)
+
+    def parameters(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def embed(self, frames: object) -> object:
+        raise NotImplementedError
+
+
+def test_a_provider_of_one_s_own_gets_the_samples_that_it_declares() -> None:
+    """And no others, those of the library's providers included."""
+    attributes = {
+        "source": "videos",
+        "root": "frames",
+        "signatures": {"depth": {"samples": "gray16"}, "colour": {}},
+        "embeddings": {"deep": {"signature": "depth", "provider": f"{__name__}:DepthVectors"}},
+    }
+    assert FramesComponent.model_validate(attributes).definitions().assets
+    attributes["embeddings"]["deep"]["signature"] = "colour"  # type: ignore[index]
+    match = "takes gray16 frames, and signature 'colour' has samples: rgb8; choose a signature"
+    with pytest.raises(ValueError, match=match):
+        FramesComponent.model_validate(attributes)
 
 
 def test_yaml_s_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, ex
 from frames_pipeline.decoding import tone_mapping
 from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.frames import PictureFormat
-from tests.containers import in_sample_entry
+from tests.containers import with_boxes
 from tests.cpus import LAYOUTS, random_frame
 from tests.decoding.planes import frame_of, tagged, write_frames
 from tests.oracle import CORPUS, needs_corpus
@@ -306,7 +306,7 @@ def test_dolby_vision_profile_5_is_refused_by_name(tmp_path: Path) -> None:
     source = write_frames(
         tmp_path / "plain.mp4", [patches()] * 3, codec="libx265", options={"x265-params": X265}
     )
-    path = in_sample_entry(source, tmp_path / "dv.mp4", dolby_vision_record(5, compatible=0))
+    path = with_boxes(source, tmp_path / "dv.mp4", dolby_vision_record(5, compatible=0))
     with pytest.raises(UnsupportedSourceError, match=r"dv\.mp4 is Dolby Vision profile 5"):
         extract_frames(path, [SDR])
     assert len(extract_frames(path, [ACCURATE])[ACCURATE]) == 1
@@ -322,7 +322,7 @@ def test_the_base_layer_of_dolby_vision_profile_8_is_mapped(tmp_path: Path) -> N
         },
         colours=(BT2020, HLG, BT2020),
     )
-    path = in_sample_entry(source, tmp_path / "dv.mp4", dolby_vision_record(8, compatible=4))
+    path = with_boxes(source, tmp_path / "dv.mp4", dolby_vision_record(8, compatible=4))
     assert levels(path).tolist() == levels(source).tolist()
     assert np.abs(levels(path)[:, 0] - [0, 38, 97, 131, 173, 254]).max() <= 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.models.captioning import open_caption_provider
-from frames_pipeline.models.samples import check_samples, samples_taken
+from frames_pipeline.models.samples import DEFAULT_SAMPLES, check_samples, samples_taken
 from frames_pipeline.pipeline.kinds import KINDS
 from tests.models.frame_batches import frame_batch
 
@@ -38,6 +38,7 @@ def test_what_the_library_s_providers_take(one: tuple[str, str], taken: tuple[st
     find = KINDS[kind].provider_class
     assert find is not None
     assert samples_taken(find(name)) == taken
+    assert DEFAULT_SAMPLES[0] in taken  # so that loading definitions need not import the class
 
 
 def test_a_provider_declares_what_it_takes() -> None:

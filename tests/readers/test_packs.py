@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,14 +30,16 @@ from frames_pipeline import (
     StoredFrames,
     open_frames,
 )
+from frames_pipeline.frames import PictureFormat
 from frames_pipeline.readers.datasets import WindowDataset, Windows, iterable_dataset
-from frames_pipeline.readers.packs import open_pack, pack_frames, prune_pack
+from frames_pipeline.readers.packs import INDEX, open_pack, pack_frames, prune_pack, writing
 from frames_pipeline.store import codecs
 from tests.libraries import need
 from tests.s3 import S3
 from tests.stored import EVERY_SAMPLES, SIGNATURE, fill, noise, with_samples
 
 FRAME = 6 * 8 * 3
+PQ = PictureFormat("bt2020", "smpte2084", bit_depth=10)
 OTHER = FrameExtractionSignature(policy="first", target_res=(6, 8))
 
 
@@ -407,3 +410,42 @@ def test_torch_datasets_take_it(tmp_path: Path, store: dict[str, FrameBatch]) ->
         assert np.array_equal(mine["frames"], theirs["frames"])
     samples = list(iterable_dataset(packed, Windows(length=2, stride=2), seed=None))
     assert [sample["start"] for sample in samples] == [one.window(n).start for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "space"),
+    [
+        ((None, None), "sRGB"),
+        ((PQ, PQ), "bt2020/smpte2084"),
+        ((PQ, None), "mixed"),
+        ((PQ, PictureFormat("bt709", "bt709")), "mixed"),
+    ],
+)
+def test_a_pack_keeps_the_format_of_each_clip(
+    tmp_path: Path, sources: tuple[PictureFormat | None, ...], space: str
+) -> None:
+    """One array has clips of several sources, and says so if their colours differ."""
+    store = FrameStore(tmp_path / "store", durable=False)
+    for number, source in enumerate(sources):
+        frames = replace(noise(3, number), source=source)
+        store.write_clip("b", f"v{number}.mp4#0-3", {SIGNATURE: frames})
+    store.commit_batch("b", SIGNATURE)
+    pack_frames(stored(tmp_path), tmp_path / "pack")
+    packed = open_pack(tmp_path / "pack")
+    assert [packed[clip].source for clip in packed] == list(sources)
+    (url,) = {packed.url(clip) for clip in packed}
+    assert zarr.open_array(url, mode="r").attrs["color_space"] == space
+    assert packed.verify() == ()
+
+
+def test_a_pack_of_the_first_release(
+    tmp_path: Path, store: dict[str, FrameBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its index lacks the formats."""
+    old = INDEX.remove(INDEX.get_field_index("source_format"))
+    monkeypatch.setattr(writing, "INDEX", old)
+    pack_frames(stored(tmp_path), tmp_path / "pack")
+    packed = open_pack(tmp_path / "pack")
+    assert packed.verify() == ()
+    assert all(same(packed[clip], frames) for clip, frames in store.items())
+    assert {packed[clip].source for clip in packed} == {None}
