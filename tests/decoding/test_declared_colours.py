@@ -12,6 +12,7 @@ from frames_pipeline import FrameExtractionSignature, extract_frames, probe
 from tests.containers import box, with_boxes
 from tests.videos import make_video
 
+X265 = "bframes=0:log-level=none:pools=none:frame-threads=1"
 SDR = FrameExtractionSignature(policy="first", colour="sdr")
 ACCURATE = FrameExtractionSignature(policy="first", colour="accurate")
 
@@ -23,7 +24,7 @@ def test_frames_are_mapped_by_the_colours_of_the_container(tmp_path: Path, codec
     A gray of limited range, of code 143 in 8 bits, is code 573 of PQ in 10: 155 in SDR.
     """
     gray = 149  # full-range RGB of luma 143
-    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    options = {"x265-params": X265} if codec == "libx265" else {}
     plain = make_video(
         tmp_path / "plain.mp4",
         frames=2,
