@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from frames_pipeline import FrameExtractionSignature, UnsupportedSourceError, ex
 from frames_pipeline.decoding import tone_mapping
 from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.frames import PictureFormat
-from tests.containers import with_boxes
+from tests.containers import box, with_boxes
 from tests.cpus import LAYOUTS, random_frame
 from tests.decoding.planes import frame_of, tagged, write_frames
 from tests.oracle import CORPUS, needs_corpus
@@ -294,6 +295,16 @@ def test_a_matrix_that_ffmpeg_cannot_convert_is_refused_by_name(
     assert len(np.unique(extract_frames(path, [luma])[luma].frames)) == len(CODES)
 
 
+def test_a_matrix_that_only_the_container_declares_is_refused(tmp_path: Path) -> None:
+    source = write_frames(
+        tmp_path / "plain.mp4", [patches()] * 3, codec="libx265", options={"x265-params": X265}
+    )
+    nclx = struct.pack(">4sHHHB", b"nclx", BT2020, PQ, ICTCP, 0)
+    path = with_boxes(source, tmp_path / "v.mp4", box(b"colr", nclx))
+    with pytest.raises(UnsupportedSourceError, match="the matrix ictcp cannot be converted"):
+        extract_frames(path, [SDR])
+
+
 @pytest.mark.live
 def test_contradictory_tags_are_taken_literally(tmp_path: Path) -> None:
     """PQ with BT.709's primaries and matrix: gray is that of PQ."""
@@ -331,9 +342,7 @@ def dolby_vision_record(profile: int, *, compatible: int) -> bytes:
     """Return a box with version 1.0, a level of 6, and a base layer with metadata."""
     flags = profile << 9 | 6 << 3 | 0b101
     record = bytes([1, 0]) + flags.to_bytes(2, "big") + bytes([compatible << 4])
-    return (
-        (32).to_bytes(4, "big") + (b"dvcC" if profile <= 7 else b"dvvC") + record.ljust(24, b"\0")
-    )
+    return box(b"dvcC" if profile <= 7 else b"dvvC", record.ljust(24, b"\0"))
 
 
 def test_dolby_vision_of_a_raw_frame_is_refused() -> None:
