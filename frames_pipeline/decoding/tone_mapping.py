@@ -192,6 +192,8 @@ def _looked_up(table: Table, red: Plane, green: Plane, blue: Plane) -> list[NDAr
 _kept: Final[dict[SourceColour, Table]] = {}
 """The tables that this process used last."""
 _KEPT_AT_MOST: Final = 16
+_CACHED_AT_MOST: Final = 64
+"""Number of tables in the cache folder: 106 MB."""
 
 
 def _table(colour: SourceColour, frame: VideoFrame) -> Table:
@@ -276,6 +278,18 @@ def _write(path: Path, table: Table) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    _forget_old(path.parent)
+
+
+def _forget_old(folder: Path) -> None:
+    """Delete the tables that were made first, beyond a number of them; others may do the same."""
+    tables = []
+    for path in folder.glob("*.table"):
+        with contextlib.suppress(FileNotFoundError):
+            tables.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(tables)[:-_CACHED_AT_MOST]:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _make(colour: SourceColour, frame: VideoFrame) -> Table:

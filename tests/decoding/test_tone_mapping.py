@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import subprocess
 import sys
@@ -490,6 +491,19 @@ print(extract_frames(sys.argv[1], [signature])[signature].digest(), len(made))
 
 
 @pytest.mark.live
+def test_the_cache_keeps_the_tables_that_were_made_last(tmp_path: Path, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    for number in range(100):
+        old = cache / f"{number:02}.table"
+        old.touch()
+        os.utime(old, ns=(number, number))
+    path = video_of(tmp_path / "v.mkv", BT2020, PQ, BT2020)
+    levels(path)
+    kept = {file.name for file in cache.glob("*.table")}
+    assert len(kept) == 64
+    assert kept > {f"{number:02}.table" for number in range(37, 100)}
+
+
 def test_two_processes_at_once_make_one_table(tmp_path: Path, cache: Path) -> None:
     path = video_of(tmp_path / "v.mkv", BT2020, PQ, BT2020)
     processes = [
