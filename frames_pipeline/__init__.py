@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from frames_pipeline import _renamed
 from frames_pipeline._lazy import lazy_names
+from frames_pipeline.encoding import FrameEncoding
 from frames_pipeline.errors import (
     CodecUnavailableError,
     CommitNotFoundError,
@@ -66,6 +67,7 @@ __all__ = [
     "DecoderUnavailableError",
     "DecoderUnsupportedError",
     "FrameBatch",
+    "FrameEncoding",
     "FrameExtractionPolicy",
     "FrameExtractionSignature",
     "FramePurpose",

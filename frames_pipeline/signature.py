@@ -21,6 +21,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
+from frames_pipeline.encoding import LOSSLESS, FrameEncoding
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.sampling import (
     DEFAULT_RATE,
@@ -138,6 +139,9 @@ class FrameExtractionSignature:
     circles are round; frames of native size are scaled in width."""
     samples: Samples = "rgb8"
     """Channels and bits of a pixel: uint8 or uint16 over the full range, RGB or gray."""
+    encoding: FrameEncoding | Mapping[str, Any] | Literal["lossless"] = "lossless"
+    """`lossless`, or the lossy image format that every frame goes through once: a `FrameEncoding`
+    or a mapping of its fields. Frames then have the pixels that decode from it."""
     seed_fps: Rate | None = field(default=None, compare=False)
     """Rate in `seed_key` for `first`, `middle` and `last`. It affects no pixel, so it is not part
     of the key, and signatures that differ only in it are equal."""
@@ -163,6 +167,17 @@ class FrameExtractionSignature:
                 f"revision {self.revision!r} is not supported; this version supports {REVISION}"
             )
             raise ConfigError(message)
+        _set(self, "encoding", self._checked_encoding())
+
+    def _checked_encoding(self) -> FrameEncoding | str:
+        """Return the encoding for the samples; refuse one that cannot hold the frames."""
+        encoding = FrameEncoding.of(self.encoding)
+        if encoding is None:
+            return LOSSLESS
+        if excess := encoding.excess(*self.resolution):
+            message = f"target_res={self.target_res}: {excess}; choose a smaller size, or another "
+            raise ConfigError(message + "encoding")
+        return encoding.for_samples(self.samples)
 
     def _check_cuda(self) -> None:
         """Refuse fields that the GPU's converter does not have; `colour` has no effect there."""
@@ -213,6 +228,11 @@ class FrameExtractionSignature:
     def dtype(self) -> str:
         """NumPy's name of the type of a sample: `uint8` or `uint16`."""
         return "uint16" if self.samples.endswith("16") else "uint8"
+
+    @property
+    def image_encoding(self) -> FrameEncoding | None:
+        """The lossy encoding; `None` for `lossless`."""
+        return self.encoding if isinstance(self.encoding, FrameEncoding) else None
 
     @property
     def resolution(self) -> tuple[int | None, int | None]:
@@ -369,6 +389,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - values of fields, and JSON
     """Return a field's value as written in the document: exact, with rates as text."""
     if isinstance(value, Fraction | enum.Enum):
         return str(value)
+    if isinstance(value, FrameEncoding):
+        return value.to_document()
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     if isinstance(value, Mapping):

@@ -21,6 +21,7 @@ def test_public_names() -> None:
             "DecoderUnavailableError",
             "DecoderUnsupportedError",
             "FrameBatch",
+            "FrameEncoding",
             "FrameExtractionPolicy",
             "FrameExtractionSignature",
             "FramePurpose",

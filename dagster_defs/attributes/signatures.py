@@ -1,12 +1,13 @@
 """Attributes of a `defs.yaml`: named signatures, with presets of common ones."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import dagster as dg
 from pydantic import BeforeValidator, Field, model_validator
 
 from frames_pipeline import FrameExtractionPolicy, FrameExtractionSignature
+from frames_pipeline.encoding import Chroma, ImageCodec
 
 if TYPE_CHECKING:
     PolicyName = str
@@ -32,6 +33,28 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 def _off(value: object) -> object:
     """Return `off` for false, as which YAML reads it."""
     return "off" if value is False else value
+
+
+def _chroma(value: object) -> object:
+    """Return a:b:c for a number, as which YAML reads it: in base 60."""
+    return f"{value // 3600}:{value // 60 % 60}:{value % 60}" if type(value) is int else value
+
+
+class Encoding(dg.Model, dg.Resolvable):
+    """Lossy image format of stored frames. The library checks the values, with better messages."""
+
+    codec: str = Field(
+        description="Image codec: `jpeg`, `webp`, `avif` or `jpegxl`.",
+        json_schema_extra={"enum": list(get_args(ImageCodec))},
+    )
+    quality: int = Field(default=90, description="Quality from 1 to 100, on the codec's own scale.")
+    chroma: Annotated[str | None, BeforeValidator(_chroma)] = Field(
+        default=None,
+        description="Chroma subsampling: `4:2:0`, or `4:4:4` for full resolution. If you leave it "
+        "out: `4:4:4` for `jpegxl`, which has no other, and `4:2:0` for the others; `webp` has no "
+        "other.",
+        json_schema_extra={"enum": [*get_args(Chroma), None]},
+    )
 
 
 class Signature(dg.Model, dg.Resolvable):
@@ -106,10 +129,18 @@ class Signature(dg.Model, dg.Resolvable):
         "uint8 or uint16 over the full range. Choose 16 bits for 10-bit video and for depth maps. "
         "Models take `rgb8` unless they say otherwise.",
     )
+    encoding: Literal["lossless"] | Encoding = Field(
+        default="lossless",
+        description="Keep every bit of a frame, or store it as an image of a lossy codec, with a "
+        "tenth of the bytes. The pixels of frames are then the decoded ones. Needs the extra "
+        "`encodings`.",
+    )
 
     def signature(self) -> FrameExtractionSignature:
         """Return the library's signature."""
         given = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
+        if isinstance(self.encoding, Encoding):
+            given["encoding"] = self.encoding.model_dump()
         return FrameExtractionSignature.from_mapping(
             {**PRESETS.get(self.preset or "", {}), **given}
         )

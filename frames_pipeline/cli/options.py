@@ -46,7 +46,7 @@ def _signatures(
         return tuple(
             FrameExtractionSignature.from_json(text)
             if text.lstrip().startswith("{")
-            else FrameExtractionSignature.from_mapping(dict(map(_field, text.split(","))))
+            else FrameExtractionSignature.from_mapping(_fields(text))
             for text in texts
         )
     except ConfigError as error:
@@ -274,6 +274,19 @@ processes = click.option("--processes", default=0, help="Worker processes; 0: on
 def workspace(root: str, options: Options) -> Workspace:
     """Open the workspace of a root, without a source."""
     return Workspace.at(".", root, root_options=options)
+
+
+def _fields(text: str) -> dict[str, object]:
+    """Parse `name=value,name=value`; `encoding.codec=jpeg` is a field of the encoding."""
+    values: Options = {}
+    for name, value in map(_field, text.split(",")):
+        group, _, inner = name.partition(".")
+        if inner and group == "encoding":
+            number = str(value)
+            _put(values, [group, inner], int(number) if number.isdecimal() else value)
+        else:
+            values[name] = value
+    return values
 
 
 def _field(text: str) -> tuple[str, object]:

@@ -173,6 +173,15 @@ def test_a_dry_run_tells_of_clips_left_as_coded(root: Path, cut: Workspace) -> N
     assert "Set `colour: sdr`" in shown
 
 
+def test_an_encoding_is_written_field_by_field(root: Path) -> None:
+    fields = "target_fps=2,encoding.codec=jpeg,encoding.quality=85,encoding.chroma=4:4:4"
+    (written,) = parsed("dry-run", root, "-s", fields)
+    encoding = {"codec": "jpeg", "quality": 85, "chroma": "4:4:4"}
+    (document,) = parsed("dry-run", root, "-s", json.dumps({"encoding": encoding}))
+    signature = FrameExtractionSignature(encoding=encoding)
+    assert {row["signature"] for row in (written, document)} == {signature.key}
+
+
 def test_lineage(root: Path) -> None:
     clip = "b.mp4#12800-25600"
     video = parsed("lineage", "video", root, "b.mp4")
@@ -261,6 +270,13 @@ def test_export(root: Path, tmp_path: Path, kind: str) -> None:
         (("extract", "a.mp4", "--root", "{empty}", "-s", "target_fps=fast"), "is not a number"),
         (("extract", "a.mp4", "--root", "{empty}", "-s", "target_res=9"), "HEIGHTxWIDTH"),
         (("extract", "a.mp4", "--root", "{empty}", "-s", "wrong"), "write name=value"),
+        (("dry-run", "{empty}", "-s", "encoding=jpeg"), "neither 'lossless' nor a mapping"),
+        (("dry-run", "{empty}", "-s", "encoding.codec=gif"), "no codec 'gif'; choose one of jpeg"),
+        (("dry-run", "{empty}", "-s", "encoding.level=9"), "an encoding has no 'level'"),
+        (
+            ("dry-run", "{empty}", "-s", "encoding.codec=jpeg,encoding.codec=webp"),
+            "'encoding.codec' is given twice",
+        ),
         (("extract", "a.mp4", "--root", "{empty}", "--clips", "some"), "number of seconds"),
         (("extract", "a.mp4", "--root", "{empty}", "--decoder", "magic"), "magic"),
         (("extract", "a/", "--root", "{empty}"), "names no file"),

@@ -18,7 +18,7 @@ from dagster_defs import FramesComponent
 from dagster_defs.attributes import PRESETS, Signature
 from dagster_defs.names import Names
 from dagster_defs.resources import ExtractionResource, WorkspaceResource
-from frames_pipeline import FrameExtractionSignature
+from frames_pipeline import FrameEncoding, FrameExtractionSignature
 from frames_pipeline.signature import identity_fields
 from tests.checkout import ROOT
 from tests.dagster_defs.conftest import Project
@@ -122,6 +122,30 @@ def assert_as_shown(signature: Signature) -> None:
     made = signature.signature()
     assert (made.colour, made.deinterlace) == ("sdr", "bwdif")
     assert (made.pixel_aspect, made.crop) == ("square", "container")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("lossless", None),
+        ("{codec: jpeg}", FrameEncoding("jpeg", 90, "4:2:0")),
+        ("{codec: jpeg, quality: 95, chroma: 4:4:4}", FrameEncoding("jpeg", 95, "4:4:4")),
+        ("{codec: avif, chroma: '4:2:0'}", FrameEncoding("avif")),
+        ("{codec: webp, chroma: 4:2:0}", FrameEncoding("webp")),
+        ("{codec: jpegxl, quality: 80}", FrameEncoding("jpegxl", 80, "4:4:4")),
+    ],
+)
+def test_an_encoding_is_written_as_it_is_in_the_docs(
+    text: str, encoding: FrameEncoding | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YAML reads 4:2:0 without quotes as a number in base 60."""
+    monkeypatch.setenv("OTHER_VIDEOS", str(tmp_path))
+    said = f"{{policy: middle, encoding: {text}}}"
+    defs = DEFS.replace("{policy: middle, target_res: [24, -1]}", said)
+    folder = other_project(tmp_path / "other", defs)
+    spec = loaded(folder, monkeypatch).resolve_asset_graph().get(Names().frames("points"))
+    signature = FrameExtractionSignature(policy="middle", encoding=encoding or "lossless")
+    assert spec.metadata["signature"] == signature.key
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -242,6 +266,27 @@ def test_a_defs_yaml_may_say_every_field_that_decides_pixels() -> None:
         ("{policy: middle, ", "{preset: clips, ", "'clip', 'vlm' or 'training'"),
         ("{policy: middle, ", "{policy: middle, deinterlace: true, ", "'off' or 'bwdif'"),
         ("{policy: middle, ", "{policy: middle, samples: rgb10, ", "'gray8' or 'gray16'"),
+        ("{policy: middle, ", "{policy: middle, encoding: jpeg, ", "'lossless'"),
+        (
+            "{policy: middle, ",
+            "{policy: middle, encoding: {codec: png}, ",
+            "no codec 'png'; choose one of",
+        ),
+        (
+            "{policy: middle, ",
+            "{policy: middle, encoding: {codec: jpeg, chroma: 4:2:2}, ",
+            "jpeg has no chroma",
+        ),
+        (
+            "{policy: middle, ",
+            "{policy: middle, encoding: {codec: jpeg, quality: 101}, ",
+            "quality=101 must be a whole number from 1 to 100",
+        ),
+        (
+            "{policy: middle, ",
+            "{policy: middle, samples: gray16, encoding: {codec: jpeg}, ",
+            "jpeg cannot hold samples: gray16; choose samples: rgb8 or gray8, or codec jpegxl",
+        ),
         (
             "{policy: middle, target_res: [24, -1]}",
             "{preset: clip, pixels: cuda}",
