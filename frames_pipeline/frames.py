@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.errors import CodecUnavailableError, IntegrityError
+from frames_pipeline.image_codecs import EncodedFrames, encode_frames
 
 Timestamps = Literal["container", "repaired", "counted"]
 """Origin of timestamps. `container`: all from the container. `repaired`: most from the container,
@@ -152,8 +156,8 @@ class FrameBatch:
     """
 
     frames: NDArray[Any]
-    """Pixels: RGB or gray, uint8 or uint16 over its full range.
-    Shape (n, height, width, channels)."""
+    """Pixels: RGB or gray, uint8 or uint16 over its full range. With `images`, those that decode
+    from them. Shape (n, height, width, channels)."""
     pts: NDArray[np.int64]
     """Presentation timestamps in `time_base` units. Shape (n,)."""
     time_base: Fraction
@@ -172,28 +176,63 @@ class FrameBatch:
     signature's `crop` is `container`."""
     source: PictureFormat | None = None
     """Format of the video's pictures; `None` in stores of version 0.1."""
+    images: EncodedFrames | None = field(default=None, repr=False)
+    """The frames as images of the signature's encoding; `None` if they are lossless."""
+
+    @classmethod
+    def of(cls, frames: NDArray[Any] | EncodedFrames, **others: Any) -> FrameBatch:  # noqa: ANN401
+        """Return a batch of pixels, or of images that are decoded when `frames` is first read.
+
+        Args:
+            frames: The frames.
+            others: The other fields.
+        """
+        images = frames if isinstance(frames, EncodedFrames) else None
+        return cls(frames=cast("NDArray[Any]", frames), images=images, **others)
 
     def __post_init__(self) -> None:
         """Check that all arrays have n entries."""
-        n = len(self.frames)
-        is_known = self.frames.dtype in (np.uint8, np.uint16)
-        if self.frames.ndim != 4 or self.frames.shape[3] not in (1, 3) or not is_known:
+        if self.frames is cast(object, self.images):
+            object.__delattr__(self, "frames")  # see `__getattr__`
+        n, shape = len(self), self.shape
+        if len(shape) != 4 or shape[3] not in (1, 3) or self.dtype not in (np.uint8, np.uint16):
             message = "frames must be uint8 or uint16 of shape (n, height, width, 3 or 1), not "
-            message += f"{self.frames.dtype} "
-            raise ValueError(message + str(self.frames.shape))
+            raise ValueError(f"{message}{self.dtype} {shape}")
         for name in ("pts", "positions", "key_frame", "corrupt"):
             shape = getattr(self, name).shape
             if shape != (n,):
                 message = f"{name} must have shape ({n},), one per frame, not {shape}"
                 raise ValueError(message)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NDArray[Any]:
+            """Decode the frames when they are first read.
+
+            Raises:
+                CodecUnavailableError: imagecodecs is not installed.
+                IntegrityError: An image is damaged.
+            """
+            if name != "frames" or self.images is None:
+                message = f"a FrameBatch has no attribute {name!r}"
+                raise AttributeError(message)
+            try:
+                frames = self.images.decode()
+            except (RuntimeError, ValueError) as error:
+                if isinstance(error, CodecUnavailableError):
+                    raise
+                message = f"{self!r} cannot be decoded: {error}; extract its clip again"
+                raise IntegrityError(message) from error
+            object.__setattr__(self, "frames", frames)
+            return frames
+
     def __len__(self) -> int:
         """Return the number of frames, with repeats."""
-        return len(self.frames)
+        return self.shape[0]
 
     def __repr__(self) -> str:
         """Return a summary without pixels."""
-        n, height, width, _ = self.frames.shape
+        n, height, width, _ = self.shape
         return f"FrameBatch({n} frames, {height}x{width}, {self.outcome.status})"
 
     @property
@@ -202,33 +241,85 @@ class FrameBatch:
         return in_seconds(self.pts, self.time_base)
 
     @property
+    def encoded(self) -> tuple[bytes, ...] | None:
+        """The image of each frame; `None` if the frames are lossless. Repeats share their bytes."""
+        return None if self.images is None else self.images.images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `frames`: (n, height, width, channels). Decodes nothing."""
+        return self.frames.shape if self.images is None else self.images.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of `frames`. Decodes nothing."""
+        return self.frames.dtype if self.images is None else np.dtype(self.images.dtype)
+
+    @property
     def samples(self) -> str:
         """Channels and bits of a pixel: `rgb8`, `rgb16`, `gray8` or `gray16`."""
-        return samples_of(self.frames)
+        return samples_name(self.shape[-1], self.dtype)
 
     def part(self, start: int, stop: int) -> FrameBatch:
         """Return frames [start, stop) as views. The outcome stays that of the whole clip."""
-        part = slice(start, stop)
-        return replace(
-            self,
-            frames=self.frames[part],
+        start, stop, _ = slice(start, stop).indices(len(self))
+        part = slice(start, max(start, stop))
+        images = None if self.images is None else self.images.part(part.start, part.stop)
+        return self._changed(
+            frames=self.frames[part] if self._is_decoded else images,
+            images=images,
             pts=self.pts[part],
             positions=self.positions[part],
             key_frame=self.key_frame[part],
             corrupt=self.corrupt[part],
         )
 
+    def with_outcome(self, outcome: Outcome) -> FrameBatch:
+        """Return the same frames with another outcome. Decodes nothing."""
+        return self._changed(outcome=outcome)
+
+    def with_encoding(self, encoding: FrameEncoding) -> FrameBatch:
+        """Return the frames after they went through an encoding.
+
+        Raises:
+            CodecUnavailableError: imagecodecs is not installed.
+            UnsupportedSourceError: The encoder fails.
+        """
+        images = encode_frames(self.frames, encoding)
+        return self._changed(frames=images, images=images)
+
     def digest(self) -> str:
-        """Return the SHA-256 of the pixels, timestamps, positions and flags.
+        """Return the SHA-256 of the pixels or images, timestamps, positions and flags.
 
         Equal digests mean equal frames. The decoder and the decoding work are left out.
         """
         # Digests of uint8 frames stay those of version 0.1, which had no other type.
-        deep = "" if self.frames.dtype == np.uint8 else f" {self.frames.dtype}"
-        sha = hashlib.sha256(f"{self.frames.shape} {self.time_base}{deep}".encode())
-        for array in (self.frames, self.pts, self.positions, self.key_frame, self.corrupt):
+        deep = "" if self.dtype == np.uint8 else f" {self.dtype}"
+        encoded = "" if self.images is None else " encoded"
+        sha = hashlib.sha256(f"{self.shape} {self.time_base}{deep}{encoded}".encode())
+        if self.images is None:
+            sha.update(np.ascontiguousarray(self.frames).data)
+        else:
+            sha.update(np.array([len(image) for image in self.images.images], "<u8").data)
+            for image in self.images.images:
+                sha.update(image)
+        for array in (self.pts, self.positions, self.key_frame, self.corrupt):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
+
+    @property
+    def _is_decoded(self) -> bool:
+        try:
+            object.__getattribute__(self, "frames")
+        except AttributeError:
+            return False
+        return True
+
+    def _changed(self, **changes: Any) -> FrameBatch:  # noqa: ANN401 - values of fields
+        """Return a batch with other fields. Frames that are not decoded stay so."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "frames"}
+        frames = self.frames if self._is_decoded else self.images
+        return FrameBatch(**({"frames": frames} | values | changes))
 
 
 def samples_of(frames: NDArray[Any]) -> str:
@@ -237,7 +328,16 @@ def samples_of(frames: NDArray[Any]) -> str:
     >>> samples_of(np.zeros((1, 4, 4, 3), np.uint8)), samples_of(np.zeros((4, 4, 1), np.uint16))
     ('rgb8', 'gray16')
     """
-    return f"{'rgb' if frames.shape[-1] == 3 else 'gray'}{8 * frames.dtype.itemsize}"
+    return samples_name(frames.shape[-1], frames.dtype)
+
+
+def samples_name(channels: int, dtype: np.dtype[Any]) -> str:
+    """Return a signature's `samples` for a number of channels and a type.
+
+    >>> samples_name(1, np.dtype(np.uint16))
+    'gray16'
+    """
+    return f"{'rgb' if channels == 3 else 'gray'}{8 * dtype.itemsize}"
 
 
 def layout_of(samples: str) -> tuple[int, np.dtype[Any]]:

@@ -1,13 +1,17 @@
-"""Collect decoded frames: an assembler per clip, and in it a pixel buffer per signature.
+"""Collect decoded frames: an assembler per clip, and in it a buffer per signature.
 
 frame of a row  ->  ClipSet  ->  ClipAssembler of each clip that wants it
-                                   ->  _PixelBuffer of each signature that wants it
+                                   ->  _PixelBuffer of each signature that wants it,
+                                       or _ImageBuffer if its frames are encoded
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import cast
 
 import numpy as np
 from av.error import FFmpegError
@@ -18,6 +22,7 @@ from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
 from frames_pipeline.decoding.deinterlace import Deinterlaced, neighbours
+from frames_pipeline.encoding import FrameEncoding
 from frames_pipeline.errors import (
     LimitExceededError,
     NoFramesError,
@@ -25,6 +30,7 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
 )
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
+from frames_pipeline.image_codecs import EncodedFrames, encode_frame, encoder_version
 from frames_pipeline.sampling import Positions, select_frames
 from frames_pipeline.signature import FrameExtractionSignature
 
@@ -32,13 +38,14 @@ FramesBySignature = dict[FrameExtractionSignature, FrameBatch]
 
 
 class Converted:
-    """A decoded frame with its pixels so far. Each size is converted once."""
+    """A decoded frame with its pixels and images so far. Each is made once."""
 
     def __init__(self, frame: VideoFrame, converter: Converter) -> None:
         """Keep the frame; convert nothing yet."""
         self.frame = frame
         self._converter = converter
         self._made: dict[tuple[PixelSpec, Size], Pixels] = {}
+        self._encoded: dict[tuple[PixelSpec, Size, FrameEncoding], bytes] = {}
 
     def size(self, spec: PixelSpec) -> Size:
         """Return the output size of this frame."""
@@ -54,9 +61,18 @@ class Converted:
         else:
             out[...] = made
 
+    def image(self, spec: PixelSpec, size: Size, encoding: FrameEncoding) -> bytes:
+        """Return the frame in a size as an image."""
+        key = (spec, size, encoding)
+        if key not in self._encoded:
+            pixels = np.empty((*size, spec.channels), spec.dtype)
+            self.write(spec, pixels)
+            self._encoded[key] = encode_frame(pixels, encoding)
+        return self._encoded[key]
 
-class _PixelBuffer:
-    """The pixels of a clip for one signature."""
+
+class _Buffer(ABC):
+    """The frames of a clip for one signature."""
 
     def __init__(self, signature: FrameExtractionSignature, positions: Positions) -> None:
         self.spec = PixelSpec.of(signature)
@@ -69,20 +85,26 @@ class _PixelBuffer:
                 unique.tolist(), first.tolist(), count.tolist(), strict=True
             )
         }
-        self._pixels: Pixels | None = None
+        self._size: Size | None = None
         self._filled = np.zeros(len(positions), np.bool_)
 
     def put(self, position: int, frame: Converted, max_bytes: int) -> None:
-        if self._pixels is None:
-            self._pixels = self._allocate(frame.size(self.spec), max_bytes)
+        """Add a wanted frame. Every frame gets the size of the first."""
+        if self._size is None:
+            size = frame.size(self.spec)
+            self._allocate(self._checked_shape(size, max_bytes))
+            self._size = size
         slot = self.slots[position]
-        first, *repeats = self._pixels[slot]
-        frame.write(self.spec, first)
-        for repeat in repeats:
-            repeat[...] = first
+        self._fill(slot, frame, self._size)
         self._filled[slot] = True
 
-    def _allocate(self, size: Size, max_bytes: int) -> Pixels:
+    def finish(self) -> tuple[Pixels | EncodedFrames, Positions, tuple[int, ...]]:
+        """Return the frames and positions that arrived, and the positions that are missing."""
+        missing = tuple(np.unique(self.positions[~self._filled]).tolist())
+        size = self._size or Size(0, 0)
+        return self._content(size), self.positions[self._filled], missing
+
+    def _checked_shape(self, size: Size, max_bytes: int) -> tuple[int, ...]:
         shape = (len(self.positions), *size, self.spec.channels)
         wanted = math.prod(shape) * np.dtype(self.spec.dtype).itemsize
         if wanted > max_bytes:
@@ -91,17 +113,75 @@ class _PixelBuffer:
             )
             message += f"limit is {max_bytes}; cut shorter clips, or ask for a lower rate or size"
             raise LimitExceededError(message)
-        return np.empty(shape, self.spec.dtype)
+        return shape
 
-    def finish(self) -> tuple[Pixels, Positions, tuple[int, ...]]:
-        """Return the pixels and positions that arrived, and the positions that are missing."""
-        missing = tuple(np.unique(self.positions[~self._filled]).tolist())
+    @abstractmethod
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        """Prepare for frames of a shape: (n, height, width, channels)."""
+
+    @abstractmethod
+    def _fill(self, slot: slice, frame: Converted, size: Size) -> None:
+        """Put a frame and its repeats in place."""
+
+    @abstractmethod
+    def _content(self, size: Size) -> Pixels | EncodedFrames:
+        """Return the frames that arrived."""
+
+
+class _PixelBuffer(_Buffer):
+    """Frames as pixels."""
+
+    _pixels: Pixels | None = None
+
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        self._pixels = np.empty(shape, self.spec.dtype)
+
+    def _fill(self, slot: slice, frame: Converted, size: Size) -> None:
+        first, *repeats = cast(Pixels, self._pixels)[slot]
+        frame.write(self.spec, first)
+        for repeat in repeats:
+            repeat[...] = first
+
+    def _content(self, size: Size) -> Pixels:
         if self._pixels is None:
-            none = np.empty((0, 0, 0, self.spec.channels), self.spec.dtype)
-            return none, self.positions[:0], missing
-        if not missing:
-            return self._pixels, self.positions, missing
-        return self._pixels[self._filled], self.positions[self._filled], missing
+            return np.empty((0, *size, self.spec.channels), self.spec.dtype)
+        return self._pixels if self._filled.all() else self._pixels[self._filled]
+
+
+class _ImageBuffer(_Buffer):
+    """Frames as images. Each is encoded as it arrives, and its pixels are discarded."""
+
+    def __init__(
+        self, signature: FrameExtractionSignature, positions: Positions, encoding: FrameEncoding
+    ) -> None:
+        super().__init__(signature, positions)
+        self._encoding = encoding
+        self._images = [b""] * len(positions)
+
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        if excess := self._encoding.excess(*shape[1:3]):
+            message = f"{excess}; ask for a smaller size, or another encoding"
+            raise LimitExceededError(message)
+
+    def _fill(self, slot: slice, frame: Converted, size: Size) -> None:
+        image = frame.image(self.spec, size, self._encoding)
+        self._images[slot] = [image] * (slot.stop - slot.start)
+
+    def _content(self, size: Size) -> EncodedFrames:
+        images = tuple(compress(self._images, self._filled.tolist()))
+        return EncodedFrames(
+            images,
+            shape=(len(images), *size, self.spec.channels),
+            dtype=np.dtype(self.spec.dtype).name,
+            encoding=self._encoding,
+            encoder=encoder_version(self._encoding.codec),
+        )
+
+
+def _buffer(signature: FrameExtractionSignature, positions: Positions) -> _Buffer:
+    if signature.image_encoding is None:
+        return _PixelBuffer(signature, positions)
+    return _ImageBuffer(signature, positions, signature.image_encoding)
 
 
 class ClipAssembler:
@@ -157,7 +237,7 @@ class ClipAssembler:
         """Discard the frames so far."""
         self._filtered: dict[int, bool] = {}  # whether a neighbour did not decode, by position
         self._buffers = [
-            _PixelBuffer(signature, positions)
+            _buffer(signature, positions)
             for signature, positions in zip(self._signatures, self._selected, strict=True)
         ]
         self.error: SourceError | None = None
@@ -227,7 +307,7 @@ class ClipAssembler:
 
     def _batch(
         self,
-        buffer: _PixelBuffer,
+        buffer: _Buffer,
         report: DecodeReport,
         is_suspect: Callable[[int], bool],
         complaint: str,
@@ -252,8 +332,8 @@ class ClipAssembler:
             timestamps_detail=self._index.timestamps_detail,
             detail=complaint if missing or corrupt.any() else detail,
         )
-        return FrameBatch(
-            frames=frames,
+        return FrameBatch.of(
+            frames,
             pts=self._index.pts[rows],
             time_base=self._index.time_base,
             positions=positions,

@@ -20,6 +20,7 @@ from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.decoding.decode_pass import DecodedFrame, GroupDone
 from frames_pipeline.decoding.device import check_available
 from frames_pipeline.decoding.row_decode import Restarted, RowDecode
+from frames_pipeline.errors import ConfigError
 from frames_pipeline.signature import FrameExtractionSignature
 
 if TYPE_CHECKING:
@@ -61,11 +62,15 @@ def stream_tensors(
         limits: Resource limits of the source.
 
     Raises:
-        ConfigError: torch is not installed, or the decoder is unknown.
+        ConfigError: torch is not installed, the decoder is unknown, or the signature has a lossy
+            encoding.
         SourceError: The source cannot be decoded.
     """
     check_bounds(start, end)
     check_available(signature.interpolation)
+    if signature.image_encoding is not None:
+        message = f"tensors are not encoded, and the signature has {signature.image_encoding}; "
+        raise ConfigError(f"{message}leave out its encoding")
     backend = open_decoder(decoder)
     with open_media(source, limits) as media:
         index = media.index

@@ -110,7 +110,7 @@ def copied_frames(
         family=done.family,
         copied_from=copied_from,
     )
-    return replace(frames, outcome=replace(frames.outcome, decode=report))
+    return frames.with_outcome(replace(frames.outcome, decode=report))
 
 
 def _key(fingerprint: str) -> str:

@@ -149,9 +149,8 @@ def _decode(task: Task) -> Results:
 def _of_family(found: FramesBySignature, family: str) -> FramesBySignature:
     """Return the same frames with the family of their video."""
     return {
-        signature: replace(
-            frames,
-            outcome=replace(frames.outcome, decode=replace(frames.outcome.decode, family=family)),
+        signature: frames.with_outcome(
+            replace(frames.outcome, decode=replace(frames.outcome.decode, family=family))
         )
         for signature, frames in found.items()
     }
