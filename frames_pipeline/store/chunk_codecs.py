@@ -18,12 +18,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Final, get_args
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd as ZstdCompressor
 from numpy.typing import NDArray
 
 from frames_pipeline.errors import CodecUnavailableError, ConfigError
@@ -33,7 +33,6 @@ ZarrCodec = Mapping[str, Any]
 """A codec in Zarr's metadata: its name and, if it has one, its configuration."""
 
 _CHECKSUM: Final[ZarrCodec] = {"name": "crc32c"}
-_ZSTD: Final = ZstdCompressor(level=1, checksum=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +91,11 @@ class Zstd(ChunkCodec):
         return [_bytes(dtype), {"name": "zstd", "configuration": {"level": 1, "checksum": True}}]
 
     def encode(self, values: NDArray[Any]) -> bytes:
-        encoded: bytes = _ZSTD.encode(_stored(values))
+        encoded: bytes = _zstd().encode(_stored(values))
         return encoded
 
     def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
-        into[...] = _values(_ZSTD.decode(chunk), into)
+        into[...] = _values(_zstd().decode(chunk), into)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +231,13 @@ def without_checksum(data: memoryview) -> memoryview:
         message = "a checksum does not match the bytes before it"
         raise ValueError(message)
     return content
+
+
+@cache
+def _zstd() -> Any:  # noqa: ANN401 - numcodecs has no types
+    from numcodecs.zstd import Zstd as Compressor
+
+    return Compressor(level=1, checksum=True)
 
 
 def _bytes(dtype: str) -> ZarrCodec:
