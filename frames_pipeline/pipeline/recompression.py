@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from frames_pipeline.clips import Progress
@@ -98,13 +98,12 @@ def recompress_store(
     store = workspace.store
     folders = _folders(store, list(batches), list(signatures))
     total = sum(len(commit_keys(store.objects, folder)) for folder in folders)
-    report = RecompressReport()
-    for folder in folders:
-        for one in _move(store, folder, codec, workers or Workers()):
-            report += one
-            if progress is not None:
-                progress(min(report.clips + len(report.faults), total), total)
-    return report
+    work = _Work(store, codec)
+    for task, moved in (workers or Workers()).map(_recompress, work.tasks(folders)):
+        work.finish(task, moved)
+        if progress is not None:
+            progress(min(work.report.clips + len(work.report.faults), total), total)
+    return work.report
 
 
 def _folders(
@@ -139,26 +138,47 @@ class _Task:
     compression: str
 
 
-def _move(
-    store: FrameStore, folder: SignatureFolder, codec: ChunkCodec, workers: Workers
-) -> Iterator[RecompressReport]:
-    """Move the clips of a batch and signature, then publish them; yield a report of each step."""
-    state = store.inspect(folder.batch_key, folder.signature_key)
-    for key, found in state.commit_damage.items():
-        yield RecompressReport(faults=(Fault(key, found),))
-    tasks = []
-    for clip_id, former in codecs_of(store.objects, folder, state.commits.values()).items():
-        commit = state.commits[clip_id]
-        if isinstance(former, IntegrityError):
-            yield _damaged(folder, commit, former)
-        elif former in (None, codec) or former not in COMPRESSIONS.values():
-            yield RecompressReport(passed_over=1)
-        else:
-            tasks.append(_Task(store.objects, folder, commit, codec.name))
-    if tasks:
-        for task, moved in workers.map(_recompress, tasks):
-            yield _result(task, moved)
-    yield _publish(store, folder)
+@dataclass(slots=True)
+class _Work:
+    """The clips of all folders: one pool of processes serves them."""
+
+    store: FrameStore
+    codec: ChunkCodec
+    """Codec to move to."""
+    report: RecompressReport = field(default_factory=RecompressReport)
+    """Result so far."""
+    left: dict[SignatureFolder, int] = field(default_factory=dict)
+    """Number of clips of each folder that are still to be moved."""
+
+    def tasks(self, folders: Iterable[SignatureFolder]) -> Iterator[_Task]:
+        """Yield the clips to move; publish folders that have none."""
+        for folder in folders:
+            tasks = list(self._tasks_of(folder))
+            self.left[folder] = len(tasks)
+            yield from tasks
+            if not tasks:
+                self.report += _publish(self.store, folder)
+
+    def finish(self, task: _Task, moved: ClipCommit | FramesPipelineError | None) -> None:
+        """Count a clip; after the last one of its folder, publish them."""
+        self.report += _result(task, moved)
+        self.left[task.folder] -= 1
+        if not self.left[task.folder]:
+            self.report += _publish(self.store, task.folder)
+
+    def _tasks_of(self, folder: SignatureFolder) -> Iterator[_Task]:
+        objects = self.store.objects
+        state = self.store.inspect(folder.batch_key, folder.signature_key)
+        for key, found in state.commit_damage.items():
+            self.report += RecompressReport(faults=(Fault(key, found),))
+        for clip_id, former in codecs_of(objects, folder, state.commits.values()).items():
+            commit = state.commits[clip_id]
+            if isinstance(former, IntegrityError):
+                self.report += _damaged(folder, commit, former)
+            elif former in (None, self.codec) or former not in COMPRESSIONS.values():
+                self.report += RecompressReport(passed_over=1)
+            else:
+                yield _Task(objects, folder, commit, self.codec.name)
 
 
 def _recompress(task: _Task) -> ClipCommit | None:

@@ -26,13 +26,15 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.errors import CodecUnavailableError, ConfigError
+from frames_pipeline.errors import CodecUnavailableError, ConfigError, InternalError
 from frames_pipeline.signature import Samples
 
 ZarrCodec = Mapping[str, Any]
 """A codec in Zarr's metadata: its name and, if it has one, its configuration."""
 
 _CHECKSUM: Final[ZarrCodec] = {"name": "crc32c"}
+_EFFORTS: Final = 3
+"""Number of efforts to try until an image decodes to the same pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Raw(ChunkCodec):
 
 @dataclass(frozen=True, slots=True)
 class JpegXl(ChunkCodec):
-    """Lossless JPEG XL at effort 1, in one thread."""
+    """Lossless JPEG XL at effort 1, in one thread, each image decoded again and compared."""
 
     name = "jpegxl"
     summary = "lossless JPEG XL, half the bytes of zstd, slower to read"
@@ -130,8 +132,7 @@ class JpegXl(ChunkCodec):
 
     def encode(self, values: NDArray[Any]) -> bytes:
         image = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
-        encode = imagecodecs(self.name).jpegxl_encode
-        return with_checksum(encode(image, effort=1, lossless=True, numthreads=1))
+        return with_checksum(exact_jpegxl(image, effort=1, lossless=True, numthreads=1))
 
     def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
         decode_image("jpegxl", without_checksum(chunk), into, numthreads=1)
@@ -210,6 +211,33 @@ def decode_image(
         whole = np.empty_like(into, order="C")
         decode(image, out=whole, **options)
         into[...] = whole
+
+
+def exact_jpegxl(image: NDArray[Any], *, effort: int, **options: object) -> bytes:
+    """Return an image as lossless JPEG XL, after decoding it again.
+
+    libjxl before 0.12 encodes some noise wrongly at effort 1. Such an image is encoded with the
+    next effort.
+
+    Args:
+        image: The image, (height, width) or (height, width, channels).
+        effort: The effort to try first.
+        options: Further options of imagecodecs' encoder.
+
+    Raises:
+        CodecUnavailableError: imagecodecs is not installed.
+        InternalError: No effort gives the same pixels.
+    """
+    package = imagecodecs("jpegxl")
+    decoded = np.empty_like(image)
+    for tried in range(effort, effort + _EFFORTS):
+        encoded: bytes = package.jpegxl_encode(image, effort=tried, **options)
+        package.jpegxl_decode(encoded, out=decoded, numthreads=1)
+        if np.array_equal(decoded, image):
+            return encoded
+    message = f"{package.jpegxl_version()} gives other pixels for an image of {image.shape} at "
+    message += f"efforts {effort} to {tried}; write it with another compression (a bug: report it)"
+    raise InternalError(message)
 
 
 def with_checksum(data: bytes) -> bytes:
