@@ -16,6 +16,9 @@ from frames_pipeline.sources.suffixes import SUFFIXES
 from frames_pipeline.workers.local import Workers
 from frames_pipeline.workers.ray import RayWorkers
 
+Compression = Literal["zstd", "jpegxl", "none"]
+"""Names in `COMPRESSIONS`."""
+
 R = TypeVar("R", bound=dg.ConfigurableResource[Any])
 
 
@@ -59,6 +62,12 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
     follow_links: bool = Field(
         default=False, description="Follow links that lead out of a local source."
     )
+    compression: Compression = Field(
+        default="zstd",
+        description="Lossless compression of new frames: `zstd`; `jpegxl`, with half the bytes, "
+        "slower to read, which needs the extra `encodings`; or `none`. The frames and their data "
+        "version are the same (docs/reference/store.md#compression).",
+    )
 
     def open(self) -> "pipeline.Workspace":
         """Return the workspace; read nothing yet."""
@@ -69,6 +78,7 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
             root_options=self.reach_root(),
             suffixes=self.suffixes,
             follow_links=self.follow_links,
+            compression=self.compression,
         )
 
     def reach_source(self) -> dict[str, Any]:

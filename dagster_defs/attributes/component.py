@@ -16,7 +16,7 @@ from dagster_defs.attributes.decoding import Decoding
 from dagster_defs.attributes.derived import Definition, NearDuplicates
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
 from dagster_defs.attributes.signatures import Signature
-from dagster_defs.resources import ExtractionResource, with_defaults
+from dagster_defs.resources import Compression, ExtractionResource, with_defaults
 from frames_pipeline import ConfigError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import DEFAULT, KINDS
@@ -104,6 +104,12 @@ class ComponentAttributes(KindAttributes, dg.Resolvable):
     )
     follow_links: bool = Field(
         default=False, description="Follow links that lead out of a local source."
+    )
+    compression: Compression = Field(
+        default="zstd",
+        description="Lossless compression of new frames: `zstd`; `jpegxl`, with half the bytes, "
+        "slower to read, which needs the extra `encodings`; or `none`. The frames and their data "
+        "version are the same (docs/reference/store.md#compression).",
     )
     batching: BatchingAttributes = Field(
         default=BatchingAttributes(), description="When new videos are sealed into a batch."

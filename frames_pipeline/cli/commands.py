@@ -35,6 +35,7 @@ for _command in (
     copies.prune,
     maintenance.verify,
     maintenance.repair,
+    maintenance.recompress,
     maintenance.gc,
     maintenance.retire,
     maintenance.suspects,

@@ -1,4 +1,4 @@
-"""Commands that check, repair and clean a root: `verify`, `repair`, `gc`, `retire`, `suspects`."""
+"""Commands that check, repair, recompress and clean a root, and take batches out of use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ import click
 from frames_pipeline.cli import options, output
 from frames_pipeline.cli.app import EXIT_FAULT
 from frames_pipeline.cli.options import Options
-from frames_pipeline.pipeline import Damage, RepairReport, Workspace, repair_store, retire_batch
+from frames_pipeline.pipeline import (
+    Damage,
+    RepairReport,
+    Workspace,
+    recompress_store,
+    repair_store,
+    retire_batch,
+)
 from frames_pipeline.pipeline.suspects import Suspects
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
+from frames_pipeline.workers.local import Workers
+
+_SIZES = ("bytes_before", "bytes_after")
 
 
 @click.command()
@@ -95,6 +106,60 @@ def _mended(one: Damage, report: RepairReport) -> str:
     if not one.can_mend:
         return "no"
     return "no: give --apply" if report.dry_run else "yes"
+
+
+@click.command()
+@options.root
+@click.option(
+    "--to",
+    type=click.Choice(list(COMPRESSIONS)),
+    required=True,
+    help="Compression to move to. "
+    + " ".join(f"{one.name}: {one.summary}." for one in COMPRESSIONS.values()),
+)
+@options.batches
+@click.option(
+    "--signature",
+    "signatures",
+    multiple=True,
+    help="Take this signature only, by its key. Repeat it for several. Default: every signature.",
+)
+@options.processes
+@options.as_json
+def recompress(
+    *,
+    root: str,
+    to: str,
+    batches: tuple[str, ...],
+    signatures: tuple[str, ...],
+    processes: int,
+    root_options: Options,
+    as_json: bool,
+) -> None:
+    """Move stored frames to another lossless compression. Pixels and data versions stay the same.
+
+    Opens no video. Run it again after an interruption: clips that have the compression already are
+    passed over. `gc` frees the former bytes after its grace period. Exit code 1 means that a clip
+    is damaged.
+    """
+    with output.progress("clips", quiet=as_json) as progress:
+        report = recompress_store(
+            options.workspace(root, root_options),
+            batches,
+            to=to,
+            signatures=signatures,
+            workers=Workers(processes),
+            progress=progress,
+        )
+    if as_json:
+        output.document(report)
+    else:
+        sizes = {name: output.size(getattr(report, name)) for name in _SIZES}
+        output.facts({**asdict(report), **sizes, "faults": len(report.faults)})
+        for fault in report.faults:
+            output.complaint(str(fault))
+    if report.faults:
+        sys.exit(EXIT_FAULT)
 
 
 @click.command()

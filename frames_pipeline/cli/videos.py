@@ -92,6 +92,7 @@ def _probed(uri: str) -> dict[str, Any]:
     type=float,
     help="Coded frames that one GPU decodes per second. Measure it with `make bench-gpu`.",
 )
+@options.compression
 @options.prices
 @options.source_options
 @options.suffixes
@@ -106,6 +107,7 @@ def estimate(
     seed: int,
     processes: int,
     batch_size: int,
+    compression: str,
     gpu_frames_per_second: float | None,
     prices: Prices,
     source_options: Options,
@@ -126,6 +128,7 @@ def estimate(
         sample=sample,
         seed=seed,
         batch_size=batch_size,
+        compression=compression,
         workers=Workers(processes),
     )
     costs = found.costs(prices, gpu_frames_per_second=gpu_frames_per_second)
@@ -169,6 +172,7 @@ def _with_error(amount: Amount, unit: float = 1) -> str:
 @options.signatures
 @options.clipping
 @options.decoder
+@options.compression
 @options.processes
 @options.source_options
 @options.root_options
@@ -180,6 +184,7 @@ def extract(
     signatures: Signatures,
     clipping: Clipping,
     decoder: str,
+    compression: str,
     processes: int,
     source_options: Options,
     root_options: Options,
@@ -197,6 +202,7 @@ def extract(
             clipping=clipping,
             source_options=source_options,
             root_options=root_options,
+            compression=compression,
             decoder=decoder,
             workers=Workers(processes),
             progress=progress,

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         uses_of_video,
     )
     from frames_pipeline.pipeline.recheck import RecheckReport, recheck_frames
+    from frames_pipeline.pipeline.recompression import RecompressReport, recompress_store
     from frames_pipeline.pipeline.repair import Damage, RepairReport, repair_store
     from frames_pipeline.pipeline.retirement import retire_batch
     from frames_pipeline.pipeline.sheet import sheet_of_batch, timeline_of_batch
@@ -100,6 +101,7 @@ __all__ = [
     "FramesReport",
     "Prices",
     "RecheckReport",
+    "RecompressReport",
     "RemarkedClips",
     "RepairReport",
     "RowOrigin",
@@ -139,6 +141,7 @@ __all__ = [
     "origins_of_rows",
     "pool_batch",
     "recheck_frames",
+    "recompress_store",
     "repair_store",
     "retire_batch",
     "sheet_of_batch",
@@ -213,6 +216,10 @@ _HOMES: Final = {
         "origins_of_rows",
         "uses_of_frame",
         "uses_of_video",
+    ),
+    "recompression": (
+        "RecompressReport",
+        "recompress_store",
     ),
     "recheck": (
         "RecheckReport",

@@ -35,6 +35,7 @@ from frames_pipeline.sources.batches import Batching
 from frames_pipeline.sources.entries import PassedOver, describe_passed_over
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
+from frames_pipeline.store.chunk_codecs import compression_named
 from frames_pipeline.workers.local import Workers, preload
 
 preload(__name__)
@@ -182,6 +183,7 @@ def estimate_extraction(
     sample: int = 20,
     seed: int = 0,
     batch_size: int = Batching().batch_size,
+    compression: str = "zstd",
     limits: Limits | None = None,
     workers: Workers | None = None,
 ) -> Sizing:
@@ -194,16 +196,18 @@ def estimate_extraction(
         sample: Number of videos in the sample.
         seed: Seed of the sample; the same seed chooses the same videos and clips.
         batch_size: Videos per batch: each batch adds some requests.
+        compression: Lossless compression of the frames, one of `COMPRESSIONS`.
         limits: Resource limits for one source and one clip of it.
         workers: Number of processes, and time limit for one clip.
 
     Raises:
-        ConfigError: There is no video, no sample or no signature, or the clipping cannot run on
-            this machine.
+        ConfigError: There is no video, no sample or no signature, or the clipping or the
+            compression cannot run on this machine.
         TransientError: The source or the store cannot be reached.
     """
     clipping = clipping or WholeVideo()
     clipping.check()
+    compression_named(compression).require()
     wanted, listing = tuple(dict.fromkeys(signatures)), source.look()
     videos = listing.videos
     if not wanted or not videos or sample < 1:
@@ -214,7 +218,7 @@ def estimate_extraction(
     certain, others = _apart(videos, sample)
     drawn = chance.sample(others, min(sample - len(certain), len(others)))
     tasks = [
-        _Task(source, video, clipping, wanted, limits or Limits(), chance.random())
+        _Task(source, video, clipping, wanted, limits or Limits(), chance.random(), compression)
         for video in (*certain, *drawn)
     ]
     found = dict(_measured(tasks, workers or Workers()))
@@ -270,6 +274,7 @@ class _Task:
     signatures: tuple[FrameExtractionSignature, ...]
     limits: Limits
     chance: float
+    compression: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +305,7 @@ def _measure(task: _Task) -> _Cost:
         cut = time.process_time() - since
         first = int(task.chance * (max(0, len(clips) - _CLIPS) + 1))
         chosen = clips[first : first + _CLIPS]
-        store = FrameStore(folder)
+        store = FrameStore(folder, compression=task.compression)
         commits: list[ClipCommit] = []
         for signature in task.signatures:
             store.claim(_BATCH, signature)

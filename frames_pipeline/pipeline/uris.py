@@ -18,6 +18,7 @@ from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.batches import Batch
 from frames_pipeline.sources.videos import VideoSource
+from frames_pipeline.store.chunk_codecs import compression_named
 from frames_pipeline.text.addresses import folder_and_name, without_secrets
 from frames_pipeline.text.keys import key_of
 from frames_pipeline.workers.local import Workers
@@ -43,6 +44,7 @@ def extract_uris(
     clipping: Clipping | None = None,
     source_options: Mapping[str, Any] | None = None,
     root_options: Mapping[str, Any] | None = None,
+    compression: str = "zstd",
     decoder: Decoder | str | None = None,
     limits: Limits | None = None,
     workers: Workers | None = None,
@@ -61,21 +63,25 @@ def extract_uris(
         clipping: Rule that cuts videos into clips; default: whole videos.
         source_options: fsspec options of the videos.
         root_options: fsspec options of the root.
+        compression: Lossless compression of new frames, one of `COMPRESSIONS`.
         decoder: A decoder or its name; default: the CPU's.
         limits: Resource limits for one source and one clip of it.
         workers: Number of processes, and time limit for one clip.
         progress: Called whenever clips of a folder are done.
 
     Raises:
-        ConfigError: There is no URI, a URI names no file, or two URIs differ only in signing
-            parameters. Raised before anything is read.
+        ConfigError: There is no URI, a URI names no file, two URIs differ only in signing
+            parameters, or the compression is not installed. Raised before anything is read.
     """
+    compression_named(compression).require()
     wanted = list(signatures)
     reports = []
     for folder, names in _by_folder(uris).items():
         # The caller names each file, so links may lead anywhere.
         source = VideoSource(folder, source_options, signed=names, follow_links=True)
-        workspace = Workspace.of(source, f"{root.rstrip('/')}/{_FOLDER}", root_options)
+        workspace = Workspace.of(
+            source, f"{root.rstrip('/')}/{_FOLDER}", root_options, compression=compression
+        )
         batch = Batch(_key(folder, names), tuple(names), folder)
         observe_videos(batch, workspace)
         cut_clips(batch, workspace, clipping or WholeVideo(), limits=limits, workers=workers)

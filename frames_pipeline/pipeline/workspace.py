@@ -41,6 +41,7 @@ class Workspace:
         root_options: Mapping[str, Any] | None = None,
         suffixes: Iterable[str] = SUFFIXES,
         follow_links: bool = False,
+        compression: str = "zstd",
     ) -> Workspace:
         """Open the videos under one path or URL, with a root for frames and tables.
 
@@ -51,21 +52,28 @@ class Workspace:
             root_options: fsspec options of the root.
             suffixes: File suffixes of videos, in upper or lower case.
             follow_links: Whether to follow links that lead out of a local source.
+            compression: Lossless compression of new frames, one of `COMPRESSIONS`.
         """
         return cls.of(
             VideoSource(source, source_options, suffixes=suffixes, follow_links=follow_links),
             root,
             root_options,
+            compression=compression,
         )
 
     @classmethod
     def of(
-        cls, source: VideoSource, root: str, root_options: Mapping[str, Any] | None = None
+        cls,
+        source: VideoSource,
+        root: str,
+        root_options: Mapping[str, Any] | None = None,
+        *,
+        compression: str = "zstd",
     ) -> Workspace:
         """Return the workspace of an open source, with a root for frames and tables."""
         return cls(
             source,
-            FrameStore(root, root_options),
+            FrameStore(root, root_options, compression=compression),
             FrameTables(root, root_options),
             BatchRegistry(root, root_options),
         )

@@ -18,22 +18,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Final, get_args
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd as ZstdCompressor
 from numpy.typing import NDArray
 
-from frames_pipeline.errors import CodecUnavailableError, ConfigError
+from frames_pipeline.errors import CodecUnavailableError, ConfigError, InternalError
 from frames_pipeline.signature import Samples
 
 ZarrCodec = Mapping[str, Any]
 """A codec in Zarr's metadata: its name and, if it has one, its configuration."""
 
 _CHECKSUM: Final[ZarrCodec] = {"name": "crc32c"}
-_ZSTD: Final = ZstdCompressor(level=1, checksum=True)
+_EFFORTS: Final = 3
+"""Number of efforts to try until an image decodes to the same pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,11 @@ class Zstd(ChunkCodec):
         return [_bytes(dtype), {"name": "zstd", "configuration": {"level": 1, "checksum": True}}]
 
     def encode(self, values: NDArray[Any]) -> bytes:
-        encoded: bytes = _ZSTD.encode(_stored(values))
+        encoded: bytes = _zstd().encode(_stored(values))
         return encoded
 
     def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
-        into[...] = _values(_ZSTD.decode(chunk), into)
+        into[...] = _values(_zstd().decode(chunk), into)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Raw(ChunkCodec):
 
 @dataclass(frozen=True, slots=True)
 class JpegXl(ChunkCodec):
-    """Lossless JPEG XL at effort 1, in one thread."""
+    """Lossless JPEG XL at effort 1, in one thread, each image decoded again and compared."""
 
     name = "jpegxl"
     summary = "lossless JPEG XL, half the bytes of zstd, slower to read"
@@ -131,8 +132,7 @@ class JpegXl(ChunkCodec):
 
     def encode(self, values: NDArray[Any]) -> bytes:
         image = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
-        encode = imagecodecs(self.name).jpegxl_encode
-        return with_checksum(encode(image, effort=1, lossless=True, numthreads=1))
+        return with_checksum(exact_jpegxl(image, effort=1, lossless=True, numthreads=1))
 
     def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
         decode_image("jpegxl", without_checksum(chunk), into, numthreads=1)
@@ -213,6 +213,33 @@ def decode_image(
         into[...] = whole
 
 
+def exact_jpegxl(image: NDArray[Any], *, effort: int, **options: object) -> bytes:
+    """Return an image as lossless JPEG XL, after decoding it again.
+
+    libjxl before 0.12 encodes some noise wrongly at effort 1. Such an image is encoded with the
+    next effort.
+
+    Args:
+        image: The image, (height, width) or (height, width, channels).
+        effort: The effort to try first.
+        options: Further options of imagecodecs' encoder.
+
+    Raises:
+        CodecUnavailableError: imagecodecs is not installed.
+        InternalError: No effort gives the same pixels.
+    """
+    package = imagecodecs("jpegxl")
+    decoded = np.empty_like(image)
+    for tried in range(effort, effort + _EFFORTS):
+        encoded: bytes = package.jpegxl_encode(image, effort=tried, **options)
+        package.jpegxl_decode(encoded, out=decoded, numthreads=1)
+        if np.array_equal(decoded, image):
+            return encoded
+    message = f"{package.jpegxl_version()} gives other pixels for an image of {image.shape} at "
+    message += f"efforts {effort} to {tried}; write it with another compression (a bug: report it)"
+    raise InternalError(message)
+
+
 def with_checksum(data: bytes) -> bytes:
     """Return the data with its crc32c behind it."""
     checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
@@ -232,6 +259,13 @@ def without_checksum(data: memoryview) -> memoryview:
         message = "a checksum does not match the bytes before it"
         raise ValueError(message)
     return content
+
+
+@cache
+def _zstd() -> Any:  # noqa: ANN401 - numcodecs has no types
+    from numcodecs.zstd import Zstd as Compressor
+
+    return Compressor(level=1, checksum=True)
 
 
 def _bytes(dtype: str) -> ZarrCodec:

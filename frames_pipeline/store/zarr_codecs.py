@@ -18,7 +18,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import parse_named_configuration
 
-from frames_pipeline.store.chunk_codecs import decode_image, imagecodecs
+from frames_pipeline.store.chunk_codecs import decode_image, exact_jpegxl, imagecodecs
 
 _READ_ONLY: Final = frozenset({"index", "keeporientation"})
 """Options of decoders alone."""
@@ -66,19 +66,28 @@ class ImageCodec(ArrayBytesCodec):
         return chunk_spec.prototype.nd_buffer.from_numpy_array(frame)
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        encode = getattr(imagecodecs(self.image_codec), f"{self.image_codec}_encode")
         options = self._options(self.configuration.keys() - _READ_ONLY)
         image = np.ascontiguousarray(_image(chunk_data.as_numpy_array()))
-        return chunk_spec.prototype.buffer.from_bytes(encode(image, **options))
+        return chunk_spec.prototype.buffer.from_bytes(self._encode(image, options))
+
+    def _encode(self, image: np.ndarray[Any, Any], options: dict[str, Any]) -> bytes:
+        encode = getattr(imagecodecs(self.image_codec), f"{self.image_codec}_encode")
+        encoded: bytes = encode(image, **options)
+        return encoded
 
     def _options(self, names: frozenset[str] | set[str]) -> dict[str, Any]:
         return {name: self.configuration[name] for name in self.configuration.keys() & names}
 
 
 class OwnJpegxl(ImageCodec):
-    """JPEG XL."""
+    """JPEG XL. Lossless images are decoded again and compared."""
 
     image_codec = "jpegxl"
+
+    def _encode(self, image: np.ndarray[Any, Any], options: dict[str, Any]) -> bytes:
+        if options.get("lossless"):
+            return exact_jpegxl(image, **{"effort": 1} | options)
+        return super()._encode(image, options)
 
 
 def _image(frame: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

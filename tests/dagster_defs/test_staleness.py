@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import dagster as dg
 import pytest
 
 from dagster_defs.attributes import Definition, Signature, Stride
+from frames_pipeline.pipeline import Workspace, recompress_store
+from frames_pipeline.workers.local import Workers
 from tests.dagster_defs.conftest import Project, make_videos, project_of
+from tests.libraries import need_compression
 from tests.suites import live_from
 from tests.videos import X264, make_video
 
@@ -41,6 +45,12 @@ def lose(project: Project) -> None:
     """Lose the frames of a clip, so that they are extracted again, from the same bytes."""
     for path in project.root.glob("frames/*/sequence-2fps*/clips/a-*/*/frames/c/0/0/0/0"):
         path.unlink()
+
+
+def recompress(project: Project, to: str) -> None:
+    need_compression(to)
+    workspace = Workspace.at("/nowhere", str(project.root))
+    assert recompress_store(workspace, to=to, workers=Workers(1)).moved == 10
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,14 @@ CASES = [
         repair=True,
         decoded=(1, 0),
         changed=frozenset({"clip_catalog"}),  # which says where they lie
+    ),
+    *(
+        Case(
+            f"frames are moved to the compression {to}",
+            partial(recompress, to=to),
+            changed=frozenset({"clip_catalog"}),  # which says where they lie
+        )
+        for to in ("none", "jpegxl")
     ),
     Case(
         "a signature has other parameters",

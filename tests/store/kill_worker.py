@@ -1,13 +1,14 @@
 """Writers, readers and a collector for test_kill, each a forked process.
 
 Started with the store's path or URL and the folder for totals. Then each line of stdin is an order,
-answered by one line of JSON: `write BATCH SEED DURABLE`, `read NAME`, `collect NAME`, `wait PID`,
-`check BATCH`. The pixels of a clip follow from its id and its fingerprint. So any process can check
-them, and a mix of two writes shows.
+answered by one line of JSON: `write BATCH SEED DURABLE`, `recompress BATCH`, `read NAME`,
+`collect NAME`, `wait PID`, `check BATCH`. The pixels of a clip follow from its id and its
+fingerprint. So any process can check them, and a mix of two writes shows.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -26,11 +27,20 @@ from frames_pipeline.errors import CommitNotFoundError, FramesPipelineError
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import ClipCommit, FrameStore, codecs
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
+from frames_pipeline.store.layout import SignatureFolder
+from frames_pipeline.store.recompression import recompress_clip, republish
 
 CLIPS = ("one", "two", "three", "four")
 SIGNATURES = (FrameExtractionSignature(), FrameExtractionSignature(policy="first"))
 OPTIONS = json.loads(os.environ.get("FRAMES_KILL_OPTIONS", "{}"))
 """fsspec options of the store."""
+TARGETS = [
+    codec
+    for codec in COMPRESSIONS.values()
+    if not codec.package or importlib.util.find_spec(codec.package)
+]
+"""Compressions that are installed here."""
 ACKNOWLEDGED = os.environ.get("FRAMES_KILL_ACKNOWLEDGED", "")
 """File that writers append to after a commit: batch, clip, writer, turn."""
 GRACE_SECONDS = float(os.environ.get("FRAMES_KILL_GRACE", "20"))
@@ -64,6 +74,20 @@ def write(store: FrameStore, batch: str, seed: int) -> None:
             os.write(acknowledged, f"{batch} {clip} {seed} {turn}\n".encode())
         for signature in SIGNATURES:
             store.commit_batch(batch, signature)
+
+
+def recompress(store: FrameStore, batch: str) -> None:
+    """Move every clip to each compression in turn, until killed."""
+    parent = os.getppid()
+    for turn in count():
+        codec = TARGETS[turn % len(TARGETS)]
+        for signature in SIGNATURES:
+            folder = SignatureFolder(batch, signature.key)
+            for commit in store.clips(batch, signature).values():
+                if os.getppid() != parent:
+                    return  # the test is gone
+                recompress_clip(store.objects, folder, commit, codec)
+            republish(store.objects, folder, store.clips(batch, signature))
 
 
 def read(store: FrameStore, totals: Path) -> None:
@@ -195,6 +219,8 @@ def main(root: str, totals: str) -> None:
             batch, seed, durable = arguments
             store = FrameStore(root, OPTIONS, durable=durable == "True")
             answer = fork(write, store, batch, int(seed))
+        elif order == "recompress":
+            answer = fork(recompress, FrameStore(root, OPTIONS), *arguments)
         elif order in ("read", "collect"):
             work = {"read": read, "collect": collect}[order]
             answer = fork(work, FrameStore(root, OPTIONS), Path(totals, arguments[0]))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from frames_pipeline import CodecUnavailableError, FrameStore, IntegrityError
+from frames_pipeline import CodecUnavailableError, FrameStore, IntegrityError, InternalError
 from frames_pipeline.readers.packs import open_pack, pack_frames
 from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.store import StoredObject
@@ -84,6 +84,40 @@ def test_damaged_chunks_are_refused(name: str, frame: Frame, data: st.DataObject
         return
     assert name == "zstd"  # some bits of its header mean nothing
     np.testing.assert_array_equal(found, frame)
+
+
+@pytest.mark.parametrize("seed", [85, 293, 533, 631, 910])
+def test_noise_that_libjxl_before_0_12_encodes_wrongly(seed: int) -> None:
+    """At effort 1, seven of a thousand such pictures came back with other pixels."""
+    need("imagecodecs")
+    frame = np.random.default_rng(seed).integers(0, 255, (41, 42, 3), np.uint8, endpoint=True)
+    found = np.empty_like(frame)
+    JpegXl().decode(memoryview(JpegXl().encode(frame)), found)
+    np.testing.assert_array_equal(found, frame)
+    array = zarr.create_array(
+        {},
+        shape=(1, *frame.shape),
+        dtype="uint8",
+        chunks=(1, *frame.shape),
+        serializer=OwnJpegxl({"effort": 1, "lossless": True}),
+        compressors=(),
+    )
+    array[0] = frame
+    np.testing.assert_array_equal(np.asarray(array[0]), frame)
+
+
+def test_an_encoder_that_is_never_exact_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    encode, efforts = imagecodecs.jpegxl_encode, list[int]()
+
+    def wrong(image: Frame, *, effort: int, **options: Any) -> object:
+        efforts.append(effort)
+        return encode(image ^ 1, effort=effort, **options)
+
+    monkeypatch.setattr(imagecodecs, "jpegxl_encode", wrong)
+    with pytest.raises(InternalError, match=r"libjxl .* gives other pixels .* efforts 1 to 3"):
+        JpegXl().encode(pixels(1, 0)[0])
+    assert efforts == [1, 2, 3]
 
 
 @every_codec

@@ -1,7 +1,8 @@
 """kill -9 at random points: what is visible is always whole.
 
-Each round, two processes write the same clips over and over, and each is killed at a random
-moment after its first clip. A third compares everything it can see, and a fourth collects garbage.
+Each round, two processes write the same clips over and over, and a third moves them from one
+compression to another. Each is killed at a random moment after the first clip. A fourth compares
+everything it can see, and a fifth collects garbage.
 `FRAMES_KILL_ROUNDS` and `FRAMES_KILL_ROUNDS_S3` set the numbers of rounds.
 """
 
@@ -131,16 +132,20 @@ def kill_round(
     seconds: tuple[float, float],
     until_written: Callable[[int], None],
 ) -> Any:
-    """Two writers, killed one after the other; then what is visible."""
+    """Two writers and a mover, killed one after the other; then what is visible."""
     durable = number % 2 == 0
     batch = f"batch-{number // ROUNDS_PER_BATCH}"
     seeds = [number * 2, number * 2 + 1]
     writers = [ask(f"write {batch} {seed} {durable}") for seed in seeds]
+    mover = ask(f"recompress {batch}")
     for seed, writer in zip(seeds, writers, strict=True):
         until_written(seed)
         time.sleep(chance.uniform(*seconds))
         os.kill(writer, signal.SIGKILL)
         ask(f"wait {writer}")
+    time.sleep(chance.uniform(*seconds))
+    os.kill(mover, signal.SIGKILL)
+    ask(f"wait {mover}")
     return ask(f"check {batch}")
 
 
