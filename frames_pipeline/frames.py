@@ -278,6 +278,17 @@ class FrameBatch:
         """Return the same frames with another outcome. Decodes nothing."""
         return self._changed(outcome=outcome)
 
+    def with_pixels(self) -> FrameBatch:
+        """Return the batch with its images decoded.
+
+        Raises:
+            CodecUnavailableError: imagecodecs is not installed.
+            RuntimeError, ValueError: An image is damaged.
+        """
+        if self._is_decoded or self.images is None:
+            return self
+        return self._changed(frames=self.images.decode())
+
     def with_encoding(self, encoding: FrameEncoding) -> FrameBatch:
         """Return the frames after they went through an encoding.
 

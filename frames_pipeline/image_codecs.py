@@ -175,7 +175,7 @@ def imagecodecs(codec: str) -> ModuleType:
     try:
         import imagecodecs as package
     except ImportError as error:
-        message = f"codec {codec} needs imagecodecs, which is not installed; "
+        message = f"images of codec {codec} need imagecodecs, which is not installed; "
         raise CodecUnavailableError(f"{message}install frames-pipeline[encodings]") from error
     if not getattr(package, _FUNCTIONS.get(codec, codec).upper()).available:
         message = f"this build of imagecodecs {package.__version__} has no {codec}; "

@@ -52,6 +52,7 @@ __all__ = [
     "Rotation",
     "Samples",
     "as_rate",
+    "encoding_in",
     "identity_fields",
     "samples_in",
     "signatures_from_seed",
@@ -370,6 +371,18 @@ def samples_in(document: Mapping[str, Any]) -> str:
     'rgb8'
     """
     return str(document.get("samples", "rgb8"))
+
+
+def encoding_in(document: Mapping[str, Any]) -> FrameEncoding | None:
+    """Return the lossy encoding in a signature's document; `None` for `lossless`.
+
+    >>> encoding_in({"policy": "middle"}) is None
+    True
+
+    Raises:
+        ConfigError: A later version wrote it, with an encoding that this one does not know.
+    """
+    return FrameEncoding.of(document.get("encoding", LOSSLESS))
 
 
 @cache

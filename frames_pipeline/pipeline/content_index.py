@@ -98,7 +98,7 @@ def copied_frames(
             return None
         if is_suspect(commit.outcome.decode, suspects, codec=None):
             return None
-        frames = store.read_commit(origin.batch, signature, commit)
+        frames = store.read_commit(origin.batch, signature, commit, decode=False)
     except (CommitNotFoundError, ConfigError, IntegrityError):
         return None
     done, copied_from = frames.outcome.decode, f"{origin.batch}, {there}"

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import video_key
+from frames_pipeline.encoding import FrameEncoding
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError
 from frames_pipeline.frames import FrameBatch, layout_of
-from frames_pipeline.signature import FrameExtractionSignature, samples_in
+from frames_pipeline.signature import FrameExtractionSignature, encoding_in, samples_in
 from frames_pipeline.store import ClipCommit, FrameStore, Manifest, StoredClip
 from frames_pipeline.store.layout import ROOT, digest_of_clips, is_signature_key
 
@@ -149,6 +150,11 @@ class StoredFrames(Mapping[str, StoredClip]):
         return FrameExtractionSignature.from_mapping(self.signature_document)
 
     @property
+    def image_encoding(self) -> FrameEncoding | None:
+        """The lossy encoding of the frames, from the signature; `None` if they are lossless."""
+        return encoding_in(self.signature_document)
+
+    @property
     def samples(self) -> str:
         """Channels and bits of a pixel, from the signature: `rgb8`, `rgb16`, `gray8`, `gray16`."""
         return samples_in(self.signature_document)
@@ -184,11 +190,19 @@ class StoredFrames(Mapping[str, StoredClip]):
         """Return the number of frames of a clip, repeats included."""
         return self.locations[clip_id].commit.num_frames
 
-    def read(self, clip_id: str, start: int = 0, stop: int | None = None) -> FrameBatch:
+    def read(
+        self, clip_id: str, start: int = 0, stop: int | None = None, *, decode: bool = True
+    ) -> FrameBatch:
         """Return frames [start, stop) of a clip, counted from its first stored frame.
 
         Fetches each object with such frames whole, and compares it with the commit. This is the
         fast way to read clips once: it lists no objects first.
+
+        Args:
+            clip_id: Id of the clip.
+            start: Number of the first frame.
+            stop: Number after the last frame; by default all.
+            decode: Decode images of a lossy encoding now, or else when `frames` is first read.
 
         Raises:
             KeyError: There is no such clip.
@@ -196,7 +210,12 @@ class StoredFrames(Mapping[str, StoredClip]):
         """
         location = self.locations[clip_id]
         return self.store.read_commit(
-            location.batch, self.signature_key, location.commit, start=start, stop=stop
+            location.batch,
+            self.signature_key,
+            location.commit,
+            start=start,
+            stop=stop,
+            decode=decode,
         )
 
     def lineage(self, clip_id: str, frames: FrameBatch) -> pa.Table:

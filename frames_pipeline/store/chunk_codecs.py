@@ -9,24 +9,37 @@ none      bytes, crc32c
 jpegxl    imagecodecs_jpegxl, crc32c        frames only
 ```
 
+Frames of a signature with a lossy encoding are images of that encoding:
+
+```
+          imagecodecs_jpeg, crc32c          or imagecodecs_webp, _avif, _jpegxl
+```
+
 Each ends in a checksum, so that every reader notices damaged pixels. `zstd` and `none` are in the
-Zarr v3 core. `imagecodecs_jpegxl` is named and configured as the package imagecodecs-zarr does.
+Zarr v3 core. The others are named and configured as the package imagecodecs-zarr does.
 """
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final, cast, get_args
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.errors import CodecUnavailableError, ConfigError, InternalError
+from frames_pipeline.encoding import Chroma, FrameEncoding
+from frames_pipeline.errors import ConfigError, InternalError
+from frames_pipeline.image_codecs import (
+    decode_image,
+    encode_frame,
+    encoder_options,
+    imagecodecs,
+)
 from frames_pipeline.signature import Samples
 
 ZarrCodec = Mapping[str, Any]
@@ -68,6 +81,11 @@ class ChunkCodec(ABC):
             CodecUnavailableError: A package is not installed.
             RuntimeError, ValueError: The chunk is damaged, or has another shape or type.
         """
+
+    @property
+    def lossy_encoding(self) -> FrameEncoding | None:
+        """The lossy encoding that its images have; `None` if it is lossless."""
+        return None
 
     @property
     def of_times(self) -> ChunkCodec:
@@ -145,6 +163,72 @@ class JpegXl(ChunkCodec):
         imagecodecs(self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Image(ChunkCodec):
+    """Images of a lossy encoding."""
+
+    summary = "lossy"
+    package = "imagecodecs"
+    extra = "encodings"
+
+    encoding: FrameEncoding
+    """The encoding."""
+
+    def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
+        name = f"imagecodecs_{self.encoding.codec}"
+        return [{"name": name, "configuration": encoder_options(self.encoding)}, _CHECKSUM]
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        return with_checksum(encode_frame(values, self.encoding))
+
+    def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        decode_image(self.encoding.codec, without_checksum(chunk), into, numthreads=1)
+
+    @property
+    def lossy_encoding(self) -> FrameEncoding:
+        return self.encoding
+
+    @property
+    def of_times(self) -> ChunkCodec:
+        return COMPRESSIONS["zstd"]
+
+    def require(self) -> None:
+        imagecodecs(self.encoding.codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg(Image):
+    """JPEG of libjpeg-turbo."""
+
+    name = "jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Webp(Image):
+    """Lossy WebP."""
+
+    name = "webp"
+
+
+@dataclass(frozen=True, slots=True)
+class Avif(Image):
+    """AVIF by libaom at speed 8."""
+
+    name = "avif"
+
+
+@dataclass(frozen=True, slots=True)
+class JpegXlLossy(Image):
+    """Lossy JPEG XL at effort 3."""
+
+    name = "jpegxl"
+
+
+_IMAGES: Final[Mapping[str, type[Image]]] = {
+    kind.name: kind for kind in (Jpeg, Webp, Avif, JpegXlLossy)
+}
+"""Lossy codecs by the name in a signature's encoding."""
+
 COMPRESSIONS: Final[Mapping[str, ChunkCodec]] = {
     codec.name: codec for codec in (Zstd(), JpegXl(), Raw())
 }
@@ -163,54 +247,35 @@ def compression_named(name: str) -> ChunkCodec:
     return COMPRESSIONS[name]
 
 
+def codec_for(encoding: FrameEncoding | None, compression: str) -> ChunkCodec:
+    """Return the codec of frames of an encoding, or of the compression if they are lossless.
+
+    Raises:
+        ConfigError: There is no such compression.
+    """
+    lossless = compression_named(compression)
+    return lossless if encoding is None else _IMAGES[encoding.codec](encoding)
+
+
 def codec_of(zarr_codecs: object, dtype: str) -> ChunkCodec | None:
     """Return the codec with these codecs in Zarr's metadata; `None` if there is none."""
-    for codec in COMPRESSIONS.values():
+    for codec in (*COMPRESSIONS.values(), *_image_codecs(zarr_codecs)):
         if codec.zarr_codecs(dtype) == zarr_codecs:
             return codec
     return None
 
 
-def imagecodecs(codec: str) -> ModuleType:
-    """Return the package imagecodecs.
-
-    Raises:
-        CodecUnavailableError: It is not installed, or was built without that codec.
-    """
+def _image_codecs(zarr_codecs: object) -> Iterator[Image]:
+    """Yield the lossy codecs that codecs in Zarr's metadata may be, by their name and quality."""
     try:
-        import imagecodecs as package
-    except ImportError as error:
-        message = f"chunks of codec {codec} need imagecodecs, which is not installed; "
-        raise CodecUnavailableError(f"{message}install frames-pipeline[encodings]") from error
-    if not getattr(package, codec.upper()).available:
-        message = f"this build of imagecodecs {package.__version__} has no {codec}; "
-        raise CodecUnavailableError(f"{message}install its wheel from PyPI")
-    found: ModuleType = package
-    return found
-
-
-def decode_image(
-    codec: str, image: bytes | memoryview, into: NDArray[Any], **options: object
-) -> None:
-    """Decode an image into an array. An image of another size is refused by its header.
-
-    Args:
-        codec: imagecodecs' name of the codec.
-        image: The encoded image.
-        into: Array of the image's shape, apart from axes of length 1, and of its type.
-        options: Options of imagecodecs' decoder.
-
-    Raises:
-        CodecUnavailableError: imagecodecs is not installed.
-        RuntimeError, ValueError: The image is damaged, or has another shape or type.
-    """
-    decode = getattr(imagecodecs(codec), f"{codec}_decode")
-    if into.flags.c_contiguous:
-        decode(image, out=into, **options)
-    else:
-        whole = np.empty_like(into, order="C")
-        decode(image, out=whole, **options)
-        into[...] = whole
+        first, _ = cast("list[Any]", zarr_codecs)
+        kind = _IMAGES[first["name"].removeprefix("imagecodecs_")]
+        quality = int(first["configuration"]["level"])
+        for chroma in get_args(Chroma):
+            with contextlib.suppress(ConfigError):
+                yield kind(FrameEncoding(kind.name, quality, chroma))  # type: ignore[arg-type]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return
 
 
 def exact_jpegxl(image: NDArray[Any], *, effort: int, **options: object) -> bytes:

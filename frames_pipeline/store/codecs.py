@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from zarr.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
+from frames_pipeline.frames import FrameBatch
+from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.store.chunk_codecs import (
     ChunkCodec,
     ZarrCodec,
@@ -77,8 +79,18 @@ def encode_frames(
     )
 
 
+def encode_batch(
+    batch: FrameBatch, *, codec: ChunkCodec, attributes: Mapping[str, object] | None = None
+) -> Encoded:
+    """Yield the objects of the `frames` array of a batch. Images become chunks as they are."""
+    frames = batch.frames if batch.encoded is None else batch.encoded
+    return encode_stream(
+        frames, batch.shape, dtype=str(batch.dtype), codec=codec, attributes=attributes
+    )
+
+
 def encode_stream(
-    frames: Iterable[NDArray[Any]],
+    frames: Iterable[NDArray[Any] | bytes],
     shape: tuple[int, ...],
     *,
     dtype: str = "uint8",
@@ -88,7 +100,8 @@ def encode_stream(
     """Yield the objects of a `frames` array from a stream of frames. Holds one encoded shard.
 
     Args:
-        frames: The frames, (height, width, channels) each, as many as the shape has.
+        frames: The frames, (height, width, channels) each or encoded as the codec's images, as many
+            as the shape has.
         shape: Shape of the array: (n, height, width, channels).
         dtype: Type of the samples: `uint8` or `uint16`.
         codec: Codec of the chunks.
@@ -98,7 +111,10 @@ def encode_stream(
     yield METADATA, frames_document(shape, dtype=dtype, codec=codec, attributes=attributes)
     chunks: list[bytes] = []
     for number, frame in enumerate(frames, start=1):
-        chunks.append(codec.encode(frame.astype(dtype, copy=False)))
+        if isinstance(frame, bytes):
+            chunks.append(with_checksum(frame))
+        else:
+            chunks.append(codec.encode(frame.astype(dtype, copy=False)))
         if len(chunks) == per_shard or number == shape[0]:
             yield f"c/{(number - 1) // per_shard}/0/0/0", _shard(chunks, per_shard)
             chunks = []
@@ -210,25 +226,37 @@ def encode_group(arrays: Mapping[str, Encoded], *, attributes: Mapping[str, Any]
 def decode_frames(
     get: Callable[[str], bytes], start: int = 0, stop: int | None = None
 ) -> NDArray[Any]:
-    """Return frames [start, stop) of a `frames` array. `get` returns objects by relative key.
+    """Return the pixels of frames [start, stop) of a `frames` array; see `load_frames`."""
+    frames = load_frames(get, start, stop)
+    return frames.decode() if isinstance(frames, EncodedFrames) else frames
+
+
+def load_frames(
+    get: Callable[[str], bytes], start: int = 0, stop: int | None = None
+) -> NDArray[Any] | EncodedFrames:
+    """Return frames [start, stop) of a `frames` array: pixels, or images of a lossy encoding.
 
     Calls `get` for every shard with such a frame, so `get` can raise for a missing one. Zarr itself
     would return black frames.
+
+    Args:
+        get: Returns objects by relative key.
+        start: Number of the first frame.
+        stop: Number after the last frame; by default all.
     """
     document = get(METADATA)
     shards = Shards.of(json.loads(document))
     if shards is None:
         return _decode_by_zarr(document, get)[start:stop]
     start, stop, _ = slice(start, stop).indices(shards.shape[0])
-    frames = np.empty((max(0, stop - start), *shards.shape[1:]), dtype=shards.dtype)
+    chunks: list[memoryview] = []
     for number in range(start // shards.frames, math.ceil(stop / shards.frames)):
         first = number * shards.frames
         wanted = range(max(start, first), min(stop, first + shards.frames))
         if wanted:
             shard = get(f"c/{number}/0/0/0")
-            into = frames[wanted.start - start : wanted.stop - start]
-            shards.decode(shard, [frame - first for frame in wanted], into)
-    return frames
+            chunks += shards.chunks(shard, [frame - first for frame in wanted])
+    return shards.load(chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,17 +300,27 @@ class Shards:
         found = np.frombuffer(data, "<u8").reshape(self.frames, 2).tolist()
         return [(offset, length) for offset, length in found]
 
-    def decode(self, shard: bytes, frames: Sequence[int], into: NDArray[Any]) -> None:
-        """Decode frames of a shard, by their index in it, into an array."""
+    def chunks(self, shard: bytes, frames: Sequence[int]) -> list[memoryview]:
+        """Return the chunks of frames of a shard, by their index in it."""
         data = memoryview(shard)
         offsets = self.offsets(data[max(0, len(data) - self.index_bytes) :])
-        for target, frame in zip(into, frames, strict=True):
-            offset, length = offsets[frame]
-            self.decode_chunk(data[offset : offset + length], target)
+        return [data[slice(offsets[one][0], sum(offsets[one]))] for one in frames]
 
-    def decode_chunk(self, chunk: memoryview, into: NDArray[Any]) -> None:
-        """Decode one frame from its chunk, which has a checksum."""
-        self.codec.decode(chunk, into)
+    def load(self, chunks: Sequence[memoryview]) -> NDArray[Any] | EncodedFrames:
+        """Return frames by their chunks: pixels, or images of a lossy encoding.
+
+        Raises:
+            CodecUnavailableError: A package is not installed.
+            RuntimeError, ValueError: A chunk is damaged, or has another shape or type.
+        """
+        shape, encoding = (len(chunks), *self.shape[1:]), self.codec.lossy_encoding
+        if encoding is None:
+            frames = np.empty(shape, dtype=self.dtype)
+            for frame, chunk in zip(frames, chunks, strict=True):
+                self.codec.decode(chunk, frame)
+            return frames
+        images = tuple(without_checksum(chunk).tobytes() for chunk in chunks)
+        return EncodedFrames(images, shape, self.dtype, encoding, encoder="")
 
 
 def _sharding(shape: tuple[int, ...], codecs: Sequence[ZarrCodec]) -> ZarrCodec:

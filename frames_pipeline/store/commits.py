@@ -24,6 +24,9 @@ T = TypeVar("T")
 COMMIT_FORMAT: Final = "frames-commit/1"
 MANIFEST_FORMAT: Final = "frames-manifest/1"
 
+ENCODER: Final = "encoder"
+"""Member of a clip's provenance: the library that encoded its images, with its version."""
+
 REMEDY: Final = "mend it with `frames-pipeline repair`, or run with repair"
 """Advice in errors about a damaged document."""
 

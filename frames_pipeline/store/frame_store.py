@@ -13,7 +13,7 @@ from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources import withdrawal
 from frames_pipeline.store import gc, inspect, lookup, reader, verify, writer
-from frames_pipeline.store.chunk_codecs import compression_named
+from frames_pipeline.store.chunk_codecs import ChunkCodec, codec_for, compression_named
 from frames_pipeline.store.commits import ClipCommit, Manifest
 from frames_pipeline.store.layout import (
     GRACE_SECONDS,
@@ -102,7 +102,7 @@ class FrameStore:
         """Store a clip's frames by signature, and commit each when complete.
 
         A new commit replaces the earlier one. Readers that hold the earlier commit can still read
-        it.
+        it. Frames of a signature with a lossy encoding are encoded here, unless they are images.
 
         Args:
             batch: The batch.
@@ -113,8 +113,8 @@ class FrameStore:
             provenance: JSON values to keep with the frames, such as library versions.
 
         Raises:
-            ConfigError: There are no frames, a name is invalid, or the compression is not
-                installed. Nothing was written.
+            ConfigError: There are no frames, a name is invalid, or the compression or encoding is
+                not installed. Nothing was written.
             ConflictError: Another signature has this one's key.
         """
         writes = {
@@ -122,7 +122,7 @@ class FrameStore:
                 clip_id=clip_id(clip),
                 signature=signature,
                 frames=pixels,
-                codec=compression_named(self.compression),
+                codec=self._codec(signature),
                 fingerprint=fingerprint,
                 provenance=provenance or {},
             )
@@ -143,15 +143,19 @@ class FrameStore:
         when pickled to another process, and checks only once.
 
         Raises:
-            CodecUnavailableError: The store's compression is not installed here.
+            CodecUnavailableError: The compression or encoding is not installed here.
             ConflictError: Another signature has this one's key.
         """
         self._claim(signature_folder(batch, signature), signature)
 
     def _claim(self, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
-        compression_named(self.compression).require()
+        self._codec(signature).require()
         writer.claim(self.objects, folder, signature)
         self._claimed.add(folder.path)
+
+    def _codec(self, signature: FrameExtractionSignature) -> ChunkCodec:
+        """Return the codec of new frames of a signature."""
+        return codec_for(signature.image_encoding, self.compression)
 
     def clips(self, batch: Batch, signature: Signature) -> dict[str, ClipCommit]:
         """Return every clip's current commit, by clip id: one listing, and one request per clip."""
@@ -184,6 +188,7 @@ class FrameStore:
         *,
         start: int = 0,
         stop: int | None = None,
+        decode: bool = True,
     ) -> FrameBatch:
         """Return the frames of a given commit, even if a newer one has replaced it.
 
@@ -193,12 +198,13 @@ class FrameStore:
             commit: The commit.
             start: Index of the first frame, among the stored ones.
             stop: Index after the last frame; by default all.
+            decode: Decode images of a lossy encoding now, or else when `frames` is first read.
 
         Raises:
             IntegrityError: An object is missing, or differs from the commit.
         """
         folder = signature_folder(batch, signature)
-        return reader.read_clip(self.objects, folder, commit, start, stop)
+        return reader.read_clip(self.objects, folder, commit, start, stop, decode=decode)
 
     def open_commit(
         self, batch: Batch, signature: Signature, commit: ClipCommit

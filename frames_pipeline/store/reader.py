@@ -7,9 +7,10 @@ the commit references, and a lazy read compares a listing first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -22,9 +23,17 @@ from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import Seconds, ticks
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch, in_seconds
+from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.io.objects import Objects
-from frames_pipeline.store.codecs import METADATA, decode_frames
-from frames_pipeline.store.commits import ClipCommit, Document, dump, outcome_from_document
+from frames_pipeline.store.chunk_codecs import without_checksum
+from frames_pipeline.store.codecs import METADATA, Shards, load_frames
+from frames_pipeline.store.commits import (
+    ENCODER,
+    ClipCommit,
+    Document,
+    dump,
+    outcome_from_document,
+)
 from frames_pipeline.store.committed import CommittedObjects, decodable
 from frames_pipeline.store.layout import SignatureFolder
 from frames_pipeline.store.lazy import CommittedStore, StoredArray
@@ -76,6 +85,27 @@ class StoredClip:
         return read_clip(
             self.attempt.objects, self.attempt.folder, self.commit, start, max(start, stop)
         )
+
+    def encoded(self, positions: Iterable[int] | None = None) -> tuple[bytes, ...]:
+        """Return the images of frames as they are stored, by range requests. Decodes nothing.
+
+        Args:
+            positions: Positions in the video's stream; by default every stored frame, with repeats.
+
+        Raises:
+            ConfigError: A position is not stored, or the frames are lossless.
+            IntegrityError: An image is damaged.
+        """
+        if positions is None:
+            return read_images(self.attempt, range(len(self)))
+        wanted = np.fromiter(positions, np.int64)
+        found = np.searchsorted(self.positions, wanted)
+        at = self.positions[np.minimum(found, len(self) - 1)]
+        if (missing := wanted[at != wanted]).size:
+            message = f"clip {self.commit.clip_id!r} has no frame at position {missing[0]}; its "
+            message += f"positions run from {self.positions[0]} to {self.positions[-1]}; see "
+            raise ConfigError(f"{message}`positions`")
+        return read_images(self.attempt, found.tolist())
 
     def by_position(self, start: int, stop: int) -> FrameBatch:
         """Return the frames at positions [start, stop) of the video's stream."""
@@ -143,11 +173,21 @@ def read_clip(
     commit: ClipCommit,
     start: int = 0,
     stop: int | None = None,
+    *,
+    decode: bool = True,
 ) -> FrameBatch:
     """Return frames [start, stop) of a commit; fetch and compare every object with such frames.
 
     The group's document has the timestamps and a copy of the array's document, so this reads
     neither the documents of the arrays nor the array of seconds, which serve other readers.
+
+    Args:
+        objects: The store.
+        folder: Folder of the commit.
+        commit: The commit.
+        start: Index of the first frame.
+        stop: Index after the last frame; by default all.
+        decode: Decode images of a lossy encoding now, or else when `frames` is first read.
     """
     attempt = CommittedObjects(objects, folder, commit)
     group = attempt.get(METADATA)
@@ -159,9 +199,53 @@ def read_clip(
         def get(key: str) -> bytes:
             return array if key == METADATA else attempt.get(f"frames/{key}")
 
-        frames = decode_frames(get, start, stop)
+        frames = load_frames(get, start, stop)
+        if isinstance(frames, EncodedFrames):
+            encoder = document["attributes"]["provenance"].get(ENCODER, "")
+            frames = replace(frames, encoder=encoder)
         of_array = described["attributes"]
-        return _frame_batch(frames, document["attributes"], slice(start, stop), of_array=of_array)
+        part = slice(start, stop)
+        batch = _frame_batch(frames, document["attributes"], part, of_array=of_array)
+        return batch.with_pixels() if decode else batch
+
+
+def read_images(attempt: CommittedObjects, indexes: Sequence[int]) -> tuple[bytes, ...]:
+    """Return the images of frames, by their index among the stored ones.
+
+    Raises:
+        ConfigError: The frames are lossless.
+        IntegrityError: An object is missing, or an image is damaged.
+    """
+    group = attempt.get(METADATA)
+    found: dict[int, bytes] = {}
+    with decodable(attempt):
+        array = json.loads(group)["consolidated_metadata"]["metadata"]["frames"]
+        shards = Shards.of(array)
+        if shards is not None and shards.codec.lossy_encoding is not None:
+            for shard, wanted in groupby(sorted(set(indexes)), lambda one: one // shards.frames):
+                found |= _images_of_shard(attempt, shards, shard, list(wanted))
+            return tuple(found[index] for index in indexes)
+    message = f"clip {attempt.commit.clip_id!r} has no images: its frames are lossless; read them, "
+    raise ConfigError(f"{message}or extract a signature with a lossy encoding")
+
+
+def _images_of_shard(
+    attempt: CommittedObjects, shards: Shards, number: int, wanted: Sequence[int]
+) -> dict[int, bytes]:
+    """Return images of a shard by index in the clip: a request for each run of frames."""
+    name, first = f"frames/c/{number}/0/0/0", number * shards.frames
+    key, size = f"{attempt.path}/{name}", attempt.commit.objects[name].size
+    offsets = shards.offsets(attempt.objects.get_range(key, size - shards.index_bytes, size))
+    images: dict[int, bytes] = {}
+    for _, run in groupby(enumerate(wanted), lambda one: one[1] - one[0]):
+        indexes = [index for _, index in run]
+        begin, end = offsets[indexes[0] - first][0], sum(offsets[indexes[-1] - first])
+        data = memoryview(attempt.objects.get_range(key, begin, end))
+        for index in indexes:
+            offset, length = offsets[index - first]
+            chunk = data[offset - begin : offset - begin + length]
+            images[index] = without_checksum(chunk).tobytes()
+    return images
 
 
 def describe_clips(
@@ -217,10 +301,10 @@ def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArr
 
 
 def _frame_batch(
-    frames: NDArray[Any], described: Document, part: slice, *, of_array: Document
+    frames: NDArray[Any] | EncodedFrames, described: Document, part: slice, *, of_array: Document
 ) -> FrameBatch:
-    return FrameBatch(
-        frames=frames,
+    return FrameBatch.of(
+        frames,
         pts=np.array(described["pts"], dtype=np.int64)[part],
         time_base=Fraction(*described["time_base"]),
         positions=np.array(described["positions"], dtype=np.int64)[part],

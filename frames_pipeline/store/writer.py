@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, Final
 
+from frames_pipeline.encoding import LOSSLESS
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,
@@ -33,8 +35,9 @@ from frames_pipeline.frames import FrameBatch
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store.chunk_codecs import ChunkCodec
-from frames_pipeline.store.codecs import Encoded, encode_frames, encode_group, encode_seconds
+from frames_pipeline.store.codecs import Encoded, encode_batch, encode_group, encode_seconds
 from frames_pipeline.store.commits import (
+    ENCODER,
     REMEDY,
     ClipCommit,
     Document,
@@ -74,18 +77,34 @@ class ClipWrite:
 
     def __post_init__(self) -> None:
         """Check that frames and provenance can be stored, before any write."""
-        if not self.frames.frames.size:
+        if not math.prod(self.frames.shape):
             message = f"clip {self.clip_id!r} has no frames to store: {self.frames!r}; leave it out"
             raise ConfigError(message)
         if self.frames.samples != self.signature.samples:
             message = f"clip {self.clip_id!r} has {self.frames.samples} frames, and "
             message += f"{self.signature.key} says {self.signature.samples}; store them under a "
             raise ConfigError(f"{message}signature with samples={self.frames.samples!r}")
+        object.__setattr__(self, "frames", self._encoded_frames())
         try:
             dump(self.provenance)
         except (TypeError, ValueError) as error:
             message = f"provenance of clip {self.clip_id!r} is not JSON: {error}; use plain values"
             raise ConfigError(message) from error
+
+    def _encoded_frames(self) -> FrameBatch:
+        """Return the frames in the signature's encoding, encoded here if they are not yet."""
+        frames, encoding = self.frames, self.signature.image_encoding
+        found = None if frames.images is None else frames.images.encoding
+        if found == encoding:
+            return frames
+        if found is not None or encoding is None:
+            message = f"clip {self.clip_id!r} has frames of encoding {found}, and "
+            message += f"{self.signature.key} says {encoding or LOSSLESS}; store them under a "
+            raise ConfigError(f"{message}signature with that encoding")
+        if excess := encoding.excess(*frames.shape[1:3]):
+            message = f"clip {self.clip_id!r}: {excess}; store smaller frames, or choose another "
+            raise ConfigError(f"{message}encoding")
+        return frames.with_encoding(encoding)
 
 
 def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> ClipCommit:
@@ -94,7 +113,7 @@ def write_clip(objects: Objects, folder: SignatureFolder, write: ClipWrite) -> C
     stored = put_attempt(
         objects, f"{folder.path}/{path}", _encoded(write, attributes(folder, write))
     )
-    num_frames, height, width, _ = write.frames.frames.shape
+    num_frames, height, width, _ = write.frames.shape
     commit = ClipCommit(
         clip_id=write.clip_id,
         path=path,
@@ -220,23 +239,28 @@ def attributes(folder: SignatureFolder, write: ClipWrite) -> Document:
         "corrupt": frames.corrupt.tolist(),
         "outcome": outcome_document(frames.outcome),
         "codec": write.codec.name,
-        "provenance": {**versions(write.codec), **write.provenance},
+        "provenance": {**versions(write.codec), **write.provenance, **_encoder(frames)},
         "created": now().isoformat(),
     }
 
 
 def _encoded(write: ClipWrite, group_attributes: Document) -> Encoded:
     described = pixel_attributes(
-        write.frames.frames.shape[-1],
+        write.frames.shape[-1],
         colour=write.signature.colour,
         source=write.frames.source,
         container_crop=write.frames.container_crop,
     )
     arrays = {
-        "frames": encode_frames(write.frames.frames, codec=write.codec, attributes=described),
+        "frames": encode_batch(write.frames, codec=write.codec, attributes=described),
         "time": encode_seconds(write.frames.pts_seconds, codec=write.codec),
     }
     return encode_group(arrays, attributes=group_attributes)
+
+
+def _encoder(frames: FrameBatch) -> Document:
+    """Return the version of the library that encoded the frames, maybe on another machine."""
+    return {} if frames.images is None else {ENCODER: frames.images.encoder}
 
 
 @cache

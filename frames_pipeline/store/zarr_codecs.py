@@ -18,9 +18,10 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import parse_named_configuration
 
-from frames_pipeline.store.chunk_codecs import decode_image, exact_jpegxl, imagecodecs
+from frames_pipeline.image_codecs import decode_image, encode_image
+from frames_pipeline.store.chunk_codecs import exact_jpegxl
 
-_READ_ONLY: Final = frozenset({"index", "keeporientation"})
+_READ_ONLY: Final = frozenset({"fancyupsampling", "hasalpha", "index", "keeporientation"})
 """Options of decoders alone."""
 _BOTH: Final = frozenset({"numthreads"})
 """Options of encoders and decoders."""
@@ -33,6 +34,8 @@ class ImageCodec(ArrayBytesCodec):
     is_fixed_size = False
     image_codec: ClassVar[str]
     """imagecodecs' name of the codec."""
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    """Options that change the meaning of an image and are left to imagecodecs-zarr."""
 
     configuration: dict[str, Any] = field(default_factory=dict, hash=False)
     """The options, as in Zarr's metadata."""
@@ -42,7 +45,11 @@ class ImageCodec(ArrayBytesCodec):
         """Make the codec from Zarr's metadata."""
         name = f"imagecodecs_{cls.image_codec}"
         _, found = parse_named_configuration(data, name, require_configuration=False)
-        return cls(dict(found or {}))
+        configuration = dict(found or {})
+        if unknown := sorted(configuration.keys() & cls.unknown):
+            message = f"{name} with {', '.join(unknown)} is read by imagecodecs-zarr alone; "
+            raise ValueError(f"{message}install that on Python 3.12 or later")
+        return cls(configuration)
 
     def to_dict(self) -> dict[str, Any]:
         """Return Zarr's metadata of the codec."""
@@ -71,12 +78,30 @@ class ImageCodec(ArrayBytesCodec):
         return chunk_spec.prototype.buffer.from_bytes(self._encode(image, options))
 
     def _encode(self, image: np.ndarray[Any, Any], options: dict[str, Any]) -> bytes:
-        encode = getattr(imagecodecs(self.image_codec), f"{self.image_codec}_encode")
-        encoded: bytes = encode(image, **options)
-        return encoded
+        return encode_image(self.image_codec, image, **options)
 
     def _options(self, names: frozenset[str] | set[str]) -> dict[str, Any]:
         return {name: self.configuration[name] for name in self.configuration.keys() & names}
+
+
+class OwnJpeg(ImageCodec):
+    """JPEG."""
+
+    image_codec = "jpeg"
+    unknown = frozenset({"colorspace_data", "colorspace_jpeg", "header", "tables"})
+
+
+class OwnWebp(ImageCodec):
+    """WebP."""
+
+    image_codec = "webp"
+
+
+class OwnAvif(ImageCodec):
+    """AVIF."""
+
+    image_codec = "avif"
+    unknown = frozenset({"codec_decode"})
 
 
 class OwnJpegxl(ImageCodec):
@@ -105,5 +130,11 @@ def _of_imagecodecs(name: str, own: type[ImageCodec]) -> type[ArrayBytesCodec]:
     return found
 
 
+Jpeg = _of_imagecodecs("Jpeg", OwnJpeg)
+"""The codec `imagecodecs_jpeg`."""
+Webp = _of_imagecodecs("Webp", OwnWebp)
+"""The codec `imagecodecs_webp`."""
+Avif = _of_imagecodecs("Avif", OwnAvif)
+"""The codec `imagecodecs_avif`."""
 Jpegxl = _of_imagecodecs("Jpegxl", OwnJpegxl)
 """The codec `imagecodecs_jpegxl`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from frames_pipeline.errors import CodecUnavailableError, IntegrityError
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.readers.packs.documents import (
@@ -157,9 +160,9 @@ class PackedFrames(Mapping[str, FrameBatch]):
         row = self.index.slice(self._rows[clip_id], 1).to_pylist()[0]
         wanted = slice(start, stop)
         start, stop, _ = wanted.indices(row["stop"] - row["start"])
-        frames = self._pixels(row["part"], row["start"] + start, row["start"] + max(start, stop))
-        return FrameBatch(
-            frames=frames,
+        frames = self._load(row["part"], row["start"] + start, row["start"] + max(start, stop))
+        batch = FrameBatch.of(
+            frames,
             pts=np.array(row["pts"], np.int64)[wanted],
             time_base=Fraction(row["time_base_num"], row["time_base_den"]),
             positions=np.array(row["positions"], np.int64)[wanted],
@@ -168,6 +171,8 @@ class PackedFrames(Mapping[str, FrameBatch]):
             outcome=outcome_from_document(json.loads(row["outcome"])),
             source=format_of_row(row),
         )
+        with self._decoding(f"{self.parts[row['part']].path}/{FRAMES}"):
+            return batch.with_pixels()
 
     def verify(self) -> tuple[str, ...]:
         """Read every object, compare its hash and the digest of every clip; return the faults."""
@@ -198,34 +203,39 @@ class PackedFrames(Mapping[str, FrameBatch]):
         """Cache of the shard layout, by number of part."""
         return {}
 
-    def _pixels(self, number: int, start: int, stop: int) -> NDArray[Any]:
-        """Return frames [start, stop) of a part's array."""
+    def _load(self, number: int, start: int, stop: int) -> NDArray[Any] | EncodedFrames:
+        """Return frames [start, stop) of a part's array: pixels, or images of an encoding."""
         if number not in self._shards:
             self._shards[number] = _shards_of(self.objects, self.parts[number])
         shards = self._shards[number]
-        frames = np.empty((stop - start, *shards.shape[1:]), shards.dtype)
-        if start == stop:
-            return frames
-        for shard in range(start // shards.frames, (stop - 1) // shards.frames + 1):
+        chunks: list[memoryview] = []
+        for shard in range(start // shards.frames, math.ceil(stop / shards.frames)):
             first = shard * shards.frames
             low, high = max(start, first), min(stop, first + shards.frames)
-            self._decode(number, shard, slice(low - first, high - first), frames[low - start :])
-        return frames
+            if low < high:
+                chunks += self._chunks(number, shard, slice(low - first, high - first))
+        with self._decoding(f"{self.parts[number].path}/{FRAMES}"):
+            return shards.load(chunks)
 
-    def _decode(self, number: int, shard: int, chunks: slice, into: NDArray[Any]) -> None:
-        """Decode adjacent frames of a shard into an array, from one request."""
+    def _chunks(self, number: int, shard: int, wanted: slice) -> list[memoryview]:
+        """Return adjacent chunks of a shard, from one request."""
         part, shards = self.parts[number], self._shards[number]
         name = f"{FRAMES}/c/{shard}/0/0/0"
         key, size = f"{part.path}/{name}", part.files[name][0]
-        try:
+        with self._decoding(key):
             if (number, shard) not in self._chunk_offsets:
                 index = self.objects.get_range(key, size - shards.index_bytes, size)
                 self._chunk_offsets[number, shard] = shards.offsets(index)
-            offsets = self._chunk_offsets[number, shard][chunks]
+            offsets = self._chunk_offsets[number, shard][wanted]
             begin = offsets[0][0]
             data = memoryview(self.objects.get_range(key, begin, sum(offsets[-1])))
-            for target, (offset, length) in zip(into, offsets, strict=False):
-                shards.decode_chunk(data[offset - begin : offset - begin + length], target)
+            return [data[at - begin : at - begin + length] for at, length in offsets]
+
+    @contextlib.contextmanager
+    def _decoding(self, key: str) -> Iterator[None]:
+        """Turn errors of an object into `IntegrityError`."""
+        try:
+            yield
         except CodecUnavailableError:
             raise
         except (FileNotFoundError, *UNREADABLE) as error:

@@ -36,7 +36,7 @@ from frames_pipeline.readers.packs.layout import (
     format_of_row,
 )
 from frames_pipeline.readers.stored_frames import ClipLocation, StoredFrames
-from frames_pipeline.store.chunk_codecs import ChunkCodec, compression_named
+from frames_pipeline.store.chunk_codecs import ChunkCodec, codec_for
 from frames_pipeline.store.codecs import (
     METADATA,
     encode_stream,
@@ -90,7 +90,8 @@ def pack_frames(
     Args:
         frames: Clips, from `open_frames`.
         to: Path or fsspec URL of the pack, new or existing. A pack has one signature.
-        compression: Lossless compression of the chunks: `zstd`, `jpegxl` or `none`.
+        compression: Lossless compression of the chunks: `zstd`, `jpegxl` or `none`. Images of a
+            lossy encoding are copied as they are.
         part_bytes: Raw bytes of frames after which no clip is added to a part.
         repair: Read every object of the pack, and write damaged parts and a damaged `pack.json`
             again.
@@ -106,7 +107,7 @@ def pack_frames(
     if part_bytes < 1:
         message = f"part_bytes={part_bytes} must be 1 or above"
         raise ConfigError(message)
-    codec = compression_named(compression)
+    codec = codec_for(frames.image_encoding, compression)
     codec.require()
     objects = Objects(to, storage_options)
     before = find_readable_document(objects) if repair else find_document(objects)
@@ -250,17 +251,17 @@ def _write_part(
 
 def _stream(
     frames: StoredFrames, clips: Iterable[tuple[str, ClipLocation]], rows: list[dict[str, Any]]
-) -> Iterator[NDArray[Any]]:
-    """Yield the frames of clips one by one; add a row to `rows` for each clip."""
+) -> Iterator[NDArray[Any] | bytes]:
+    """Yield the frames or images of clips one by one; add a row to `rows` for each clip."""
     start = 0
     for clip_id, location in clips:
-        batch = frames.read(clip_id)
+        batch = frames.read(clip_id, decode=False)
         if batch.digest() != location.commit.digest:
             message = f"{clip_id} holds frames with digest {batch.digest()}, not "
             raise IntegrityError(f"{message}{location.commit.digest}; extract it again")
         rows.append(_row(clip_id, location, batch, start))
         start += len(batch)
-        yield from batch.frames
+        yield from batch.frames if batch.encoded is None else batch.encoded
 
 
 def _row(clip_id: str, location: ClipLocation, batch: FrameBatch, start: int) -> dict[str, Any]:
