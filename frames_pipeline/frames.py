@@ -218,9 +218,9 @@ class FrameBatch:
                 raise AttributeError(message)
             try:
                 frames = self.images.decode()
+            except CodecUnavailableError:
+                raise
             except (RuntimeError, ValueError) as error:
-                if isinstance(error, CodecUnavailableError):
-                    raise
                 message = f"{self!r} cannot be decoded: {error}; extract its clip again"
                 raise IntegrityError(message) from error
             object.__setattr__(self, "frames", frames)

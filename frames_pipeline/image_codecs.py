@@ -79,6 +79,8 @@ def encode_frame(pixels: NDArray[Any], encoding: FrameEncoding) -> bytes:
     image = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     try:
         return encode_image(encoding.codec, image, **encoder_options(encoding), numthreads=1)
+    except CodecUnavailableError:
+        raise
     except (RuntimeError, ValueError) as error:
         height, width, _ = pixels.shape
         message = f"a frame of {width}x{height} cannot be encoded as {encoding}: {error}"

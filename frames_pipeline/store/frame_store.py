@@ -146,10 +146,12 @@ class FrameStore:
             CodecUnavailableError: The compression or encoding is not installed here.
             ConflictError: Another signature has this one's key.
         """
+        self._codec(signature).require()
         self._claim(signature_folder(batch, signature), signature)
 
     def _claim(self, folder: SignatureFolder, signature: FrameExtractionSignature) -> None:
-        self._codec(signature).require()
+        if signature.image_encoding is None:  # images are stored as they are, without their codec
+            compression_named(self.compression).require()
         writer.claim(self.objects, folder, signature)
         self._claimed.add(folder.path)
 

@@ -17,6 +17,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
+from zarr.errors import UnknownCodecError
 from zarr.storage import FsspecStore, LocalStore
 
 from frames_pipeline._renamed import old_names
@@ -280,7 +281,7 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
         raise fault.error()
     with decodable(attempt), objects.faults(attempt.path):
         store = CommittedStore(_zarr_store(objects, attempt.path), attempt)
-        group = zarr.open_group(store, mode="r", zarr_format=3)
+        group = _opened(store)
         described: Document = group.attrs.asdict()
         return StoredClip(
             commit=commit,
@@ -293,6 +294,16 @@ def open_clip(objects: Objects, folder: SignatureFolder, commit: ClipCommit) -> 
             attributes=described,
             attempt=attempt,
         )
+
+
+def _opened(store: Store) -> zarr.Group:
+    try:
+        return zarr.open_group(store, mode="r", zarr_format=3)
+    except UnknownCodecError:
+        from frames_pipeline.store import zarr_codecs  # noqa: PLC0415 - imports imagecodecs
+
+        zarr_codecs.register()
+        return zarr.open_group(store, mode="r", zarr_format=3)
 
 
 def _array(group: zarr.Group, name: str, attempt: CommittedObjects) -> StoredArray:

@@ -17,6 +17,7 @@ from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import parse_named_configuration
+from zarr.registry import register_codec
 
 from frames_pipeline.image_codecs import decode_image, encode_image
 from frames_pipeline.store.chunk_codecs import exact_jpegxl
@@ -138,3 +139,11 @@ Avif = _of_imagecodecs("Avif", OwnAvif)
 """The codec `imagecodecs_avif`."""
 Jpegxl = _of_imagecodecs("Jpegxl", OwnJpegxl)
 """The codec `imagecodecs_jpegxl`."""
+
+_CODECS: Final = {"jpeg": Jpeg, "webp": Webp, "avif": Avif, "jpegxl": Jpegxl}
+
+
+def register() -> None:
+    """Register the codecs with Zarr, where an older installation lacks their entry points."""
+    for name, codec in _CODECS.items():
+        register_codec(f"imagecodecs_{name}", codec)
