@@ -37,8 +37,10 @@ from frames_pipeline.decoding.deinterlace import Deinterlacer
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceError
 from frames_pipeline.extract import extract_spans
+from frames_pipeline.image_codecs import EncodedFrames, encode_frames
 from frames_pipeline.pipeline.families import Family, family_of
 from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
+from frames_pipeline.pipeline.tolerances import tolerance_of
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.sources.videos import Video, VideoSource
 from frames_pipeline.store import ClipCommit, FrameStore
@@ -117,6 +119,8 @@ class _Claim(NamedTuple):
     """Presentation time; `None` if the times are not the container's."""
     pixels: NDArray[Any] | None
     """Shape (height, width, channels); `None` if extraction gives no frame."""
+    images: EncodedFrames | None
+    """The frame as an image, if it is stored as one."""
     spec: PixelSpec
     is_deinterlaced: bool
     tolerance: Tolerance
@@ -181,9 +185,10 @@ def _stored_claim(task: FamilyTask, commit: ClipCommit, number: int) -> _Claim:
         position=int(frames.positions[0]),
         seconds=None if is_counted else int(frames.pts[0]) * frames.time_base,
         pixels=frames.frames[0],
+        images=frames.images,
         spec=PixelSpec.of(on_cpu(task.signature)),
         is_deinterlaced=task.signature.deinterlace != "off",
-        tolerance=TOLERANCES[task.signature.pixels],
+        tolerance=tolerance_of(task.signature, frames.images),
         by_plan=not decode.fallback and decode.decoder == PyavDecoder().name,
     )
 
@@ -217,6 +222,7 @@ def _alone(media: Media, within: int, chance: random.Random) -> Iterator[_Claim]
             position=position,
             seconds=pts * media.index.time_base if media.index.timestamps == "container" else None,
             pixels=pixels,
+            images=None,
             spec=PixelSpec.of(_ALONE),
             is_deinterlaced=False,
             tolerance=TOLERANCES["swscale"],
@@ -293,6 +299,11 @@ def _difference(claim: _Claim, plain: _Reference, converter: Converter) -> str:
         return f"it is at {claim.seconds} s, and at {plain.seconds} s in a plain decode"
     again = np.empty_like(claim.pixels)
     Converted(plain.frame, converter).write(claim.spec, again)
+    if claim.images is not None:
+        encoded = encode_frames(again[None], claim.images.encoding)
+        if encoded.images == claim.images.images:
+            return ""
+        again = encoded.decode()[0]
     mean, most = levels_apart(claim.pixels, again)
     if mean <= claim.tolerance.mean and most <= claim.tolerance.maximum:
         return ""

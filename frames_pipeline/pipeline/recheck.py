@@ -20,7 +20,7 @@ from frames_pipeline.clips import Clip, Span
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import PyavDecoder, open_decoder
-from frames_pipeline.decoding.device import TOLERANCES, Tolerance
+from frames_pipeline.decoding.device import Tolerance
 from frames_pipeline.errors import (
     ClipFault,
     ConfigError,
@@ -34,6 +34,7 @@ from frames_pipeline.pipeline.family_check import levels_apart, on_cpu
 from frames_pipeline.pipeline.family_sample import FamilyReport, check_families
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.open_video import open_video
+from frames_pipeline.pipeline.tolerances import tolerance_of
 from frames_pipeline.pipeline.workspace import Workspace
 from frames_pipeline.sampling import select_frames
 from frames_pipeline.signature import FrameExtractionSignature
@@ -102,8 +103,9 @@ def recheck_frames(
 ) -> RecheckReport:
     """Choose frames of a published batch at random, decode them again on the CPU, compare them.
 
-    Frames of every decoder must be bit-identical, except for frames converted on a GPU: see
-    `TOLERANCES`. One video of each family in the batch is also compared with a plain decode of up
+    Frames of every decoder must be bit-identical. Frames converted on a GPU, or encoded by another
+    version of the encoder, may differ as `tolerances` says. Lossy frames are encoded again. One
+    video of each family in the batch is also compared with a plain decode of up
     to `family_check.PIXELS`. If they differ, the family becomes suspect in the store.
 
     Args:
@@ -149,27 +151,25 @@ def _report(
     differences = {clip: one for clip, one in found.items() if isinstance(one, _Difference)}
     means = [mean for one in differences.values() for mean in one.means]
     decoders = {manifest.clips[clip].outcome.decode.decoder for clip in chosen}
-    tolerance = TOLERANCES[signature.pixels]
+    allowed = [one.tolerance for one in differences.values()]
     return RecheckReport(
         clips=len(chosen) - len(skipped),
         frames=len(means),
         skipped=skipped,
-        mismatches=_mismatches(found, tolerance),
+        mismatches=_mismatches(found),
         mean_difference=sum(means) / max(len(means), 1),
         max_difference=max((max(one.largest) for one in differences.values()), default=0),
-        tolerance=tolerance,
+        tolerance=max(allowed, default=tolerance_of(signature, None)),
         decoders=tuple(sorted(decoders)),
         families=tuple(families),
     )
 
 
-def _mismatches(
-    found: Mapping[str, _Difference | str | ClipFault], tolerance: Tolerance
-) -> tuple[Mismatch, ...]:
-    """Return the clips that differ beyond the tolerance, sorted by id."""
+def _mismatches(found: Mapping[str, _Difference | str | ClipFault]) -> tuple[Mismatch, ...]:
+    """Return the clips that differ beyond their tolerance, sorted by id."""
     wrong = {clip: one for clip, one in found.items() if isinstance(one, str)}
     for clip, one in found.items():
-        if isinstance(one, _Difference) and (text := one.beyond(tolerance)):
+        if isinstance(one, _Difference) and (text := one.beyond()):
             wrong[clip] = text
     return tuple(Mismatch(*one) for one in sorted(wrong.items()))
 
@@ -240,11 +240,12 @@ class _Difference:
     indexes: tuple[int, ...]
     means: tuple[float, ...]
     largest: tuple[int, ...]
+    tolerance: Tolerance
 
-    def beyond(self, tolerance: Tolerance) -> str:
+    def beyond(self) -> str:
         """Describe the frames that differ by more than the tolerance; empty if there are none."""
-        frames = zip(self.indexes, self.means, self.largest, strict=True)
-        wrong = [i for i, mean, most in frames if mean > tolerance.mean or most > tolerance.maximum]
+        frames, allowed = zip(self.indexes, self.means, self.largest, strict=True), self.tolerance
+        wrong = [i for i, mean, most in frames if mean > allowed.mean or most > allowed.maximum]
         if not wrong:
             return ""
         by = f"by {max(self.means):.3f} levels on average and {max(self.largest)} at most"
@@ -276,8 +277,9 @@ def _difference(task: _Task) -> _Difference | str:
             stored = task.store.read_commit(task.batch, task.signature, task.commit)
         except IntegrityError as error:
             return str(error)
+        allowed, n = tolerance_of(task.signature, stored.images), len(task.indexes)
         if _chosen_match(task, stored, media):
-            return _Difference(task.indexes, (0.0,) * len(task.indexes), (0,) * len(task.indexes))
+            return _Difference(task.indexes, (0.0,) * n, (0,) * n, allowed)
     with _opened(task) as media:
         again = _whole(task, media)
     if not np.array_equal(stored.pts, again.pts):
@@ -286,7 +288,7 @@ def _difference(task: _Task) -> _Difference | str:
         return f"frames of shape {stored.frames.shape} are stored, and {again.frames.shape} decode"
     apart = [levels_apart(stored.frames[i], again.frames[i]) for i in task.indexes]
     means, largest = zip(*apart, strict=True)
-    return _Difference(task.indexes, means, largest)
+    return _Difference(task.indexes, means, largest, allowed)
 
 
 @contextlib.contextmanager
@@ -317,9 +319,17 @@ def _chosen_match(task: _Task, stored: FrameBatch, media: Media) -> bool:
     for number, found in extract_spans(media, spans, [alone], decoder=open_decoder(None)):
         if isinstance(found, SourceError):
             return False
-        if not np.array_equal(stored.frames[task.indexes[number]][None], found[alone].frames):
+        one = task.indexes[number]
+        if not _is_same(stored.part(one, one + 1), found[alone]):
             return False
     return True
+
+
+def _is_same(stored: FrameBatch, again: FrameBatch) -> bool:
+    """Return whether two batches have the same images, or else the same pixels."""
+    if stored.encoded is not None and stored.encoded == again.encoded:
+        return True
+    return np.array_equal(stored.frames, again.frames)
 
 
 def _whole(task: _Task, media: Media) -> FrameBatch:
