@@ -136,10 +136,19 @@ def check_encoding(frames: StoredFrames, encoding: Encoding) -> None:
     encoding.check(frames.samples, frames.signature_key)
 
 
-def read_clips(frames: StoredFrames, progress: Progress | None) -> Iterator[tuple[str, FrameBatch]]:
-    """Yield every clip, read whole; a clip counts as done when the caller asks for the next."""
+def read_clips(
+    frames: StoredFrames, progress: Progress | None, *, encoding: Encoding
+) -> Iterator[tuple[str, FrameBatch]]:
+    """Yield every clip, read whole; a clip counts as done when the caller asks for the next.
+
+    Args:
+        frames: The clips.
+        progress: Called with the number of clips done.
+        encoding: Encoding of the export. Frames that are stored in it are not decoded.
+    """
+    decode = not encoding.is_stored(frames.image_encoding)
     for done, clip_id in enumerate(frames):
-        yield clip_id, frames.read(clip_id)
+        yield clip_id, frames.read(clip_id, decode=decode)
         if progress is not None:
             progress(done + 1, len(frames))
 

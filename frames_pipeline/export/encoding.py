@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, get_args
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from frames_pipeline.encoding import FrameEncoding
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.frames import samples_of
+from frames_pipeline.frames import FrameBatch, samples_of
 from frames_pipeline.signature import Samples
 
 Format = Literal["jpeg", "png", "raw"]
@@ -119,6 +120,28 @@ class Encoding:
             sampling = _CHROMA[self.chroma]
             image.save(sink, "jpeg", quality=self.quality, subsampling=sampling)
         return sink.getvalue()
+
+    def is_stored(self, stored: FrameEncoding | None) -> bool:
+        """Return whether stored frames have this encoding, so that their images can be copied.
+
+        >>> Encoding("jpeg", quality=90).is_stored(FrameEncoding("jpeg", 90, "4:2:0"))
+        True
+        """
+        return stored is not None and (self.format, self.quality, self.chroma) == (
+            stored.codec,
+            stored.quality,
+            stored.chroma,
+        )
+
+    def encode_batch(self, batch: FrameBatch) -> Sequence[bytes]:
+        """Return the encoded frames of a batch; images of this encoding are copied.
+
+        Raises:
+            ConfigError: The format does not hold these samples.
+        """
+        if batch.images is not None and self.is_stored(batch.images.encoding):
+            return batch.images.images
+        return [self.encode(pixels) for pixels in batch.frames]
 
     def to_document(self) -> Mapping[str, Any]:
         """Return the manifest's description of the encoding."""

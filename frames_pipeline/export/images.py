@@ -56,12 +56,12 @@ def export_images(
     target = ExportTarget.empty(to, storage_options)
     file_column = pa.field("file", pa.string(), nullable=False)
     schema, tables = pa.schema([file_column, *FRAME_COLUMNS]), []
-    for clip_id, batch in read_clips(frames, progress):
+    for clip_id, batch in read_clips(frames, progress, encoding=encoding):
         rows = frames.lineage(clip_id, batch)
         folder = f"images/{frames.locations[clip_id].batch}/{clip_key(clip_id)}"
         files = [f"{folder}/{number:06d}.{suffix}" for number in range(len(batch))]
-        for file, pixels in zip(files, batch.frames, strict=True):
-            target.put(file, encoding.encode(pixels))
+        for file, picture in zip(files, encoding.encode_batch(batch), strict=True):
+            target.put(file, picture)
         tables.append(rows.add_column(0, file_column, [files]))
     target.put("frames.parquet", parquet_file(tables, schema))
     return target.finish(frames, {"kind": "images"}, encoding)

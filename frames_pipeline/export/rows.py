@@ -40,8 +40,8 @@ def pixel_rows(
 ) -> Iterator[pa.Table]:
     """Yield a table per clip, with the columns of `pixel_schema`."""
     schema = pixel_schema(frames)
-    for clip_id, batch in read_clips(frames, progress):
-        n, height, width, _ = batch.frames.shape
+    for clip_id, batch in read_clips(frames, progress, encoding=encoding):
+        n, height, width, _ = batch.shape
         columns = dict(
             zip(FRAME_COLUMNS.names, frames.lineage(clip_id, batch).columns, strict=True)
         )
@@ -49,7 +49,7 @@ def pixel_rows(
             "height": [height] * n,
             "width": [width] * n,
             "format": [encoding.format] * n,
-            "image": [encoding.encode(frame) for frame in batch.frames],
+            "image": list(encoding.encode_batch(batch)),
             SAMPLES.name: [batch.samples] * n,  # left out of rgb8 by the schema
         }
         yield pa.Table.from_pydict(columns | pixels, schema=schema)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from frames_pipeline.clips import Progress
@@ -23,7 +23,6 @@ from frames_pipeline.export.base import (
     read_clips,
 )
 from frames_pipeline.export.encoding import Encoding
-from frames_pipeline.frames import FrameBatch
 from frames_pipeline.readers.stored_frames import StoredFrames
 from frames_pipeline.store.layout import clip_key
 
@@ -76,35 +75,31 @@ def export_webdataset(
         raise ConfigError(message)
     target = ExportTarget.empty(to, storage_options)
     shards = _Shards(target, shard_bytes)
-    for clip_id, batch in read_clips(frames, progress):
+    for clip_id, batch in read_clips(frames, progress, encoding=encoding):
         lineages = frames.lineage(clip_id, batch).to_pylist()
         key = f"{frames.locations[clip_id].batch}/{clip_key(clip_id)}"
-        for one in _SAMPLES[sample](key, lineages, _encoded(batch, encoding), suffix):
+        for one in _SAMPLES[sample](key, lineages, encoding.encode_batch(batch), suffix):
             shards.add(one)
     shards.close()
     return target.finish(frames, {"kind": "webdataset", "sample": sample}, encoding)
 
 
-def _encoded(batch: FrameBatch, encoding: Encoding) -> list[bytes]:
-    return [encoding.encode(pixels) for pixels in batch.frames]
-
-
 def _frame_samples(
-    key: str, lineages: list[object], pictures: list[bytes], suffix: str
+    key: str, lineages: list[object], pictures: Sequence[bytes], suffix: str
 ) -> Iterator[_Sample]:
     for number, (lineage, picture) in enumerate(zip(lineages, pictures, strict=True)):
         yield _Sample(f"{key}-{number:06d}", lineage, {suffix: picture})
 
 
 def _clip_samples(
-    key: str, lineages: list[object], pictures: list[bytes], suffix: str
+    key: str, lineages: list[object], pictures: Sequence[bytes], suffix: str
 ) -> Iterator[_Sample]:
     named = {f"{number:06d}.{suffix}": picture for number, picture in enumerate(pictures)}
     yield _Sample(key, lineages, named)
 
 
 _SAMPLES: Final[
-    Mapping[str, Callable[[str, list[object], list[bytes], str], Iterator[_Sample]]]
+    Mapping[str, Callable[[str, list[object], Sequence[bytes], str], Iterator[_Sample]]]
 ] = {
     "frame": _frame_samples,
     "clip": _clip_samples,

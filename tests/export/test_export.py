@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tarfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from PIL import Image
@@ -29,6 +32,7 @@ from frames_pipeline import (
 )
 from frames_pipeline.export import FORMATS, Encoding, Export, ExportFormat
 from frames_pipeline.frames import FrameBatch
+from frames_pipeline.image_codecs import EncodedFrames
 from tests.libraries import need
 from tests.s3 import S3
 from tests.stored import SIGNATURE, fill, noise
@@ -255,3 +259,52 @@ def test_as_the_seed_keeps_them() -> None:
         ConfigError, match=r"two signatures are 'FrameExtractionPolicy\.sequence-2000'"
     ):
         export.seed_frames(batches | {SIGNATURE: noise(1, 3)})
+
+
+def pictures_of(folder: Path, kind: str) -> list[bytes]:
+    """The pictures of an export, in the order of clips and frames."""
+    if kind == "webdataset":
+        with tarfile.open(next(folder.glob("*.tar"))) as shard:
+            members = [one for one in shard if not one.name.endswith(".json")]
+            return [cast("IO[bytes]", shard.extractfile(one)).read() for one in members]
+    if kind == "images":
+        table = pq.read_table(folder / "frames.parquet")
+        return [(folder / file).read_bytes() for file in table["file"].to_pylist()]
+    images: list[bytes] = pq.read_table(next(folder.glob("*.parquet")))["image"].to_pylist()
+    return images
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "images", "parquet"])
+@pytest.mark.parametrize(
+    ("quality", "chroma", "is_copied"),
+    [(90, "4:4:4", True), (90, "4:2:0", False), (91, "4:4:4", False)],
+)
+def test_frames_stored_in_the_encoding_are_copied(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    quality: int,
+    chroma: Any,
+    is_copied: bool,
+) -> None:
+    need("imagecodecs")
+    store = FrameStore(tmp_path / "store", durable=False)
+    signature = replace(SIGNATURE, encoding={"codec": "jpeg", "chroma": "4:4:4"})
+    for seed, clip in enumerate("ab"):
+        store.write_clip("b", clip, {signature: noise(3, seed)})
+    store.commit_batch("b", signature)
+    frames = open_frames(tmp_path / "store", signature=signature)
+    stored = [image for clip in frames for image in frames[clip].encoded()]
+    decoded: list[EncodedFrames] = []
+    decode = EncodedFrames.decode
+
+    def counted(self: EncodedFrames) -> np.ndarray[Any, Any]:
+        decoded.append(self)
+        return decode(self)
+
+    monkeypatch.setattr(EncodedFrames, "decode", counted)
+    encoding = Encoding("jpeg", quality=quality, chroma=chroma)
+    FORMATS[kind].write(frames, tmp_path / "out", encoding=encoding)
+    written = pictures_of(tmp_path / "out", kind)
+    assert (written == stored, decoded == []) == (is_copied, is_copied)
+    assert len(written) == 6
