@@ -147,7 +147,7 @@ SELECTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 def every_third(shape: tuple[int, ...]) -> np.ndarray:
-    return np.arange(np.prod(shape)).reshape(shape) % 3 == 0
+    return np.asarray(np.arange(np.prod(shape)).reshape(shape) % 3 == 0)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
