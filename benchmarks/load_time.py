@@ -11,7 +11,40 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
+COMPONENT = "load a project with a component of one asset"
+"""Dagster's own cost of a project with components: the least that any component can take."""
+COMPONENT_FILES = {
+    "pyproject.toml": """
+[project]
+name = "least"
+version = "0"
+[tool.dg]
+directory_type = "project"
+[tool.dg.project]
+root_module = "least"
+registry_modules = ["least"]
+""",
+    "least/__init__.py": "",
+    "least/component.py": """
+import dagster as dg
+class Least(dg.Component, dg.Model, dg.Resolvable):
+    def build_defs(self, context):
+        @dg.asset
+        def one(): ...
+        return dg.Definitions(assets=[one])
+""",
+    "least/defs/__init__.py": "",
+    "least/defs/one/defs.yaml": "type: least.component.Least\nattributes: {}\n",
+    "least/load.py": """
+from pathlib import Path
+import dagster as dg
+@dg.definitions
+def defs(): return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+""",
+}
+"""The project, by path."""
 PROGRAMS = {
     "import dagster": "import dagster",
     "load a project with one asset": """
@@ -20,14 +53,13 @@ import dagster as dg
 def one(): ...
 dg.Definitions(assets=[one]).get_repository_def()
 """,
+    COMPONENT: "from least.load import defs; defs().get_repository_def()",
     "import dagster_defs.definitions": "import dagster_defs.definitions",
     "load the definitions": """
 from dagster_defs.definitions import defs
 defs().get_repository_def()
 """,
 }
-GOAL = 1.5
-"""The definitions should load in this many times the CPU time of importing Dagster."""
 
 
 def user_seconds(program: str, environment: Mapping[str, str]) -> float:
@@ -47,6 +79,7 @@ def least_seconds(runs: int) -> dict[str, float]:
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         } | {"PYTHONPYCACHEPREFIX": bytecode}
+        environment["PYTHONPATH"] = f"{_write_project(Path(bytecode) / 'project')}:{Path.cwd()}"
         for program in PROGRAMS.values():
             user_seconds(program, environment)  # compiles
         least = dict.fromkeys(PROGRAMS, float("inf"))
@@ -54,6 +87,14 @@ def least_seconds(runs: int) -> dict[str, float]:
             for name, program in PROGRAMS.items():
                 least[name] = min(least[name], user_seconds(program, environment))
     return least
+
+
+def _write_project(folder: Path) -> Path:
+    for name, text in COMPONENT_FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
 
 
 def main() -> None:
@@ -65,7 +106,8 @@ def main() -> None:
     print("| program | CPU seconds | times `import dagster` |\n|---|---|---|")
     for name, seconds in least.items():
         print(f"| {name} | {seconds:.2f} | {seconds / dagster:.2f} |")
-    print(f"\nThe goal for the definitions is {GOAL}.")
+    ratio = least["load the definitions"] / least[COMPONENT]
+    print(f"\nThe definitions take {ratio:.2f} times the least that a component takes.")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 from av.codec.context import CodecContext
 from av.error import FFmpegError
@@ -41,6 +41,9 @@ MATRICES: Final[Mapping[int, str]] = {
     14: "ictcp", 15: "ipt-c2", 16: "ycgco-re", 17: "ycgco-ro",
 }  # fmt: skip
 """Names of matrix coefficients. Other numbers are reserved, and count as unspecified."""
+PRIMARIES_NUMBERS: Final = {name: number for number, name in PRIMARIES.items()}
+TRANSFER_NUMBERS: Final = {name: number for number, name in TRANSFERS.items()}
+MATRIX_NUMBERS: Final = {name: number for number, name in MATRICES.items()}
 _RANGES: Final[Mapping[int, Literal["limited", "full"]]] = {1: "limited", 2: "full"}
 """Names of ranges (AVColorRange)."""
 _FIELD_ORDERS: Final[Mapping[int, Literal["progressive", "tff", "bff"]]] = {
@@ -59,8 +62,8 @@ _BLOCK: Final = 64
 """Pixels to measure subsampling with: a multiple of every block."""
 _FULL_RANGE: Final = "yuvj"
 """Start of the names of FFmpeg's formats that are full range by definition."""
-_READS_SETS_WHEN_OPENED: Final = "hevc"
-"""The decoder that reads the format from extradata before the first frame."""
+_READ_SETS_WHEN_OPENED: Final = ("hevc", "av1")
+"""Codecs whose decoders read the format from extradata before the first frame."""
 
 
 class _Coloured(Protocol):
@@ -166,16 +169,17 @@ def _coded_picture(context: VideoCodecContext) -> CodedPicture | None:
 
 
 def _with_sets_read(context: VideoCodecContext) -> VideoCodecContext:
-    """Return a context that has read the parameter sets, where FFmpeg reads them so late.
+    """Return a context that has read the parameter sets, for decoders that do so when opened.
 
-    For a stream without a header in its container, the sets are found after the decoder was opened.
+    The stream's own one has the container's colours, and for a stream without a header in its
+    container nothing: the sets are found after libavformat has opened a decoder.
     """
-    is_late = context.codec.canonical_name == _READS_SETS_WHEN_OPENED and context.pix_fmt is None
-    if not is_late or not context.extradata:
+    codec, extradata = context.codec, context.extradata
+    if codec.canonical_name not in _READ_SETS_WHEN_OPENED or not extradata:
         return context
-    fresh = CodecContext.create(_READS_SETS_WHEN_OPENED, "r")
+    fresh = cast(VideoCodecContext, CodecContext.create(codec.name, "r"))
     fresh.thread_count = 1
-    fresh.extradata = context.extradata
+    fresh.extradata = extradata
     with contextlib.suppress(FFmpegError, ValueError):
         fresh.open()
     return fresh

@@ -27,7 +27,13 @@ from av.video.reformatter import Interpolation as Sws
 from numpy.typing import NDArray
 
 from frames_pipeline.decoding.crop import Window, window
-from frames_pipeline.decoding.deep_samples import Scaler, eight_bit, gray16, luma_of, rgb16
+from frames_pipeline.decoding.deep_samples import (
+    Scaler,
+    check_matrix,
+    gray16,
+    luma_of,
+    rgb16,
+)
 from frames_pipeline.decoding.device import scaled_rgb
 from frames_pipeline.decoding.frame_format import dolby_vision
 from frames_pipeline.decoding.geometry import (
@@ -48,7 +54,7 @@ from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.decoding.tone_mapping import SourceColour, source_colour, to_sdr
 from frames_pipeline.decoding.ycbcr import SHORTCUT, correct, padded_lines
 from frames_pipeline.errors import DecoderUnsupportedError, UnsupportedSourceError
-from frames_pipeline.frames import Crop, PictureFormat
+from frames_pipeline.frames import Crop, PictureFormat, as_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -139,6 +145,7 @@ class Converter:
         self._name = name
         self._crop = container_crop
         self._picture = picture
+        self._pixel_aspect = picture.shown_pixel_aspect
         self._scalers: dict[tuple[Size, int, str], VideoReformatter] = {}
         self._cutters: dict[tuple[Size, str], Graph] = {}
 
@@ -204,9 +211,7 @@ class Converter:
         """Return the size of a frame before rotation, in square pixels if those are wanted."""
         part = self._window(frame, spec)
         size = Size(frame.height, frame.width) if part is None else Size(part.height, part.width)
-        if spec.pixel_aspect == "square":
-            return squared(size, self._picture.shown_pixel_aspect)
-        return size
+        return squared(size, self._pixel_aspect) if spec.pixel_aspect == "square" else size
 
     def _cut(self, frame: VideoFrame, spec: PixelSpec) -> VideoFrame:
         """Cut a frame to the wanted part with FFmpeg's filter, which copies no pixels."""
@@ -228,6 +233,10 @@ class Converter:
             stored[...] = scaled_rgb(frame, *size, spec.interpolation, part=part).cpu().numpy()
             return
         colour = self._colour_to_map(frame, spec)
+        if colour is not None:
+            check_matrix(frame, colour.matrix)
+        elif spec.channels == 3:
+            check_matrix(frame, int(frame.colorspace))
         if colour is not None or spec.samples != "rgb8":
             self._scale_deep(frame, spec, stored, colour)
         elif size == (frame.height, frame.width):
@@ -248,7 +257,7 @@ class Converter:
             message = f"{self._name} is Dolby Vision profile {_REFUSED_PROFILE}: its colours are "
             message += "not those of a video without Dolby Vision; ask for colour='accurate' to "
             raise UnsupportedSourceError(message + "get them as they are coded")
-        return source_colour(frame)
+        return source_colour(frame, self._picture)
 
     def _scale_deep(
         self, frame: VideoFrame, spec: PixelSpec, stored: Pixels, colour: SourceColour | None
@@ -266,7 +275,7 @@ class Converter:
         else:
             planes = (gray16(frame, size, scaler),)
         for channel, plane in enumerate(planes):
-            stored[..., channel] = plane if spec.dtype == np.uint16 else eight_bit(plane)
+            stored[..., channel] = plane if spec.dtype == np.uint16 else as_uint8(plane)
 
     def _keep_size(self, frame: VideoFrame, colour: str, stored: Pixels) -> None:
         size = Size(frame.height, frame.width)

@@ -26,8 +26,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from frames_pipeline.container.picture_format import MATRICES
 from frames_pipeline.decoding.geometry import Size
 from frames_pipeline.decoding.ycbcr import padded_lines
+from frames_pipeline.errors import UnsupportedSourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,14 +43,15 @@ LUMA_WEIGHTS: Final = {
     5: (0.299, 0.114),  # BT.601
     6: (0.299, 0.114),
     7: (0.212, 0.087),  # SMPTE 240M
-    9: (0.2627, 0.0593),  # BT.2020
-    10: (0.2627, 0.0593),
+    9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
 """Weights of red and blue in luma, by FFmpeg's number of the matrix (ITU-T H.273, 8.3)."""
 BT709: Final = 1
 BT601: Final = 5
 """Matrix of streams that do not name one, as in FFmpeg."""
 BT2020: Final = 9
+_CONVERTIBLE: Final = frozenset((*LUMA_WEIGHTS, 0, 2))
+"""Matrices that FFmpeg converts to RGB. 0 and 2, RGB's and unspecified, count as BT.601's."""
 
 _MAX: Final = 65535
 _NO_CHROMA: Final = np.float32(128 << 8)
@@ -74,6 +77,24 @@ class Scaler(NamedTuple):
     flags: int
 
 
+def check_matrix(frame: VideoFrame, matrix: int) -> None:
+    """Refuse YCbCr that FFmpeg cannot convert to RGB, such as ICtCp and YCgCo.
+
+    Args:
+        frame: The frame.
+        matrix: FFmpeg's number of its matrix.
+
+    Raises:
+        UnsupportedSourceError: The matrix is such a one, or reserved.
+    """
+    if matrix in _CONVERTIBLE or _model(frame) != "ycbcr":
+        return
+    message = (
+        f"the matrix {MATRICES.get(matrix, matrix)} cannot be converted to RGB; ask for luma: "
+    )
+    raise UnsupportedSourceError(message + "samples='gray8' or 'gray16' with colour='accurate'")
+
+
 def rgb16(frame: VideoFrame, size: Size, scaler: Scaler, *, matrix: int) -> tuple[Plane, ...]:
     """Return a frame as planes of red, green and blue.
 
@@ -81,7 +102,7 @@ def rgb16(frame: VideoFrame, size: Size, scaler: Scaler, *, matrix: int) -> tupl
         frame: The frame, in main memory.
         size: Size of the planes.
         scaler: Scaler for this size, which other frames of the stream share.
-        matrix: FFmpeg's number of the matrix of a YCbCr frame; unknown ones count as BT.601.
+        matrix: FFmpeg's number of the matrix of a YCbCr frame; see `check_matrix`.
     """
     match _model(frame):
         case "rgb":
@@ -111,11 +132,6 @@ def luma_of(planes: Sequence[Plane]) -> Plane:
         part = red[band] * np.uint32(2126) + green[band] * np.uint32(7152)
         luma[band] = (part + blue[band] * np.uint32(722) + 5000) // 10000
     return luma
-
-
-def eight_bit(plane: Plane) -> NDArray[np.uint8]:
-    """Return samples on the 8-bit scale, rounded: v * 255 / 65535."""
-    return ((plane * np.uint32(255) + np.uint32(32895)) >> 16).astype(np.uint8)
 
 
 class _Levels(NamedTuple):

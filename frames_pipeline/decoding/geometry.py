@@ -158,6 +158,8 @@ def squared(stored: Size, aspect: Fraction) -> Size:
     >>> squared(Size(576, 720), Fraction(64, 45))
     Size(height=576, width=1024)
     """
+    if aspect == 1:
+        return stored
     width = stored.width * aspect
     return Size(stored.height, max(1, math.floor(width + Fraction(1, 2))))
 

@@ -41,8 +41,15 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from frames_pipeline.container.picture_format import PRIMARIES, TRANSFERS, with_colours
-from frames_pipeline.decoding.deep_samples import BT601, BT2020, LUMA_WEIGHTS, Plane
+from frames_pipeline.container.picture_format import (
+    MATRIX_NUMBERS,
+    PRIMARIES,
+    PRIMARIES_NUMBERS,
+    TRANSFER_NUMBERS,
+    TRANSFERS,
+    with_colours,
+)
+from frames_pipeline.decoding.deep_samples import BT601, BT2020, Plane
 from frames_pipeline.decoding.side_data import side_data
 from frames_pipeline.errors import UnsupportedSourceError
 from frames_pipeline.frames import PictureFormat
@@ -52,10 +59,18 @@ log = logging.getLogger(__name__)
 Table = NDArray[np.uint16]
 """SDR red, green and blue at 65 values of red, green and blue. Shape (3, 65 * 65 * 65)."""
 
+_HDR: Final = frozenset(
+    number for number, name in TRANSFERS.items() if PictureFormat(transfer=name).is_hdr
+)
+"""PQ and HLG."""
+_WIDE: Final = frozenset(
+    number for number, name in PRIMARIES.items() if PictureFormat(primaries=name).is_wide_gamut
+)
+"""Primaries with a gamut wider than BT.709's."""
 _BT2020_PRIMARIES: Final = 9
 _BT709_TRANSFER: Final = 1
-_UNSPECIFIED: Final = "unspecified"
-_NO_MATRIX: Final = (_UNSPECIFIED, "gbr")
+_UNDECLARED: Final = PictureFormat()
+_NO_MATRIX: Final = ("unspecified", "gbr")
 """Matrices that tell nothing about YCbCr."""
 
 _POINTS: Final = 65
@@ -90,8 +105,13 @@ class SourceColour(NamedTuple):
     """Mastering display of the frame; empty if it has none, or an implausible one."""
 
 
-def source_colour(frame: VideoFrame) -> SourceColour | None:
+def source_colour(frame: VideoFrame, declared: PictureFormat = _UNDECLARED) -> SourceColour | None:
     """Return the colours to map; `None` for SDR whose primaries are not wider than BT.709's.
+
+    Args:
+        frame: The frame.
+        declared: Format of the stream, for tags that the frame lacks: HEVC's decoder leaves out
+            the container's.
 
     Missing and contradictory tags, where reserved numbers count as missing:
 
@@ -101,24 +121,22 @@ def source_colour(frame: VideoFrame) -> SourceColour | None:
     - Wide primaries without a transfer: BT.709's. Neither primaries nor transfer: SDR, whatever the
       matrix is.
     - Tags that contradict each other, such as PQ with BT.709's primaries: taken literally.
-
-    Raises:
-        UnsupportedSourceError: The matrix is one that FFmpeg cannot convert to SDR, such as ICtCp.
     """
-    seen = with_colours(PictureFormat(), frame)
+    if not (
+        int(frame.color_trc) in _HDR
+        or int(frame.color_primaries) in _WIDE
+        or declared.is_hdr
+        or declared.is_wide_gamut
+    ):
+        return None  # in a microsecond
+    seen = with_colours(declared, frame)
     if not seen.is_hdr and not seen.is_wide_gamut:
         return None
-    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-    if seen.primaries == _UNSPECIFIED:
-        primaries = _BT2020_PRIMARIES
-    if seen.transfer == _UNSPECIFIED:
-        transfer = _BT709_TRANSFER
-    matrix = int(frame.colorspace)
+    transfer = TRANSFER_NUMBERS.get(seen.transfer, _BT709_TRANSFER)
+    primaries = PRIMARIES_NUMBERS.get(seen.primaries, _BT2020_PRIMARIES)
+    matrix = MATRIX_NUMBERS.get(seen.matrix, BT601)
     if seen.matrix in _NO_MATRIX:
         matrix = BT2020 if seen.is_hdr or primaries == _BT2020_PRIMARIES else BT601
-    if matrix not in LUMA_WEIGHTS:
-        message = f"the matrix {seen.matrix} cannot be converted to SDR"
-        raise UnsupportedSourceError(f"{message}; ask for colour='accurate'")
     return SourceColour(transfer, primaries, matrix, _mastering(frame) if seen.is_hdr else b"")
 
 
@@ -174,6 +192,8 @@ def _looked_up(table: Table, red: Plane, green: Plane, blue: Plane) -> list[NDAr
 _kept: Final[dict[SourceColour, Table]] = {}
 """The tables that this process used last."""
 _KEPT_AT_MOST: Final = 16
+_CACHED_AT_MOST: Final = 64
+"""Number of tables in the cache folder: 106 MB."""
 
 
 def _table(colour: SourceColour, frame: VideoFrame) -> Table:
@@ -258,6 +278,18 @@ def _write(path: Path, table: Table) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    _forget_old(path.parent)
+
+
+def _forget_old(folder: Path) -> None:
+    """Delete the tables that were made first, beyond a number of them; others may do the same."""
+    tables = []
+    for path in folder.glob("*.table"):
+        with contextlib.suppress(FileNotFoundError):
+            tables.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(tables)[:-_CACHED_AT_MOST]:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _make(colour: SourceColour, frame: VideoFrame) -> Table:

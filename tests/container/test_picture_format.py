@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -204,6 +205,30 @@ ENCODERS = {
     "libx264": {"flags": "+ilme+ildct"},
     "mpeg2video": {"flags": "+ilme+ildct"},
 }
+
+
+SDR_TAGS = {
+    "libx264": {"x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709"},
+    "libx265": {"x265-params": "log-level=none:colorprim=bt709:transfer=bt709:colormatrix=bt709"},
+    "libsvtav1": {
+        "svtav1-params": "color-primaries=1:transfer-characteristics=1:matrix-coefficients=1"
+    },
+}
+UNTAGGED = {"libx265": {"x265-params": "log-level=none"}}
+
+
+@pytest.mark.parametrize("codec", SDR_TAGS)
+@pytest.mark.parametrize("is_tagged", [False, True])
+def test_the_bitstreams_colours_win(tmp_path: Path, codec: str, is_tagged: bool) -> None:
+    """A container that says PQ counts where the bitstream is silent."""
+    options = SDR_TAGS[codec] if is_tagged else UNTAGGED.get(codec, {})
+    source = make_video(tmp_path / "a.mp4", frames=3, size=SIDES, codec=codec, options=options)
+    source.write_bytes(source.read_bytes().replace(b"colr", b"free"))
+    colours = box(b"colr", b"nclx" + struct.pack(">HHHB", 9, 16, 9, 0))
+    path = with_boxes(source, tmp_path / "v.mp4", colours)
+    expected = ("bt709", "bt709", "bt709") if is_tagged else ("bt2020", "smpte2084", "bt2020nc")
+    for found in (declared(path), probe(path).picture):
+        assert (found.primaries, found.transfer, found.matrix) == expected
 
 
 @pytest.mark.parametrize("order", ["tff", "bff"])

@@ -41,6 +41,11 @@ DIFFERENCES: Final[dict[str, dict[str, Any]]] = {
     "crop.mkv": {"pixel_aspect": Fraction(40, 33)},
 }
 """Fields that differ from ORACLE.tsv, with their values."""
+BEFORE: Final[dict[str, dict[str, Any]]] = {
+    # its `av1C` has the sequence header of another stream
+    "wpt_wc_four-colors.mp4": {"range": "limited"},
+}
+"""Fields that differ before the first frame is decoded."""
 HIDDEN: Final = ("vp8", "vp9")
 """Codecs whose headers are read by their decoders alone: unspecified before the first frame."""
 
@@ -81,7 +86,7 @@ def test_formats_are_ffprobes(file: CorpusFile) -> None:
             fields_of(seen).items()
         )
     else:
-        assert fields_of(declared) == expected(file)
+        assert fields_of(declared) == expected(file) | BEFORE.get(file.row["file"], {})
         assert declared.bit_depth == seen.bit_depth
 
 
