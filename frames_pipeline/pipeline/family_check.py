@@ -33,7 +33,7 @@ from frames_pipeline.container.media import Media, open_media
 from frames_pipeline.decoding.assembly import Converted
 from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
-from frames_pipeline.decoding.deinterlace import Deinterlacer
+from frames_pipeline.decoding.deinterlace import Deinterlacer, neighbours
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceError
 from frames_pipeline.extract import extract_spans
@@ -281,10 +281,13 @@ def _deinterlaced(
 ) -> Iterator[_Reference]:
     """Yield each frame as it is, and those that claims have deinterlaced when they are complete."""
     wanted = [claim.position for claim in claims if claim.is_deinterlaced]
-    deinterlacer, last = Deinterlacer(wanted, num_frames=num_frames), deque[PlainFrame](maxlen=3)
+    deinterlacer = Deinterlacer(wanted, num_frames=num_frames)
+    needed, last = {*wanted, *neighbours(wanted, num_frames)}, deque[PlainFrame](maxlen=3)
     for plain in decode:
-        last.append(plain)
         yield _Reference(*plain, is_deinterlaced=False, is_corrupt=plain.frame.is_corrupt)
+        if plain.position not in needed:
+            continue
+        last.append(plain)
         for done in deinterlacer.push(plain.position, plain.frame):
             [own] = (one for one in last if one.position == done.position)
             is_corrupt = done.lacks_neighbour or any(one.frame.is_corrupt for one in last)

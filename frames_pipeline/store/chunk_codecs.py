@@ -115,6 +115,10 @@ class Zstd(ChunkCodec):
         return encoded
 
     def decode(self, chunk: memoryview, into: NDArray[Any]) -> None:
+        size = _content_size(chunk)
+        if size not in (None, into.nbytes):
+            message = f"a chunk of {size} bytes, where the array has {into.nbytes}"
+            raise ValueError(message)
         into[...] = _values(_zstd().decode(chunk), into)
 
 
@@ -331,6 +335,22 @@ def _zstd() -> Any:  # noqa: ANN401 - numcodecs has no types
     from numcodecs.zstd import Zstd as Compressor
 
     return Compressor(level=1, checksum=True)
+
+
+def _content_size(frame: memoryview) -> int | None:
+    """Return the number of bytes that a zstd frame declares; `None` if it declares none.
+
+    See https://datatracker.ietf.org/doc/html/rfc8878#section-3.1.1.1.
+
+    >>> _content_size(memoryview(Zstd().encode(np.zeros(300, np.uint8))))
+    300
+    """
+    described = frame[4] if len(frame) > 4 else 0
+    is_single, kind = bool(described & 32), described >> 6
+    length = (int(is_single), 2, 4, 8)[kind]
+    start = 5 + (not is_single) + (0, 1, 2, 4)[described & 3]
+    value = int.from_bytes(frame[start : start + length], "little")
+    return (value + 256 if length == 2 else value) if length else None
 
 
 def _bytes(dtype: str) -> ZarrCodec:

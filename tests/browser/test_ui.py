@@ -291,7 +291,7 @@ def backfill_two_partitions(page: Page) -> None:
     shot(page, "7-two-partitions")
     launch(dialog)
     page.goto("/runs")
-    backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?8 checks", re.DOTALL)
+    backfill = re.compile(r"2 partitions.*?Manually launched\s*Success.*?\d+ checks", re.DOTALL)
     until(page, lambda: backfill.search(page.inner_text("body")), "a complete backfill")
     shot(page, "8-backfill")
 

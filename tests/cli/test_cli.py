@@ -32,6 +32,7 @@ from frames_pipeline.pipeline import (
 from frames_pipeline.readers.packs import open_pack
 from frames_pipeline.signature import FrameExtractionSignature
 from frames_pipeline.store import FrameStore
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
 from frames_pipeline.tables import ClipRow
 from tests.containers import with_aperture
 from tests.libraries import need
@@ -327,6 +328,32 @@ def test_choices_are_those_of_the_registries() -> None:
     }
     assert choices["extract", "decoder"] == tuple(DECODERS)
     assert choices["export", "kind"] == tuple(FORMATS)
+    for command in ("extract", "estimate", "pack"):
+        assert choices[command, "compression"] == tuple(COMPRESSIONS)
+    assert choices["recompress", "to"] == tuple(COMPRESSIONS)
+
+
+def test_extract_with_another_compression(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changes the bytes alone; a missing package is named before a video is opened."""
+    chosen = ("-s", "policy=uniform,num_frames=3", *ONE_PROCESS)
+    [row] = parsed("extract", video, "--root", tmp_path / "zstd", *chosen)
+    [raw] = parsed("extract", video, "--root", tmp_path / "none", "--compression", "none", *chosen)
+    assert raw["bytes"] > row["bytes"]
+    same = ("batch", "clip_id", "signature", "status", "frames")
+    assert [raw[name] for name in same] == [row[name] for name in same]
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    for command in (
+        ("extract", tmp_path / "gone.mp4", "--root", tmp_path / "jpegxl"),
+        ("estimate", video.parent),
+        ("recompress", tmp_path / "zstd" / "adhoc", "--to", "jpegxl"),
+    ):
+        options = () if command[0] == "recompress" else ("--compression", "jpegxl")
+        refused = run(*command, *options)
+        assert refused.exit_code == 2
+        assert "install frames-pipeline[encodings]" in refused.stderr
+    assert not (tmp_path / "jpegxl").exists()
 
 
 def commands_of(group: click.Group) -> Iterator[click.Command]:

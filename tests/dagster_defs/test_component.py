@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,11 +18,13 @@ import dagster_defs
 from dagster_defs import FramesComponent
 from dagster_defs.attributes import PRESETS, Signature
 from dagster_defs.names import Names
-from dagster_defs.resources import ExtractionResource, WorkspaceResource
+from dagster_defs.resources import Compression, ExtractionResource, WorkspaceResource
 from frames_pipeline import FrameEncoding, FrameExtractionSignature
 from frames_pipeline.signature import identity_fields
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
 from tests.checkout import ROOT
 from tests.dagster_defs.conftest import Project
+from tests.dagster_defs.test_staleness import data_versions
 
 PYPROJECT = """
 [project]
@@ -197,6 +200,20 @@ def test_a_provider_of_one_s_own_gets_the_samples_that_it_declares() -> None:
     match = "takes gray16 frames, and signature 'colour' has samples: rgb8; choose a signature"
     with pytest.raises(ValueError, match=match):
         FramesComponent.model_validate(attributes)
+
+
+def test_the_compression_of_new_frames(project: Project) -> None:
+    """It reaches the store of a run, and changes no data version."""
+    assert get_args(Compression) == tuple(COMPRESSIONS)
+    project.seal()
+    former = data_versions(project.run(compression="zstd"))
+    project.root.rename(project.root.with_name("former"))
+    project.seal()
+    fresh = data_versions(project.run(compression="none"))
+    frames = ("clip_frames/aesthetics", "clip_frames/embeddings", "frame_quality")
+    assert [fresh[name] for name in frames] == [former[name] for name in frames]
+    groups = list(project.root.glob("frames/*/*/clips/*/*/zarr.json"))
+    assert {json.loads(one.read_text())["attributes"]["codec"] for one in groups} == {"none"}
 
 
 def test_yaml_s_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from frames_pipeline import FrameExtractionSignature
 from frames_pipeline.clipping import FixedStride
 from frames_pipeline.container.media import Media
 from frames_pipeline.decoding.backends import Decoded, PyavDecoder, Tally
-from frames_pipeline.pipeline import Workspace, cut_clips, discover, extract_batch
+from frames_pipeline.pipeline import (
+    Workspace,
+    cut_clips,
+    discover,
+    extract_batch,
+    recompress_store,
+)
 from frames_pipeline.pipeline.extraction import FramesReport
 from frames_pipeline.sources.batches import Batching
+from frames_pipeline.store.chunk_codecs import COMPRESSIONS
+from tests.libraries import need_compression
 from tests.pipeline.conftest import BATCH, ONE
 from tests.videos import X264, make_video, numbers_in
 
@@ -65,6 +75,22 @@ def test_a_renamed_video_is_copied_and_not_decoded(cut: Workspace) -> None:
         "batch-000001, b.mp4#12800-25600",
     }
     assert {(row["decoder"], row["packets_fed"]) for row in rows} == {("pyav", 0)}
+
+
+@pytest.mark.parametrize("origin", COMPRESSIONS)
+def test_frames_are_copied_from_any_compression(cut: Workspace, origin: str) -> None:
+    """The copy has the compression of the store that writes it."""
+    need_compression(origin)
+    extract_batch(BATCH, [FOUR], cut, workers=ONE)
+    recompress_store(cut, to=origin, workers=ONE)
+    batch = rename(cut, "b.mp4", "deep-b.mp4")
+    report = extract_batch(batch, [FOUR], cut, workers=ONE, decoder=Idle())[FOUR]
+    assert counts(report) == (0, 2, 0)
+    for clip, commit in report.manifest.clips.items():
+        former = cut.store.commit(BATCH, FOUR, clip.removeprefix("deep-"))
+        assert commit.digest == former.digest
+        attempt = f"frames/{batch}/{FOUR.key}/{commit.path}/zarr.json"
+        assert json.loads(cut.store.objects.get(attempt))["attributes"]["codec"] == "zstd"
 
 
 def test_what_the_origin_lacks_is_decoded(cut: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from frames_pipeline.readers.packs import open_pack, pack_frames
 from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.store import ClipCommit, FrameStore
 from frames_pipeline.store.chunk_codecs import COMPRESSIONS, ChunkCodec
-from frames_pipeline.store.layout import SignatureFolder
+from frames_pipeline.store.layout import SignatureFolder, clip_key
 from frames_pipeline.store.recompression import codecs_of, recompress_clip, republish
 from tests.libraries import need_compression
 from tests.pipeline.test_damage import DAMAGED, ONE, OTHER, TWO, make_batch, make_store, tables
@@ -237,6 +238,31 @@ def test_an_extraction_meanwhile_wins(
     again = recompress_store(Workspace.at(".", root), ["b1"], to="none", workers=ONE)
     assert (again.moved, again.outrun) == (len(LENGTHS["b1"]), 0)
     assert store.read("b1", SIGNATURE, former.clip_id).digest() == newest.digest
+
+
+def test_a_clip_that_was_withdrawn_or_rolled_back_meanwhile(root: str) -> None:
+    """The commit that is there stays, also one of an older attempt; a missing one stays missing."""
+    store, folder = FrameStore(root, durable=False), SignatureFolder("b1", SIGNATURE.key)
+    [first, second, _] = store.clips("b1", SIGNATURE).values()
+    former = store.commit("b1", SIGNATURE, first.clip_id)
+    newest = extract_again(store)
+    store.put_commit("b1", former)  # restored from a backup
+    assert recompress_clip(store.objects, folder, newest, COMPRESSIONS["none"]) is None
+    assert store.commit("b1", SIGNATURE, first.clip_id) == former
+    store.objects.delete([folder.commit(clip_key(second.clip_id))])
+    assert recompress_clip(store.objects, folder, second, COMPRESSIONS["none"]) is None
+    assert second.clip_id not in store.clips("b1", SIGNATURE)
+
+
+def test_frames_that_differ_from_their_digest_stay(root: str) -> None:
+    """Their objects fit the commit: another library, or a bug, wrote other pixels."""
+    store = FrameStore(root, durable=False)
+    clip = next(iter(store.clips("b1", SIGNATURE).values()))
+    store.put_commit("b1", replace(clip, digest="0" * 64))
+    report = recompress_store(Workspace.at(".", root), ["b1"], to="none", workers=ONE)
+    assert (report.moved, [fault.clip_id for fault in report.faults]) == (2, [clip.clip_id])
+    assert f"not {'0' * 64}" in report.faults[0].found
+    assert store.commit("b1", SIGNATURE, clip.clip_id).path == clip.path
 
 
 def test_a_newer_commit_of_the_same_frames_is_published(root: str) -> None:

@@ -162,6 +162,24 @@ def test_images_of_another_kind_are_refused_by_their_header(found: str) -> None:
     assert (into == 7).all()
 
 
+@pytest.mark.parametrize("size", [0, 1, 143, 145, 255, 256, 65_791, 65_792, 10**9])
+def test_zstd_of_another_size_is_refused_by_its_header(size: int) -> None:
+    """However many bytes it holds: a gigabyte of zeros takes 30 kB."""
+    from numcodecs.zstd import Zstd
+
+    chunk = bytes(Zstd(level=1, checksum=True).encode(np.zeros(size, np.uint8)))
+    into = np.full((6, 8, 3), 7, np.uint8)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"a chunk of {size} bytes, where the array has 144"):
+            COMPRESSIONS["zstd"].decode(memoryview(chunk), into)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10**6
+    assert (into == 7).all()
+
+
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.99])
 def test_cut_images_with_a_checksum_that_fits_are_refused(part: float) -> None:
     image = image_of(pixels(1, 0)[0])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,47 @@ def test_flipped_bit_in_a_lazy_read(
     clip = store.open("b", signature, "c")
     with pytest.raises(IntegrityError, match=r"(?i)checksum|corrupt|decompress"):
         clip.frames[0]
+
+
+SELECTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "basic": (lambda array: array[1:4], lambda frames: frames[1:4]),
+    "orthogonal": (lambda array: array.oindex[[0, 2, 4]], lambda frames: frames[[0, 2, 4]]),
+    "coordinates": (
+        lambda array: array.vindex[[0, 2], [0, 1], [2, 0], [0, 2]],
+        lambda frames: frames[[0, 2], [0, 1], [2, 0], [0, 2]],
+    ),
+    "mask": (
+        lambda array: array.vindex[every_third(array.shape)],
+        lambda frames: frames[every_third(frames.shape)],
+    ),
+    "blocks": (lambda array: array.blocks[1], lambda frames: frames[2:4]),
+}
+"""Selections of a lazy array, and of the same frames in NumPy. A block is a shard of two frames."""
+
+
+def every_third(shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(np.arange(np.prod(shape)).reshape(shape) % 3 == 0)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+def test_every_selection_of_a_lazy_array(
+    store: FrameStore,
+    signature: FrameExtractionSignature,
+    commit: ClipCommit,
+    make_frames: MakeFrames,
+    selection: tuple[Callable[[Any], Any], Callable[[Any], Any]],
+) -> None:
+    """It gives the values of the frames; if the shards are damaged, the error is typed."""
+    select, expected = selection
+    found = select(store.open("b", signature, "c").frames)
+    assert np.array_equal(found, expected(make_frames(5).frames))
+    for shard in range(3):
+        key = key_of(commit, f"frames/c/{shard}/0/0/0")
+        data = bytearray(store.objects.get(key))
+        data[30] ^= 1
+        store.objects.put(key, bytes(data))
+    with pytest.raises(IntegrityError):
+        select(store.open("b", signature, "c").frames)
 
 
 def test_objects_that_do_not_decode(

@@ -4,7 +4,7 @@ A line that ends in `# expected: CODE` is a mistake that mypy must report under 
 """
 
 from fractions import Fraction
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,8 @@ def use() -> None:
     assert_type(found, dict[FrameExtractionSignature, FrameBatch])
 
     clip = found[every_half_second]
-    assert_type(clip.frames, NDArray[np.uint8])
+    assert_type(clip.frames, NDArray[Any])  # uint8 or uint16, by the signature
+    assert_type(clip.pts, NDArray[np.int64])
     assert_type(clip.time_base, Fraction)
     assert_type(clip.outcome.status, Literal["ok", "partial"])
     assert_type(probe("video.mp4", limits=Limits(max_pixels=10)).time_base, Fraction)
