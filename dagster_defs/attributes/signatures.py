@@ -41,7 +41,7 @@ def _chroma(value: object) -> object:
 
 
 class Encoding(dg.Model, dg.Resolvable):
-    """Lossy image format of stored frames. The library checks the values, with better messages."""
+    """Lossy image format of stored frames."""
 
     codec: str = Field(
         description="Image codec: `jpeg`, `webp`, `avif` or `jpegxl`.",

@@ -28,6 +28,7 @@ from frames_pipeline.pipeline import (
     embed_batch,
     extract_batch,
     recheck_frames,
+    recompress_store,
 )
 from frames_pipeline.pipeline.ingest import clip_of, video_of
 from frames_pipeline.pipeline.tolerances import OTHER_ENCODER
@@ -176,3 +177,11 @@ def test_a_missing_package_stops_a_run_before_it_decodes(
 def test_downstream_steps_read_the_decoded_pixels(published: Workspace) -> None:
     report = embed_batch(BATCH, JPEG, published, PerceptualEmbedding())
     assert (report.made, report.kept) == (8, 0)
+
+
+def test_recompression_passes_images_over(published: Workspace) -> None:
+    """Written as pixels, they would have another digest."""
+    before = published.store.manifest(BATCH, JPEG)
+    report = recompress_store(published, to="none", workers=ONE)
+    assert published.store.manifest(BATCH, JPEG) == before
+    assert report.passed_over == 8
