@@ -47,8 +47,6 @@ class ChunkCodec(ABC):
     """Half a sentence for people who choose one."""
     package: ClassVar[str] = ""
     """Distribution that it needs beside the required ones; empty if none."""
-    extra: ClassVar[str] = ""
-    """Extra of frames-pipeline with that distribution."""
     samples: ClassVar[frozenset[str]] = frozenset(get_args(Samples))
     """Samples of frames that it can hold."""
 
@@ -128,7 +126,6 @@ class JpegXl(ChunkCodec):
     name = "jpegxl"
     summary = "lossless JPEG XL, half the bytes of zstd, slower to read"
     package = "imagecodecs"
-    extra = "encodings"
 
     def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
         configuration = {"effort": 1, "lossless": True}
