@@ -137,7 +137,9 @@ class Eight(Raw):
 
 def test_samples_that_a_codec_cannot_hold_are_refused() -> None:
     frames, signature = noise(1, 0, "gray16"), with_samples("gray16")
-    with pytest.raises(ConfigError, match="eight cannot hold gray16 frames; choose .* gray8, rgb8"):
+    with pytest.raises(
+        ConfigError, match=r"eight cannot hold gray16 frames; choose .* gray8, rgb8"
+    ):
         ClipWrite("c", signature, frames, codec=Eight(), fingerprint="", provenance={})
 
 
