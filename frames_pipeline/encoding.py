@@ -138,3 +138,12 @@ class FrameEncoding:
         'jpeg quality 90, chroma 4:2:0'
         """
         return f"{self.codec} quality {self.quality}, chroma {self.chroma}"
+
+
+def samples_of_codec(codec: str) -> frozenset[str]:
+    """Return the samples of frames that a codec holds.
+
+    >>> sorted(samples_of_codec("jpeg"))
+    ['gray8', 'rgb8']
+    """
+    return frozenset(_CODECS[codec].samples)

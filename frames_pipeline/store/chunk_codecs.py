@@ -32,7 +32,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.encoding import Chroma, FrameEncoding
+from frames_pipeline.encoding import Chroma, FrameEncoding, samples_of_codec
 from frames_pipeline.errors import ConfigError, InternalError
 from frames_pipeline.image_codecs import (
     decode_image,
@@ -60,8 +60,6 @@ class ChunkCodec(ABC):
     """Half a sentence for people who choose one."""
     package: ClassVar[str] = ""
     """Distribution that it needs beside the required ones; empty if none."""
-    extra: ClassVar[str] = ""
-    """Extra of frames-pipeline with that distribution."""
     samples: ClassVar[frozenset[str]] = frozenset(get_args(Samples))
     """Samples of frames that it can hold."""
 
@@ -146,7 +144,6 @@ class JpegXl(ChunkCodec):
     name = "jpegxl"
     summary = "lossless JPEG XL, half the bytes of zstd, slower to read"
     package = "imagecodecs"
-    extra = "encodings"
 
     def zarr_codecs(self, dtype: str) -> Sequence[ZarrCodec]:
         configuration = {"effort": 1, "lossless": True}
@@ -173,7 +170,6 @@ class Image(ChunkCodec):
 
     summary = "lossy"
     package = "imagecodecs"
-    extra = "encodings"
 
     encoding: FrameEncoding
     """The encoding."""
@@ -205,6 +201,7 @@ class Jpeg(Image):
     """JPEG of libjpeg-turbo."""
 
     name = "jpeg"
+    samples = samples_of_codec("jpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +209,7 @@ class Webp(Image):
     """Lossy WebP."""
 
     name = "webp"
+    samples = samples_of_codec("webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +217,7 @@ class Avif(Image):
     """AVIF by libaom at speed 8."""
 
     name = "avif"
+    samples = samples_of_codec("avif")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,9 @@ class ClipWrite:
             message = f"clip {self.clip_id!r} has {self.frames.samples} frames, and "
             message += f"{self.signature.key} says {self.signature.samples}; store them under a "
             raise ConfigError(f"{message}signature with samples={self.frames.samples!r}")
+        if self.frames.samples not in self.codec.samples:
+            message = f"{self.codec.name} cannot hold {self.frames.samples} frames; choose samples "
+            raise ConfigError(f"{message}of {', '.join(sorted(self.codec.samples))}")
         object.__setattr__(self, "frames", self._encoded_frames())
         try:
             dump(self.provenance)

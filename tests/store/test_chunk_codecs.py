@@ -16,18 +16,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from frames_pipeline import CodecUnavailableError, FrameStore, IntegrityError, InternalError
+from frames_pipeline import (
+    CodecUnavailableError,
+    ConfigError,
+    FrameStore,
+    IntegrityError,
+    InternalError,
+)
 from frames_pipeline.readers.packs import open_pack, pack_frames
 from frames_pipeline.readers.stored_frames import open_frames
 from frames_pipeline.store import StoredObject
 from frames_pipeline.store.chunk_codecs import (
     COMPRESSIONS,
     JpegXl,
+    Raw,
     codec_of,
     with_checksum,
     without_checksum,
 )
 from frames_pipeline.store.codecs import decode_frames, encode_frames
+from frames_pipeline.store.writer import ClipWrite
 from frames_pipeline.store.zarr_codecs import Jpegxl, OwnJpegxl
 from tests.libraries import need, need_compression
 from tests.stored import EVERY_SAMPLES, SIGNATURE, fill, noise, pixels, with_samples
@@ -118,6 +126,21 @@ def test_an_encoder_that_is_never_exact_is_an_error(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InternalError, match=r"libjxl .* gives other pixels .* efforts 1 to 3"):
         JpegXl().encode(pixels(1, 0)[0])
     assert efforts == [1, 2, 3]
+
+
+class Eight(Raw):
+    """A codec of bytes alone."""
+
+    name = "eight"
+    samples = frozenset({"rgb8", "gray8"})
+
+
+def test_samples_that_a_codec_cannot_hold_are_refused() -> None:
+    frames, signature = noise(1, 0, "gray16"), with_samples("gray16")
+    with pytest.raises(
+        ConfigError, match=r"eight cannot hold gray16 frames; choose .* gray8, rgb8"
+    ):
+        ClipWrite("c", signature, frames, codec=Eight(), fingerprint="", provenance={})
 
 
 @every_codec
