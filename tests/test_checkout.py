@@ -20,7 +20,7 @@ def pytest_configure(config):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.live)])
 @pytest.mark.parametrize(
     ("writes", "status"),
     [("x/y", pytest.ExitCode.TESTS_FAILED), ("__pycache__/y", pytest.ExitCode.OK)],

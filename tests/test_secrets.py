@@ -277,6 +277,7 @@ def test_options_that_are_secrets(planted: Planted, s3: S3, tmp_path: Path, code
     assert planted.found_in(tmp_path) == []
 
 
+@pytest.mark.live
 def test_an_endpoint_with_a_password(planted: Planted, tmp_path: Path) -> None:
     """The password is in an option and in every botocore error."""
     pytest.importorskip("s3fs")

@@ -47,6 +47,7 @@ def test_the_wheel_has_the_packages_and_their_markers(wheel: Path) -> None:
     assert set(tracked.splitlines()) <= names
 
 
+@pytest.mark.live
 def test_mypy_checks_a_script_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """In an environment that has the wheel, and the libraries of this one, but no checkout."""
     pytest.importorskip("mypy")

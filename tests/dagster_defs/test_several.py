@@ -196,6 +196,7 @@ def test_nothing_in_the_code_location_is_shared(
     assert {"workspace", "decode", "frames", "video_batch", "free_room"} <= named
 
 
+@pytest.mark.live
 def test_the_clock_and_the_collector_know_their_own(
     cars: Component, birds: Component, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

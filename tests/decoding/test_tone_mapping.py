@@ -504,6 +504,7 @@ def test_the_cache_keeps_the_tables_that_were_made_last(tmp_path: Path, cache: P
     assert kept > {f"{number:02}.table" for number in range(37, 100)}
 
 
+@pytest.mark.live
 def test_two_processes_at_once_make_one_table(tmp_path: Path, cache: Path) -> None:
     path = video_of(tmp_path / "v.mkv", BT2020, PQ, BT2020)
     processes = [
