@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from frames_pipeline import _renamed
 from frames_pipeline._lazy import lazy_names
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
 from frames_pipeline.errors import (
     CodecUnavailableError,
     CommitNotFoundError,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
+from frames_pipeline.encodings.images import EncodedFrames, encode_frames
 from frames_pipeline.errors import CodecUnavailableError, IntegrityError
-from frames_pipeline.image_codecs import EncodedFrames, encode_frames
 
 Timestamps = Literal["container", "repaired", "counted"]
 """Origin of timestamps. `container`: all from the container. `repaired`: most from the container,

@@ -21,7 +21,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
-from frames_pipeline.encoding import LOSSLESS, FrameEncoding
+from frames_pipeline.encodings.encoding import LOSSLESS, FrameEncoding
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.sampling import (
     DEFAULT_RATE,

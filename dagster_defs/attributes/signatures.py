@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import BeforeValidator, Field, model_validator
 
 from frames_pipeline import FrameExtractionPolicy, FrameExtractionSignature
-from frames_pipeline.encoding import Chroma, ImageCodec
+from frames_pipeline.encodings.encoding import Chroma, ImageCodec
 
 if TYPE_CHECKING:
     PolicyName = str

@@ -22,7 +22,8 @@ from frames_pipeline.container.index import PacketIndex
 from frames_pipeline.container.limits import Limits
 from frames_pipeline.decoding.convert import Converter, Pixels, PixelSpec, Size
 from frames_pipeline.decoding.deinterlace import Deinterlaced, neighbours
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
+from frames_pipeline.encodings.images import EncodedFrames, encode_frame, encoder_version
 from frames_pipeline.errors import (
     LimitExceededError,
     NoFramesError,
@@ -30,7 +31,6 @@ from frames_pipeline.errors import (
     UnsupportedSourceError,
 )
 from frames_pipeline.frames import DecodeReport, FrameBatch, Outcome
-from frames_pipeline.image_codecs import EncodedFrames, encode_frame, encoder_version
 from frames_pipeline.sampling import Positions, select_frames
 from frames_pipeline.signature import FrameExtractionSignature
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch, samples_of
 from frames_pipeline.signature import Samples

@@ -35,9 +35,9 @@ from frames_pipeline.decoding.backends import PyavDecoder
 from frames_pipeline.decoding.convert import Converter, PixelSpec
 from frames_pipeline.decoding.deinterlace import Deinterlacer, neighbours
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
+from frames_pipeline.encodings.images import EncodedFrames, encode_frames
 from frames_pipeline.errors import IntegrityError, NoFramesError, SourceError
 from frames_pipeline.extract import extract_spans
-from frames_pipeline.image_codecs import EncodedFrames, encode_frames
 from frames_pipeline.pipeline.families import Family, family_of
 from frames_pipeline.pipeline.plain_decode import PlainDecode, PlainFrame
 from frames_pipeline.pipeline.tolerances import tolerance_of

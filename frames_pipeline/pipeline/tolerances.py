@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from frames_pipeline.decoding.device import TOLERANCES, Tolerance
-from frames_pipeline.image_codecs import EncodedFrames, encoder_version
+from frames_pipeline.encodings.images import EncodedFrames, encoder_version
 from frames_pipeline.signature import FrameExtractionSignature
 
 OTHER_ENCODER: Final[Mapping[str, Tolerance]] = {

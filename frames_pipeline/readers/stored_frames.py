@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import video_key
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
 from frames_pipeline.errors import CommitNotFoundError, ConfigError, ConflictError
 from frames_pipeline.frames import FrameBatch, layout_of
 from frames_pipeline.signature import FrameExtractionSignature, encoding_in, samples_in

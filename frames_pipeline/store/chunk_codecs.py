@@ -32,14 +32,14 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.encoding import Chroma, FrameEncoding, samples_of_codec
-from frames_pipeline.errors import ConfigError, InternalError
-from frames_pipeline.image_codecs import (
+from frames_pipeline.encodings.encoding import Chroma, FrameEncoding, samples_of_codec
+from frames_pipeline.encodings.images import (
     decode_image,
     encode_frame,
     encoder_options,
     imagecodecs,
 )
+from frames_pipeline.errors import ConfigError, InternalError
 from frames_pipeline.signature import Samples
 
 ZarrCodec = Mapping[str, Any]

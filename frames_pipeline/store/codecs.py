@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from zarr.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
+from frames_pipeline.encodings.images import EncodedFrames
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.store.chunk_codecs import (
     ChunkCodec,
     ZarrCodec,

@@ -22,9 +22,9 @@ from zarr.storage import FsspecStore, LocalStore
 
 from frames_pipeline._renamed import old_names
 from frames_pipeline.clips import Seconds, ticks
+from frames_pipeline.encodings.images import EncodedFrames
 from frames_pipeline.errors import ConfigError
 from frames_pipeline.frames import FrameBatch, in_seconds
-from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.store.chunk_codecs import without_checksum
 from frames_pipeline.store.codecs import METADATA, Shards, load_frames

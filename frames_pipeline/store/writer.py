@@ -24,7 +24,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, Final
 
-from frames_pipeline.encoding import LOSSLESS
+from frames_pipeline.encodings.encoding import LOSSLESS
 from frames_pipeline.errors import (
     CommitNotFoundError,
     ConfigError,

@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import parse_named_configuration
 from zarr.registry import register_codec
 
-from frames_pipeline.image_codecs import decode_image, encode_image
+from frames_pipeline.encodings.images import decode_image, encode_image
 from frames_pipeline.store.chunk_codecs import exact_jpegxl
 
 _READ_ONLY: Final = frozenset({"fancyupsampling", "hasalpha", "index", "keeporientation"})

@@ -30,9 +30,9 @@ from frames_pipeline import (
     export,
     open_frames,
 )
+from frames_pipeline.encodings.images import EncodedFrames
 from frames_pipeline.export import FORMATS, Encoding, Export, ExportFormat
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.image_codecs import EncodedFrames
 from tests.libraries import need
 from tests.s3 import S3
 from tests.stored import SIGNATURE, fill, noise

@@ -17,9 +17,9 @@ from frames_pipeline import (
     PyavDecoder,
     extract_frames,
 )
-from frames_pipeline import image_codecs as codecs
 from frames_pipeline.clipping import FixedStride
-from frames_pipeline.encoding import ImageCodec
+from frames_pipeline.encodings import images as codecs
+from frames_pipeline.encodings.encoding import ImageCodec
 from frames_pipeline.models.embedding import PerceptualEmbedding
 from frames_pipeline.pipeline import (
     Workspace,

@@ -24,9 +24,9 @@ from frames_pipeline import (
     IntegrityError,
     open_frames,
 )
-from frames_pipeline import image_codecs as codecs
-from frames_pipeline.encoding import ImageCodec
-from frames_pipeline.image_codecs import EncodedFrames, encode_frame, encoder_version
+from frames_pipeline.encodings import images as codecs
+from frames_pipeline.encodings.encoding import ImageCodec
+from frames_pipeline.encodings.images import EncodedFrames, encode_frame, encoder_version
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.readers.packs import open_pack, pack_frames
 from frames_pipeline.readers.windows import Sample, WindowDataset

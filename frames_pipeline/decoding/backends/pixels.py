@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from frames_pipeline.decoding.backends.base import Decoder
 from frames_pipeline.decoding.device import check_available
+from frames_pipeline.encodings.images import imagecodecs
 from frames_pipeline.errors import ConfigError
-from frames_pipeline.image_codecs import imagecodecs
 from frames_pipeline.signature import FrameExtractionSignature
 
 

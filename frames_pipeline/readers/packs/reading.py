@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from frames_pipeline.encodings.images import EncodedFrames
 from frames_pipeline.errors import CodecUnavailableError, IntegrityError
 from frames_pipeline.frames import FrameBatch
-from frames_pipeline.image_codecs import EncodedFrames
 from frames_pipeline.io.objects import Objects
 from frames_pipeline.io.sums import UNREADABLE
 from frames_pipeline.readers.packs.documents import (

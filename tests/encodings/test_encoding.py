@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frames_pipeline import ConfigError, FrameEncoding, FrameExtractionSignature
-from frames_pipeline.encoding import ImageCodec
+from frames_pipeline.encodings.encoding import ImageCodec
 from frames_pipeline.signature import Samples
 
 PLAIN = FrameExtractionSignature(target_fps=2, target_res=(224, 224))

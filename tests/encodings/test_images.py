@@ -23,9 +23,9 @@ from frames_pipeline import (
     UnsupportedSourceError,
     extract_frames,
 )
-from frames_pipeline import image_codecs as codecs
-from frames_pipeline.encoding import ImageCodec
-from frames_pipeline.image_codecs import (
+from frames_pipeline.encodings import images as codecs
+from frames_pipeline.encodings.encoding import ImageCodec
+from frames_pipeline.encodings.images import (
     EncodedFrames,
     decode_image,
     encode_frame,

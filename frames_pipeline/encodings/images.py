@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from frames_pipeline.encoding import FrameEncoding
+from frames_pipeline.encodings.encoding import FrameEncoding
 from frames_pipeline.errors import CodecUnavailableError, UnsupportedSourceError
 
 _FUNCTIONS: Final[Mapping[str, str]] = {"jpeg": "jpeg8"}
