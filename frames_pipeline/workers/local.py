@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import math
 import multiprocessing
 import os
@@ -54,6 +55,11 @@ R = TypeVar("R")
 
 _AHEAD: Final = 2
 """Tasks in flight per process: one running, one waiting."""
+_LOSSES: Final = 3
+"""Pools in a row that may break without a finished task. To pebble a pool is broken if a process
+dies between tasks, or with its first task before pebble reads that the task began."""
+_STARTED: Final = "started"
+"""File that a worker process makes: the main script has a guard, then."""
 _LOOK_S: Final = 2.0
 """Seconds between checks of the pool while no task finishes."""
 _LEAST_MEMORY: Final = 256 << 20
@@ -141,39 +147,69 @@ class Workers:
         Raises:
             ConfigError: No process starts: the main script has no `__main__` guard, its imports use
                 up the memory limit, or the path of TMPDIR is too long. Or a task cannot be pickled.
-            TransientError: A process was killed between tasks.
+            TransientError: Processes were killed before a task, several times in a row.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise ConfigError(_UNGUARDED)  # this is a worker process that imports the script
-        waiting, has_worked = iter(tasks), False
-        running: dict[Future[bytes], tuple[T, int]] = {}
-        with _pool(self) as pool:
-            while True:
-                for task in waiting:
-                    times = weight(task)
-                    call = [work, _packed(task), self.cpu_s * times, self.memory_bytes]
-                    try:
-                        future: Future[bytes] = pool.schedule(
-                            _within_limits, args=call, timeout=self.timeout_s * times
-                        )
-                    except RuntimeError as error:
-                        raise _broken(running, has_worked=has_worked) from error
-                    running[future] = (task, times)
-                    if len(running) >= _AHEAD * self.count:
-                        break
-                if not running:
-                    return
-                finished = _finished(pool, running)
-                if not finished:
-                    raise _broken(running, has_worked=has_worked)
-                for done in finished:
-                    task, times = running.pop(done)
-                    try:
-                        result: R | FramesPipelineError = self._result(done, times)
-                    except BrokenProcessPool as error:
-                        raise _broken(running, has_worked=has_worked) from error
-                    has_worked = True
-                    yield task, result
+        left, losses = iter(tasks), 0
+        while losses <= _LOSSES:
+            running: dict[Future[bytes], tuple[T, int]] = {}
+            try:
+                with _pool(self) as pool:
+                    for task, result in self._results(pool, work, left, weight, running):
+                        losses = 0
+                        yield task, result
+            except BrokenProcessPool as error:
+                if not _has_started():
+                    raise ConfigError(_UNGUARDED) from error
+                again, losses = [task for task, _ in running.values()], losses + 1
+                left = itertools.chain(again, left)
+            else:
+                return
+        message = (
+            f"worker processes were killed before a task, {losses} times in a row; run it again"
+        )
+        raise TransientError(message)
+
+    def _results(
+        self,
+        pool: pebble.ProcessPool,
+        work: Callable[[T], R],
+        tasks: Iterator[T],
+        weight: Callable[[T], int],
+        running: dict[Future[bytes], tuple[T, int]],
+    ) -> Iterator[tuple[T, R | FramesPipelineError]]:
+        """Yield each task with its result or its error, as long as the pool lasts.
+
+        Args:
+            pool: The pool.
+            work: Function to call.
+            tasks: Its arguments.
+            weight: Returns the factor for a task's time limits.
+            running: Receives the tasks in flight; each leaves it with its result.
+
+        Raises:
+            BrokenProcessPool: A process died, and pebble does not know of its task.
+        """
+        while True:
+            for task in tasks:
+                times = weight(task)
+                call = [work, _packed(task), self.cpu_s * times, self.memory_bytes]
+                try:
+                    future = pool.schedule(
+                        _within_limits, args=call, timeout=self.timeout_s * times
+                    )
+                except RuntimeError as error:  # the pool broke
+                    running[Future()] = (task, times)
+                    raise BrokenProcessPool from error
+                running[future] = (task, times)
+                if len(running) >= _AHEAD * self.count:
+                    break
+            if not running:
+                return
+            for done in _finished(pool, running):
+                result: R | FramesPipelineError = self._result(done, running[done][1])
+                yield running.pop(done)[0], result
 
     def _result(self, future: Future[bytes], times: int) -> Any:  # noqa: ANN401 - as packed
         try:
@@ -217,10 +253,13 @@ def _packed(task: object) -> bytes:
 
 
 def _finished(pool: pebble.ProcessPool, running: Iterable[Future[bytes]]) -> set[Future[bytes]]:
-    """Wait for tasks to finish, and return these; return none if the pool broke without them.
+    """Wait for tasks to finish, and return these.
 
     If pebble's pool breaks, it ends the tasks that its scheduler thread has taken over, and that
     thread stops. A task in its queue, or taken over at that moment, never finishes.
+
+    Raises:
+        BrokenProcessPool: The pool broke, and no task finished.
     """
     is_active = True
     while is_active:
@@ -228,14 +267,12 @@ def _finished(pool: pebble.ProcessPool, running: Iterable[Future[bytes]]) -> set
         done = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
         if done:
             return done
-    return set()
+    raise BrokenProcessPool
 
 
-def _broken(running: Iterable[Future[bytes]], *, has_worked: bool) -> FramesPipelineError:
-    """Return the error for a process that died without a task."""
-    if not has_worked and not any(f.done() and not f.exception() for f in running):
-        return ConfigError(_UNGUARDED)
-    return TransientError("a worker process was killed between tasks; run it again")
+def _has_started() -> bool:
+    """Return whether a worker process of this process ever got past its imports."""
+    return (copies().folder / _STARTED).exists()
 
 
 @contextlib.contextmanager
@@ -294,6 +331,8 @@ def _naming_after(home: Path) -> Iterator[None]:
 def _set_limits(memory_bytes: int, shared: Copies) -> None:
     """Set up a worker process: share its parent's copies, and set its limits."""
     use_copies(shared)  # the parent deletes the files of a killed worker
+    with contextlib.suppress(OSError):  # the folder may be gone
+        (shared.folder / _STARTED).touch()
     _die_with(multiprocessing.parent_process())
     with open(os.devnull, "rb") as empty:  # noqa: PTH123 - a path has no descriptor
         os.dup2(empty.fileno(), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -411,7 +412,7 @@ def idle_worker(pid: Path) -> psutil.Process:
     return worker
 
 
-def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
+def test_a_worker_that_is_killed_while_it_idles_is_replaced(
     tmp_path: Path, pools: list[pebble.ProcessPool]
 ) -> None:
     """The next task comes when the pool has noticed."""
@@ -421,13 +422,13 @@ def test_a_worker_that_is_killed_while_it_idles_is_a_fault_that_may_pass(
         yield str(pid)
         idle_worker(pid).kill()
         wait_for(lambda: not pools[0].active, name="the end of the pool")
-        yield ""
+        yield str(tmp_path / "again")
 
-    with pytest.raises(TransientError, match="killed between tasks; run it again"):
-        list(Workers(1).map(write_pid, tasks()))
+    assert len(dict(Workers(1).map(write_pid, tasks()))) == 2
+    assert len(pools) == 2
 
 
-def test_a_task_that_is_scheduled_while_the_pool_breaks_is_a_fault_that_may_pass(
+def test_a_task_that_is_scheduled_while_the_pool_breaks_runs_in_another(
     tmp_path: Path, pools: list[pebble.ProcessPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pebble checks its pool and queues the task after that: here the pool breaks in between."""
@@ -448,10 +449,36 @@ def test_a_task_that_is_scheduled_while_the_pool_breaks_is_a_fault_that_may_pass
             put(task)
 
         monkeypatch.setattr(queue, "put", break_and_put)
-        yield ""
+        yield str(tmp_path / "again")
 
-    with pytest.raises(TransientError, match="killed between tasks; run it again"):
-        list(Workers(1).map(write_pid, tasks()))
+    assert len(dict(Workers(1).map(write_pid, tasks()))) == 2
+    assert len(pools) == 2
+
+
+@pytest.mark.parametrize(("missed", "found_in"), [(1, 2), (99, None)])
+def test_a_first_task_that_dies_before_pebble_knows_that_it_began(
+    pools: list[pebble.ProcessPool],
+    monkeypatch: pytest.MonkeyPatch,
+    missed: int,
+    found_in: int | None,
+) -> None:
+    """It runs again in another pool; it is given up when that happens again and again."""
+    manager = pebble.pool.process.TaskManager
+    began, calls = manager.task_start, itertools.count()
+
+    def miss_some(self: Any, task: int, worker: int | None) -> None:
+        if next(calls) >= missed:
+            began(self, task, worker)
+
+    monkeypatch.setattr(manager, "task_start", miss_some)
+    if found_in is None:
+        with pytest.raises(TransientError, match="killed before a task, 4 times in a row; run it"):
+            results(["abort"], Workers(1))
+        return
+    found = results(["abort", "a"], Workers(1))
+    assert "SIGABRT" in str(found["abort"])
+    assert found["a"] == "A"
+    assert len(pools) == found_in
 
 
 def test_a_worker_has_room_for_the_largest_clip_and_for_decoding_it() -> None:
