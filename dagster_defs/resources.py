@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union
 
 import dagster as dg
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from dagster_defs.names import Names
 from frames_pipeline import ConfigError, Decoder, Limits, pipeline
@@ -30,8 +30,8 @@ class HasResources(Protocol):
         """The resources of the step or tick, as attributes."""
 
 
-class WorkspaceResource(dg.ConfigurableResource[Any]):
-    """Source of the videos, and root of frames and tables."""
+class WorkspaceFields(BaseModel):
+    """Where videos are read, and where frames and tables are written."""
 
     source: str = Field(description="Folder or fsspec URL of your videos.")
     root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
@@ -54,7 +54,6 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         description="fsspec options for the root, read from the environment when a step runs: "
         "`{option: VARIABLE}`.",
     )
-
     suffixes: list[str] = Field(
         default=list(SUFFIXES),
         description="Suffixes of video files, in upper or lower case.",
@@ -68,6 +67,10 @@ class WorkspaceResource(dg.ConfigurableResource[Any]):
         "slower to read, which needs the extra `encodings`; or `none`. The frames and their data "
         "version are the same (docs/reference/store.md#compression).",
     )
+
+
+class WorkspaceResource(WorkspaceFields, dg.ConfigurableResource[Any]):
+    """Source of the videos, and root of frames and tables."""
 
     def open(self) -> "pipeline.Workspace":
         """Return the workspace; read nothing yet."""

@@ -16,11 +16,11 @@ from dagster_defs.attributes.decoding import Decoding
 from dagster_defs.attributes.derived import Definition, NearDuplicates
 from dagster_defs.attributes.schedules import Backfill, Freshness, GarbageCollection
 from dagster_defs.attributes.signatures import Signature
-from dagster_defs.resources import Compression, ExtractionResource, with_defaults
+from dagster_defs.resources import ExtractionResource, WorkspaceFields, with_defaults
 from frames_pipeline import ConfigError
 from frames_pipeline.models.selection import Selection
 from frames_pipeline.pipeline.kinds import DEFAULT, KINDS
-from frames_pipeline.sources.suffixes import SUFFIXES, checked_suffixes
+from frames_pipeline.sources.suffixes import checked_suffixes
 from frames_pipeline.text.addresses import without_secrets
 
 
@@ -67,7 +67,7 @@ else:  # each kind of the registry gets a mapping
     )
 
 
-class ComponentAttributes(KindAttributes, dg.Resolvable):
+class ComponentAttributes(KindAttributes, WorkspaceFields, dg.Resolvable):
     """Attributes of a component in a `defs.yaml`."""
 
     name: str | None = Field(
@@ -76,40 +76,6 @@ class ComponentAttributes(KindAttributes, dg.Resolvable):
         description="Prefix for the names of assets, partitions, jobs and sensors: `cars/clips`, "
         "`cars_video_batch`, `cars_process_batch`. Components that share an instance "
         "need different names.",
-    )
-    source: str = Field(description="Folder or fsspec URL of your videos.")
-    root: str = Field(description="Folder or fsspec URL for your batches, frames and tables.")
-    source_options: dict[str, Any] = Field(
-        default={},
-        description="fsspec options for the source, such as `endpoint_url` or `profile`. The UI "
-        "shows them, so keep secrets out.",
-    )
-    root_options: dict[str, Any] = Field(
-        default={},
-        description="fsspec options for the root. The UI shows them, so keep secrets out.",
-    )
-    source_secrets: dict[str, str] = Field(
-        default={},
-        description="fsspec options for the source, read from the environment when a step runs: "
-        "`{option: VARIABLE}`.",
-    )
-    root_secrets: dict[str, str] = Field(
-        default={},
-        description="fsspec options for the root, read from the environment when a step runs: "
-        "`{option: VARIABLE}`.",
-    )
-    suffixes: list[str] = Field(
-        default=list(SUFFIXES),
-        description="Suffixes of video files, in upper or lower case.",
-    )
-    follow_links: bool = Field(
-        default=False, description="Follow links that lead out of a local source."
-    )
-    compression: Compression = Field(
-        default="zstd",
-        description="Lossless compression of new frames: `zstd`; `jpegxl`, with half the bytes, "
-        "slower to read, which needs the extra `encodings`; or `none`. The frames and their data "
-        "version are the same (docs/reference/store.md#compression).",
     )
     batching: BatchingAttributes = Field(
         default=BatchingAttributes(), description="When new videos are sealed into a batch."

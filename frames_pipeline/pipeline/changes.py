@@ -136,8 +136,9 @@ def estimate_rows(
     sample = next((commit for commit in stored if commit.num_frames), None)
     seconds = None if frames else 0.0
     if ask is not None and sample is not None:
-        clip_frames = workspace.store.read_commit(batch, signature, sample)
-        seconds = frames * _cpu_seconds(ask, clip_frames) / len(clip_frames)
+        seconds = frames * _seconds_per_frame(
+            ask, workspace.store.read_commit(batch, signature, sample)
+        )
     return Estimate(
         batch=batch,
         step=step,
@@ -151,12 +152,12 @@ def estimate_rows(
     )
 
 
-def _cpu_seconds(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float:
-    """Return the processor seconds, of all threads, of the second call."""
+def _seconds_per_frame(ask: Callable[[FrameBatch], object], clip: FrameBatch) -> float:
+    """Return the processor seconds per frame, of all threads, of the second call."""
     ask(clip)
     start = time.process_time()
     ask(clip)
-    return time.process_time() - start
+    return (time.process_time() - start) / len(clip)
 
 
 @dataclass(frozen=True, slots=True)

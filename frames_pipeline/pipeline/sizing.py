@@ -225,14 +225,19 @@ def estimate_extraction(
     failed = {video.key: error for video, error in found.items() if not isinstance(error, _Cost)}
     costs = {v: cost if isinstance(cost, _Cost) else _Cost() for v, cost in found.items()}
     amounts = _extrapolated(costs, certain=certain, others=others)
-    batches = math.ceil(len(videos) / batch_size)
-    amounts["puts"] = amounts["puts"].plus(batches * (_BATCH_PUTS + _FRAMES_PUTS * len(wanted)))
-    amounts["gets"] = amounts["gets"].plus(batches * (_BATCH_GETS + _FRAMES_GETS * len(wanted)))
+    _add_requests(amounts, math.ceil(len(videos) / batch_size), signatures=len(wanted))
     total = sum(video.size for video in videos)
     unreadable = tuple(sorted(f"{key}: {error}" for key, error in failed.items()))
     return Sizing(
         len(videos), total, len(tasks), unreadable, passed_over=listing.passed_over, **amounts
     )
+
+
+def _add_requests(amounts: dict[str, Amount], batches: int, *, signatures: int) -> None:
+    """Add the requests that each batch makes beside those of its clips."""
+    puts, gets = _BATCH_PUTS + _FRAMES_PUTS * signatures, _BATCH_GETS + _FRAMES_GETS * signatures
+    amounts["puts"] = amounts["puts"].plus(batches * puts)
+    amounts["gets"] = amounts["gets"].plus(batches * gets)
 
 
 def _measured(
