@@ -64,8 +64,8 @@ class WorkspaceFields(BaseModel):
     compression: Compression = Field(
         default="zstd",
         description="Lossless compression of new frames: `zstd`; `jpegxl`, with about half the "
-        "bytes, slower to read, which needs the extra `encodings`; or `none`. The frames and their data "
-        "version are the same (docs/reference/store.md#compression).",
+        "bytes, slower to read, which needs the extra `encodings`; or `none`. The frames and their "
+        "data version are the same (docs/reference/store.md#compression).",
     )
 
 
